@@ -1,0 +1,34 @@
+"""kdray: sweeps of noisy and robust knowledge distillation, run on Ray, read with pandas.
+
+    sweep = kdray.load_sweep("sweeps/quickstart.yaml")
+    kdray.run(sweep, results="results")
+    kdray.open_results("results").frame()
+
+The parts are imported when they are first used: ``kdray.results`` needs neither torch nor ray.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kdray.core import InputError
+    from kdray.experiment import Experiment
+    from kdray.results import Results, open_results
+    from kdray.sweep import Sweep, evaluate, load_sweep, plan, run
+
+__version__ = version("kdray")
+__all__ = ["Experiment", "InputError", "Results", "Sweep", "evaluate", "load_sweep", "open_results", "plan", "run"]
+
+_HOME = {
+    "InputError": "kdray.core", "Experiment": "kdray.experiment", "Results": "kdray.results", "open_results": "kdray.results",
+    "Sweep": "kdray.sweep", "evaluate": "kdray.sweep", "load_sweep": "kdray.sweep", "plan": "kdray.sweep", "run": "kdray.sweep",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'kdray' has no attribute {name!r}")

@@ -1,0 +1,16 @@
+"""Data sets. A new one is a file with a subclass of :class:`ImageData`, and its name in :data:`AnyData`."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from kdray.data.base import Dataset, Examples, ImageData, Shape, Split, batches, data_root, to_unit
+from kdray.data.digits import Digits
+from kdray.data.vision import CIFAR10, CIFAR100, MNIST, USPS, FashionMNIST, VisionData
+
+AnyData = Annotated[Digits | MNIST | FashionMNIST | USPS | CIFAR10 | CIFAR100, Field(discriminator="name")]
+
+__all__ = [
+    "CIFAR10", "CIFAR100", "MNIST", "USPS", "AnyData", "Dataset", "Digits", "Examples", "FashionMNIST", "ImageData",
+    "Shape", "Split", "VisionData", "batches", "data_root", "to_unit",
+]  # fmt: skip

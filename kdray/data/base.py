@@ -1,0 +1,188 @@
+"""Image data sets as uint8 tensors with a fixed train/validation/test split, and batches made from them on the device."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import abstractmethod
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+
+from kdray.core import InputError, Value
+
+Shape = tuple[int, int, int]
+"""Channels, height, width."""
+
+
+class Split(NamedTuple):
+    """Images and labels of one split, on one device."""
+
+    images: UInt8[Tensor, "N C H W"]
+    labels: Int64[Tensor, "N"]
+
+    def to(self, device: torch.device) -> Split:
+        return Split(self.images.to(device), self.labels.to(device))
+
+    def first(self, examples: int | None) -> Split:
+        """The first ``examples`` images, or all of them."""
+        return self if examples is None else Split(self.images[:examples], self.labels[:examples])
+
+    def take(self, index: Int64[Tensor, "n"]) -> Split:
+        return Split(self.images[index], self.labels[index])
+
+
+class Dataset(NamedTuple):
+    """The three splits of a data set. Nothing is ever fitted to or chosen on ``test``."""
+
+    train: Split
+    val: Split
+    test: Split
+    mean: Float32[Tensor, "C"]
+    """Per channel, of the training images in [0, 1]."""
+    std: Float32[Tensor, "C"]
+
+    def to(self, device: torch.device) -> Dataset:
+        return Dataset(self.train.to(device), self.val.to(device), self.test.to(device), self.mean, self.std)
+
+
+class ImageData(Value):
+    """A data set of labelled images, described completely: source, split, size, augmentation, normalisation."""
+
+    classes: ClassVar[int]
+    native_shape: ClassVar[Shape]
+
+    resize: Annotated[int, Field(ge=4, le=1024)] | None = None
+    """Side in pixels that images are scaled to (bilinear, antialiased); none: as they are."""
+    channels: Literal[1, 3] | None = None
+    """1 makes colour images grey (ITU-R 601 luma), 3 repeats the grey channel; none: as they are."""
+    augment: Literal["none", "flip", "crop", "crop_flip"] = "none"
+    """Of training images: horizontal flip with probability 1/2; crop after zero padding by 1/8 of the side (4 at 32)."""
+    normalization: Literal["none", "standardize"] = "standardize"
+    """First layer of every model on these data; standardize: channel mean 0 and standard deviation 1 on train."""
+
+    @property
+    def shape(self) -> Shape:
+        channels, height, width = self.native_shape
+        return (self.channels or channels, self.resize or height, self.resize or width)
+
+    @abstractmethod
+    def check(self, root: Path) -> None:
+        """Raise :class:`InputError` unless everything that :meth:`read` needs is below ``root``."""
+
+    @abstractmethod
+    def read(self, root: Path) -> tuple[Split, Split, Split]:
+        """The train, validation and test splits at their native shape."""
+
+    def load(self, root: Path) -> Dataset:
+        """The data set with images of :attr:`shape`; cached, because a worker process trains many trials on it."""
+        return _load(self, root)
+
+
+@lru_cache(maxsize=2)
+def _load(data: ImageData, root: Path) -> Dataset:
+    train, val, test = (_fit(split, data.shape) for split in data.read(root))
+    # Exact integer sums, so that the statistics do not depend on how a reduction is split over threads.
+    pixels = train.images.transpose(0, 1).flatten(1).long()
+    mean = pixels.sum(1).double() / pixels.shape[1] / 255
+    variance = pixels.square().sum(1).double() / pixels.shape[1] / 255**2 - mean.square()
+    return Dataset(train, val, test, mean.float(), variance.sqrt().clamp(min=1e-3).float())
+
+
+def _fit(split: Split, shape: Shape) -> Split:
+    images, (channels, height, width) = split.images, shape
+    if images.shape[1] != channels:
+        if channels == 3:
+            images = images.expand(-1, 3, -1, -1)
+        else:
+            luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+            images = (images * luma).sum(1, keepdim=True).round().to(torch.uint8)
+    if images.shape[2:] != (height, width):
+        scaled = functional.interpolate(images.float(), (height, width), mode="bilinear", antialias=True)
+        images = scaled.round().clamp(0, 255).to(torch.uint8)
+    return Split(images.contiguous(), split.labels)
+
+
+def data_root(chosen: str | os.PathLike[str] | None = None) -> Path:
+    """The folder that data sets are read from: ``chosen``, else ``KDRAY_DATA``, else ``~/.cache/kdray``."""
+    return Path(chosen or os.environ.get("KDRAY_DATA") or "~/.cache/kdray").expanduser().absolute()
+
+
+def stratified(
+    labels: Int64[Tensor, "N"], count: int, *, salt: str
+) -> tuple[Int64[Tensor, "rest"], Int64[Tensor, "n"]]:
+    """Split the indices of ``labels`` into the rest and ``count`` that hold every class in proportion.
+
+    Within a class images are taken in the order of a hash of (salt, index): no library's random numbers, which may change
+    between versions, decide what is validation data. Both parts are sorted.
+    """
+    total = len(labels)
+    if not 0 < count < total:
+        raise InputError(f"a part of {count} images cannot be split off {total}")
+    taken: list[int] = []
+    shares: list[tuple[float, int, list[int]]] = []
+    for label in labels.unique().tolist():
+        members = torch.nonzero(labels == label).flatten().tolist()
+        members.sort(key=lambda index: hashlib.blake2b(f"{salt}:{index}".encode(), digest_size=8).digest())
+        whole, fraction = divmod(count * len(members), total)
+        taken += members[:whole]
+        shares.append((-fraction / total, label, members[whole:]))
+    for _, _, members in sorted(shares)[: count - len(taken)]:  # largest remainders get the images that rounding left
+        taken.append(members[0])
+    chosen = torch.zeros(total, dtype=torch.bool)
+    chosen[taken] = True
+    return torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()
+
+
+class Examples(NamedTuple):
+    """One batch of training examples."""
+
+    position: Int64[Tensor, "B"]
+    """In the training split."""
+    images: Float32[Tensor, "B C H W"]
+    """In [0, 1], augmented."""
+
+
+def batches(
+    split: Split, size: int, augment: str, *, order: torch.Generator, augmentation: torch.Generator
+) -> Iterator[Examples]:
+    """One epoch of shuffled, augmented batches on the split's device; the last one may be smaller.
+
+    Both generators are the CPU's, so that every kind of device sees the same images in the same order.
+    """
+    total, device = len(split.labels), split.images.device
+    indices = torch.randperm(total, generator=order).to(device)
+    pad = split.images.shape[2] // 8
+    shifts = torch.randint(0, 2 * pad + 1, (total, 2), generator=augmentation).to(device)
+    flips = torch.randint(0, 2, (total,), generator=augmentation).bool().to(device)
+    for index in indices.split(size):
+        images = split.images[index]
+        if augment in ("crop", "crop_flip"):
+            images = crop(images, pad, shifts[index])
+        if augment in ("flip", "crop_flip"):
+            images = torch.where(flips[index].view(-1, 1, 1, 1), images.flip(3), images)
+        yield Examples(index, to_unit(images))
+
+
+def crop(images: UInt8[Tensor, "B C H W"], pad: int, shifts: Int64[Tensor, "B 2"]) -> UInt8[Tensor, "B C H W"]:
+    """Every image after zero padding by ``pad`` on each side, cut out at its own (row, column) shift in 0..2·pad."""
+    count, _, height, width = images.shape
+    padded = functional.pad(images, (pad, pad, pad, pad))
+    rows = shifts[:, :1] + torch.arange(height, device=images.device)
+    columns = shifts[:, 1:] + torch.arange(width, device=images.device)
+    image = torch.arange(count, device=images.device)
+    # Advanced indices around a slice put the sliced axis last.
+    picked = padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    return picked.permute(0, 3, 1, 2).contiguous()
+
+
+def to_unit(images: UInt8[Tensor, "*shape"]) -> Float32[Tensor, "*shape"]:
+    """Pixels 0..255 as floats in [0, 1]."""
+    return images.float().div_(255)

@@ -1,0 +1,98 @@
+"""Optimisers and learning-rate schedules, as values. A schedule is a pure function of the epoch, so it needs no state."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from math import cos, pi
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from kdray.core import Several, Value
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+class Optimizer(Value):
+    """Builds a torch optimiser."""
+
+    learning_rate: Positive = 0.1
+    """At the first epoch; the schedule multiplies it."""
+    weight_decay: NotNegative = 0.0
+    """L2 penalty added to the gradient (not decoupled)."""
+
+    @abstractmethod
+    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """An optimiser without state."""
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum."""
+
+    name: Literal["sgd"] = "sgd"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+
+    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            parameters, self.learning_rate, self.momentum, weight_decay=self.weight_decay,
+            nesterov=self.nesterov and self.momentum > 0,
+        )  # fmt: skip
+
+
+class Adam(Optimizer):
+    """Adam (Kingma, Ba 2015)."""
+
+    name: Literal["adam"] = "adam"
+    learning_rate: Positive = 0.001
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+
+    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            parameters, self.learning_rate, (self.beta1, self.beta2), weight_decay=self.weight_decay
+        )
+
+
+class Schedule(Value):
+    """How the learning rate changes from epoch to epoch."""
+
+    @abstractmethod
+    def factor(self, epoch: int, epochs: int) -> float:
+        """What the learning rate is multiplied by in the epoch with index ``epoch`` (from 0) of ``epochs``."""
+
+
+class Constant(Schedule):
+    """No change."""
+
+    name: Literal["constant"] = "constant"
+
+    def factor(self, epoch: int, epochs: int) -> float:  # noqa: ARG002
+        return 1.0
+
+
+class MultiStep(Schedule):
+    """``gamma`` to the number of milestones reached; a milestone m acts from the epoch of index m on (m are done)."""
+
+    name: Literal["multi_step"] = "multi_step"
+    milestones: Several[Annotated[int, Field(ge=1)]]
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    def factor(self, epoch: int, epochs: int) -> float:  # noqa: ARG002
+        return self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
+
+
+class Cosine(Schedule):
+    """Half a cosine from 1 towards 0 at the end (Loshchilov, Hutter 2017, without restarts)."""
+
+    name: Literal["cosine"] = "cosine"
+
+    def factor(self, epoch: int, epochs: int) -> float:
+        return (1 + cos(pi * epoch / epochs)) / 2
+
+
+AnyOptimizer = Annotated[SGD | Adam, Field(discriminator="name")]
+AnySchedule = Annotated[Constant | MultiStep | Cosine, Field(discriminator="name")]

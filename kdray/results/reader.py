@@ -1,0 +1,143 @@
+"""Reading the tables into pandas, whatever happened to some of their files."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kdray.core import InputError
+from kdray.results.schema import KEYS, SCHEMA_VERSION, TableName, arrow_schema
+from kdray.results.store import Store
+
+VARYING = ("norm", "epsilon", "step_size", "steps", "restarts", "sigma", "corruption", "severity", "snr", "class", "layer",
+           "epoch", "source_trial_id")  # fmt: skip
+"""Columns of the robustness table that tell the numbers of one evaluation apart."""
+
+
+class DamagedFile(UserWarning):
+    """A file of the results cannot be read; it was left out."""
+
+
+class ConflictingRows(UserWarning):
+    """Two files hold different numbers for the same thing; the newer one was taken."""
+
+
+class Results:
+    """A results folder, read afresh by every call. Locations may be local or URIs (``s3://…``)."""
+
+    def __init__(self, location: str | os.PathLike[str]) -> None:
+        self.store = Store(location)
+
+    def members(self) -> pd.DataFrame:
+        """Which trials belong to which sweep: a row per sweep, point and trial."""
+        return self._frame("members")
+
+    def trials(self) -> pd.DataFrame:
+        """Every trial: a row each, with its configuration in columns named by dotted path."""
+        return self._frame("trials")
+
+    def epochs(self) -> pd.DataFrame:
+        """Every epoch of every finished trial."""
+        return self._frame("epochs")
+
+    def robustness(self) -> pd.DataFrame:
+        """Every number of every evaluation of every trial."""
+        return self._frame("robustness")
+
+    def frame(self) -> pd.DataFrame:
+        """``trials`` with a column for every number in ``robustness``: ``pgd20.accuracy``, ``noise.accuracy[sigma=0.1]``."""
+        trials = self.trials()
+        numbers = self.robustness()
+        numbers = numbers[numbers["error"].isna()]
+        if numbers.empty:
+            return trials
+        wide = numbers.assign(column=column_names(numbers)).pivot_table(
+            index="trial_id", columns="column", values="value", sort=False, aggfunc="last"
+        )
+        return trials.merge(wide, how="left", left_on="trial_id", right_index=True, validate="one_to_one")
+
+    def table(self, table: TableName) -> pa.Table:
+        """A table as stored in its readable files, duplicates included."""
+        names = self.store.names(table, ".parquet")
+        with ThreadPoolExecutor(8) as pool:
+            read = list(pool.map(partial(_read, self.store), names))
+        parts = [part for part in read if part is not None]
+        if not parts:
+            return arrow_schema(table, {}).empty_table()
+        # A file from before a column was added lacks it; its rows have null there.
+        return pa.concat_tables(parts, promote_options="default")
+
+    def _frame(self, table: TableName) -> pd.DataFrame:
+        frame: pd.DataFrame = self.table(table).to_pandas()
+        return _newest(frame, table).drop(columns="written_at").reset_index(drop=True)
+
+
+def open_results(location: str | os.PathLike[str]) -> Results:
+    """The results in a folder; :class:`InputError` if there are none, or they are of a newer schema."""
+    results = Results(location)
+    if not results.store.exists("schema.json"):
+        raise InputError(f"{results.store.location}: no results here (no schema.json)")
+    results.store.check_version()
+    return results
+
+
+def column_names(numbers: pd.DataFrame) -> pd.Series[str]:
+    """A name for each row of a robustness table: label.metric, and in brackets what varies within the label."""
+    names = numbers["label"] + "." + numbers["metric"]
+    varying = [
+        column
+        for column in VARYING
+        if (numbers.groupby(["trial_id", "label", "metric"])[column].nunique(dropna=False) > 1).any()
+    ]
+
+    def bracket(row: Any) -> str:
+        stated = [f"{column}={row[column]:g}" if isinstance(row[column], float) else f"{column}={row[column]}"
+                  for column in varying if not pd.isna(row[column])]  # fmt: skip
+        return f"[{','.join(stated)}]" if stated else ""
+
+    return names + numbers.apply(bracket, axis=1) if varying else names
+
+
+def _read(store: Store, name: str) -> pa.Table | None:
+    try:
+        part = pq.read_table(pa.BufferReader(store.read(name)))
+    except FileNotFoundError:
+        return None  # taken away between listing and reading: its rows stand in a newer file
+    except (pa.ArrowException, OSError) as error:
+        warnings.warn(
+            f"{store.location}/{name}: damaged, left out ({str(error).splitlines()[0]})", DamagedFile, stacklevel=2
+        )
+        return None
+    version = int((part.schema.metadata or {}).get(b"kdray_schema", b"1"))
+    if version > SCHEMA_VERSION:
+        raise InputError(f"{store.location}/{name}: of schema {version}, this kdray reads up to {SCHEMA_VERSION}")
+    return part
+
+
+def _newest(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:
+    """Without rows that another act replaced. Acts differ in their time of writing; all rows of the newest one stay."""
+    keys = list(KEYS[table])
+    latest = frame.groupby(keys, dropna=False)["written_at"].transform("max")
+    kept = frame[frame["written_at"] == latest]
+    if len(kept) < len(frame) and table == "trials":
+        done = frame[frame["status"] == "completed"]
+        disputed = done.groupby("trial_id")[["val_accuracy", "test_accuracy"]].nunique()
+        for trial_id in disputed[(disputed > 1).any(axis=1)].index:
+            warnings.warn(
+                f"trial {trial_id}: stored twice with different accuracies, the newer counts",
+                ConflictingRows,
+                stacklevel=4,
+            )
+    return kept.drop_duplicates([*keys, *_within(table)]).sort_values(keys, kind="stable")
+
+
+def _within(table: TableName) -> list[str]:
+    """What tells rows of one act apart, so that the same file copied under two names counts once."""
+    return ["metric", *VARYING] if table == "robustness" else []

@@ -1,0 +1,97 @@
+"""What an evaluation is: a frozen description that measures a trained classifier and yields numbers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float32, Int64
+from pydantic import Field
+from torch import Tensor
+
+from kdray import seeds
+from kdray.core import Value
+from kdray.data import Split, to_unit
+from kdray.models import Classifier
+
+BLOCK = 250
+"""Images per forward pass. Part of every number: random draws are made block by block."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One number, with the parameters that say what it is. Field names are columns of the robustness table."""
+
+    metric: str
+    value: float
+    correct: int | None = None
+    """Of an accuracy: correctly classified examples."""
+    examples: int
+    norm: str | None = None
+    epsilon: float | None = None
+    step_size: float | None = None
+    steps: int | None = None
+    restarts: int | None = None
+    sigma: float | None = None
+    checks: str | None = None
+    """Reasons to distrust the number."""
+
+
+def accuracy(correct: int, examples: int, **parameters: str | float | int | None) -> Measurement:
+    """A measurement of the share ``correct / examples``."""
+    return Measurement(
+        metric="accuracy",
+        value=correct / examples,
+        correct=correct,
+        examples=examples,
+        **parameters,  # type: ignore[arg-type]
+    )
+
+
+class Block(NamedTuple):
+    """Some images of a split, in order."""
+
+    number: int
+    images: Float32[Tensor, "B C H W"]
+    labels: Int64[Tensor, "B"]
+
+
+def blocks(split: Split) -> Iterator[Block]:
+    """``split`` in blocks of :data:`BLOCK` images in [0, 1]."""
+    for number, (images, labels) in enumerate(zip(split.images.split(BLOCK), split.labels.split(BLOCK), strict=True)):
+        yield Block(number, to_unit(images), labels)
+
+
+def is_correct(
+    classifier: Classifier, images: Float32[Tensor, "B C H W"], labels: Int64[Tensor, "B"]
+) -> Bool[Tensor, "B"]:
+    """Which of ``images`` the classifier gives their label."""
+    with torch.no_grad():
+        return classifier.logits(images).argmax(1) == labels
+
+
+class Evaluation(Value):
+    """One entry of a suite. Its label is how people call it and is no part of its identity."""
+
+    not_identity: ClassVar[frozenset[str]] = frozenset({"label"})
+    paper: ClassVar[str]
+    """Which table or figure of which paper measures this."""
+
+    label: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$")] | None = None
+    """Names the rows and the objective (``label.metric``); none: the evaluation's name."""
+    split: Literal["val", "test"] = "test"
+    examples: Annotated[int, Field(ge=1)] | None = None
+    """Only the first so many images of the split; none: all."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the evaluation's own draws; the same for every trial, whatever the trial's seed."""
+
+    def generator(self, device: torch.device, *counters: int) -> torch.Generator:
+        """The evaluation's draws for one block (and restart, and level)."""
+        return seeds.generator(self.seed, "attack", *counters, device=device)
+
+    @abstractmethod
+    def measure(self, classifier: Classifier, split: Split) -> Iterator[Measurement]:
+        """The numbers of ``classifier`` (in eval mode, without parameter gradients) on ``split``."""

@@ -1,0 +1,34 @@
+"""Accuracy under Gaussian noise on the image, by its standard deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from kdray.core import Several
+from kdray.data import Split
+from kdray.models import Classifier
+from kdray.perturbations.input_noise import gaussian
+from kdray.robustness.base import Evaluation, Measurement, accuracy, blocks, is_correct
+
+
+class GaussianNoise(Evaluation):
+    """x + N(0, σ²), clipped to [0, 1]; the same draws, scaled, for every σ."""
+
+    paper: ClassVar[str] = "robust_student fig. 2 and noisy_collaboration fig. 5, by standard deviation"
+
+    name: Literal["gaussian_noise"] = "gaussian_noise"
+    sigmas: Annotated[Several[Annotated[float, Field(ge=0)]], Field(min_length=1)] = (0.1, 0.2, 0.3)
+    """Standard deviations, for images in [0, 1]."""
+    clip: bool = True
+
+    def measure(self, classifier: Classifier, split: Split) -> Iterator[Measurement]:
+        for sigma in self.sigmas:
+            correct = 0
+            for block in blocks(split):
+                noisy = gaussian(block.images, sigma, self.generator(block.images.device, block.number))
+                noisy = noisy.clamp_(0, 1) if self.clip else noisy
+                correct += int(is_correct(classifier, noisy, block.labels).sum())
+            yield accuracy(correct, len(split.labels), sigma=sigma)
