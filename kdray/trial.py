@@ -62,11 +62,20 @@ class Step:
     done: int
     """Steps done of ``total``."""
     total: int
+    numbers: dict[str, float] = field(default_factory=dict)
+    """By name: val_accuracy, and on the last step ``label.metric`` of every evaluation with one number for it."""
     outcome: Outcome | None = None
     """Set on the last step only."""
     error: str | None = None
-    numbers: dict[str, float] = field(default_factory=dict)
-    """By name: val_accuracy, and on the last step ``label.metric`` of every evaluation with one number for it."""
+    """On the last step: why there is no trained model."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """On the last step: evaluations that could not be measured, by label, with the reason."""
+
+    @property
+    def reasons(self) -> str | None:
+        """Everything that went wrong, in one line."""
+        listed = [] if self.error is None else [self.error]
+        return "; ".join([*listed, *(f"{label}: {reason}" for label, reason in self.failed.items())]) or None
 
 
 def weights_file(trial_id: str) -> str:
@@ -93,8 +102,9 @@ def run_task(task: Task, *, store: Store, data_root: Path, device: torch.device,
     machine.make_repeatable(device, threads)
     trial_id, epochs = task.experiment.trial_id, task.experiment.training.epochs
     total = epochs + 1 + len(task.evaluations)
-    done, failures = 0, []
+    done, problem = 0, None
     numbers: dict[str, float] = {}
+    failed: dict[str, str] = {}
     try:
         dataset = task.experiment.data.load(data_root).to(device)
         classifier = None if task.train else stored_classifier(task, store, device)
@@ -109,17 +119,18 @@ def run_task(task: Task, *, store: Store, data_root: Path, device: torch.device,
         done = epochs + 1
         for evaluation in task.evaluations:
             error = evaluate(evaluation, classifier, task.experiment, dataset, store, numbers)
-            failures += [] if error is None else [f"{label_of(evaluation)}: {error}"]
+            if error is not None:
+                failed[label_of(evaluation)] = error
             done += 1
             yield Step(kind="evaluation", text=label_of(evaluation), done=done, total=total)
     except Exception as error:
         if not isinstance(error, Diverged | Damaged) or task.train or task.retrain_damaged:
             status = "diverged" if isinstance(error, Diverged) else "failed"
             write_trial_row(store, task, {"status": status, "error": describe(error), **_finished()}, device, threads)
-        failures.append(describe(error))
-    outcome: Outcome = "failed" if failures else "completed"
-    yield Step(kind="end", text=outcome, done=done, total=total, outcome=outcome, error="; ".join(failures) or None,
-               numbers=numbers)  # fmt: skip
+        problem = describe(error)
+    outcome: Outcome = "failed" if problem or failed else "completed"
+    yield Step(kind="end", text=outcome, done=done, total=total, numbers=numbers, outcome=outcome, error=problem,
+               failed=failed)  # fmt: skip
 
 
 def stored_classifier(task: Task, store: Store, device: torch.device) -> Classifier | None:

@@ -7,7 +7,7 @@ channels and ten classes (noisy_collaboration, section 3).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class WideResNet(Model):
     """Between the two convolutions of every block (the paper's own place); 0: no dropout."""
 
     @model_validator(mode="after")
-    def _whole_blocks(self) -> Self:
+    def _whole_blocks(self) -> WideResNet:
         if (self.depth - 4) % 6:
             raise ValueError(f"depth {self.depth} is not 6·n + 4 (allowed: 10, 16, 22, 28, 34, 40, …)")
         return self

@@ -68,8 +68,13 @@ def project(points: Images, images: Images, norm: Norm, epsilon: float) -> Image
 
 
 def _steepest(gradient: Images, norm: Norm) -> Images:
-    return gradient.sign() if norm == "linf" else gradient / _length(gradient).view(-1, 1, 1, 1)
+    if norm == "linf":
+        return gradient.sign()
+    # A confident example's gradient is tiny and its squares underflow: scaled first, it still has its direction.
+    scaled = gradient / gradient.abs().amax((1, 2, 3), keepdim=True).clamp(min=torch.finfo(gradient.dtype).tiny)
+    return scaled / _length(scaled).view(-1, 1, 1, 1)
 
 
 def _length(vectors: Images) -> Float32[Tensor, "B"]:
-    return torch.linalg.vector_norm(vectors, dim=(1, 2, 3)).clamp(min=_TINY)
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=(1, 2, 3)).clamp(min=_TINY)
+    return length

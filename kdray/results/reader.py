@@ -16,9 +16,9 @@ from kdray.core import InputError
 from kdray.results.schema import KEYS, SCHEMA_VERSION, TableName, arrow_schema
 from kdray.results.store import Store
 
-VARYING = ("norm", "epsilon", "step_size", "steps", "restarts", "sigma", "corruption", "severity", "snr", "class", "layer",
-           "epoch", "source_trial_id")  # fmt: skip
-"""Columns of the robustness table that tell the numbers of one evaluation apart."""
+VARYING = ("split", "dataset", "examples", "norm", "epsilon", "step_size", "steps", "restarts", "sigma", "corruption",
+           "severity", "snr", "class", "layer", "epoch", "source_trial_id")  # fmt: skip
+"""Columns of the robustness table that tell the numbers with one label apart."""
 
 
 class DamagedFile(UserWarning):
@@ -71,8 +71,7 @@ class Results:
         parts = [part for part in read if part is not None]
         if not parts:
             return arrow_schema(table, {}).empty_table()
-        # A file from before a column was added lacks it; its rows have null there.
-        return pa.concat_tables(parts, promote_options="default")
+        return _joined(parts)
 
     def _frame(self, table: TableName) -> pd.DataFrame:
         frame: pd.DataFrame = self.table(table).to_pandas()
@@ -107,18 +106,33 @@ def column_names(numbers: pd.DataFrame) -> pd.Series[str]:
 
 def _read(store: Store, name: str) -> pa.Table | None:
     try:
-        part = pq.read_table(pa.BufferReader(store.read(name)))
+        part = pq.read_table(pa.BufferReader(store.read(name)), page_checksum_verification=True)
+        part.validate(full=True)
+        version = int((part.schema.metadata or {}).get(b"kdray_schema", b"1"))
     except FileNotFoundError:
         return None  # taken away between listing and reading: its rows stand in a newer file
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         warnings.warn(
             f"{store.location}/{name}: damaged, left out ({str(error).splitlines()[0]})", DamagedFile, stacklevel=2
         )
         return None
-    version = int((part.schema.metadata or {}).get(b"kdray_schema", b"1"))
     if version > SCHEMA_VERSION:
         raise InputError(f"{store.location}/{name}: of schema {version}, this kdray reads up to {SCHEMA_VERSION}")
     return part
+
+
+def _joined(parts: list[pa.Table]) -> pa.Table:
+    """The rows of all ``parts``. A file from before a column was added lacks it; its rows have null there."""
+    try:
+        return pa.concat_tables(parts, promote_options="default")
+    except pa.ArrowTypeError:
+        # A configuration column widens when a new component shares its path: int to float, anything to text (JSON).
+        text = {field.name for part in parts for field in part.schema if field.type == pa.string()}
+        wide = [
+            part.cast(pa.schema([f.with_type(pa.string()) if f.name in text else f for f in part.schema]))
+            for part in parts
+        ]
+        return pa.concat_tables(wide, promote_options="permissive")
 
 
 def _newest(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:

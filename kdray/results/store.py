@@ -11,6 +11,7 @@ import os
 import uuid
 from pathlib import Path
 
+import pyarrow as pa
 from pyarrow import fs
 
 from kdray.core import InputError
@@ -23,8 +24,11 @@ class Store:
     def __init__(self, location: str | os.PathLike[str]) -> None:
         self.location = str(location)
         if "://" in self.location:
-            self.folder: Path | None = None
-            self._files, self._root = fs.FileSystem.from_uri(self.location)
+            try:
+                self._files, self._root = fs.FileSystem.from_uri(self.location)
+            except (pa.ArrowException, OSError) as error:
+                raise InputError(f"{self.location}: {error}") from None
+            self.folder = Path(self._root) if isinstance(self._files, fs.LocalFileSystem) else None
         else:
             self.folder = Path(self.location).expanduser().absolute()
             self.location = str(self.folder)
@@ -50,7 +54,7 @@ class Store:
     def check_version(self) -> None:
         """:class:`InputError` if the folder was written by a kdray with a newer schema."""
         try:
-            found = json.loads(self.read("schema.json"))["kdray_schema"]
+            found = int(json.loads(self.read("schema.json"))["kdray_schema"])
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError):

@@ -25,5 +25,5 @@ def write_rows(store: Store, table: TableName, file: str, rows: Sequence[Row], e
     now = datetime.now(UTC)
     written = pa.Table.from_pylist([{**row, "written_at": now} for row in rows], schema=schema)
     buffer = io.BytesIO()
-    pq.write_table(written, buffer, compression="zstd")
+    pq.write_table(written, buffer, compression="zstd", write_page_checksum=True)
     store.write(f"{table}/{file}.parquet", buffer.getvalue())

@@ -93,5 +93,9 @@ class Evaluation(Value):
         return seeds.generator(self.seed, "attack", *counters, device=device)
 
     @abstractmethod
+    def metrics(self) -> dict[str, int]:
+        """Which metrics :meth:`measure` yields, and how many values of each."""
+
+    @abstractmethod
     def measure(self, classifier: Classifier, split: Split) -> Iterator[Measurement]:
         """The numbers of ``classifier`` (in eval mode, without parameter gradients) on ``split``."""

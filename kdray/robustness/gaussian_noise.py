@@ -24,6 +24,9 @@ class GaussianNoise(Evaluation):
     """Standard deviations, for images in [0, 1]."""
     clip: bool = True
 
+    def metrics(self) -> dict[str, int]:
+        return {"accuracy": len(self.sigmas)}
+
     def measure(self, classifier: Classifier, split: Split) -> Iterator[Measurement]:
         for sigma in self.sigmas:
             correct = 0

@@ -1,0 +1,370 @@
+"""A sweep, read from its file and validated completely before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from kdray.core import InputError, Several, Value, fingerprint, parse, value_types
+from kdray.experiment import Experiment
+from kdray.robustness import AnyEvaluation
+from kdray.sweep.smoke import shrink
+from kdray.sweep.space import Distribution, Point, Same, Space, Tree, at, check_sames, put, read_leaves, walk
+from kdray.sweep.yaml import parse_text, read_yaml
+from kdray.trial import label_of
+
+Role = Literal["teacher", "student"]
+INHERITED = ("data", "training")
+"""What a teacher takes from its student where it says nothing itself; noise never."""
+
+
+class Search(Value):
+    """How points of the space are chosen."""
+
+    sampler: Literal["grid", "random", "tpe"] = "grid"
+    """grid: every combination, in order; random, tpe: Optuna's."""
+    points: Annotated[int, Field(ge=1)] | None = None
+    """How many points random and tpe try (points, not seeds)."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    startup: Annotated[int, Field(ge=1)] = 10
+    """Random points before tpe begins to learn."""
+
+    @model_validator(mode="after")
+    def _points_where_needed(self) -> Self:
+        if self.sampler == "grid" and self.points is not None:
+            raise ValueError("points: a grid has as many as it has; leave points out")
+        if self.sampler != "grid" and self.points is None:
+            raise ValueError(f"points: sampler {self.sampler} needs to know how many")
+        return self
+
+
+class Objective(Value):
+    """What the search improves: the mean over a point's seeds of a number on the validation split."""
+
+    metric: str = "val_accuracy"
+    """val_accuracy, or ``label.metric`` of an evaluation on val."""
+    mode: Literal["max", "min"] = "max"
+
+
+class Request(Value):
+    """What one trial needs from the machine it runs on."""
+
+    cpu: Annotated[float, Field(gt=0)] = 1.0
+    gpu: Annotated[float, Field(ge=0)] = 0.0
+    """A part of a GPU below 1 shares it."""
+
+    @field_validator("gpu")
+    @classmethod
+    def _whole_gpus(cls, gpu: float) -> float:
+        if gpu > 1 and gpu != int(gpu):
+            raise ValueError(f"gpu {gpu} is neither a part of one GPU nor a whole number of them")
+        return gpu
+
+    @property
+    def threads(self) -> int:
+        return max(1, int(self.cpu))
+
+
+class Resources(Value):
+    """By role."""
+
+    teacher: Request = Request()
+    student: Request = Request()
+
+
+class Suite(Value):
+    """What is measured on every trained student and teacher."""
+
+    roles: Several[Role] = ("student", "teacher")
+    suite: Several[AnyEvaluation] = ()
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        labels = [label_of(evaluation) for evaluation in self.suite]
+        for label in labels:
+            if labels.count(label) > 1:
+                raise ValueError(f"suite: label {label!r} is used twice; give each evaluation its own label")
+        if len({fingerprint(evaluation) for evaluation in self.suite}) < len(labels):
+            raise ValueError("suite: two evaluations differ in their label only")
+        return self
+
+
+class Case(Value):
+    """A named set of overrides, crossed with the rest of the space."""
+
+    name: Annotated[str, Field(min_length=1)]
+    set: dict[str, JsonValue] = {}  # noqa: RUF012
+    """Dotted path below the experiment to value (or distribution)."""
+
+
+class TeacherChoice(Value):
+    """How many seeds of a teacher are trained, and which one teaches."""
+
+    seeds: Annotated[int, Field(ge=1)] = 1
+    select: Literal["best_validation", "each"] = "best_validation"
+    """best_validation: highest val_accuracy, ties to the lowest seed; each: teacher seed i for student seed i."""
+
+
+class SweepFile(Value):
+    """The sweep file as it is written."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
+    """Letters, digits, ``_``, ``-`` and ``.``; it becomes part of file names."""
+    seeds: Annotated[int, Field(ge=1)] = 1
+    """Every point is trained so many times, with seeds 0, 1, …"""
+    search: Search = Search()
+    objective: Objective = Objective()
+    resources: Resources = Resources()
+    experiment: dict[str, JsonValue]
+    cases: Several[Case] = ()
+    evaluate: Suite = Suite()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A validated sweep: its file, and the spaces (one a case) that it spans."""
+
+    file: SweepFile
+    spaces: tuple[Space, ...]
+    choices: tuple[TeacherChoice, ...]
+    """Of each space."""
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    def suite(self, role: Role) -> tuple[AnyEvaluation, ...]:
+        """The evaluations of a trial in ``role``."""
+        return self.file.evaluate.suite if role in self.file.evaluate.roles else ()
+
+    def grid(self) -> Iterator[Point]:
+        """Every point, in stable order: cases in order, the last leaf of each varying fastest."""
+        values = ((space, values) for space in self.spaces for values in space.grid())
+        for number, (space, chosen) in enumerate(values):
+            yield Point(number, space, chosen)
+
+    def choice(self, point: Point) -> TeacherChoice:
+        return self.choices[self.spaces.index(point.space)]
+
+    def candidates(self, point: Point) -> list[Experiment]:
+        """The teachers that the point's teacher is chosen from, by seed; none if the point has no teacher."""
+        teacher = point.tree().get("teacher")
+        if teacher is None:
+            return []
+        where = "experiment.teacher"
+        return [Experiment.parse({**teacher, "seed": seed}, where) for seed in range(self.choice(point).seeds)]
+
+    def student(self, point: Point, seed: int, teacher: Experiment | None) -> Experiment:
+        """The student of ``point`` with ``seed``, taught by the chosen ``teacher``."""
+        tree = {key: part for key, part in point.tree().items() if key != "teacher"}
+        student = Experiment.parse({**tree, "seed": seed, "teacher": _plain(teacher)}, "experiment")
+        return student
+
+    def teachers(self) -> Iterator[Experiment]:
+        """Every teacher that any point may need, each once."""
+        seen: set[str] = set()
+        for space in self.spaces:
+            for values in space.grid(space.teacher_paths):
+                for teacher in self.candidates(Point(-1, space, values)):
+                    if teacher.trial_id not in seen:
+                        seen.add(teacher.trial_id)
+                        yield teacher
+
+
+def _plain(teacher: Experiment | None) -> Any:
+    return None if teacher is None else json.loads(teacher.model_dump_json())
+
+
+def load_sweep(path: str | os.PathLike[str], *, set: Sequence[str] = (), smoke: bool = False) -> Sweep:
+    """The sweep in a file, with ``path=value`` overrides; :class:`kdray.InputError` names file, field and what is allowed."""
+    path = Path(path)
+    tree = read_yaml(path)
+    try:
+        return sweep_from(tree, set=set, smoke=smoke)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def sweep_from(tree: Any, *, set: Sequence[str] = (), smoke: bool = False) -> Sweep:
+    """A sweep from the plain values of its file."""
+    if not isinstance(tree, dict) or not tree:
+        raise InputError("is not a sweep: a mapping with name and experiment is needed")
+    for override in set:
+        tree = _override(tree, override)
+    if smoke:
+        tree = shrink(tree)
+    file = parse(SweepFile, tree)
+    cases = file.cases or (Case.model_construct(name="", set={}),)
+    names = [case.name for case in cases]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"cases: name {name!r} is used twice")
+    spaces, choices = [], []
+    for index, case in enumerate(cases):
+        try:
+            space, choice = _space(file, case)
+        except InputError as error:
+            raise InputError(f"{f'cases[{index}] ({case.name}): ' if case.name else ''}{error}") from None
+        spaces.append(space)
+        choices.append(choice)
+    sweep = Sweep(file, tuple(spaces), tuple(choices))
+    _check_search(sweep)
+    _check_objective(file)
+    for index, space in enumerate(spaces):
+        try:
+            _check_edges(sweep, space)
+        except InputError as error:
+            raise InputError(f"{f'cases[{index}] ({space.case}): ' if space.case else ''}{error}") from None
+    return sweep
+
+
+def _override(tree: Tree, text: str) -> Tree:
+    path, equals, value = text.partition("=")
+    if not equals or not path or not all(path.split(".")):
+        raise InputError(f"--set {text}: needs path=value, for example training.epochs=3")
+    known = SweepFile.model_fields
+    if path.split(".")[0] not in known:
+        if path.split(".")[0] not in Experiment.model_fields:
+            valid = [*known, *Experiment.model_fields]
+            near = difflib.get_close_matches(path.split(".")[0], valid, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"--set {path}: unknown{hint} (allowed: {', '.join(valid)})")
+        path = f"experiment.{path}"
+    return put(tree, path, parse_text(value, f"--set {path.removeprefix('experiment.')}"))
+
+
+def _space(file: SweepFile, case: Case) -> tuple[Space, TeacherChoice]:
+    """The space of one case: overrides put in, leaves read, the teacher's inheritance made explicit."""
+    tree: Tree = dict(file.experiment)
+    for path, value in case.set.items():
+        tree = put(tree, path.removeprefix("experiment."), value)
+    if "seed" in tree:
+        raise InputError("experiment.seed: is set by the sweep; say how many with 'seeds' at the top of the file")
+    read: Tree = read_leaves(tree)
+    choice = TeacherChoice()
+    teacher = read.get("teacher")
+    if isinstance(teacher, Distribution | Same):
+        raise InputError("experiment.teacher: a list of whole teachers is not supported; use cases, or lists below it")
+    if isinstance(teacher, dict):
+        stated = {key: teacher[key] for key in ("seeds", "select") if key in teacher}
+        choice = parse(TeacherChoice, stated, "experiment.teacher")
+        rest = {key: part for key, part in teacher.items() if key not in stated}
+        if "seed" in rest:
+            raise InputError("experiment.teacher.seed: is set by the sweep; say how many with 'teacher.seeds'")
+        read = {**read, "teacher": _inherit(rest, read)}
+        if choice.select == "each" and choice.seeds < file.seeds:
+            if "seeds" in stated:
+                raise InputError(
+                    f"experiment.teacher.seeds: {choice.seeds} teachers for {file.seeds} students; "
+                    "select: each needs as many as there are seeds"
+                )
+            choice = TeacherChoice(seeds=file.seeds, select="each")
+    space = Space(case.name or None, read)
+    check_sames(space)
+    for path in space.teacher_paths:
+        if space.distributions[path].finite is None:
+            inherited = "" if path.startswith("teacher.") else " (the teacher inherits it: give the teacher its own)"
+            raise InputError(
+                f"experiment.{path}: is continuous, and teachers are trained first, so what they depend on must be "
+                f"finite: grid, choice, quniform or randint{inherited}"
+            )
+    return space, choice
+
+
+def _inherit(teacher: Tree, student: Tree) -> Tree:
+    """``teacher`` with the student's data and training where it says nothing; a swept leaf is followed, not copied."""
+
+    def follow(node: Any, path: str) -> Any:
+        if isinstance(node, Distribution | Same):
+            return Same(path)
+        if isinstance(node, dict):
+            return {key: follow(part, f"{path}.{key}") for key, part in node.items()}
+        return node
+
+    out = dict(teacher)
+    for part in INHERITED:
+        given, whole = teacher.get(part, {}), student.get(part)
+        if whole is None or not isinstance(given, dict):
+            continue
+        if not isinstance(whole, dict):
+            out.setdefault(part, follow(whole, part))
+        elif given.get("name", whole.get("name")) == whole.get("name"):
+            out[part] = {key: follow(value, f"{part}.{key}") for key, value in whole.items() if key not in given} | given
+    if isinstance(out.get("teacher"), dict):
+        out["teacher"] = _inherit(out["teacher"], student)
+    return out
+
+
+def _check_search(sweep: Sweep) -> None:
+    if sweep.file.search.sampler != "grid":
+        return
+    for space in sweep.spaces:
+        for path, leaf in space.distributions.items():
+            if leaf.finite is None:
+                raise InputError(
+                    f"experiment.{path}.{leaf.kind}: a grid cannot hold a continuous range; "
+                    "give a list of values, or search.sampler: random or tpe"
+                )
+
+
+def _check_objective(file: SweepFile) -> None:
+    metric = file.objective.metric
+    if metric == "val_accuracy":
+        return
+    if metric.startswith("test_"):
+        raise InputError(f"objective.metric: {metric} is measured on the test split, nothing is chosen by it; use val_accuracy")
+    labels = {label_of(evaluation): evaluation for evaluation in file.evaluate.suite}
+    label, dot, name = metric.rpartition(".")
+    valid = ", ".join(["val_accuracy", *(f"{known}.accuracy" for known, e in labels.items() if e.split == "val")])
+    if not dot or label not in labels:
+        raise InputError(f"objective.metric: unknown metric {metric!r} (allowed: {valid})")
+    evaluation = labels[label]
+    if evaluation.split == "test":
+        raise InputError(f"objective.metric: {label} is measured on the test split, nothing is chosen by it; set its split: val")
+    if "student" not in file.evaluate.roles:
+        raise InputError("objective.metric: evaluate.roles leaves students out, so there is nothing to choose by")
+    single = [metric for metric, count in evaluation.metrics().items() if count == 1]
+    if name not in single:
+        several = name in evaluation.metrics()
+        raise InputError(
+            f"objective.metric: {label} gives {'several values of' if several else 'no'} {name!r} "
+            f"(allowed: {', '.join(f'{label}.{one}' for one in single) or 'an evaluation with one value'})"
+        )
+
+
+def _check_edges(sweep: Sweep, space: Space) -> None:
+    """Put every leaf at each of its edges and read the whole experiment."""
+    for path, values in space.corners():
+        point = Point(-1, space, values)
+        try:
+            candidates = sweep.candidates(point)
+            sweep.student(point, 0, candidates[0] if candidates else None)
+        except InputError as error:
+            stated = f" (at {path} = {json.dumps(values[path])})" if path else ""
+            raise InputError(f"{error}{stated}") from None
+
+
+def known_names(union: Any) -> list[str]:
+    """The names of a union's members."""
+    return [str(member.model_fields["name"].default) for member in value_types(union)]
+
+
+def data_of(sweep: Sweep) -> Iterator[Any]:
+    """Every data description that the sweep's points use at their edges."""
+    seen: set[str] = set()
+    for space in sweep.spaces:
+        for _, values in space.corners():
+            point = Point(-1, space, values)
+            candidates = sweep.candidates(point)
+            student = sweep.student(point, 0, candidates[0] if candidates else None)
+            for experiment in (student, *candidates[:1]):
+                if fingerprint(experiment.data) not in seen:
+                    seen.add(fingerprint(experiment.data))
+                    yield experiment.data

@@ -1,0 +1,202 @@
+"""Running tasks on Ray Tune: groups of trials from a queue, each told once when all of its trials have ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# Before ray is imported: Tune reads these once.
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no CSV, JSON or TensorBoard files of its own
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the future default; the old one warns
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+
+from kdray.core import InputError
+from kdray.results import Store
+from kdray.sweep.definition import Request
+from kdray.sweep.progress import Progress
+from kdray.sweep.resources import Node, at_once
+from kdray.sweep.trainable import TrialActor, tune_config
+from kdray.trial import Step, Task
+
+MAX_DEATHS = 2
+"""So many times a trial whose worker died goes on from its checkpoint; then it has failed."""
+
+
+class Assignment(NamedTuple):
+    """One task to run, and its row in members."""
+
+    task: Task
+    member: dict[str, Any] | None
+
+
+@dataclass
+class Group:
+    """Trials that are told of together (the seeds of a point)."""
+
+    assignments: list[Assignment]
+    ended: Callable[[], None]
+    """Called once, when every trial of the group has ended."""
+    open: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.open = len(self.assignments)
+
+
+Groups = Callable[[], Group | None]
+"""The next group; none when there is none, or none until a running one has ended."""
+
+
+class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
+    """Tune's view of the work: it asks for the next trial and hears of each one's results."""
+
+    def __init__(
+        self, groups: Groups, *, configure: Callable[[Assignment], dict[str, Any]], progress: Progress,
+        trial_ended: Callable[[Assignment, Step | None], None],
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self._groups, self._configure, self._progress, self._trial_ended = groups, configure, progress, trial_ended
+        self._waiting: deque[tuple[Group, Assignment]] = deque()
+        self._active: dict[str, tuple[Group, Assignment]] = {}
+        self._last: dict[str, Step] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        while not self._waiting:
+            group = self._groups()
+            if group is None:
+                return None if self._active else str(Searcher.FINISHED)
+            if not group.assignments:
+                group.ended()
+            self._waiting += [(group, assignment) for assignment in group.assignments]
+        group, assignment = self._waiting.popleft()
+        self._active[trial_id] = (group, assignment)
+        self._progress.started(assignment.task.experiment.trial_id)
+        return self._configure(assignment)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        step = self._read(trial_id, result)
+        _, assignment = self._active[trial_id]
+        if step is not None and step.outcome is None:
+            self._progress.stepped(assignment.task.experiment.trial_id, step.done / step.total, step.text)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        if trial_id not in self._active:
+            return
+        self._read(trial_id, result or {})
+        group, assignment = self._active.pop(trial_id)
+        last = self._last.pop(trial_id, None)
+        ended = last if not error and last is not None and last.outcome is not None else None
+        self._trial_ended(assignment, ended)
+        self._progress.ended(
+            assignment.task.experiment.trial_id, failed=ended is None or ended.outcome != "completed"
+        )
+        group.open -= 1
+        if not group.open:
+            group.ended()
+
+    def _read(self, trial_id: str, result: dict[str, Any]) -> Step | None:
+        if "step" not in result:
+            return None
+        self._last[trial_id] = Step(**json.loads(result["step"]))
+        if result.get("warnings"):
+            for text in json.loads(result.pop("warnings")):
+                self._progress.warn(text)
+        return self._last[trial_id]
+
+    # Tune pickles and saves its searcher for Tuner.restore, which kdray never uses: resuming is planning again.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Searcher, ())
+
+    def save(self, checkpoint_path: str) -> None:
+        Path(checkpoint_path).write_bytes(b"")
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError
+
+
+def run_groups(
+    groups: Groups, *, request: Request, nodes: Sequence[Node], limit: int | None, store: Store, data_root: Path,
+    progress: Progress, trial_ended: Callable[[Assignment, Step | None], None],
+) -> None:  # fmt: skip
+    """Run every task of ``groups``, each with ``request``, as many at once as fit."""
+    queue = Queue(
+        groups, progress=progress, trial_ended=trial_ended,
+        configure=lambda a: tune_config(a.task, a.member, store, data_root, request.threads),
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="kdray-tune-") as scratch, quiet():
+        tune.Tuner(
+            tune.with_resources(TrialActor, {"cpu": request.cpu, "gpu": request.gpu}),
+            tune_config=tune.TuneConfig(
+                search_alg=queue, num_samples=-1, max_concurrent_trials=at_once(request, nodes, limit),
+                reuse_actors=True, trial_name_creator=lambda trial: f"trial_{trial.trial_id}",
+                trial_dirname_creator=lambda trial: f"trial_{trial.trial_id}",
+            ),
+            run_config=tune.RunConfig(
+                storage_path=scratch, name="run", verbose=0,
+                failure_config=tune.FailureConfig(max_failures=MAX_DEATHS),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()  # fmt: skip
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Ray's own banners, warnings and tables kept away from kdray's progress; its errors still show."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train", "ray.data")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def cluster(address: str | None, local: Node) -> Iterator[list[Node]]:
+    """A Ray to run on: the one that is there or at ``address``, else a local one for the time of the block."""
+    if ray.is_initialized():
+        yield nodes_of_cluster()
+        return
+    with quiet():
+        try:
+            if address is not None:
+                ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+            else:
+                ray.init(
+                    num_cpus=int(local.cpu), num_gpus=int(local.gpu), include_dashboard=False, log_to_driver=False,
+                    logging_level=logging.CRITICAL, object_store_memory=100 * 2**20,
+                )  # fmt: skip
+        except (ConnectionError, ValueError) as error:
+            raise InputError(f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
+    try:
+        yield nodes_of_cluster()
+    finally:
+        ray.shutdown()
+
+
+def nodes_of_cluster() -> list[Node]:
+    """What every living node of the cluster offers."""
+    return [
+        Node(str(node["NodeManagerHostname"]), float(node["Resources"].get("CPU", 0)), float(node["Resources"].get("GPU", 0)))
+        for node in ray.nodes()
+        if node["Alive"]
+    ]

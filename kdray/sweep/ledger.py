@@ -1,0 +1,141 @@
+"""What the results already hold, and so what is left to do for a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from kdray.core import fingerprint
+from kdray.experiment import Experiment
+from kdray.results import Results
+from kdray.robustness import AnyEvaluation, Evaluation
+from kdray.sweep.definition import Role
+from kdray.trial import Outcome, Step, Task, is_fault, label_of, weights_file
+
+
+class Record(NamedTuple):
+    """What is known of one trial."""
+
+    status: str
+    error: str | None
+    val_accuracy: float | None
+    numbers: dict[str, float]
+    """By ``evaluation_id.metric``, where an evaluation gave one value of it."""
+    failed: dict[str, str]
+    """Evaluations that could not be measured, with the reason."""
+    measured: frozenset[str]
+
+
+class Ledger:
+    """The trials and evaluations in a results folder, kept up to date while a sweep runs."""
+
+    def __init__(self, results: Results, *, retry_failed: bool = False) -> None:
+        self._retry_failed = retry_failed
+        self._weights = set(results.store.names("weights", ".safetensors"))
+        self._records = _records(results.trials(), results.robustness())
+
+    def get(self, trial_id: str) -> Record | None:
+        return self._records.get(trial_id)
+
+    def has_weights(self, trial_id: str) -> bool:
+        return weights_file(trial_id) in self._weights
+
+    def lose_weights(self, trial_id: str) -> None:
+        """Plan as if the trial's weights were not there."""
+        self._weights.discard(weights_file(trial_id))
+
+    def task(
+        self, role: Role, experiment: Experiment, suite: Sequence[AnyEvaluation], *, weights_needed: bool = False
+    ) -> Task | None:
+        """What is left to do, or none. A failure that trying again would only repeat is not tried again unasked."""
+        trial_id = experiment.trial_id
+        record = self._records.get(trial_id)
+        if record is not None and record.status != "completed" and not self._again(record.error):
+            return None
+        known = record if record is not None and record.status == "completed" else None
+        missing = tuple(e for e in suite if known is None or self._open(known, e))
+        train = known is None or (bool(missing or weights_needed) and not self.has_weights(trial_id))
+        if not train and not missing:
+            return None
+        return Task(role=role, experiment=experiment, evaluations=missing, train=train)
+
+    def outcome(self, trial_id: str, suite: Iterable[AnyEvaluation]) -> tuple[Outcome, str | None]:
+        """How a trial with nothing left to do ended, and why."""
+        record = self._records.get(trial_id)
+        if record is None:
+            return "failed", "not trained"
+        if record.status != "completed":
+            return "failed", record.error
+        problems = [f"{label_of(e)}: {record.failed[fingerprint(e)]}" for e in suite if fingerprint(e) in record.failed]
+        return ("failed", "; ".join(problems)) if problems else ("completed", None)
+
+    def numbers(self, trial_id: str, suite: Iterable[AnyEvaluation]) -> dict[str, float]:
+        """val_accuracy and ``label.metric`` of the suite, under the labels that the sweep uses now."""
+        record = self._records.get(trial_id)
+        if record is None or record.val_accuracy is None:
+            return {}
+        out = {"val_accuracy": record.val_accuracy}
+        for evaluation in suite:
+            for metric in evaluation.metrics():
+                value = record.numbers.get(f"{fingerprint(evaluation)}.{metric}")
+                if value is not None:
+                    out[f"{label_of(evaluation)}.{metric}"] = value
+        return out
+
+    def note(self, task: Task, last: Step) -> None:
+        """Take over what a trial that has just ended has written."""
+        trial_id = task.experiment.trial_id
+        before = self._records.get(trial_id)
+        if last.error is not None:
+            self._records[trial_id] = Record("failed", last.error, None, {}, {}, frozenset())
+            return
+        kept = before if before is not None and before.status == "completed" else None
+        numbers, failed, measured = (dict(kept.numbers), dict(kept.failed), set(kept.measured)) if kept else ({}, {}, set())
+        for evaluation in task.evaluations:
+            evaluation_id, label = fingerprint(evaluation), label_of(evaluation)
+            measured.add(evaluation_id)
+            failed.pop(evaluation_id, None)
+            if label in last.failed:
+                failed[evaluation_id] = last.failed[label]
+            for metric in evaluation.metrics():
+                if f"{label}.{metric}" in last.numbers:
+                    numbers[f"{evaluation_id}.{metric}"] = last.numbers[f"{label}.{metric}"]
+        accuracy = last.numbers.get("val_accuracy", kept.val_accuracy if kept else None)
+        self._records[trial_id] = Record("completed", None, accuracy, numbers, failed, frozenset(measured))
+        self._weights.add(weights_file(trial_id))
+
+    def _again(self, error: str | None) -> bool:
+        return self._retry_failed or is_fault(error)
+
+    def _open(self, record: Record, evaluation: Evaluation) -> bool:
+        evaluation_id = fingerprint(evaluation)
+        if evaluation_id in record.failed:
+            return self._again(record.failed[evaluation_id])
+        return evaluation_id not in record.measured
+
+
+def _records(trials: pd.DataFrame, robustness: pd.DataFrame) -> dict[str, Record]:
+    numbers: dict[str, dict[str, float]] = {}
+    failed: dict[str, dict[str, str]] = {}
+    measured: dict[str, set[str]] = {}
+    columns = ["trial_id", "evaluation_id", "metric", "value", "error"]
+    several = robustness.duplicated(["trial_id", "evaluation_id", "metric"], keep=False)
+    for (trial_id, evaluation_id, metric, value, error), many in zip(
+        robustness[columns].itertuples(index=False, name=None), several, strict=True
+    ):
+        measured.setdefault(trial_id, set()).add(evaluation_id)
+        if not pd.isna(error):
+            failed.setdefault(trial_id, {})[evaluation_id] = error
+        elif not many:
+            numbers.setdefault(trial_id, {})[f"{evaluation_id}.{metric}"] = value
+    return {
+        trial_id: Record(
+            status, None if pd.isna(error) else error, None if pd.isna(accuracy) else float(accuracy),
+            numbers.get(trial_id, {}), failed.get(trial_id, {}), frozenset(measured.get(trial_id, ())),
+        )
+        for trial_id, status, error, accuracy in trials[["trial_id", "status", "error", "val_accuracy"]].itertuples(
+            index=False, name=None
+        )
+    }  # fmt: skip

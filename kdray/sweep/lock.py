@@ -1,0 +1,61 @@
+"""One driver per sweep and results folder at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from kdray.core import InputError
+from kdray.results import Store
+
+
+@contextmanager
+def only_driver(store: Store, sweep: str) -> Iterator[None]:
+    """Hold the sweep's lock; :class:`InputError` naming the other driver if one is alive.
+
+    The kernel gives the lock back when its holder dies, however it dies. Folders on an object store are not locked.
+    """
+    if store.folder is None:
+        yield
+        return
+    path = store.folder / "locks" / f"{sweep}.lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"sweep {sweep!r} is being run in {store.location} already, {_holder(path.read_text())}") from None
+        file.truncate(0)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}))
+        file.flush()
+        yield
+
+
+def running(store: Store, sweep: str) -> str | None:
+    """Who runs the sweep right now, or none."""
+    if store.folder is None:
+        return None
+    path = store.folder / "locks" / f"{sweep}.lock"
+    if not path.exists():
+        return None
+    with path.open("r") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return _holder(path.read_text())
+    return None
+
+
+def _holder(text: str) -> str:
+    try:
+        stated: dict[str, Any] = json.loads(text)
+        return f"by process {stated['pid']} on {stated['host']} since {stated['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "by another process"

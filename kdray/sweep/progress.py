@@ -1,0 +1,136 @@
+"""How a sweep is doing, on stderr: live on a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+EVERY = 15.0
+"""Seconds between two lines of a log."""
+
+
+class Progress:
+    """Counts trials and their steps and shows them."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
+        self._live: Live | None = None
+        self._phase, self._unit = "", "trials"
+        self._planned: int | None = None
+        self._there = self._done = self._failed = 0
+        self._running: dict[str, tuple[float, str]] = {}
+        """By trial: share done, and what it does."""
+        self._best: tuple[float, str] | None = None
+        self._objective: tuple[str, str] | None = None
+        self._began = self._said = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, markup=False)
+
+    def warn(self, text: str) -> None:
+        """A line that stays and asks for attention."""
+        self._console.print(Text(f"warning: {text}", style="yellow"))
+
+    @contextmanager
+    def phase(
+        self, name: str, *, planned: int | None, there: int = 0, objective: tuple[str, str] | None = None
+    ) -> Iterator[None]:
+        """Show progress inside the block. ``planned`` trials have to run, ``there`` are in the results already."""
+        self._phase, self._planned, self._there = name, planned, there
+        self._done = self._failed = 0
+        self._running, self._best, self._objective = {}, None, objective
+        self._began = self._said = time.monotonic()
+        if self._console.is_terminal:
+            with Live(get_renderable=self._renderable, console=self._console, refresh_per_second=4, transient=True) as live:
+                self._live = live
+                try:
+                    yield
+                finally:
+                    self._live = None
+        else:
+            yield
+        if self._done or self._failed:
+            self.say(self._line(final=True))
+
+    def started(self, trial_id: str) -> None:
+        self._running[trial_id] = (0.0, "starting")
+        self._tick()
+
+    def stepped(self, trial_id: str, share: float, text: str) -> None:
+        self._running[trial_id] = (share, text)
+        self._tick()
+
+    def reused(self) -> None:
+        """A trial of a search turned out to be there already."""
+        self._there += 1
+
+    def ended(self, trial_id: str, *, failed: bool) -> None:
+        self._running.pop(trial_id, None)
+        self._failed += failed
+        self._done += not failed
+        self._tick()
+
+    def point(self, value: float, parameters: Mapping[str, object]) -> None:
+        """A point is complete; the best so far is shown."""
+        better = self._best is None or (
+            value > self._best[0] if self._objective and self._objective[1] == "max" else value < self._best[0]
+        )
+        if better:
+            self._best = (value, " ".join(f"{name.rpartition('.')[2]}={show(v)}" for name, v in parameters.items()))
+
+    def _tick(self) -> None:
+        if not self._console.is_terminal and time.monotonic() - self._said >= EVERY:
+            self._said = time.monotonic()
+            self.say(self._line())
+
+    def _renderable(self) -> Text:
+        doing = [f"\n  {trial_id}  {text}" for trial_id, (_, text) in sorted(self._running.items())[:8]]
+        return Text(self._line() + "".join(doing))
+
+    def _line(self, *, final: bool = False) -> str:
+        elapsed = time.monotonic() - self._began
+        parts = [f"{self._done} done"]
+        if self._failed:
+            parts.append(f"{self._failed} failed")
+        if not final:
+            parts.append(f"{len(self._running)} running")
+            if self._planned is not None:
+                parts.append(f"{max(0, self._planned - self._done - self._failed - len(self._running))} left")
+        if self._there:
+            parts.append(f"{self._there} there already")
+        line = f"{self._phase}: {', '.join(parts)}"
+        if self._best is not None and self._objective is not None:
+            line += f" | best {self._objective[0]} {self._best[0]:.4f}{f' ({self._best[1]})' if self._best[1] else ''}"
+        line += f" | {duration(elapsed)}"
+        left = None if final else self._left(elapsed)
+        return line + (f", about {duration(left)} left" if left is not None else "")
+
+    def _left(self, elapsed: float) -> float | None:
+        """Seconds left, if the trials to come take as long as those that ran."""
+        worked = self._done + self._failed + sum(share for share, _ in self._running.values())
+        if self._planned is None or worked < 0.5:
+            return None
+        return elapsed / worked * max(0.0, self._planned - worked)
+
+
+def duration(seconds: float) -> str:
+    """42 s, 3 min 05 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def show(value: object) -> str:
+    """A swept value as people write it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,218 @@
+"""The space that a sweep file describes: an experiment in which some leaves are distributions.
+
+A leaf is a mapping with one key: ``grid`` or ``choice`` (a list of values), ``uniform``, ``loguniform`` (low, high), ``quniform``
+(low, high, step), ``randint``, ``lograndint`` (low, high; high excluded, as in Ray Tune), or ``same`` (the path of another leaf).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+from kdray.core import InputError
+
+Kind = Literal["grid", "choice", "uniform", "loguniform", "quniform", "randint", "lograndint"]
+KINDS: tuple[str, ...] = get_args(Kind)
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The values that one leaf may take."""
+
+    kind: Kind
+    arguments: tuple[Any, ...]
+
+    @property
+    def finite(self) -> tuple[Any, ...] | None:
+        """All values, in order; none if there are infinitely many."""
+        match self.kind:
+            case "grid" | "choice":
+                return self.arguments
+            case "randint" | "lograndint":
+                return tuple(range(*self.arguments))
+            case "quniform":
+                low, high, step = self.arguments
+                return tuple(low + step * i for i in range(math.floor((high - low) / step * (1 + 1e-12)) + 1))
+            case _:
+                return None
+
+    @property
+    def edges(self) -> tuple[Any, ...]:
+        """The values that are validated before the first trial: all of a list, both ends of a range."""
+        if self.kind in ("grid", "choice"):
+            return self.arguments
+        if self.kind in ("randint", "lograndint"):
+            return (self.arguments[0], self.arguments[1] - 1)
+        return self.arguments[:2] if self.finite is None else (self.finite[0], self.finite[-1])
+
+
+@dataclass(frozen=True)
+class Same:
+    """A leaf that follows another leaf."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Space:
+    """One case of a sweep: plain values, and distributions by path."""
+
+    case: str | None
+    tree: Tree
+    """Nested mappings; the leaves are plain values, :class:`Distribution` or :class:`Same`."""
+
+    @property
+    def distributions(self) -> dict[str, Distribution]:
+        return {path: leaf for path, leaf in walk(self.tree) if isinstance(leaf, Distribution)}
+
+    @property
+    def teacher_paths(self) -> list[str]:
+        """The distributions that the teacher depends on: its own, and those that it inherits."""
+        followed = {leaf.path for path, leaf in walk(self.tree) if isinstance(leaf, Same) and below(path, "teacher")}
+        return [p for p in self.distributions if below(p, "teacher") or p in followed]
+
+    def assign(self, values: Mapping[str, Any]) -> Tree:
+        """The tree with ``values`` in place of its distributions."""
+
+        def fill(node: Any, path: str) -> Any:
+            if isinstance(node, Distribution):
+                return values[path]
+            if isinstance(node, Same):
+                return fill(at(self.tree, node.path), node.path)
+            if isinstance(node, dict):
+                return {key: fill(part, f"{path}.{key}" if path else key) for key, part in node.items()}
+            return node
+
+        filled: Tree = fill(self.tree, "")
+        return filled
+
+    def grid(self, paths: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Every combination of the (finite) distributions at ``paths``, the last one varying fastest; the others' first edge."""
+        distributions = self.distributions
+        paths = list(distributions) if paths is None else paths
+        first = {path: leaf.edges[0] for path, leaf in distributions.items()}
+        for combination in itertools.product(*(distributions[path].finite or () for path in paths)):
+            yield first | dict(zip(paths, combination, strict=True))
+
+    def corners(self) -> Iterator[tuple[str | None, dict[str, Any]]]:
+        """Values that put every leaf at each of its edges once, the others at their first; with the leaf's path."""
+        distributions = self.distributions
+        first = {path: leaf.edges[0] for path, leaf in distributions.items()}
+        yield None, first
+        for path, leaf in distributions.items():
+            for edge in leaf.edges[1:]:
+                yield path, {**first, path: edge}
+
+
+class Point(NamedTuple):
+    """One point of the space."""
+
+    number: int
+    space: Space
+    values: dict[str, Any]
+    """By path of the distribution."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What distinguishes the point, for people and for the members table."""
+        return self.values
+
+    def tree(self) -> Tree:
+        return self.space.assign(self.values)
+
+
+def below(path: str, top: str) -> bool:
+    return path == top or path.startswith(f"{top}.")
+
+
+def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf with its path."""
+    if isinstance(node, dict):
+        for key, part in node.items():
+            yield from walk(part, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, node
+
+
+def at(tree: Tree, path: str) -> Any:
+    """The node at ``path``; KeyError if there is none."""
+    node: Any = tree
+    for key in path.split("."):
+        if not isinstance(node, dict):
+            raise KeyError(path)
+        node = node[key]
+    return node
+
+
+def put(tree: Tree, path: str, value: Any) -> Tree:
+    """``tree`` with ``value`` at ``path``; what is missing on the way is made."""
+    key, _, rest = path.partition(".")
+    inner = tree.get(key)
+    return {**tree, key: put(inner if isinstance(inner, dict) else {}, rest, value) if rest else value}
+
+
+def read_leaves(node: Any, path: str = "experiment") -> Any:
+    """A tree as read from YAML with its one-key mappings turned into distributions."""
+    if not isinstance(node, dict):
+        return node
+    for key in node:
+        if not isinstance(key, str):
+            raise InputError(f"{path}: key {key!r} is not a word")
+    if len(node) == 1:
+        ((kind, arguments),) = node.items()
+        if kind in KINDS:
+            return _distribution(kind, arguments, f"{path}.{kind}")
+        if kind == "same":
+            if not isinstance(arguments, str):
+                raise InputError(f"{path}.same: needs the path of another leaf, not {json.dumps(arguments)}")
+            return Same(arguments.removeprefix("experiment."))
+    return {key: read_leaves(part, f"{path}.{key}") for key, part in node.items()}
+
+
+def _distribution(kind: str, arguments: Any, where: str) -> Distribution:
+    if not isinstance(arguments, list):
+        raise InputError(f"{where}: needs a list, not {json.dumps(arguments)}")
+    if kind in ("grid", "choice"):
+        if not arguments:
+            raise InputError(f"{where}: is empty; a search space needs at least one value")
+        texts = [json.dumps(value, sort_keys=True) for value in arguments]
+        for index, text in enumerate(texts):
+            if text in texts[:index]:
+                raise InputError(f"{where}[{index}]: {text} is there twice")
+            if any(isinstance(leaf, Distribution | Same) for _, leaf in walk(read_leaves(arguments[index], where))):
+                raise InputError(f"{where}[{index}]: a distribution inside a list of values is not supported; use cases")
+        return Distribution(kind, tuple(arguments))  # type: ignore[arg-type]
+    wanted = 3 if kind == "quniform" else 2
+    numbers = [a for a in arguments if isinstance(a, int | float) and not isinstance(a, bool)]
+    if len(numbers) != len(arguments) or len(arguments) != wanted:
+        raise InputError(f"{where}: needs {'low, high, step' if wanted == 3 else 'low, high'}, not {json.dumps(arguments)}")
+    low, high = numbers[:2]
+    if not low < high:
+        raise InputError(f"{where}: low {low} is not below high {high}")
+    if kind.startswith("log") and low <= 0:
+        raise InputError(f"{where}: low {low} is not above 0")
+    if kind == "quniform" and numbers[2] <= 0:
+        raise InputError(f"{where}: step {numbers[2]} is not above 0")
+    if kind in ("randint", "lograndint") and not all(isinstance(number, int) for number in numbers):
+        raise InputError(f"{where}: needs integers, not {json.dumps(arguments)}")
+    return Distribution(kind, tuple(numbers))  # type: ignore[arg-type]
+
+
+def check_sames(space: Space) -> None:
+    """:class:`InputError` if a ``same`` points at nothing or at itself."""
+    for path, leaf in walk(space.tree):
+        seen = [path]
+        while isinstance(leaf, Same):
+            if leaf.path in seen:
+                raise InputError(f"experiment.{path}.same: {' -> '.join([*seen, leaf.path])} is a circle")
+            seen.append(leaf.path)
+            try:
+                leaf = at(space.tree, leaf.path)
+            except KeyError:
+                valid = ", ".join(space.distributions) or "none"
+                raise InputError(f"experiment.{path}.same: {seen[-1]!r} is no leaf (distributions: {valid})") from None

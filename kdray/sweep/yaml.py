@@ -1,0 +1,87 @@
+"""Reading YAML as kdray's files are written: YAML 1.2 scalars, fractions, no duplicate keys, nothing executed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kdray.core import InputError
+
+_INT = re.compile(r"[-+]?[0-9]+$")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_FRACTION = re.compile(r"[-+]?[0-9]+/[0-9]*[1-9][0-9]*$")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, with the scalars of YAML 1.2's core schema (1e-4 is a number, off a string) and fractions (8/255)."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key.value!r}", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _scalar(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> object:
+    return plain_scalar(loader.construct_scalar(node)) if node.style is None else loader.construct_scalar(node)
+
+
+def _refuse(_: yaml.SafeLoader, node: yaml.Node) -> object:
+    raise yaml.constructor.ConstructorError(None, None, f"tag {node.tag!r} is not allowed", node.start_mark)
+
+
+_Loader.yaml_constructors = {}
+_Loader.add_constructor("tag:yaml.org,2002:str", _scalar)
+for _kind in ("map", "seq"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", getattr(_Loader, f"construct_yaml_{_kind}"))
+_Loader.add_constructor(None, _refuse)
+
+
+def plain_scalar(text: str) -> None | bool | int | float | str:
+    """An unquoted scalar: null, true or false, an integer, a number, a fraction of integers, else the text."""
+    if text in ("null", "Null", "NULL", "~", ""):
+        return None
+    if text.lower() in ("true", "false") and text in ("true", "True", "TRUE", "false", "False", "FALSE"):
+        return text.lower() == "true"
+    if _INT.match(text):
+        return int(text)
+    if _FLOAT.match(text):
+        return float(text)
+    if _FRACTION.match(text):
+        numerator, denominator = text.split("/")
+        return int(numerator) / int(denominator)
+    return text
+
+
+def parse_text(text: str, where: str) -> Any:
+    """The value of a YAML text; :class:`InputError` with ``where`` and the line if it is not one."""
+    try:
+        value = yaml.load(text, _Loader)  # noqa: S506  (a subclass of SafeLoader)
+        json.dumps(value, allow_nan=False)  # an alias inside itself, or a number beyond float's range
+        return value
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error) or "nested too deeply"
+        raise InputError(f"{where}{line}: not YAML: {' '.join(str(problem).split())}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """The value of a YAML file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a UTF-8 text"
+        raise InputError(f"{path}: cannot be read ({reason})") from None
+    return parse_text(text, str(path))

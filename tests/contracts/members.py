@@ -1,0 +1,39 @@
+"""One instance of every member of every union, so that a new one is tested before anyone writes a test for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kdray.core import Value, tag_of, value_types
+from kdray.models import WideResNet
+from kdray.optimizers import MultiStep
+from kdray.perturbations import Gaussian, Uniform
+from kdray.robustness import PGD
+
+FIELDS: dict[type[Value], dict[str, Any]] = {
+    Gaussian: {"sigma": 0.2},
+    Uniform: {"rate": 0.5},
+    WideResNet: {"depth": 10, "width": 1},
+    MultiStep: {"milestones": (2, 4)},
+    PGD: {"steps": 3, "restarts": 2},
+}
+"""Values for the fields that have no default, or whose default is too large for a test."""
+
+
+def members(union: Any) -> list[type[Value]]:
+    return list(value_types(union))
+
+
+def instance(kind: type[Value]) -> Any:
+    given = FIELDS.get(kind, {})
+    lacking = [name for name, field in kind.model_fields.items() if field.is_required() and name not in given]
+    if lacking:
+        pytest.fail(f"{kind.__name__} has no default for {', '.join(lacking)}: add an entry to FIELDS in {__file__}")
+    return kind(**given)
+
+
+def every(union: Any) -> pytest.MarkDecorator:
+    """Runs a test once for each member, with an instance of it as ``value``."""
+    return pytest.mark.parametrize("kind", [pytest.param(kind, id=tag_of(kind)) for kind in members(union)])

@@ -1,0 +1,96 @@
+"""What every evaluation keeps to, on a classifier of real digits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, fields
+
+import pytest
+import torch
+
+from kdray.core import InputError, Value, fingerprint, parse, tag_of
+from kdray.results import TABLES
+from kdray.robustness import AnyEvaluation, Evaluation, Measurement
+from tests.contracts.members import every
+from tests.tensors import digits, trained_on_digits
+
+every_evaluation = every(AnyEvaluation)
+
+
+def measured(evaluation: Evaluation, examples: int = 100) -> list[Measurement]:
+    return list(evaluation.measure(trained_on_digits(), digits().test.first(examples)))
+
+
+@every_evaluation
+def test_yields_the_metrics_that_it_says(value: Evaluation) -> None:
+    assert Counter(measurement.metric for measurement in measured(value)) == value.metrics()
+
+
+@every_evaluation
+def test_an_accuracy_is_correct_over_examples(value: Evaluation) -> None:
+    accuracies = [measurement for measurement in measured(value) if measurement.metric == "accuracy"]
+    assert accuracies
+    for accuracy in accuracies:
+        assert accuracy.correct is not None
+        assert 0 <= accuracy.correct <= accuracy.examples
+        assert accuracy.value == accuracy.correct / accuracy.examples
+
+
+@every_evaluation
+def test_numbers_are_of_the_examples_that_it_was_given(value: Evaluation) -> None:
+    for examples in (1, 30):
+        assert {measurement.examples for measurement in measured(value, examples)} == {examples}
+
+
+@every_evaluation
+def test_repeating_it_gives_the_same_bits(value: Evaluation) -> None:
+    first = [asdict(measurement) for measurement in measured(value)]
+    torch.manual_seed(99)
+    assert [asdict(measurement) for measurement in measured(value)] == first
+
+
+@every_evaluation
+def test_two_numbers_of_it_are_told_apart_by_their_columns(value: Evaluation) -> None:
+    described = [tuple((k, v) for k, v in asdict(m).items() if k not in ("value", "correct")) for m in measured(value)]
+    assert len(set(described)) == len(described)
+
+
+@every_evaluation
+def test_the_classifier_the_images_and_the_global_generator_stay_as_they_are(value: Evaluation) -> None:
+    classifier, split = trained_on_digits(), digits().test.first(50)
+    images, ambient = split.images.clone(), torch.get_rng_state()
+    state = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    list(value.measure(classifier, split))
+    assert all(torch.equal(tensor, state[name]) for name, tensor in classifier.state_dict().items())
+    assert not any(module.training for module in classifier.modules())
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in classifier.parameters())
+    assert torch.equal(split.images, images)
+    assert torch.equal(torch.get_rng_state(), ambient)
+
+
+@every_evaluation
+def test_its_label_is_no_part_of_its_identity_and_everything_else_is(kind: type[Value], value: Evaluation) -> None:
+    same = value.model_copy(update={"label": "called-so"})
+    assert fingerprint(same) == fingerprint(value)
+    for change in ({"split": "val"}, {"examples": 50}, {"seed": 1}):
+        written = {"name": tag_of(kind), **value.model_dump(mode="json", exclude_defaults=True), **change}
+        assert fingerprint(parse(kind, written)) != fingerprint(value)
+
+
+@every_evaluation
+@pytest.mark.parametrize("label", ["", "two words", "a.b", "a[0]"])
+def test_a_label_that_would_not_do_in_a_metrics_name_is_refused(
+    kind: type[Value], value: Evaluation, label: str
+) -> None:
+    written = {"name": tag_of(kind), **value.model_dump(mode="json", exclude_defaults=True), "label": label}
+    with pytest.raises(InputError, match=r"^label: "):
+        parse(kind, written)
+
+
+@every_evaluation
+def test_says_which_paper_measures_it(value: Evaluation) -> None:
+    assert value.paper
+
+
+def test_what_a_measurement_says_are_columns_of_the_robustness_table() -> None:
+    assert {field.name for field in fields(Measurement)} <= {column.name for column in TABLES["robustness"]}

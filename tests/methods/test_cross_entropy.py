@@ -1,0 +1,32 @@
+"""Cross-entropy is the mean negative log-probability of the labels, without a teacher."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from kdray.methods import Batch, CrossEntropy
+from tests.tensors import draws, linear_classifier
+
+
+def test_equals_minus_the_mean_log_probability_of_the_labels() -> None:
+    logits = torch.randn(6, 5, generator=draws(), dtype=torch.float64)
+    labels = torch.tensor([0, 4, 2, 2, 1, 3])
+    total, terms = CrossEntropy().compare(logits, labels, None)
+    powers = np.exp(logits.numpy())
+    expected = -np.log(powers[range(6), labels] / powers.sum(1)).mean()
+    assert float(total) == pytest.approx(expected, rel=1e-12)
+    assert float(terms["cross_entropy"]) == float(total)
+
+
+def test_a_student_that_knows_nothing_scores_log_of_the_classes() -> None:
+    total, _ = CrossEntropy().compare(torch.zeros(4, 10), torch.tensor([0, 3, 5, 9]), None)
+    assert float(total) == pytest.approx(np.log(10))
+
+
+def test_the_students_logits_are_of_its_noisy_input() -> None:
+    student = linear_classifier(torch.randn(3, 4, generator=draws()))
+    noisy, clean = torch.rand(2, 5, 1, 1, 4, generator=draws(1))
+    losses = CrossEntropy().losses(student, Batch(noisy, clean, torch.zeros(5, dtype=torch.long)), None)
+    assert torch.equal(losses.logits, student.logits(noisy))

@@ -1,0 +1,144 @@
+"""Robust accuracy is exact on a linear model, and dropping broken examples does not change it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor
+
+from kdray import seeds
+from kdray.core import InputError, parse
+from kdray.data import Split, to_unit
+from kdray.perturbations.attacks import Norm, pgd, random_start
+from kdray.robustness import PGD, Clean
+from kdray.robustness.base import BLOCK, blocks
+from tests.tensors import digits, draws, linear_classifier, trained_on_digits
+
+both_norms = pytest.mark.parametrize("norm", ["linf", "l2"])
+EPSILON = {"linf": 0.15, "l2": 0.9}
+"""Some examples survive, some fall to the first restart, and some only to a later one."""
+
+
+def weak(norm: Norm, **fields: int) -> PGD:
+    epsilon = EPSILON[norm]
+    return PGD(**{"norm": norm, "epsilon": epsilon, "step_size": epsilon / 4, "steps": 2, "restarts": 4, **fields})
+
+
+def correct(attack: PGD, split: Split) -> int:
+    (measured,) = attack.measure(trained_on_digits(), split)
+    assert measured.correct is not None
+    return measured.correct
+
+
+def answers(split: Split) -> Tensor:
+    return trained_on_digits().logits(to_unit(split.images)).argmax(1)
+
+
+@cache
+def survived(attack: PGD) -> Tensor:
+    """By brute force: for each restart (row) which test images are right, every image attacked in every restart."""
+    classifier, rows = trained_on_digits(), []
+    for restart in range(attack.restarts):
+        row = []
+        for block in blocks(digits().test):
+            generator = seeds.generator(attack.seed, "attack", block.number, restart)
+            start = random_start(block.images, attack.norm, attack.epsilon, generator)
+            adversarial = pgd(
+                classifier.logits, block.images, block.labels, norm=attack.norm, epsilon=attack.epsilon,
+                step_size=attack.step_size, steps=attack.steps, start=start,
+            )  # fmt: skip
+            right = classifier.logits(block.images).argmax(1) == block.labels
+            row.append(right & (classifier.logits(adversarial).argmax(1) == block.labels))
+        rows.append(torch.cat(row))
+    return torch.stack(rows)
+
+
+@both_norms
+def test_robust_is_what_no_restart_breaks_as_brute_force_without_dropping_says(norm: Norm) -> None:
+    attack = weak(norm)
+    each = survived(attack)
+    assert 0 < int(each.all(0).sum()) < int(each[0].sum()), "a later restart breaks what the first did not"
+    assert correct(attack, digits().test) == int(each.all(0).sum())
+
+
+@both_norms
+def test_whether_an_example_is_robust_does_not_depend_on_which_others_are_standing(norm: Norm) -> None:
+    test, attack = digits().test, weak(norm)
+    fallen = torch.arange(len(test.labels)) % 3 == 0
+    mislabelled = Split(test.images, torch.where(fallen, (answers(test) + 1) % 10, test.labels))
+    assert correct(attack, mislabelled) == int((survived(attack).all(0) & ~fallen).sum())
+
+
+def test_misclassified_examples_count_as_broken() -> None:
+    test = digits().test
+    mislabelled = Split(test.images, (answers(test) + 1) % 10)
+    assert correct(PGD(epsilon=1.0, step_size=0.5, steps=1), mislabelled) == 0
+
+
+@both_norms
+def test_epsilon_0_gives_clean_accuracy(norm: Norm) -> None:
+    clean, _ = Clean().measure(trained_on_digits(), digits().test)
+    assert correct(PGD(norm=norm, epsilon=0.0, steps=2, restarts=2), digits().test) == clean.correct
+
+
+@both_norms
+def test_another_restart_never_raises_accuracy(norm: Norm) -> None:
+    counts = [correct(weak(norm, restarts=n), digits().test) for n in (1, 2, 3, 4)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1]
+
+
+@both_norms
+def test_accuracy_falls_with_epsilon_and_with_steps(norm: Norm) -> None:
+    by_epsilon = [
+        correct(PGD(norm=norm, epsilon=share * EPSILON[norm], step_size=EPSILON[norm] / 8, steps=20), digits().test)
+        for share in (0.0, 0.5, 1.0, 2.0)
+    ]
+    assert by_epsilon == sorted(by_epsilon, reverse=True)
+    assert by_epsilon[0] > by_epsilon[1] > by_epsilon[2]
+    assert correct(weak(norm, steps=1), digits().test) > correct(weak(norm, steps=10), digits().test)
+
+
+@both_norms
+@pytest.mark.parametrize("epsilon", [0.01, 0.05, 0.1])
+def test_robust_accuracy_of_a_linear_model_is_the_share_of_margins_above_epsilon_times_the_dual_norm(
+    norm: Norm, epsilon: float
+) -> None:
+    count, pixels = BLOCK + 50, 12
+    weight = torch.randn(pixels, generator=draws())
+    images = torch.randint(
+        64, 192, (count, 1, 1, pixels), generator=draws(1), dtype=torch.uint8
+    )  # [0, 1] does not bind
+    labels = torch.randint(0, 2, (count,), generator=draws(2))
+    classifier = linear_classifier(
+        torch.stack([-weight / 2, weight / 2]), torch.tensor([weight.sum() / 4, -weight.sum() / 4])
+    )
+    margins = (to_unit(images).flatten(1) - 0.5) @ weight * (2 * labels - 1)
+    robust = margins > epsilon * weight.norm(1 if norm == "linf" else 2)
+    (measured,) = PGD(norm=norm, epsilon=epsilon, step_size=epsilon / 2, steps=30).measure(
+        classifier, Split(images, labels)
+    )
+    assert 0 < int(robust.sum()) < int((margins > 0).sum())
+    assert measured.correct == int(robust.sum())
+
+
+def test_the_number_says_what_it_was_measured_with() -> None:
+    (measured,) = weak("l2", restarts=2).measure(trained_on_digits(), digits().test.first(40))
+    assert (measured.norm, measured.epsilon, measured.step_size) == ("l2", 0.9, 0.225)
+    assert (measured.steps, measured.restarts, measured.examples) == (2, 2, 40)
+
+
+def test_another_seed_draws_other_starts() -> None:
+    starts = [
+        random_start(torch.full((2, 1, 3, 3), 0.5), "linf", 0.1, PGD(seed=seed).generator(torch.device("cpu"), 0, 0))
+        for seed in (0, 1)
+    ]
+    assert not torch.equal(*starts)
+
+
+@pytest.mark.parametrize("fields", [{"epsilon": -0.1}, {"step_size": 0}, {"steps": 0}, {"restarts": 0}, {"norm": "l1"}])
+def test_parameters_without_meaning_are_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=rf"^{next(iter(fields))}: "):
+        parse(PGD, {"name": "pgd", **fields})

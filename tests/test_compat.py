@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import kdray
+from kdray import compat
+
+PACKAGE = Path(kdray.__file__).parent
+
+
+def test_torchvisions_data_sets_import_in_a_new_process_without_a_warning() -> None:
+    script = (
+        "from kdray.compat import torchvision_datasets as found\n"
+        "assert found() is found()\n"
+        "print(found().__name__, found().MNIST.__name__, found().CIFAR10.__name__)"
+    )
+    ran = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, ["torchvision.datasets", "MNIST", "CIFAR10"], "")
+
+
+class Declarations:
+    """In the place of torch.library.Library: notes what is declared."""
+
+    made: list[tuple[str, str]]
+    schemas: list[str]
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made, self.schemas = [], []
+        monkeypatch.setattr(torch.library, "Library", self.library)
+        monkeypatch.setattr(compat, "_LIBRARIES", [])
+
+    def library(self, namespace: str, kind: str) -> Declarations:
+        self.made.append((namespace, kind))
+        return self
+
+    def define(self, schema: str) -> None:
+        self.schemas.append(schema)
+
+
+@pytest.fixture
+def declarations(monkeypatch: pytest.MonkeyPatch) -> Declarations:
+    compat.torchvision_datasets()  # imported for good, so that nothing else depends on what is declared below
+    return Declarations(monkeypatch)
+
+
+def test_nothing_is_declared_where_the_operators_load(
+    declarations: Declarations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compat, "_operators_load", lambda: True)
+    assert compat.torchvision_datasets.__wrapped__() is compat.torchvision_datasets()
+    assert not declarations.made
+    assert not compat._LIBRARIES
+
+
+def test_the_missing_operators_are_declared_where_they_do_not_load(
+    declarations: Declarations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compat, "_operators_load", lambda: False)
+    monkeypatch.setattr(torch.ops, "torchvision", object())
+    assert compat.torchvision_datasets.__wrapped__() is compat.torchvision_datasets()
+    assert declarations.made == [("torchvision", "FRAGMENT")]
+    assert [schema.partition("(")[0] for schema in declarations.schemas] == ["nms", "qnms"]
+    assert len(compat._LIBRARIES) == 1  # kept alive, and its schemas with it
+
+
+def test_an_operator_that_is_there_is_not_declared_again(
+    declarations: Declarations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compat, "_operators_load", lambda: False)
+    monkeypatch.setattr(torch.ops, "torchvision", type("Operators", (), {"nms": None}))
+    compat.torchvision_datasets.__wrapped__()
+    assert [schema.partition("(")[0] for schema in declarations.schemas] == ["qnms"]
+
+
+def test_a_missing_torchvision_is_left_to_the_import_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compat.importlib.util, "find_spec", lambda name: None)
+    assert compat._operators_load()
+
+
+def test_an_extension_that_cannot_be_loaded_has_no_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise OSError(f"{path}: undefined symbol")
+
+    monkeypatch.setattr(torch.ops, "load_library", refuse)
+    assert not compat._operators_load()
+
+
+def names_torchvision(tree: ast.Module) -> bool:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "torchvision" for alias in node.names):
+            return True
+        if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "torchvision":
+            return True
+        if (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__")
+            and isinstance(node.args[0], ast.Constant)
+            and str(node.args[0].value).split(".")[0] == "torchvision"
+        ):
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import torchvision", "from torchvision.datasets import MNIST", "import_module('torchvision.io')",
+     "def late():\n import os, torchvision.io as io"],
+)  # fmt: skip
+def test_every_way_to_import_torchvision_is_recognised(line: str) -> None:
+    assert names_torchvision(ast.parse(line))
+
+
+def test_compat_alone_imports_torchvision() -> None:
+    found = [path for path in PACKAGE.rglob("*.py") if names_torchvision(ast.parse(path.read_text()))]
+    assert found == [PACKAGE / "compat.py"]

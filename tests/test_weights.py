@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from kdray.weights import Damaged, pack, unpack
+
+TENSORS = {
+    "matrix": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)),
+    "scalar": torch.tensor(2.5, dtype=torch.float64),
+    "empty": torch.zeros(0),
+    "hollow": torch.zeros(2, 0, 3, dtype=torch.float16),
+    "count": torch.tensor(3),
+    "bytes": torch.arange(7, dtype=torch.uint8),
+    "mask": torch.tensor([True, False]),
+    "half": torch.tensor([1.5], dtype=torch.bfloat16),
+    "nan": torch.tensor([float("nan"), float("inf"), -0.0]),
+}
+FACTS: dict[str, Any] = {"trial_id": "ab", "accuracy": 0.1 + 0.2, "none": None, "list": [1, {"é": "ü"}]}
+
+
+def test_what_is_packed_is_unpacked_bit_by_bit() -> None:
+    tensors, facts = unpack(pack(TENSORS, FACTS))
+    assert facts == FACTS
+    assert tensors.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert tensors[name].dtype == tensor.dtype
+        assert tensors[name].shape == tensor.shape
+        assert tensors[name].reshape(-1).view(torch.uint8).tolist() == tensor.reshape(-1).view(torch.uint8).tolist()
+
+
+def test_nothing_packed_is_nothing_unpacked() -> None:
+    assert unpack(pack({}, {})) == ({}, {})
+
+
+def test_views_and_parameters_are_packed_by_their_values() -> None:
+    square = torch.nn.Parameter(torch.arange(6.0).view(2, 3))
+    tensors, _ = unpack(pack({"turned": square.t(), "column": square[:, 1]}, {}))
+    assert torch.equal(tensors["turned"], torch.tensor([[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]))
+    assert torch.equal(tensors["column"], torch.tensor([1.0, 4.0]))
+
+
+def test_any_altered_byte_is_noticed() -> None:
+    packed = pack(TENSORS, FACTS)
+    positions = random.Random(0).sample(range(len(packed)), 200)
+    for position in [0, 7, 8, len(packed) - 1, *positions]:
+        for mask in (0x01, 0x80, 0xFF):
+            altered = bytearray(packed)
+            altered[position] ^= mask
+            with pytest.raises(Damaged):
+                unpack(bytes(altered))
+
+
+def test_a_file_cut_short_or_prolonged_is_noticed() -> None:
+    packed = pack(TENSORS, FACTS)
+    for length in [0, 1, 7, 8, 9, len(packed) - 1, *random.Random(1).sample(range(len(packed)), 50)]:
+        with pytest.raises(Damaged):
+            unpack(packed[:length])
+    with pytest.raises(Damaged):
+        unpack(packed + b"\0")
+
+
+def test_a_file_of_zeros_is_noticed() -> None:
+    with pytest.raises(Damaged):
+        unpack(bytes(len(pack(TENSORS, FACTS))))
+
+
+@pytest.mark.parametrize("metadata", [None, {"digest": "00"}, {"kdray": "{}"}, {"kdray": "{}", "digest": "00"}])
+def test_a_safetensors_file_of_another_program_is_noticed(metadata: dict[str, str] | None) -> None:
+    with pytest.raises(Damaged):
+        unpack(save({"a": torch.zeros(2)}, metadata))
+
+
+def test_exchanged_tensors_are_noticed() -> None:
+    # The same bytes under other names.
+    one, two = torch.zeros(2), torch.ones(2)
+    packed = pack({"a": one, "b": two}, {})
+    exchanged = packed.replace(b'"a"', b'"?"').replace(b'"b"', b'"a"').replace(b'"?"', b'"b"')
+    assert exchanged != packed
+    with pytest.raises(Damaged, match="checksum"):
+        unpack(exchanged)
