@@ -68,7 +68,9 @@ class Results:
         names = self.store.names(table, ".parquet")
         with ThreadPoolExecutor(8) as pool:
             read = list(pool.map(partial(_read, self.store), names))
-        parts = [part for part in read if part is not None]
+        for problem in (part for part in read if isinstance(part, str)):
+            warnings.warn(problem, DamagedFile, stacklevel=4)
+        parts = [part for part in read if isinstance(part, pa.Table)]
         if not parts:
             return arrow_schema(table, {}).empty_table()
         return _joined(parts)
@@ -104,7 +106,8 @@ def column_names(numbers: pd.DataFrame) -> pd.Series[str]:
     return names + numbers.apply(bracket, axis=1) if varying else names
 
 
-def _read(store: Store, name: str) -> pa.Table | None:
+def _read(store: Store, name: str) -> pa.Table | str | None:
+    """The rows of one file, or what is wrong with it; none if it is gone."""
     try:
         part = pq.read_table(pa.BufferReader(store.read(name)), page_checksum_verification=True)
         part.validate(full=True)
@@ -112,10 +115,7 @@ def _read(store: Store, name: str) -> pa.Table | None:
     except FileNotFoundError:
         return None  # taken away between listing and reading: its rows stand in a newer file
     except (pa.ArrowException, OSError, ValueError) as error:
-        warnings.warn(
-            f"{store.location}/{name}: damaged, left out ({str(error).splitlines()[0]})", DamagedFile, stacklevel=2
-        )
-        return None
+        return f"{store.location}/{name}: damaged, left out ({str(error).splitlines()[0]})"
     if version > SCHEMA_VERSION:
         raise InputError(f"{store.location}/{name}: of schema {version}, this kdray reads up to {SCHEMA_VERSION}")
     return part

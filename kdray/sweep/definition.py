@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from kdray.core import InputError, Several, Value, fingerprint, parse, value_types
+from kdray.core import InputError, Several, Value, fingerprint, parse
 from kdray.experiment import Experiment
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.smoke import shrink
-from kdray.sweep.space import Distribution, Point, Same, Space, Tree, at, check_sames, put, read_leaves, walk
+from kdray.sweep.space import Distribution, Point, Same, Space, Tree, check_sames, put, read_leaves
 from kdray.sweep.yaml import parse_text, read_yaml
 from kdray.trial import label_of
 
@@ -164,8 +164,7 @@ class Sweep:
     def student(self, point: Point, seed: int, teacher: Experiment | None) -> Experiment:
         """The student of ``point`` with ``seed``, taught by the chosen ``teacher``."""
         tree = {key: part for key, part in point.tree().items() if key != "teacher"}
-        student = Experiment.parse({**tree, "seed": seed, "teacher": _plain(teacher)}, "experiment")
-        return student
+        return Experiment.parse({**tree, "seed": seed, "teacher": _plain(teacher)}, "experiment")
 
     def teachers(self) -> Iterator[Experiment]:
         """Every teacher that any point may need, each once."""
@@ -296,7 +295,9 @@ def _inherit(teacher: Tree, student: Tree) -> Tree:
         if not isinstance(whole, dict):
             out.setdefault(part, follow(whole, part))
         elif given.get("name", whole.get("name")) == whole.get("name"):
-            out[part] = {key: follow(value, f"{part}.{key}") for key, value in whole.items() if key not in given} | given
+            out[part] = {
+                key: follow(value, f"{part}.{key}") for key, value in whole.items() if key not in given
+            } | given
     if isinstance(out.get("teacher"), dict):
         out["teacher"] = _inherit(out["teacher"], student)
     return out
@@ -319,7 +320,9 @@ def _check_objective(file: SweepFile) -> None:
     if metric == "val_accuracy":
         return
     if metric.startswith("test_"):
-        raise InputError(f"objective.metric: {metric} is measured on the test split, nothing is chosen by it; use val_accuracy")
+        raise InputError(
+            f"objective.metric: {metric} is measured on the test split, nothing is chosen by it; use val_accuracy"
+        )
     labels = {label_of(evaluation): evaluation for evaluation in file.evaluate.suite}
     label, dot, name = metric.rpartition(".")
     valid = ", ".join(["val_accuracy", *(f"{known}.accuracy" for known, e in labels.items() if e.split == "val")])
@@ -327,7 +330,9 @@ def _check_objective(file: SweepFile) -> None:
         raise InputError(f"objective.metric: unknown metric {metric!r} (allowed: {valid})")
     evaluation = labels[label]
     if evaluation.split == "test":
-        raise InputError(f"objective.metric: {label} is measured on the test split, nothing is chosen by it; set its split: val")
+        raise InputError(
+            f"objective.metric: {label} is measured on the test split, nothing is chosen by it; set split: val"
+        )
     if "student" not in file.evaluate.roles:
         raise InputError("objective.metric: evaluate.roles leaves students out, so there is nothing to choose by")
     single = [metric for metric, count in evaluation.metrics().items() if count == 1]
@@ -349,11 +354,6 @@ def _check_edges(sweep: Sweep, space: Space) -> None:
         except InputError as error:
             stated = f" (at {path} = {json.dumps(values[path])})" if path else ""
             raise InputError(f"{error}{stated}") from None
-
-
-def known_names(union: Any) -> list[str]:
-    """The names of a union's members."""
-    return [str(member.model_fields["name"].default) for member in value_types(union)]
 
 
 def data_of(sweep: Sweep) -> Iterator[Any]:

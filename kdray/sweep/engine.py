@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import tempfile
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 # Before ray is imported: Tune reads these once.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no CSV, JSON or TensorBoard files of its own
@@ -32,34 +33,11 @@ from kdray.sweep.definition import Request
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import Node, at_once
 from kdray.sweep.trainable import TrialActor, tune_config
-from kdray.trial import Step, Task
+from kdray.sweep.work import Assignment, Group, Groups
+from kdray.trial import Step
 
 MAX_DEATHS = 2
 """So many times a trial whose worker died goes on from its checkpoint; then it has failed."""
-
-
-class Assignment(NamedTuple):
-    """One task to run, and its row in members."""
-
-    task: Task
-    member: dict[str, Any] | None
-
-
-@dataclass
-class Group:
-    """Trials that are told of together (the seeds of a point)."""
-
-    assignments: list[Assignment]
-    ended: Callable[[], None]
-    """Called once, when every trial of the group has ended."""
-    open: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.open = len(self.assignments)
-
-
-Groups = Callable[[], Group | None]
-"""The next group; none when there is none, or none until a running one has ended."""
 
 
 class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
@@ -102,9 +80,7 @@ class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
         last = self._last.pop(trial_id, None)
         ended = last if not error and last is not None and last.outcome is not None else None
         self._trial_ended(assignment, ended)
-        self._progress.ended(
-            assignment.task.experiment.trial_id, failed=ended is None or ended.outcome != "completed"
-        )
+        self._progress.ended(assignment.task.experiment.trial_id, failed=ended is None or ended.outcome != "completed")
         group.open -= 1
         if not group.open:
             group.ended()
@@ -176,6 +152,7 @@ def cluster(address: str | None, local: Node) -> Iterator[list[Node]]:
     if ray.is_initialized():
         yield nodes_of_cluster()
         return
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     with quiet():
         try:
             if address is not None:
@@ -187,6 +164,8 @@ def cluster(address: str | None, local: Node) -> Iterator[list[Node]]:
                 )  # fmt: skip
         except (ConnectionError, ValueError) as error:
             raise InputError(f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray put its own there, which prints a stack trace and dies
     try:
         yield nodes_of_cluster()
     finally:
@@ -196,7 +175,11 @@ def cluster(address: str | None, local: Node) -> Iterator[list[Node]]:
 def nodes_of_cluster() -> list[Node]:
     """What every living node of the cluster offers."""
     return [
-        Node(str(node["NodeManagerHostname"]), float(node["Resources"].get("CPU", 0)), float(node["Resources"].get("GPU", 0)))
+        Node(
+            str(node["NodeManagerHostname"]),
+            float(node["Resources"].get("CPU", 0)),
+            float(node["Resources"].get("GPU", 0)),
+        )
         for node in ray.nodes()
         if node["Alive"]
     ]

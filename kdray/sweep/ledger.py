@@ -46,6 +46,16 @@ class Ledger:
         """Plan as if the trial's weights were not there."""
         self._weights.discard(weights_file(trial_id))
 
+    def best(self, candidates: Sequence[Experiment]) -> Experiment | None:
+        """The candidate with the highest val_accuracy, ties to the lowest seed; none until all are trained."""
+        records = [self._records.get(candidate.trial_id) for candidate in candidates]
+        known = [
+            r.val_accuracy for r in records if r is not None and r.status == "completed" and r.val_accuracy is not None
+        ]
+        if len(known) < len(candidates):
+            return None
+        return min(zip(candidates, known, strict=True), key=lambda pair: (-pair[1], pair[0].seed))[0]
+
     def task(
         self, role: Role, experiment: Experiment, suite: Sequence[AnyEvaluation], *, weights_needed: bool = False
     ) -> Task | None:
@@ -92,7 +102,9 @@ class Ledger:
             self._records[trial_id] = Record("failed", last.error, None, {}, {}, frozenset())
             return
         kept = before if before is not None and before.status == "completed" else None
-        numbers, failed, measured = (dict(kept.numbers), dict(kept.failed), set(kept.measured)) if kept else ({}, {}, set())
+        numbers, failed, measured = (
+            (dict(kept.numbers), dict(kept.failed), set(kept.measured)) if kept else ({}, {}, set())
+        )
         for evaluation in task.evaluations:
             evaluation_id, label = fingerprint(evaluation), label_of(evaluation)
             measured.add(evaluation_id)

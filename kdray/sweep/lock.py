@@ -30,7 +30,9 @@ def only_driver(store: Store, sweep: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise InputError(f"sweep {sweep!r} is being run in {store.location} already, {_holder(path.read_text())}") from None
+            raise InputError(
+                f"sweep {sweep!r} is being run in {store.location} already, {_holder(path.read_text())}"
+            ) from None
         file.truncate(0)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}))

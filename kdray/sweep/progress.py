@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
+
+from kdray.results import Store
 
 EVERY = 15.0
 """Seconds between two lines of a log."""
@@ -29,7 +31,12 @@ class Progress:
         """By trial: share done, and what it does."""
         self._best: tuple[float, str] | None = None
         self._objective: tuple[str, str] | None = None
-        self._began = self._said = time.monotonic()
+        self._began = self._said = self._published = time.monotonic()
+        self._publish: tuple[Store, str] | None = None
+
+    def publish(self, store: Store, sweep: str) -> None:
+        """From now on keep the line where ``kdray status`` finds it."""
+        self._publish = (store, sweep)
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -49,7 +56,9 @@ class Progress:
         self._running, self._best, self._objective = {}, None, objective
         self._began = self._said = time.monotonic()
         if self._console.is_terminal:
-            with Live(get_renderable=self._renderable, console=self._console, refresh_per_second=4, transient=True) as live:
+            with Live(
+                get_renderable=self._renderable, console=self._console, refresh_per_second=4, transient=True
+            ) as live:
                 self._live = live
                 try:
                     yield
@@ -87,6 +96,11 @@ class Progress:
             self._best = (value, " ".join(f"{name.rpartition('.')[2]}={show(v)}" for name, v in parameters.items()))
 
     def _tick(self) -> None:
+        if self._publish is not None and time.monotonic() - self._published >= 1:
+            self._published = time.monotonic()
+            store, sweep = self._publish
+            with suppress(OSError):  # the results are more important than a line about them
+                store.write(progress_file(sweep), self._line().encode())
         if not self._console.is_terminal and time.monotonic() - self._said >= EVERY:
             self._said = time.monotonic()
             self.say(self._line())
@@ -119,6 +133,11 @@ class Progress:
         if self._planned is None or worked < 0.5:
             return None
         return elapsed / worked * max(0.0, self._planned - worked)
+
+
+def progress_file(sweep: str) -> str:
+    """Where a running sweep says how it is doing."""
+    return f"locks/{sweep}.progress"
 
 
 def duration(seconds: float) -> str:

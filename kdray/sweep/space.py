@@ -1,7 +1,8 @@
 """The space that a sweep file describes: an experiment in which some leaves are distributions.
 
-A leaf is a mapping with one key: ``grid`` or ``choice`` (a list of values), ``uniform``, ``loguniform`` (low, high), ``quniform``
-(low, high, step), ``randint``, ``lograndint`` (low, high; high excluded, as in Ray Tune), or ``same`` (the path of another leaf).
+A leaf is a mapping with one key: ``grid`` or ``choice`` (a list of values), ``uniform``, ``loguniform`` (low, high),
+``quniform`` (low, high, step), ``randint``, ``lograndint`` (low, high; high excluded, as in Ray Tune), or ``same`` (the path of
+another leaf).
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Space:
         return filled
 
     def grid(self, paths: list[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Every combination of the (finite) distributions at ``paths``, the last one varying fastest; the others' first edge."""
+        """Every combination of the (finite) leaves at ``paths``, the last varying fastest; the others at their first edge."""
         distributions = self.distributions
         paths = list(distributions) if paths is None else paths
         first = {path: leaf.edges[0] for path, leaf in distributions.items()}
@@ -185,12 +186,16 @@ def _distribution(kind: str, arguments: Any, where: str) -> Distribution:
             if text in texts[:index]:
                 raise InputError(f"{where}[{index}]: {text} is there twice")
             if any(isinstance(leaf, Distribution | Same) for _, leaf in walk(read_leaves(arguments[index], where))):
-                raise InputError(f"{where}[{index}]: a distribution inside a list of values is not supported; use cases")
+                raise InputError(
+                    f"{where}[{index}]: a distribution inside a list of values is not supported; use cases"
+                )
         return Distribution(kind, tuple(arguments))  # type: ignore[arg-type]
     wanted = 3 if kind == "quniform" else 2
     numbers = [a for a in arguments if isinstance(a, int | float) and not isinstance(a, bool)]
     if len(numbers) != len(arguments) or len(arguments) != wanted:
-        raise InputError(f"{where}: needs {'low, high, step' if wanted == 3 else 'low, high'}, not {json.dumps(arguments)}")
+        raise InputError(
+            f"{where}: needs {'low, high, step' if wanted == 3 else 'low, high'}, not {json.dumps(arguments)}"
+        )
     low, high = numbers[:2]
     if not low < high:
         raise InputError(f"{where}: low {low} is not below high {high}")

@@ -17,15 +17,18 @@ import ray
 import torch
 from ray import tune
 
-from kdray.core import canonical_json, parse
-from kdray.results import Store, write_rows
+from kdray.core import parse
+from kdray.results import Store
+from kdray.sweep.work import write_member
 from kdray.trial import Step, Task, describe, run_task
 
 
-def tune_config(task: Task, member: dict[str, Any] | None, store: Store, data_root: Path, threads: int) -> dict[str, Any]:
+def tune_config(
+    task: Task, member: dict[str, Any] | None, store: Store, data_root: Path, threads: int
+) -> dict[str, Any]:
     """What a :class:`TrialActor` is configured with: text only, nothing that would be pickled into every task."""
     return {
-        "task": canonical_json(task), "member": json.dumps(member), "results": store.location,
+        "task": task.model_dump_json(), "member": json.dumps(member), "results": store.location,
         "data_root": str(data_root), "threads": threads,
     }  # fmt: skip
 
@@ -57,20 +60,12 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is not typed
             "warnings": json.dumps([str(w.message) for w in caught if w.category.__module__.startswith("kdray")]),
         }  # fmt: skip
 
-
     def _next(self) -> Step:
         """The next step, the membership written with the last. Only the death of the process is a failure to Tune."""
         try:
             step = next(self._steps)
             if step.outcome is not None and self._member is not None:
-                member = {**self._member, "outcome": step.outcome, "error": step.reasons}
-                write_rows(self._store, "members", member_file(member), [member], {})
+                write_member(self._store, {**self._member, "outcome": step.outcome, "error": step.reasons})
             return step
         except Exception as error:  # of writing rows: everything else became a row
             return Step(kind="end", text="failed", done=0, total=1, outcome="failed", error=describe(error))
-
-
-def member_file(member: dict[str, Any]) -> str:
-    """The name of the file that holds one row of members."""
-    point = "teacher" if member["point"] is None else member["point"]
-    return f"{member['sweep']}-{point}-{member['trial_id']}"

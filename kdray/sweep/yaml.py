@@ -48,7 +48,7 @@ for _kind in ("map", "seq"):
 _Loader.add_constructor(None, _refuse)
 
 
-def plain_scalar(text: str) -> None | bool | int | float | str:
+def plain_scalar(text: str) -> bool | int | float | str | None:
     """An unquoted scalar: null, true or false, an integer, a number, a fraction of integers, else the text."""
     if text in ("null", "Null", "NULL", "~", ""):
         return None

@@ -1,0 +1,69 @@
+"""What a sweep file can name: every member of every union with its meaning, parameters and paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+from pydantic_core import PydanticUndefined
+
+from kdray.core import Value, tag_of, value_types
+from kdray.data import AnyData
+from kdray.methods import AnyMethod
+from kdray.models import AnyModel
+from kdray.perturbations import Noise
+from kdray.robustness import AnyEvaluation
+
+What = Literal["models", "methods", "noise", "datasets", "evaluations"]
+_UNIONS: dict[What, dict[str, Any]] = {
+    "models": {"": AnyModel},
+    "methods": {"": AnyMethod},
+    "noise": {f"noise.{name}": field.annotation for name, field in Noise.model_fields.items()},
+    "datasets": {"": AnyData},
+    "evaluations": {"": AnyEvaluation},
+}
+
+
+class Entry(NamedTuple):
+    """One member of a union."""
+
+    name: str
+    summary: str
+    details: list[str]
+
+
+def entries(what: What) -> Iterator[Entry]:
+    """The members of the unions behind ``what``, in order."""
+    for place, union in _UNIONS[what].items():
+        for kind in value_types(union):
+            summary = (kind.__doc__ or "").strip().partition("\n")[0]
+            details = [f"{place}: {{name: {tag_of(kind)}, …}}"] if place else []
+            paper = getattr(kind, "paper", None)
+            details += [f"paper: {paper}"] if paper else []
+            details += [f"{name}: {_type(field.annotation)}{_default(field.default)}"
+                        for name, field in kind.model_fields.items() if name not in ("name", "label")]  # fmt: skip
+            yield Entry(str(tag_of(kind)), summary, details)
+
+
+def _type(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    args = [part for part in get_args(annotation) if part is not type(None)]
+    if args and get_origin(annotation) is tuple:
+        return f"list of {_type(args[0])}"
+    if args:
+        return " | ".join(dict.fromkeys(_type(part) for part in args if not _is_metadata(part)))
+    return {float: "number", int: "integer", str: "text", bool: "true | false"}.get(annotation, str(annotation))
+
+
+def _is_metadata(part: Any) -> bool:
+    return not (isinstance(part, type) or get_origin(part) is not None)
+
+
+def _default(default: Any) -> str:
+    if default is PydanticUndefined:
+        return ", required"
+    if isinstance(default, Value):
+        return ""
+    shown = list(default) if isinstance(default, tuple) else default
+    return f" = {'none' if shown is None else shown}"

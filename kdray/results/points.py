@@ -1,0 +1,48 @@
+"""One row per point of a sweep: what its seeds gave, on average."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from kdray.results.reader import Results
+
+ACCURACIES = ("val_accuracy", "test_accuracy")
+
+
+def points(results: Results, sweep: str) -> pd.DataFrame:
+    """The completed students of ``sweep`` by point, in the sweep's order: ``point``, ``case``, the swept parameters, ``n`` and,
+    for every metric, its ``mean`` and ``std`` over the seeds (ddof 1; none for one seed), in columns (metric, "mean" | "std").
+    """
+    members = results.members()
+    members = members[(members["sweep"] == sweep) & (members["role"] == "student")]
+    frame = results.frame()
+    metrics = [c for c in frame.columns if c in ACCURACIES or _is_accuracy(c)]
+    joined = members[["trial_id", "point", "case", "parameters", "order"]].merge(
+        frame.loc[frame["status"] == "completed", ["trial_id", *metrics]], on="trial_id"
+    )
+    metrics = [metric for metric in metrics if joined[metric].notna().any()]
+    rows: list[dict[tuple[str, str], Any]] = []
+    for _, seeds in joined.sort_values("order").groupby("point", sort=True):
+        first = seeds.iloc[0]
+        row: dict[tuple[str, str], Any] = {("point", ""): int(first["point"])}
+        if not pd.isna(first["case"]):
+            row["case", ""] = first["case"]
+        row |= {(path, ""): value for path, value in json.loads(first["parameters"]).items()}
+        row["n", ""] = len(seeds)
+        for metric in metrics:
+            row[metric, "mean"] = seeds[metric].mean()
+            row[metric, "std"] = seeds[metric].std(ddof=1)
+        rows.append(row)
+    if not rows:
+        return pd.DataFrame()
+    # A parameter that only some cases have comes after those that all have; the numbers come last.
+    keys = dict.fromkeys(key for row in rows for key in row)
+    order = sorted(keys, key=lambda key: (key[1] != "", key[0] == "n"))
+    return pd.DataFrame([[row.get(key) for key in order] for row in rows], columns=pd.MultiIndex.from_tuples(order))
+
+
+def _is_accuracy(column: str) -> bool:
+    return ".accuracy" in column and column.partition("[")[0].endswith(".accuracy")

@@ -1,0 +1,163 @@
+"""What a sweep would do: which trials are there, which are to be trained or measured, how many at once, for how long."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from kdray.core import InputError, canonical_json
+from kdray.experiment import Experiment
+from kdray.results import Results
+from kdray.sweep.definition import Role, Sweep
+from kdray.sweep.ledger import Ledger
+from kdray.sweep.resources import at_once, check, this_machine
+from kdray.sweep.space import Point
+from kdray.trial import Task
+
+
+@dataclass
+class Counts:
+    """Trials of one role."""
+
+    train: int = 0
+    measure: int = 0
+    """Trained already, but some evaluation is missing."""
+    there: int = 0
+    pending: int = 0
+    """Students whose teacher is not chosen yet."""
+
+    @property
+    def total(self) -> int:
+        return self.train + self.measure + self.there + self.pending
+
+    def add(self, task: Task | None) -> None:
+        if task is None:
+            self.there += 1
+        elif task.train:
+            self.train += 1
+        else:
+            self.measure += 1
+
+
+@dataclass
+class Plan:
+    """What ``kdray run`` would do now."""
+
+    sweep: str
+    teachers: Counts = field(default_factory=Counts)
+    students: Counts = field(default_factory=Counts)
+    searched: bool = False
+    """The students come from a search: how many are there already shows only when it asks for them."""
+    at_once: dict[str, int | str] = field(default_factory=dict)
+    """By role: how many trials run at once, or why none can."""
+    seconds: float | None = None
+    """Estimated from the trials that are there; none where they say nothing about those to come."""
+
+
+def plan(
+    sweep: Sweep, results: str | os.PathLike[str] = "results", *, cpus: int | None = None, gpus: int | None = None,
+    max_concurrent: int | None = None, retry_failed: bool = False,
+) -> Plan:  # fmt: skip
+    """What :func:`kdray.run` would do on this machine; trains and writes nothing."""
+    found = Results(results)
+    found.store.check_version()
+    ledger, speeds = Ledger(found, retry_failed=retry_failed), Speeds(found.trials())
+    out, work = Plan(sweep.name), []
+    for teacher in chain(sweep):
+        task = ledger.task("teacher", teacher, (), weights_needed=True)
+        out.teachers.add(task)
+        work.append((task, "teacher"))
+    search = sweep.file.search
+    if search.sampler == "grid":
+        for point in sweep.grid():
+            for _, student in students(sweep, ledger, point):
+                if student is None:
+                    out.students.pending += 1
+                    continue
+                task = ledger.task("student", student, sweep.suite("student"))
+                out.students.add(task)
+                work.append((task, "student"))
+    else:
+        out.searched, out.students.pending = True, (search.points or 0) * sweep.file.seeds
+    node = this_machine(cpus, gpus)
+    for role in roles(sweep):
+        request = getattr(sweep.file.resources, role)
+        try:
+            check(role, request, [node])
+            out.at_once[role] = at_once(request, [node], max_concurrent)
+        except InputError as error:
+            out.at_once[role] = str(error)
+    out.seconds = _seconds(work, out, speeds)
+    return out
+
+
+def roles(sweep: Sweep) -> list[Role]:
+    """The roles that the sweep has trials for."""
+    return ["teacher", "student"] if any(space.tree.get("teacher") for space in sweep.spaces) else ["student"]
+
+
+def ancestors(teacher: Experiment) -> Iterator[Experiment]:
+    """``teacher``, its teacher, and so on."""
+    yield teacher
+    if teacher.teacher is not None:
+        yield from ancestors(teacher.teacher)
+
+
+def chain(sweep: Sweep) -> list[Experiment]:
+    """Every teacher, and every teacher of a teacher, each once; whoever teaches comes before whom it teaches."""
+    found = {t.trial_id: t for teacher in sweep.teachers() for t in ancestors(teacher)}
+    return sorted(found.values(), key=lambda teacher: len(list(ancestors(teacher))))
+
+
+def students(sweep: Sweep, ledger: Ledger, point: Point) -> Iterator[tuple[int, Experiment | None]]:
+    """The student of each seed of a point; none where its teacher is not there to be chosen."""
+    candidates, choice = sweep.candidates(point), sweep.choice(point)
+    for seed in range(sweep.file.seeds):
+        if not candidates:
+            yield seed, sweep.student(point, seed, None)
+            continue
+        teacher = ledger.best(candidates if choice.select == "best_validation" else [candidates[seed]])
+        yield seed, None if teacher is None else sweep.student(point, seed, teacher)
+
+
+class Speeds:
+    """Seconds per epoch of the trials that are there, by what they cost depends on."""
+
+    def __init__(self, trials: pd.DataFrame) -> None:
+        done = trials[trials["status"] == "completed"]
+        seen: dict[str, list[float]] = {}
+        for text, seconds in zip(done["experiment"], done["train_seconds"], strict=True):
+            described = json.loads(text)
+            seen.setdefault(self._key(described), []).append(seconds / described["training"]["epochs"])
+        self._seconds = {key: sum(values) / len(values) for key, values in seen.items()}
+
+    def seconds(self, experiment: Experiment) -> float | None:
+        """Of the whole training, if a like one is there."""
+        per_epoch = self._seconds.get(self._key(json.loads(canonical_json(experiment))))
+        return None if per_epoch is None else per_epoch * experiment.training.epochs
+
+    @staticmethod
+    def _key(described: dict[str, Any]) -> str:
+        teacher = (described.get("teacher") or {}).get("model")
+        method = described.get("method", {}).get("name")
+        return json.dumps([described["data"], described["model"], teacher, method], sort_keys=True)
+
+
+def _seconds(work: list[tuple[Task | None, str]], plan: Plan, speeds: Speeds) -> float | None:
+    if plan.students.pending:
+        return None
+    total = 0.0
+    for task, role in work:
+        width = plan.at_once.get(role)
+        if task is None or not task.train:
+            continue
+        each = speeds.seconds(task.experiment)
+        if each is None or not isinstance(width, int):
+            return None
+        total += each / width
+    return total

@@ -1,0 +1,168 @@
+"""Getting groups of trials done on Ray, and keeping account of what became of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import torch
+
+from kdray.data import data_root
+from kdray.results import Store, write_rows
+from kdray.sweep.definition import Objective, Request
+from kdray.sweep.ledger import Ledger
+from kdray.sweep.progress import Progress
+from kdray.sweep.resources import Node, check, this_machine
+from kdray.trial import Step, Task, write_trial_row
+
+DIED = "WorkerDied: its process ended again and again (killed, out of memory, or its node was lost)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How trials are run; nothing here changes a number."""
+
+    address: str | None = None
+    """Of a running Ray cluster; none: a local Ray."""
+    retry_failed: bool = False
+    max_concurrent: int | None = None
+    cpus: int | None = None
+    gpus: int | None = None
+    data: Path = field(default_factory=data_root)
+
+
+@dataclass
+class Summary:
+    """What a run did."""
+
+    ran: set[str] = field(default_factory=set)
+    """Trials that were trained or measured now."""
+    there: int = 0
+    """Trials that had nothing left to do."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Trial (or point without a teacher) to reason, of everything that was asked for."""
+
+    @property
+    def exit_status(self) -> int:
+        return 1 if self.failures else 0
+
+
+class Assignment(NamedTuple):
+    """One task to run, and its row in members (but for the outcome)."""
+
+    task: Task
+    member: dict[str, Any] | None
+
+
+@dataclass
+class Group:
+    """Trials that are told of together: the seeds of a point, the candidates for a teacher."""
+
+    assignments: list[Assignment]
+    ended: Callable[[], None] = lambda: None
+    """Called once, when every trial of the group has ended."""
+    open: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.open = len(self.assignments)
+
+
+Groups = Callable[[], Group | None]
+"""The next group; none when there is none, or none until a running one has ended."""
+
+
+class Work:
+    """Runs groups; Ray starts with the first one that has something to do and stops with the block."""
+
+    def __init__(self, store: Store, ledger: Ledger, options: Options, progress: Progress) -> None:
+        self.store, self.ledger, self.options, self.progress = store, ledger, options, progress
+        self.summary = Summary()
+        self._stack = ExitStack()
+        self._nodes: list[Node] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def do(
+        self, name: str, role: str, request: Request, groups: Groups, *, planned: int | None, there: int,
+        objective: Objective | None = None,
+    ) -> None:  # fmt: skip
+        """Run every group of ``groups``, each trial with ``request``."""
+        first = groups()
+        while first is not None and not first.assignments:
+            first.ended()
+            first = groups()
+        if first is None:
+            return
+        from kdray.sweep.engine import run_groups  # ray takes seconds to import
+
+        nodes = self._cluster()
+        check(role, request, nodes)
+        started = deque([first])
+        with self.progress.phase(
+            name,
+            planned=planned,
+            there=there,
+            objective=None if objective is None else (objective.metric, objective.mode),
+        ):
+            run_groups(
+                lambda: started.popleft() if started else groups(), request=request, nodes=nodes,
+                limit=self.options.max_concurrent, store=self.store, data_root=self.options.data,
+                progress=self.progress, trial_ended=self._trial_ended,
+            )  # fmt: skip
+
+    def _cluster(self) -> list[Node]:
+        if self._nodes is None:
+            from kdray.sweep.engine import cluster
+
+            local = this_machine(self.options.cpus, self.options.gpus)
+            self._nodes = self._stack.enter_context(cluster(self.options.address, local))
+        return self._nodes
+
+    def _trial_ended(self, assignment: Assignment, last: Step | None) -> None:
+        task, member = assignment
+        trial_id = task.experiment.trial_id
+        self.summary.ran.add(trial_id)
+        if last is None:
+            self._died(task, member)
+            last = Step(kind="end", text="failed", done=0, total=1, outcome="failed", error=DIED)
+        self.ledger.note(task, last)
+        self.summary.failures.pop(trial_id, None)
+        if last.reasons is not None:
+            self.summary.failures[trial_id] = last.reasons
+
+    def _died(self, task: Task, member: dict[str, Any] | None) -> None:
+        """The worker could not write its own rows: write them here, but never over a trained trial's row."""
+        trial_id = task.experiment.trial_id
+        if task.train and not self.store.exists(f"trials/{trial_id}.parquet"):
+            write_trial_row(self.store, task, {"status": "failed", "error": DIED}, torch.device("cpu"), 1)
+        if member is not None:
+            write_member(self.store, {**member, "outcome": "failed", "error": DIED})
+
+
+def in_turn(groups: Sequence[Group], later: deque[Group] | None = None) -> Groups:
+    """``groups`` one after the other, then what has come into ``later`` meanwhile."""
+    waiting = deque(groups)
+
+    def following() -> Group | None:
+        if waiting:
+            return waiting.popleft()
+        return later.popleft() if later else None
+
+    return following
+
+
+def write_member(store: Store, member: dict[str, Any]) -> None:
+    """Write one row of members, into the file that is its own."""
+    point = "teacher" if member["point"] is None else member["point"]
+    write_rows(store, "members", f"{member['sweep']}-{point}-{member['trial_id']}", [member], {})
