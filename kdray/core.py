@@ -59,9 +59,16 @@ def canonical(value: Value) -> dict[str, Json]:
         out["name"] = tag_of(kind)
     for name, field in kind.model_fields.items():
         item = getattr(value, name)
-        if name not in kind.not_identity and item != field.default:
+        if name not in kind.not_identity and (item != field.default or _renewed(item)):
             out[name] = _plain(item)
     return out
+
+
+def _renewed(item: Any) -> bool:
+    """Whether a component in ``item`` has raised its version: then it is told even where it is the default."""
+    if isinstance(item, Value):
+        return type(item).version != 1 or any(_renewed(getattr(item, name)) for name in type(item).model_fields)
+    return isinstance(item, tuple) and any(_renewed(part) for part in item)
 
 
 def _plain(item: Any) -> Json:

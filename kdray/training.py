@@ -95,14 +95,14 @@ class State:
         """Take over a checkpoint of the same training and return its facts; :class:`Damaged` if it is not one."""
         tensors, facts = unpack(packed)
         groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "best": {}}
-        for name, tensor in tensors.items():
-            group, _, rest = name.partition(".")
-            groups[group][rest] = tensor
         slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in groups["optimizer"].items():
-            index, _, slot = name.partition(".")
-            slots.setdefault(int(index), {})[slot] = tensor
         try:
+            for name, tensor in tensors.items():
+                group, _, rest = name.partition(".")
+                groups[group][rest] = tensor
+            for name, tensor in groups["optimizer"].items():
+                index, _, slot = name.partition(".")
+                slots.setdefault(int(index), {})[slot] = tensor
             self.classifier.load_state_dict(groups["model"])
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
             self.history = [Epoch(**entry) for entry in facts.pop("history")]
@@ -147,6 +147,8 @@ def train(
         trained = perf_counter()
         classifier.eval()
         correct, val_loss = score(classifier, dataset.val)
+        if not math.isfinite(val_loss):  # the epoch's last step did it: no training loss has seen it yet
+            raise Diverged(f"the validation loss is {val_loss} in epoch {epoch + 1} of {training.epochs}")
         state.history.append(Epoch(
             stage="main", epoch=epoch + 1, learning_rate=rate, loss=loss, terms=terms, train_accuracy=accuracy,
             val_loss=val_loss, val_accuracy=correct / len(dataset.val.labels),

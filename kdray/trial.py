@@ -105,14 +105,17 @@ def run_task(task: Task, *, store: Store, data_root: Path, device: torch.device,
     done, problem = 0, None
     numbers: dict[str, float] = {}
     failed: dict[str, str] = {}
+    training = task.train  # what goes wrong later must not touch the row of a trained trial
     try:
         dataset = task.experiment.data.load(data_root).to(device)
         classifier = None if task.train else stored_classifier(task, store, device)
         if classifier is None:
+            training = True
             for step in training_steps(task, dataset, store=store, threads=threads, total=total):
                 numbers |= step.numbers
                 done = step.done
                 yield step
+            training = False
             classifier = load_classifier(
                 task.experiment.model, task.experiment.data, store.read(weights_file(trial_id)), device
             )
@@ -124,7 +127,7 @@ def run_task(task: Task, *, store: Store, data_root: Path, device: torch.device,
             done += 1
             yield Step(kind="evaluation", text=label_of(evaluation), done=done, total=total)
     except Exception as error:
-        if not isinstance(error, Diverged | Damaged) or task.train or task.retrain_damaged:
+        if training:
             status = "diverged" if isinstance(error, Diverged) else "failed"
             write_trial_row(store, task, {"status": status, "error": describe(error), **_finished()}, device, threads)
         problem = describe(error)

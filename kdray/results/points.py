@@ -9,6 +9,7 @@ import pandas as pd
 
 from kdray.results.reader import Results
 
+NOT_NEEDED = "not needed"
 ACCURACIES = ("val_accuracy", "test_accuracy")
 
 
@@ -17,7 +18,7 @@ def points(results: Results, sweep: str) -> pd.DataFrame:
     for every metric, its ``mean`` and ``std`` over the seeds (ddof 1; none for one seed), in columns (metric, "mean" | "std").
     """
     members = results.members()
-    members = members[(members["sweep"] == sweep) & (members["role"] == "student")]
+    members = members[(members["sweep"] == sweep) & (members["role"] == "student") & (members["outcome"] != NOT_NEEDED)]
     frame = results.frame()
     metrics = [c for c in frame.columns if c in ACCURACIES or _is_accuracy(c)]
     joined = members[["trial_id", "point", "case", "parameters", "order"]].merge(
@@ -25,7 +26,7 @@ def points(results: Results, sweep: str) -> pd.DataFrame:
     )
     metrics = [metric for metric in metrics if joined[metric].notna().any()]
     rows: list[dict[tuple[str, str], Any]] = []
-    for _, seeds in joined.sort_values("order").groupby("point", sort=True):
+    for _, seeds in joined.sort_values(["point", "order"]).groupby(["case", "parameters"], sort=False, dropna=False):
         first = seeds.iloc[0]
         row: dict[tuple[str, str], Any] = {("point", ""): int(first["point"])}
         if not pd.isna(first["case"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -90,20 +91,25 @@ def open_results(location: str | os.PathLike[str]) -> Results:
 
 
 def column_names(numbers: pd.DataFrame) -> pd.Series[str]:
-    """A name for each row of a robustness table: label.metric, and in brackets what varies within the label."""
+    """A name for each row of a robustness table: label.metric, and in brackets whatever else tells its numbers apart."""
     names = numbers["label"] + "." + numbers["metric"]
-    varying = [
-        column
-        for column in VARYING
-        if (numbers.groupby(["trial_id", "label", "metric"])[column].nunique(dropna=False) > 1).any()
-    ]
+    grouped = numbers.groupby(names)
+    for column in VARYING:
+        # In one trial always, and over the trials where a label came to mean several things.
+        differs = grouped[column].transform("nunique", dropna=False) > 1
+        stated = numbers[column].map(
+            lambda value, c=column: f"{c}={value:g}" if isinstance(value, float) else f"{c}={value}"
+        )
+        names = names.where(~differs | numbers[column].isna(), names + "|" + stated)
+    # What is left are evaluations that differ in something without a column (their seed): their identity tells.
+    unlike = numbers.groupby(names)["evaluation_id"].transform("nunique") > 1
+    names = names.where(~unlike, names + "|" + numbers["evaluation_id"])
+    return names.map(_bracketed)
 
-    def bracket(row: Any) -> str:
-        stated = [f"{column}={row[column]:g}" if isinstance(row[column], float) else f"{column}={row[column]}"
-                  for column in varying if not pd.isna(row[column])]  # fmt: skip
-        return f"[{','.join(stated)}]" if stated else ""
 
-    return names + numbers.apply(bracket, axis=1) if varying else names
+def _bracketed(name: str) -> str:
+    start, *stated = name.split("|")
+    return f"{start}[{','.join(stated)}]" if stated else start
 
 
 def _read(store: Store, name: str) -> pa.Table | str | None:
@@ -136,20 +142,30 @@ def _joined(parts: list[pa.Table]) -> pa.Table:
 
 
 def _newest(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:
-    """Without rows that another act replaced. Acts differ in their time of writing; all rows of the newest one stay."""
+    """Without rows that another act replaced: all rows of the newest act stay, but no failure replaces what succeeded."""
     keys = list(KEYS[table])
+    if table in FAILED:
+        failed = FAILED[table](frame)
+        frame = frame[failed == failed.groupby([frame[key] for key in keys], dropna=False).transform("min")]
     latest = frame.groupby(keys, dropna=False)["written_at"].transform("max")
     kept = frame[frame["written_at"] == latest]
-    if len(kept) < len(frame) and table == "trials":
-        done = frame[frame["status"] == "completed"]
-        disputed = done.groupby("trial_id")[["val_accuracy", "test_accuracy"]].nunique()
-        for trial_id in disputed[(disputed > 1).any(axis=1)].index:
+    if len(kept) < len(frame) and table in NUMBERS:
+        told_apart = [*keys, *_within(table)]
+        values = frame.groupby(told_apart, dropna=False)[NUMBERS[table]].nunique()
+        for key in values[(values > 1).any(axis=1)].index:
+            named = " ".join(str(part) for part in (key if isinstance(key, tuple) else (key,)) if not pd.isna(part))
             warnings.warn(
-                f"trial {trial_id}: stored twice with different accuracies, the newer counts",
-                ConflictingRows,
-                stacklevel=4,
+                f"{table}: {named}: stored with different numbers, the newest count", ConflictingRows, stacklevel=4
             )
     return kept.drop_duplicates([*keys, *_within(table)]).sort_values(keys, kind="stable")
+
+
+FAILED: dict[TableName, Callable[[pd.DataFrame], pd.Series[bool]]] = {
+    "trials": lambda frame: frame["status"] == "failed",
+    "robustness": lambda frame: frame["error"].notna(),
+}
+NUMBERS: dict[TableName, list[str]] = {"trials": ["val_accuracy", "test_accuracy"], "robustness": ["value"]}
+"""What two files about the same thing must agree in."""
 
 
 def _within(table: TableName) -> list[str]:

@@ -43,7 +43,9 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
         Column("case", _TEXT, "", "name of the case, if the sweep has cases"),
         Column("order", _INT, "", "position in the sweep; teachers and students are counted apart"),
         Column("parameters", _TEXT, "JSON", "what distinguishes the point: swept path to value"),
-        Column("outcome", _TEXT, "", "completed, pruned, failed or not needed"),
+        Column(
+            "outcome", _TEXT, "", "completed, pruned, failed, or not needed (the sweep's file no longer asks for it)"
+        ),
         Column("error", _TEXT, "", "why the outcome is failed"),
         Column("teacher_selection", _TEXT, "", "how the student's teacher was chosen: best_validation or each"),
         Column(
@@ -133,7 +135,7 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
 }
 
 KEYS: dict[TableName, tuple[str, ...]] = {
-    "members": ("sweep", "trial_id", "point"),
+    "members": ("sweep", "role", "case", "parameters", "trial_id"),
     "trials": ("trial_id",),
     "epochs": ("trial_id", "stage", "epoch"),
     "robustness": ("trial_id", "evaluation_id"),

@@ -228,11 +228,11 @@ def _override(tree: Tree, text: str) -> Tree:
     path, equals, value = text.partition("=")
     if not equals or not path or not all(path.split(".")):
         raise InputError(f"--set {text}: needs path=value, for example training.epochs=3")
-    known = SweepFile.model_fields
-    if path.split(".")[0] not in known:
-        if path.split(".")[0] not in Experiment.model_fields:
-            valid = [*known, *Experiment.model_fields]
-            near = difflib.get_close_matches(path.split(".")[0], valid, n=1)
+    top, known = path.split(".")[0], list(SweepFile.model_fields)
+    if top not in known:
+        valid = [*known, *(name for name in Experiment.model_fields if name != "seed")]
+        if top not in valid:
+            near = difflib.get_close_matches(top, valid, n=1)
             hint = f", did you mean {near[0]!r}?" if near else ""
             raise InputError(f"--set {path}: unknown{hint} (allowed: {', '.join(valid)})")
         path = f"experiment.{path}"

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # Before ray is imported: Tune reads these once.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no CSV, JSON or TensorBoard files of its own
@@ -36,6 +36,7 @@ from kdray.sweep.trainable import TrialActor, tune_config
 from kdray.sweep.work import Assignment, Group, Groups
 from kdray.trial import Step
 
+T = TypeVar("T")
 MAX_DEATHS = 2
 """So many times a trial whose worker died goes on from its checkpoint; then it has failed."""
 
@@ -52,8 +53,31 @@ class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
         self._waiting: deque[tuple[Group, Assignment]] = deque()
         self._active: dict[str, tuple[Group, Assignment]] = {}
         self._last: dict[str, Step] = {}
+        self.error: Exception | None = None
+        """The first exception of our own; no new trials start after it."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self.error is not None:
+            return None if self._active else str(Searcher.FINISHED)
+        return self._guarded(lambda: self._suggest(trial_id))
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._guarded(lambda: self._on_result(trial_id, result))
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        if trial_id in self._active:
+            group, assignment = self._active.pop(trial_id)
+            self._guarded(lambda: self._on_complete(trial_id, group, assignment, result or {}, error))
+
+    def _guarded(self, act: Callable[[], T]) -> T | None:
+        """Tune takes an exception from its searcher for a failed trial and runs that again: keep it for the end."""
+        try:
+            return act()
+        except Exception as error:
+            self.error = self.error or error
+            return None
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         while not self._waiting:
             group = self._groups()
             if group is None:
@@ -66,17 +90,16 @@ class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
         self._progress.started(assignment.task.experiment.trial_id)
         return self._configure(assignment)
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+    def _on_result(self, trial_id: str, result: dict[str, Any]) -> None:
         step = self._read(trial_id, result)
         _, assignment = self._active[trial_id]
         if step is not None and step.outcome is None:
             self._progress.stepped(assignment.task.experiment.trial_id, step.done / step.total, step.text)
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        if trial_id not in self._active:
-            return
-        self._read(trial_id, result or {})
-        group, assignment = self._active.pop(trial_id)
+    def _on_complete(
+        self, trial_id: str, group: Group, assignment: Assignment, result: dict[str, Any], error: bool
+    ) -> None:
+        self._read(trial_id, result)
         last = self._last.pop(trial_id, None)
         ended = last if not error and last is not None and last.outcome is not None else None
         self._trial_ended(assignment, ended)
@@ -128,6 +151,8 @@ def run_groups(
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()  # fmt: skip
+    if queue.error is not None:
+        raise queue.error
 
 
 @contextmanager

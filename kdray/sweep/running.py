@@ -8,13 +8,15 @@ import json
 import os
 import statistics
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kdray.data import data_root
 from kdray.experiment import Experiment
 from kdray.results import Results, Store, write_rows
+from kdray.results.points import NOT_NEEDED
+from kdray.results.schema import KEYS
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition import Role, Sweep, TeacherChoice, data_of
 from kdray.sweep.ledger import Ledger
@@ -67,20 +69,20 @@ class Driver:
     def __init__(self, sweep: Sweep, work: Work, found: Results) -> None:
         self._sweep, self._work, self._ledger = sweep, work, work.ledger
         known = found.members()
-        known = known[known["sweep"] == sweep.name]
-        self._outcomes = {
-            (trial_id, None if point != point else int(point)): outcome
-            for trial_id, point, outcome in zip(known["trial_id"], known["point"], known["outcome"], strict=True)
-        }
-        self._reused: list[dict[str, Any]] = []
+        known = known[known["sweep"] == sweep.name].astype(object).where(lambda frame: frame.notna(), None)
+        rows: list[dict[str, Any]] = known.to_dict("records")  # type: ignore[assignment]  # columns are named by text
+        self._known = {_place(row): row for row in rows}
+        self._asked_for: set[tuple[Any, ...]] = set()
+        self._unwritten: list[dict[str, Any]] = []
         self._order = itertools.count()
 
     def run(self) -> None:
         try:
             self._teachers()
             self._students()
+            self._drop_the_rest()
         finally:
-            self._write_reused()
+            self._write_members()
 
     def _teachers(self) -> None:
         """Train what teaches, the teachers' own teachers first; then measure the chosen ones."""
@@ -213,8 +215,10 @@ class Driver:
             "sweep": self._sweep.name, "trial_id": experiment.trial_id, "role": role, "order": next(self._order), "point": None,
         }  # fmt: skip
         if point is None:
+            self._asked_for.add(_place(row))
             return row
         row |= {"point": point.number, "case": point.space.case, "parameters": json.dumps(point.values)}
+        self._asked_for.add(_place(row))
         if candidates := self._sweep.candidates(point):
             known = [(candidate, self._ledger.get(candidate.trial_id)) for candidate in candidates]
             listed = [{"trial_id": c.trial_id, "seed": c.seed, "val_accuracy": r and r.val_accuracy} for c, r in known]
@@ -228,12 +232,24 @@ class Driver:
         self._work.progress.reused()
         if outcome == "failed":
             self._work.summary.failures[trial_id] = reason or "failed"
-        if self._outcomes.get((trial_id, member["point"])) != outcome:
-            self._reused.append({**member, "outcome": outcome, "error": reason})
+        known = self._known.get(_place(member), {})
+        if (known.get("outcome"), known.get("point")) != (outcome, member["point"]):
+            self._unwritten.append({**member, "outcome": outcome, "error": reason})
 
-    def _write_reused(self) -> None:
-        """The rows in members of trials that another sweep, or an earlier run, has done."""
-        if self._reused:
-            text = json.dumps([[row["trial_id"], row["point"]] for row in self._reused])
+    def _drop_the_rest(self) -> None:
+        """Members that the sweep no longer asks for, because its file has changed, are not needed in it any more."""
+        for place, row in self._known.items():
+            if place not in self._asked_for and row["outcome"] != NOT_NEEDED:
+                self._unwritten.append({**row, "outcome": NOT_NEEDED})
+
+    def _write_members(self) -> None:
+        """The rows in members that no worker writes."""
+        if self._unwritten:
+            text = json.dumps([[row["trial_id"], row["point"], row["outcome"]] for row in self._unwritten])
             name = hashlib.sha256(text.encode()).hexdigest()[:16]
-            write_rows(self._work.store, "members", f"{self._sweep.name}-reused-{name}", self._reused, {})
+            write_rows(self._work.store, "members", f"{self._sweep.name}-driver-{name}", self._unwritten, {})
+
+
+def _place(member: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a trial is in a sweep: the same trial may be there as a teacher and at several points."""
+    return tuple(member.get(name) for name in KEYS["members"])

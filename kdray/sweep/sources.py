@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import statistics
 import warnings
+from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import optuna
@@ -20,7 +22,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from kdray import seeds
 from kdray.results import Store
 from kdray.sweep.definition import Sweep
-from kdray.sweep.space import Distribution, Point, Space
+from kdray.sweep.space import Distribution, Point, Space, walk
 
 REPEATS = 200
 """So many suggestions in a row that are there already mean that the search space is used up."""
@@ -37,90 +39,120 @@ class Source(Protocol):
 
 
 def open_study(store: Store, sweep: Sweep) -> optuna.Study:
-    """The sweep's study: a file below the results, or in memory where those are on an object store."""
+    """The sweep's study: a file below the results, or in memory where those are on an object store.
+
+    A study holds values of one description. Where the sweep has changed since, the study is begun anew; if only its space,
+    seeds or objective changed, the points it knew come first, and cost nothing where their trials are there.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = None if store.folder is None else _storage(store.folder / "studies" / f"{sweep.name}.db")
+    study = _create(storage, sweep)
+    before, now = study.user_attrs.get("description"), _description(sweep)
+    if before is not None and before != now:
+        known = [trial.params for trial in _told(study)] if before["base"] == now["base"] else []
+        assert storage is not None
+        optuna.delete_study(study_name=sweep.name, storage=storage)
+        study = _create(storage, sweep)
+        for parameters in known:
+            if sweep.file.search.sampler != "grid" and _point(sweep, 0, parameters) is not None:
+                study.enqueue_trial(parameters, skip_if_exists=True)
+    study.set_user_attr("description", now)
+    return study
+
+
+def _create(storage: optuna.storages.BaseStorage | None, sweep: Sweep) -> optuna.Study:
     direction: Literal["maximize", "minimize"] = "maximize" if sweep.file.objective.mode == "max" else "minimize"
-    if store.folder is None:
-        return optuna.create_study(study_name=sweep.name, direction=direction)
-    (store.folder / "studies").mkdir(exist_ok=True)
-    path = store.folder / "studies" / f"{sweep.name}.db"
-    for attempt in (1, 2):
-        try:
-            study = optuna.create_study(
-                storage=f"sqlite:///{path}", study_name=sweep.name, direction=direction, load_if_exists=True
-            )
-            study.get_trials(deepcopy=False)
-            return study
-        except Exception as error:
-            # It can be rebuilt from the tables, so a damaged one is put aside and never in the way.
-            if attempt == 2:
-                raise
-            path.replace(path.with_suffix(".damaged"))
-            warnings.warn(f"{path} is damaged ({str(error).splitlines()[0]}): put aside, begun anew", stacklevel=2)
-    raise AssertionError
+    return optuna.create_study(storage=storage, study_name=sweep.name, direction=direction, load_if_exists=True)
+
+
+def _storage(path: Path) -> optuna.storages.BaseStorage:
+    """The SQLite file at ``path``; a damaged one is put aside (it is made again from what the tables hold)."""
+    path.parent.mkdir(exist_ok=True)
+    url = f"sqlite:///{path}"
+    try:
+        storage = optuna.storages.RDBStorage(url)
+        for study in storage.get_all_studies():
+            storage.get_all_trials(study._study_id, deepcopy=False)
+        return storage
+    except Exception as error:
+        path.replace(path.with_suffix(".damaged"))
+        warnings.warn(f"{path} is damaged ({str(error).splitlines()[0]}): put aside, begun anew", stacklevel=2)
+        return optuna.storages.RDBStorage(url)
+
+
+def _description(sweep: Sweep) -> dict[str, Any]:
+    """What the values in a study depend on: the plain part of the experiment, and the rest."""
+    base = [{path: "*" if isinstance(leaf, Distribution) else repr(leaf) for path, leaf in walk(space.tree)}
+            for space in sweep.spaces]  # fmt: skip
+    ranges = [{path: repr(leaf) for path, leaf in space.distributions.items()} for space in sweep.spaces]
+    rest = [sweep.file.seeds, sweep.file.objective.model_dump(), [choice.model_dump() for choice in sweep.choices]]
+    return {"base": json.dumps(base), "rest": json.dumps([ranges, rest])}
+
+
+def _told(study: optuna.Study) -> list[FrozenTrial]:
+    """The points that were told, without the repeats."""
+    ended = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
+    return [
+        t for t in study.get_trials(deepcopy=False) if t.state in ended and "repeats" not in t.user_attrs and t.params
+    ]
 
 
 class GridSource:
     """Every point of the space, in order."""
 
     def __init__(self, sweep: Sweep, study: optuna.Study) -> None:
+        self._sweep, self._study = sweep, study
         self._points = sweep.grid()
-        self._objective = sweep.file.objective.metric
-        self._study = study
-        self._told = {_key(trial) for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE}
+        self._known = {_key(t.user_attrs.get("case"), t.params) for t in _told(study) if t.state == TrialState.COMPLETE}
 
     def next(self) -> Point | None:
         return next(self._points, None)
 
     def tell(self, point: Point, numbers: Sequence[Mapping[str, float]], problem: str | None) -> None:
-        distributions = _distributions(point.space)
-        parameters = {name: _encode(distributions[name], point.values[name]) for name in distributions}
-        if (point.space.case, json.dumps(parameters, sort_keys=True)) in self._told and problem is None:
-            return
-        value = None if problem else statistics.fmean(each[self._objective] for each in numbers)
-        self._study.add_trial(optuna.trial.create_trial(
-            state=TrialState.FAIL if problem else TrialState.COMPLETE, value=value, params=parameters,
-            distributions=distributions, user_attrs=_attributes(point, numbers, problem),
-        ))  # fmt: skip
+        if _key(point.space.case, _parameters(self._sweep, point)) not in self._known:
+            _add(self._study, self._sweep, point, numbers, problem)
 
 
 class OptunaSource:
-    """Optuna's random or TPE sampler over the space; the case is one of its parameters."""
+    """Optuna's random or TPE sampler over the space; the case is one of its parameters.
+
+    The points that the study knows come first, so that seeds and evaluations that they lack are added; then those that a
+    killed run left under way; then new ones.
+    """
 
     def __init__(self, sweep: Sweep, study: optuna.Study) -> None:
         self._sweep, self._study, self._search = sweep, study, sweep.file.search
         self._objective = sweep.file.objective.metric
         self._asked: dict[int, Trial] = {}
-        self._resumed: list[tuple[Point, Trial]] = []
         self._values: dict[str, float] = {}
         self._taken: set[str] = set()
-        for trial in study.get_trials(deepcopy=False):
-            self._take_over(trial)
-
-    def _take_over(self, trial: FrozenTrial) -> None:
-        """Count a point of an earlier run, or take it up again if it was under way."""
-        point = self._point(trial.number, trial.params)
-        if trial.state in (TrialState.RUNNING, TrialState.WAITING):
-            if point is None:
-                self._study.tell(trial.number, state=TrialState.FAIL)
+        self._first: deque[Point] = deque()
+        for trial in _told(study):
+            point = _point(sweep, trial.number, trial.params)
+            if point is not None and _text(point) not in self._taken:
+                self._take(point, self._first)
+                if trial.value is not None:
+                    self._values[_text(point)] = trial.value
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            point = _point(sweep, trial.number, trial.params)
+            if point is None or _text(point) in self._taken:
+                study.tell(trial.number, state=TrialState.FAIL)
             else:
-                self._resumed.append((point, Trial(self._study, trial._trial_id)))
-                self._taken.add(_text(point))
-        elif point is not None and "repeats" not in trial.user_attrs:
-            self._taken.add(_text(point))
-            if trial.value is not None:
-                self._values[_text(point)] = trial.value
+                self._take(point, self._first)
+                self._asked[point.number] = Trial(study, trial._trial_id)
+
+    def _take(self, point: Point, into: deque[Point]) -> None:
+        self._taken.add(_text(point))
+        into.append(point)
 
     def next(self) -> Point | None:
-        if self._resumed:
-            resumed, under_way = self._resumed.pop(0)
-            self._asked[resumed.number] = under_way
-            return resumed
+        if self._first:
+            return self._first.popleft()
         if len(self._taken) >= (self._search.points or 0):
             return None
         for _ in range(REPEATS):
             trial = self._ask()
-            point = self._point(trial.number, trial.params)
+            point = _point(self._sweep, trial.number, trial.params)
             assert point is not None
             if _text(point) not in self._taken:
                 self._taken.add(_text(point))
@@ -134,15 +166,16 @@ class OptunaSource:
         return None
 
     def tell(self, point: Point, numbers: Sequence[Mapping[str, float]], problem: str | None) -> None:
-        trial = self._asked.pop(point.number)
-        for name, value in _attributes(point, numbers, problem).items():
-            trial.set_user_attr(name, value)
-        if problem is not None:
-            self._study.tell(trial, state=TrialState.FAIL)
-            return
-        value = statistics.fmean(each[self._objective] for each in numbers)
-        self._values[_text(point)] = value
-        self._study.tell(trial, value)
+        trial = self._asked.pop(point.number, None)
+        value = None if problem else statistics.fmean(each[self._objective] for each in numbers)
+        if trial is not None:
+            for name, attribute in _attributes(point, numbers, problem).items():
+                trial.set_user_attr(name, attribute)
+            self._study.tell(trial, value, TrialState.FAIL if problem else None)
+        elif value is not None and _text(point) not in self._values:
+            _add(self._study, self._sweep, point, numbers, problem)  # it had failed, and was tried again
+        if value is not None:
+            self._values[_text(point)] = value
 
     def _ask(self) -> Trial:
         number = len(self._study.get_trials(deepcopy=False))
@@ -159,44 +192,65 @@ class OptunaSource:
         if len(self._sweep.spaces) > 1:
             name = trial.suggest_categorical("case", [str(each.case) for each in self._sweep.spaces])
             space = next(each for each in self._sweep.spaces if each.case == name)
-        for name, distribution in _distributions(space, qualified=self._qualified()).items():
+        for name, distribution in _distributions(self._sweep, space).items():
             _suggest(trial, name, distribution)
         return trial
 
-    def _qualified(self) -> frozenset[str]:
-        """Paths whose distribution differs between cases: their parameter carries the case's name."""
-        found: dict[str, Distribution] = {}
-        differing: set[str] = set()
-        for space in self._sweep.spaces:
-            for path, leaf in space.distributions.items():
-                if found.setdefault(path, leaf) != leaf:
-                    differing.add(path)
-        return frozenset(differing)
 
-    def _point(self, number: int, parameters: Mapping[str, Any]) -> Point | None:
-        """The point that a study's parameters stand for; none if they are not of this space."""
-        spaces = {str(space.case): space for space in self._sweep.spaces}
-        space = spaces.get(parameters["case"]) if "case" in parameters else self._sweep.spaces[0]
-        if space is None:
+def _add(
+    study: optuna.Study, sweep: Sweep, point: Point, numbers: Sequence[Mapping[str, float]], problem: str | None
+) -> None:  # fmt: skip
+    """Put a point that was not asked for into the study."""
+    value = None if problem else statistics.fmean(each[sweep.file.objective.metric] for each in numbers)
+    study.add_trial(optuna.trial.create_trial(
+        state=TrialState.FAIL if problem else TrialState.COMPLETE, value=value, params=_parameters(sweep, point),
+        distributions=_distributions(sweep, point.space), user_attrs=_attributes(point, numbers, problem),
+    ))  # fmt: skip
+
+
+def _qualified(sweep: Sweep) -> frozenset[str]:
+    """Paths whose distribution differs between cases: their parameter carries the case's name."""
+    found: dict[str, Distribution] = {}
+    differing: set[str] = set()
+    for space in sweep.spaces:
+        for path, leaf in space.distributions.items():
+            if found.setdefault(path, leaf) != leaf:
+                differing.add(path)
+    return frozenset(differing)
+
+
+def _point(sweep: Sweep, number: int, parameters: Mapping[str, Any]) -> Point | None:
+    """The point that a study's parameters stand for; none if they are not of this space."""
+    spaces = {str(space.case): space for space in sweep.spaces}
+    space = spaces.get(parameters["case"]) if "case" in parameters else sweep.spaces[0]
+    if space is None:
+        return None
+    values: dict[str, Any] = {}
+    for name, path in _names(sweep, space).items():
+        try:
+            values[path] = _decode(space.distributions[path], parameters[name])
+        except KeyError:
             return None
-        values: dict[str, Any] = {}
-        for name, path in _names(space, self._qualified()).items():
-            if name not in parameters:
-                return None
-            try:
-                values[path] = _decode(space.distributions[path], parameters[name])
-            except KeyError:
-                return None
-        return Point(number, space, values)
+    return Point(number, space, values)
 
 
-def _names(space: Space, qualified: frozenset[str]) -> dict[str, str]:
+def _names(sweep: Sweep, space: Space) -> dict[str, str]:
     """Parameter name in the study to path."""
+    qualified = _qualified(sweep)
     return {f"{path} ({space.case})" if path in qualified else path: path for path in space.distributions}
 
 
-def _distributions(space: Space, qualified: frozenset[str] = frozenset()) -> dict[str, BaseDistribution]:
-    return {name: _optuna(space.distributions[path]) for name, path in _names(space, qualified).items()}
+def _distributions(sweep: Sweep, space: Space) -> dict[str, BaseDistribution]:
+    """Parameter name to distribution, the case aside."""
+    return {name: _optuna(space.distributions[path]) for name, path in _names(sweep, space).items()}
+
+
+def _parameters(sweep: Sweep, point: Point) -> dict[str, Any]:
+    """A point as a study's parameters, the case aside."""
+    return {
+        name: _encode(point.space.distributions[path], point.values[path])
+        for name, path in _names(sweep, point.space).items()
+    }
 
 
 def _optuna(leaf: Distribution) -> BaseDistribution:
@@ -232,8 +286,8 @@ def _label(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else json.dumps(value, sort_keys=True)
 
 
-def _encode(distribution: BaseDistribution, value: Any) -> Any:
-    return _label(value) if isinstance(distribution, CategoricalDistribution) else value
+def _encode(leaf: Distribution, value: Any) -> Any:
+    return _label(value) if leaf.kind in ("grid", "choice") else value
 
 
 def _decode(leaf: Distribution, stored: Any) -> Any:
@@ -248,8 +302,8 @@ def _decode(leaf: Distribution, stored: Any) -> Any:
     return stored
 
 
-def _key(trial: FrozenTrial) -> tuple[str | None, str]:
-    return trial.user_attrs.get("case"), json.dumps(trial.params, sort_keys=True)
+def _key(case: str | None, parameters: Mapping[str, Any]) -> str:
+    return json.dumps([case, dict(parameters)], sort_keys=True)
 
 
 def _text(point: Point) -> str:
