@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 
 import kdray
 from kdray import compat
+from tests.imports import imports
 
 PACKAGE = Path(kdray.__file__).parent
 
@@ -79,7 +79,7 @@ def test_an_operator_that_is_there_is_not_declared_again(
 
 
 def test_a_missing_torchvision_is_left_to_the_import_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compat.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(compat.importlib.util, "find_spec", lambda _: None)
     assert compat._operators_load()
 
 
@@ -91,31 +91,6 @@ def test_an_extension_that_cannot_be_loaded_has_no_operators(monkeypatch: pytest
     assert not compat._operators_load()
 
 
-def names_torchvision(tree: ast.Module) -> bool:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "torchvision" for alias in node.names):
-            return True
-        if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "torchvision":
-            return True
-        if (
-            isinstance(node, ast.Call)
-            and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__")
-            and isinstance(node.args[0], ast.Constant)
-            and str(node.args[0].value).split(".")[0] == "torchvision"
-        ):
-            return True
-    return False
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["import torchvision", "from torchvision.datasets import MNIST", "import_module('torchvision.io')",
-     "def late():\n import os, torchvision.io as io"],
-)  # fmt: skip
-def test_every_way_to_import_torchvision_is_recognised(line: str) -> None:
-    assert names_torchvision(ast.parse(line))
-
-
 def test_compat_alone_imports_torchvision() -> None:
-    found = [path for path in PACKAGE.rglob("*.py") if names_torchvision(ast.parse(path.read_text()))]
-    assert found == [PACKAGE / "compat.py"]
+    found = {path for path in PACKAGE.rglob("*.py") for name in imports(path) if name.split(".")[0] == "torchvision"}
+    assert found == {PACKAGE / "compat.py"}

@@ -140,13 +140,18 @@ def test_the_text_of_another_version_is_refused() -> None:
             parse(kind, {"name": "small", "version": version})
 
 
-# Bug in core.canonical: a default is left out before its version is looked at.
-@pytest.mark.xfail(strict=True, reason="a component at its field's default keeps the identity when its version is raised")
-def test_a_raised_version_shows_in_whatever_holds_the_component_at_its_default() -> None:
-    class RenewedBox(Value):
+def test_a_raised_version_shows_in_whatever_holds_the_component_even_at_a_default() -> None:
+    class Holder(Value):
         content: Renewed = Renewed()
+        several: Several[Renewed] = ()
 
-    assert canonical(RenewedBox()) == {"content": {"version": 2, "name": "small"}}
+    class Outer(Value):
+        holder: Holder = Holder()
+        plain: Small = Small()
+
+    assert canonical(Holder()) == {"content": {"version": 2, "name": "small"}}
+    assert canonical(Outer()) == {"holder": canonical(Holder())}
+    assert parse(Outer, canonical(Outer())) == Outer()
 
 
 # Validation

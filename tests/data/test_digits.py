@@ -59,7 +59,8 @@ def test_every_split_is_the_part_of_the_official_order_that_stratification_says(
 def test_the_split_is_frozen(official: Split) -> None:
     rest, test = stratified(official.labels, 360, salt="digits:test")
     train, val = stratified(official.labels[rest], 360, salt="digits:validation")
-    digests = [hashlib.sha256(i.numpy().astype("<i8").tobytes()).hexdigest()[:16] for i in (rest[train], rest[val], test)]
+    parts = (rest[train], rest[val], test)
+    digests = [hashlib.sha256(index.numpy().astype("<i8").tobytes()).hexdigest()[:16] for index in parts]
     assert digests == ["943783d13598f63c", "9aa2022f4a1d75a0", "5b6650341ba8720d"]
 
 
@@ -91,7 +92,7 @@ def test_too_few_or_too_many_examples_are_refused(examples: int) -> None:
         loaded(examples=examples)
 
 
-def test_resized_digits_are_bilinear_copies(official: Split) -> None:
+def test_resized_digits_are_bilinear_copies() -> None:
     for side in (16, 4):
         data = Digits(resize=side)
         dataset = data.load(NOWHERE)

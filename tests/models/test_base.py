@@ -1,4 +1,4 @@
-"""What holds for every model, on the two that there are."""
+"""What a classifier adds to its network: normalisation, and initial weights that follow from the seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.nn import functional
 
 from kdray.data import Digits, to_unit
 from kdray.models import MLP, Classifier, Model, Network, Outputs, WideResNet, build
@@ -84,38 +83,6 @@ def test_building_leaves_the_global_generator_alone(model: Model) -> None:
 def test_the_data_do_not_change_the_initial_weights(model: Model) -> None:
     one, other = built(model), built(model, Digits(examples=300))
     assert torch.equal(one.network.head.weight, other.network.head.weight)  # type: ignore[arg-type]
-
-
-@each_model
-def test_the_logits_are_the_head_of_the_embedding(model: Model) -> None:
-    classifier = built(model).eval()
-    outputs = classifier(images())
-    assert outputs.logits.shape == (6, 10)
-    assert torch.equal(classifier.network.head(outputs.embedding), outputs.logits)  # type: ignore[operator]
-
-
-@each_model
-def test_a_gradient_reaches_every_parameter(model: Model) -> None:
-    classifier = built(model)
-    functional.cross_entropy(classifier.logits(images(20)), torch.arange(20) % 10).backward()
-    for name, parameter in classifier.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
-
-
-@each_model
-def test_a_gradient_reaches_every_pixel(model: Model) -> None:
-    classifier, pixels = built(model).eval(), images().requires_grad_()
-    classifier.logits(pixels).square().sum().backward()
-    assert pixels.grad is not None
-    assert (pixels.grad != 0).float().mean() > 0.9
-
-
-@each_model
-def test_an_images_logits_do_not_depend_on_its_neighbours_in_eval_mode(model: Model) -> None:
-    classifier = built(model).eval()
-    alone = torch.cat([classifier.logits(image[None]) for image in images()])
-    assert torch.allclose(classifier.logits(images()), alone, atol=1e-5)
 
 
 @each_dropout

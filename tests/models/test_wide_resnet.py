@@ -65,10 +65,10 @@ def test_a_block_that_changes_shape_starts_its_shortcut_after_the_activation() -
 
 def test_dropout_is_between_the_two_convolutions_only() -> None:
     block, x = Block(4, 4, 1, 0.5).train(), torch.randn(2, 4, 5, 5)
-    nn.init.zeros_(block.conv2.weight)
-    assert torch.equal(block(x), x)  # what comes after the dropout is gone, and the input was not dropped
-    nn.init.ones_(block.conv2.weight)
     assert not torch.equal(block(x), block(x))
+    assert (block(x) - x != 0).all()  # the second convolution mixes what was dropped with what was not
+    nn.init.zeros_(block.conv2.weight)
+    assert torch.equal(block(x), x)
 
 
 def test_convolutions_start_with_the_variance_of_he_by_fan_out() -> None:

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kdray
+from tests.imports import imports
+
+PACKAGE = Path(kdray.__file__).parent
+
+LAYERS = {
+    "core": 0, "seeds": 0, "compat": 0, "machine": 0,
+    "data": 1, "models": 1, "perturbations": 1,
+    "methods": 2, "robustness": 2, "results": 2, "optimizers": 2, "weights": 2,
+    "teachers": 3, "training": 3, "report": 3, "catalogue": 3,
+    "experiment": 4,
+    "trial": 5,
+    "sweep": 6,
+    "cli": 7,
+}  # fmt: skip
+"""Every module and package directly below kdray; one imports from lower layers and from itself."""
+WITHIN = {("models", "data")}
+"""Pairs inside one layer of which the first may import the second."""
+EXEMPT = {"__init__", "__main__"}
+"""The front door: what is public is imported when it is first used."""
+
+
+def part(path: Path) -> str:
+    """The module or package directly below kdray that the file at ``path`` belongs to."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def files() -> list[Path]:
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if part(path) not in EXEMPT]
+
+
+def module(path: Path) -> str:
+    return ".".join(("kdray", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def package(path: Path) -> str:
+    """What a relative import in the file at ``path`` starts from."""
+    return module(path) if path.name == "__init__.py" else module(path).rpartition(".")[0]
+
+
+def imported_parts(path: Path) -> set[str]:
+    """The parts of kdray that the file at ``path`` imports from, without its own and without kdray's own names."""
+    names = [name.split(".") for name in imports(path, package(path))]
+    inside = {name[1] for name in names if name[0] == "kdray" and len(name) > 1}
+    return {name for name in inside if name in LAYERS} - {part(path)}
+
+
+def allowed(importer: str, imported: str) -> bool:
+    return LAYERS[imported] < LAYERS[importer] or (importer, imported) in WITHIN
+
+
+def test_every_module_is_in_a_layer() -> None:
+    assert {part(path) for path in files()} <= LAYERS.keys()
+
+
+@pytest.mark.parametrize("path", files(), ids=module)
+def test_a_module_imports_from_lower_layers_only(path: Path) -> None:
+    assert {name for name in imported_parts(path) if not allowed(part(path), name)} == set()
+
+
+def test_lower_layers_may_be_imported_and_others_not() -> None:
+    assert allowed("models", "data")
+    assert not allowed("data", "models")
+    assert not allowed("training", "teachers")
+    assert not allowed("core", "sweep")
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("import kdray.sweep.engine", "kdray.sweep.engine"),
+        ("from kdray import seeds", "kdray.seeds"),
+        ("from kdray.data import base as b", "kdray.data.base"),
+        ("def late():\n    from kdray.models import MLP", "kdray.models.MLP"),
+        ("if False:\n    import os, ray.tune as tune", "ray.tune"),
+        ("from . import size", "kdray.models.size"),
+        ("from .size import Size", "kdray.models.size.Size"),
+        ("from ..data import base", "kdray.data.base"),
+        ("import importlib\nimportlib.import_module('optuna.trial')", "optuna.trial"),
+    ],
+)
+def test_every_way_to_import_is_seen(line: str, found: str, tmp_path: Path) -> None:
+    path = tmp_path / "some.py"
+    path.write_text(line)
+    assert found in imports(path, "kdray.models")
+
+
+def test_the_imports_of_a_known_module_are_found() -> None:
+    assert imported_parts(PACKAGE / "trial.py") >= {"core", "data", "experiment", "training", "weights"}
+    assert imported_parts(PACKAGE / "models" / "base.py") == {"core", "data", "seeds"}
+
+
+def test_sweep_alone_imports_ray_and_optuna() -> None:
+    using = {part(path) for path in files() if {name.split(".")[0] for name in imports(path)} & {"ray", "optuna"}}
+    assert using == {"sweep"}
+
+
+def test_reading_results_loads_neither_torch_nor_ray() -> None:
+    script = (
+        "import sys\n"
+        "heavy = ('torch', 'torchvision', 'ray', 'optuna', 'safetensors')\n"
+        "import kdray\n"
+        "assert not {'pandas', *heavy} & set(sys.modules), 'import kdray'\n"
+        "from kdray.results import open_results\n"
+        "assert not set(heavy) & set(sys.modules), 'import kdray.results'\n"
+        "kdray.open_results, kdray.InputError\n"
+        "assert not set(heavy) & set(sys.modules), 'kdray.open_results'"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_what_kdray_offers_is_what_it_lists() -> None:
+    for name in kdray.__all__:
+        assert getattr(kdray, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        kdray.nonsense  # noqa: B018

@@ -1,0 +1,537 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from kdray import trial
+from kdray.core import canonical_json, fingerprint
+from kdray.data import ImageData, Split
+from kdray.experiment import Experiment
+from kdray.models import Classifier
+from kdray.results import Results, Store
+from kdray.robustness import PGD, Clean, GaussianNoise, Measurement, score
+from kdray.teachers import load_classifier
+from kdray.trial import DamagedCheckpoint, Step, checkpoint_file, describe, is_fault, label_of, weights_file
+from kdray.weights import unpack
+from tests.trials import (
+    CPU,
+    assert_same_bits,
+    description,
+    digits,
+    distillation,
+    do,
+    experiment,
+    steps,
+    store_in,
+    stored,
+)
+
+CLEAN = {"name": "clean"}
+NOISE = {"name": "gaussian_noise", "label": "noise", "sigmas": [0.1, 0.4]}
+PGD3 = {"name": "pgd", "label": "pgd3", "steps": 3, "restarts": 2, "epsilon": 0.05, "examples": 20, "split": "val"}
+SUITE = (CLEAN, NOISE, PGD3)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return store_in(tmp_path / "results")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Store:
+    return store_in(tmp_path / "elsewhere")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Throughput is measured for a tenth of a second; no test here is about it."""
+    monkeypatch.setattr(trial, "images_per_second", lambda *_: 1.0)
+
+
+def row(store: Store, described: Experiment) -> dict[str, Any]:
+    """The trial's row."""
+    trials = Results(store.location).trials()
+    (found,) = trials[trials["trial_id"] == described.trial_id].to_dict("records")
+    return found
+
+
+def stop_after(epochs: int, described: Experiment, store: Store) -> None:
+    """Train some epochs and then go no further."""
+    running = steps(described, store)
+    for _ in range(epochs):
+        next(running)
+    running.close()  # type: ignore[attr-defined]
+
+
+def alter(store: Store, name: str) -> None:
+    """Change one bit in the middle of a file."""
+    data = bytearray(store.read(name))
+    data[len(data) // 2] ^= 1
+    store.write(name, bytes(data))
+
+
+# A trial from start to end
+
+
+def test_a_trial_leaves_weights_a_row_epochs_and_a_file_per_evaluation(store: Store) -> None:
+    described = experiment(seed=4)
+    end = do(described, store, *SUITE)[-1]
+    assert (end.kind, end.outcome, end.error, end.failed) == ("end", "completed", None, {})
+    assert store.folder is not None
+    written = {str(path.relative_to(store.folder)) for path in store.folder.rglob("*") if path.is_file()}
+    trial_id, pgd = described.trial_id, PGD(steps=3, restarts=2, epsilon=0.05, examples=20, split="val")
+    ids = [fingerprint(evaluation) for evaluation in (Clean(), GaussianNoise(sigmas=(0.1, 0.4)), pgd)]
+    assert written == {
+        "schema.json", weights_file(trial_id), f"trials/{trial_id}.parquet", f"epochs/{trial_id}.parquet",
+        *(f"robustness/{trial_id}-{evaluation_id}.parquet" for evaluation_id in ids),
+    }  # fmt: skip
+
+
+def test_the_row_of_a_trial_says_what_it_was_and_how_good_it_became(store: Store) -> None:
+    described = experiment(seed=4)
+    do(described, store, role="teacher")
+    found = row(store, described)
+    assert found["status"] == "completed"
+    assert found["role"] == "teacher"
+    assert (found["seed"], found["threads"], found["device"], found["kept_epoch"]) == (4, 1, "cpu", 3)
+    assert Experiment.parse(json.loads(found["experiment"])) == described
+    assert (found["model.hidden"], found["training.epochs"], found["data.examples"]) == ("[16]", 3, 300)
+    assert (found["parameters"], found["weights"], found["macs"]) == (64 * 16 + 16 + 16 * 10 + 10, 1184, 1184)
+    assert found["started_at"] <= found["finished_at"]
+    assert found["torch_version"] == torch.__version__
+    assert min(found[name] for name in ("train_seconds", "peak_memory", "images_per_second")) > 0
+    assert pd.isna(found["error"])
+    assert pd.isna(found["teacher_id"])
+
+
+def test_accuracies_are_those_of_the_stored_weights(store: Store) -> None:
+    described = experiment()
+    end = do(described, store, CLEAN)[-1]
+    packed = store.read(weights_file(described.trial_id))
+    classifier = load_classifier(described.model, described.data, packed, CPU)
+    dataset, found = digits(described), row(store, described)
+    assert found["val_accuracy"] == score(classifier, dataset.val)[0] / 60
+    assert found["test_accuracy"] == score(classifier, dataset.test)[0] / 60
+    assert end.numbers["clean.accuracy"] == found["test_accuracy"]
+    assert end.numbers["val_accuracy"] == found["val_accuracy"]
+    assert unpack(packed)[1] == {"trial_id": described.trial_id}
+
+
+def test_the_best_epochs_weights_are_stored_where_they_are_to_be_kept(store: Store) -> None:
+    training = {"epochs": 6, "batch_size": 50, "optimizer": {"name": "sgd", "learning_rate": 0.7}}
+    described = experiment(training={**training, "keep": "best_validation"})
+    do(described, store)
+    epochs, found = stored(store, described.trial_id)["epochs"], row(store, described)
+    best = epochs.loc[epochs["val_accuracy"].idxmax()]  # the first of equals
+    assert best["epoch"] < 6, "choose a training that has its best epoch earlier"
+    assert (found["kept_epoch"], found["val_accuracy"]) == (best["epoch"], best["val_accuracy"])
+
+
+def test_every_epoch_is_a_row_with_the_terms_of_the_method(store: Store) -> None:
+    do(experiment(), store, role="teacher")
+    described = distillation()
+    do(described, store)
+    epochs = stored(store, described.trial_id)["epochs"]
+    assert epochs["epoch"].tolist() == [1, 2, 3]
+    assert epochs[["loss", "loss.kl", "loss.cross_entropy", "val_loss"]].notna().all(axis=None)
+    total = 0.1 * epochs["loss.cross_entropy"] + 0.9 * 16 * epochs["loss.kl"]
+    assert epochs["loss"].tolist() == pytest.approx(total.tolist(), rel=1e-6)
+
+
+def test_a_student_names_its_teacher_and_learns_from_its_stored_weights(store: Store, elsewhere: Store) -> None:
+    teacher, student = experiment(), distillation()
+    assert student.teacher == teacher
+    do(teacher, store, role="teacher")
+    do(student, store)
+    assert row(store, student)["teacher_id"] == teacher.trial_id
+    assert row(store, student)["teacher.model.hidden"] == "[16]"
+    other = experiment(seed=1)
+    do(other, elsewhere, role="teacher")
+    elsewhere.write(weights_file(teacher.trial_id), elsewhere.read(weights_file(other.trial_id)))
+    do(student, elsewhere)
+    one, two = (stored(place, student.trial_id)["epochs"]["loss.kl"] for place in (store, elsewhere))
+    assert one.tolist() != two.tolist()
+
+
+def test_the_rows_of_an_evaluation_say_what_was_measured(store: Store) -> None:
+    described = experiment()
+    do(described, store, *SUITE)
+    found = stored(store, described.trial_id)["robustness"].set_index("label")
+    assert set(found.index) == {"clean", "noise", "pgd3"}
+    assert found.loc["noise", "sigma"].tolist() == [0.1, 0.4]
+    pgd = found.loc["pgd3"]
+    assert (pgd["evaluation"], pgd["split"], pgd["examples"], pgd["steps"], pgd["restarts"]) == ("pgd", "val", 20, 3, 2)
+    assert pgd["evaluation_id"] == fingerprint(PGD.model_validate({key: PGD3[key] for key in PGD3 if key != "label"}))
+    assert json.loads(pgd["parameters"]) == {key: value for key, value in PGD3.items() if key != "label"}
+    accuracies = found[found["metric"] == "accuracy"]
+    assert (accuracies["value"] == accuracies["correct"] / accuracies["examples"]).all()
+    assert (found["dataset"] == "digits").all()
+    assert found["error"].isna().all()
+
+
+def test_the_last_step_has_every_number_that_has_one_value(store: Store) -> None:
+    end = do(experiment(), store, CLEAN, NOISE, PGD3, {"name": "gaussian_noise", "sigmas": [0.2]})[-1]
+    assert end.numbers.keys() == {"val_accuracy", "test_accuracy", "clean.accuracy", "clean.loss", "pgd3.accuracy",
+                                  "gaussian_noise.accuracy"}  # fmt: skip
+
+
+def test_steps_count_up_to_their_total(store: Store) -> None:
+    found = do(experiment(), store, CLEAN, PGD3)
+    assert [step.text for step in found] == [
+        "epoch 1/3", "epoch 2/3", "epoch 3/3", "trained", "clean", "pgd3", "completed",
+    ]  # fmt: skip
+    assert [step.kind for step in found] == ["epoch"] * 3 + ["trained"] + ["evaluation"] * 2 + ["end"]
+    assert [step.done for step in found] == [1, 2, 3, 4, 5, 6, 6]
+    assert {step.total for step in found} == {6}
+    assert [step.outcome for step in found[:-1]] == [None] * 6
+    assert all("val_accuracy" in step.numbers for step in found[:4])
+
+
+def test_an_evaluation_is_called_by_its_label_or_its_name() -> None:
+    assert (label_of(PGD(label="pgd20")), label_of(PGD())) == ("pgd20", "pgd")
+
+
+# The same trial gives the same numbers
+
+
+def test_neither_what_ran_before_nor_the_global_generator_changes_a_trial(store: Store, elsewhere: Store) -> None:
+    described = experiment(
+        model={"name": "mlp", "hidden": [16], "dropout": 0.2},
+        noise={"input": {"name": "gaussian", "sigma": 0.1}, "labels": {"name": "uniform", "rate": 0.2}},
+    )
+    do(described, store, *SUITE)
+    do(experiment(seed=1), elsewhere)
+    torch.manual_seed(77)
+    do(described, elsewhere, *SUITE)
+    assert_same_bits(stored(store, described.trial_id), stored(elsewhere, described.trial_id))
+
+
+def test_a_trial_leaves_the_global_generator_alone(store: Store) -> None:
+    before = torch.random.get_rng_state()
+    do(experiment(model={"name": "mlp", "hidden": [16], "dropout": 0.2}), store, *SUITE)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_later_evaluation_measures_and_trains_nothing(store: Store, elsewhere: Store) -> None:
+    described = experiment()
+    do(described, store, CLEAN)
+    before = stored(store, described.trial_id)
+    weights = store.read(weights_file(described.trial_id))
+    found = do(described, store, NOISE, PGD3, train=False)
+    assert [step.kind for step in found] == ["evaluation", "evaluation", "end"]
+    assert [step.done for step in found] == [5, 6, 6]
+    after = stored(store, described.trial_id)
+    assert store.read(weights_file(described.trial_id)) == weights
+    for table in ("trials", "epochs"):
+        pd.testing.assert_frame_equal(before[table], after[table])
+    do(described, elsewhere, *SUITE)
+    assert_same_bits(stored(elsewhere, described.trial_id), after)
+
+
+# Going on after an interruption
+
+
+def test_there_is_a_checkpoint_after_every_epoch_and_none_at_the_end(store: Store) -> None:
+    described = experiment()
+    for step in steps(described, store):
+        if step.kind == "epoch":
+            facts = unpack(store.read(checkpoint_file(described.trial_id)))[1]
+            assert len(facts["history"]) == step.done
+            assert facts["trial_id"] == described.trial_id
+    assert not store.exists(checkpoint_file(described.trial_id))
+
+
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_a_stopped_trial_goes_on_where_it_was(done: int, store: Store, elsewhere: Store) -> None:
+    described = experiment(noise={"input": {"name": "gaussian", "sigma": 0.1}})
+    stop_after(done, described, store)
+    began = unpack(store.read(checkpoint_file(described.trial_id)))[1]["started_at"]
+    found = do(described, store, *SUITE)
+    assert [step.text for step in found if step.kind == "epoch"] == [f"epoch {n}/3" for n in range(done + 1, 4)]
+    assert row(store, described)["started_at"].isoformat() == began
+    do(described, elsewhere, *SUITE)
+    assert_same_bits(stored(store, described.trial_id), stored(elsewhere, described.trial_id))
+
+
+KILLED = experiment(
+    data={"name": "digits", "augment": "crop_flip"}, model={"name": "mlp", "hidden": [64, 32], "dropout": 0.1},
+    noise={"input": {"name": "gaussian", "sigma": 0.1}, "labels": {"name": "uniform", "rate": 0.1}},
+    training={"epochs": 16, "batch_size": 16, "keep": "best_validation", "optimizer": {"name": "adam"},
+              "schedule": {"name": "cosine"}},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
+    place = store_in(tmp_path_factory.mktemp("uninterrupted"))
+    assert do(KILLED, place, *SUITE)[-1].outcome == "completed"
+    return stored(place, KILLED.trial_id)
+
+
+def test_a_killed_process_loses_one_epoch_at_most_and_the_trial_ends_with_the_same_bits(
+    store: Store, uninterrupted: dict[str, pd.DataFrame]
+) -> None:
+    script = (
+        "import json, sys\n"
+        "from pathlib import Path\n"
+        "from tests.trials import Experiment, do, store_in\n"
+        "do(Experiment.parse(json.loads(sys.argv[1])), store_in(Path(sys.argv[2])))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, canonical_json(KILLED), store.location], cwd=Path(__file__).parents[1]
+    )
+    try:
+        wait_for_epochs(3, KILLED, store, process)
+    finally:
+        process.kill()  # SIGKILL: nothing can be caught or tidied up
+    assert process.wait() == -signal.SIGKILL
+    kept = epochs_in_checkpoint(KILLED, store)
+    assert 3 <= kept < 16, "killed too late to show anything"
+    assert stored(store, KILLED.trial_id)["trials"].empty
+
+    found = do(KILLED, store, *SUITE)
+    assert found[0].text == f"epoch {kept + 1}/16"
+    assert_same_bits(stored(store, KILLED.trial_id), uninterrupted)
+
+
+def epochs_in_checkpoint(described: Experiment, store: Store) -> int:
+    name = checkpoint_file(described.trial_id)
+    return len(unpack(store.read(name))[1]["history"]) if store.exists(name) else 0
+
+
+def wait_for_epochs(count: int, described: Experiment, store: Store, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while epochs_in_checkpoint(described, store) < count:
+        assert process.poll() is None, "the trial ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+# What goes wrong becomes a row
+
+
+def test_a_diverged_trial_is_a_row_with_the_reason(store: Store) -> None:
+    described = experiment(
+        training={"epochs": 2, "batch_size": 50, "optimizer": {"name": "sgd", "learning_rate": 1e30}}
+    )
+    (end,) = do(described, store, CLEAN)
+    assert end.outcome == "failed"
+    found = row(store, described)
+    assert found["status"] == "diverged"
+    assert end.error == end.reasons == found["error"]
+    assert found["error"].startswith("Diverged: the loss is ")
+    assert pd.isna(found["val_accuracy"])
+    assert not is_fault(found["error"])
+    assert not store.exists(weights_file(described.trial_id))
+    assert stored(store, described.trial_id)["robustness"].empty
+
+
+def test_a_failed_trial_is_a_row_with_the_reason(store: Store) -> None:
+    described = distillation()  # its teacher is not there
+    (end,) = do(described, store)
+    assert end.outcome == "failed"
+    found = row(store, described)
+    assert (found["status"], found["error"]) == ("failed", end.error)
+    assert found["error"].startswith("FileNotFoundError: ")
+    assert described.teacher is not None
+    assert weights_file(described.teacher.trial_id) in found["error"]
+    assert is_fault(found["error"])
+
+
+def test_a_failed_trial_that_is_tried_again_is_a_completed_one(store: Store) -> None:
+    described = distillation()
+    do(described, store)
+    do(experiment(), store, role="teacher")
+    assert do(described, store)[-1].outcome == "completed"
+    assert row(store, described)["status"] == "completed"
+    assert pd.isna(row(store, described)["error"])
+
+
+def test_an_evaluation_that_raises_is_an_error_row_and_the_others_go_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(self: GaussianNoise, classifier: Classifier, split: Split) -> Iterator[Measurement]:  # noqa: ARG001
+        yield Measurement(metric="accuracy", value=0.5, examples=len(split.labels))
+        raise ValueError("two\nlines")
+
+    monkeypatch.setattr(GaussianNoise, "measure", measure)
+    described = experiment()
+    found = do(described, store, CLEAN, NOISE, PGD3)
+    end = found[-1]
+    assert [step.text for step in found[4:]] == ["clean", "noise", "pgd3", "failed"]
+    assert (end.outcome, end.error, end.failed) == ("failed", None, {"noise": "ValueError: two lines"})
+    assert end.reasons == "noise: ValueError: two lines"
+    assert "pgd3.accuracy" in end.numbers
+    assert "noise.accuracy" not in end.numbers
+    rows = stored(store, described.trial_id)["robustness"].set_index("label")
+    assert rows.loc["noise", "error"] == "ValueError: two lines"
+    assert pd.isna(rows.loc["noise", ["metric", "value"]]).all()
+    assert rows.loc[["clean", "pgd3"], "error"].isna().all()
+    assert row(store, described)["status"] == "completed"
+
+
+def test_an_evaluation_that_raised_is_replaced_when_it_succeeds(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = experiment()
+    with monkeypatch.context() as patched:
+        patched.setattr(GaussianNoise, "measure", None)
+        do(described, store, NOISE)
+    (error,) = stored(store, described.trial_id)["robustness"]["error"]
+    assert error == "TypeError: 'NoneType' object is not callable"
+    assert do(described, store, NOISE, train=False)[-1].outcome == "completed"
+    rows = stored(store, described.trial_id)["robustness"]
+    assert rows["error"].isna().all()
+    assert rows["sigma"].tolist() == [0.1, 0.4]
+
+
+def broken(*args: object, **kwargs: object) -> None:  # noqa: ARG001
+    raise OSError("disk on fire")
+
+
+def test_data_that_cannot_be_read_leave_a_trained_trials_row_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = experiment()
+    do(described, store)
+    monkeypatch.setattr(ImageData, "load", broken)
+    end = do(described, store, CLEAN, train=False)[-1]
+    assert (end.outcome, end.reasons) == ("failed", "OSError: disk on fire")
+    assert row(store, described)["status"] == "completed"
+
+
+def test_an_evaluation_that_cannot_be_written_leaves_the_trained_trials_row_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described, write_rows = experiment(), trial.write_rows
+
+    def write(store: Store, table: str, *rest: Any) -> None:
+        if table == "robustness":
+            broken()
+        write_rows(store, table, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trial, "write_rows", write)
+    assert do(described, store, CLEAN)[-1].outcome == "failed"
+    assert row(store, described)["status"] == "completed"
+
+
+# Damage
+
+
+def test_a_damaged_checkpoint_is_named_and_the_trial_starts_anew_with_the_same_numbers(
+    store: Store, elsewhere: Store
+) -> None:
+    described = experiment()
+    name = checkpoint_file(described.trial_id)
+    stop_after(2, described, store)
+    alter(store, name)
+    with pytest.warns(DamagedCheckpoint, match=f"{store.location}/{name} is damaged .*: starting anew") as warned:
+        found = do(described, store, *SUITE)
+    assert len(warned) == 1
+    assert found[0].text == "epoch 1/3"
+    do(described, elsewhere, *SUITE)
+    assert_same_bits(stored(store, described.trial_id), stored(elsewhere, described.trial_id))
+
+
+def lose(store: Store, name: str) -> None:
+    store.delete(name)
+
+
+@pytest.mark.parametrize(("harm", "problem"), [(alter, "damaged"), (lose, "missing")])
+def test_weights_that_are_gone_are_trained_again_with_the_same_numbers(
+    harm: Any, problem: str, store: Store, elsewhere: Store
+) -> None:
+    described = experiment()
+    do(described, store, CLEAN)
+    name = weights_file(described.trial_id)
+    harm(store, name)
+    with pytest.warns(DamagedCheckpoint, match=f"{store.location}/{name} is {problem}.*: training again"):
+        found = do(described, store, NOISE, PGD3, train=False)
+    assert [step.kind for step in found] == ["epoch"] * 3 + ["trained"] + ["evaluation"] * 2 + ["end"]
+    assert found[-1].outcome == "completed"
+    do(described, elsewhere, *SUITE)
+    assert_same_bits(stored(store, described.trial_id), stored(elsewhere, described.trial_id))
+
+
+@pytest.mark.parametrize(("harm", "problem"), [(alter, "damaged"), (lose, "missing")])
+def test_weights_that_are_gone_are_the_failure_of_a_task_that_may_not_train(
+    harm: Any, problem: str, store: Store
+) -> None:
+    described = experiment()
+    do(described, store)
+    before = stored(store, described.trial_id)
+    harm(store, weights_file(described.trial_id))
+    (end,) = do(described, store, CLEAN, train=False, retrain_damaged=False)
+    assert end.outcome == "failed"
+    assert end.error is not None
+    assert end.error.startswith(f"Damaged: {weights_file(described.trial_id)} is {problem}")
+    assert "'kdray run'" in end.error
+    assert is_fault(end.error)
+    assert_same_bits(stored(store, described.trial_id), before)  # the trial itself is as completed as it was
+
+
+def test_weights_of_another_model_are_damaged(store: Store) -> None:
+    described, other = experiment(), experiment(model={"name": "mlp", "hidden": [17]})
+    do(described, store)
+    do(other, store)
+    store.write(weights_file(described.trial_id), store.read(weights_file(other.trial_id)))
+    with pytest.warns(DamagedCheckpoint, match="size mismatch|Error"):
+        assert do(described, store, CLEAN, train=False)[-1].outcome == "completed"
+
+
+def test_a_teacher_with_damaged_weights_fails_its_student_as_a_fault(store: Store) -> None:
+    do(experiment(), store, role="teacher")
+    alter(store, weights_file(experiment().trial_id))
+    (end,) = do(distillation(), store)
+    assert end.outcome == "failed"
+    assert is_fault(end.error)
+    assert row(store, distillation())["status"] == "failed"
+
+
+# Errors in one line
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (OSError("no space"), True),
+        (FileNotFoundError("gone"), True),
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (ValueError("OSError: no"), False),
+        (RuntimeError("shape"), False),
+        (trial.Diverged("the loss is nan"), False),
+    ],
+)
+def test_errors_of_the_machine_are_faults_and_others_are_not(error: Exception, fault: bool) -> None:
+    assert is_fault(describe(error)) is fault
+
+
+def test_no_error_is_no_fault() -> None:
+    assert not is_fault(None)
+
+
+def test_an_error_is_told_in_one_short_line() -> None:
+    assert describe(ValueError("a\n  b\tc")) == "ValueError: a b c"
+    assert describe(KeyError()) == "KeyError: "
+    assert len(describe(ValueError("x" * 10_000))) < 600
+
+
+def test_a_step_tells_every_reason() -> None:
+    step = Step(kind="end", text="failed", done=1, total=1, error="OSError: a", failed={"pgd": "ValueError: b"})
+    assert step.reasons == "OSError: a; pgd: ValueError: b"
+    assert Step(kind="end", text="completed", done=1, total=1).reasons is None
+
+
+def test_an_experiment_that_was_described_otherwise_is_another_trial(store: Store) -> None:
+    for fields in ({}, {"seed": 1}, {"training": description()["training"] | {"batch_size": 60}}):
+        do(experiment(**fields), store)
+    assert len(Results(store.location).trials()) == 3
