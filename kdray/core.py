@@ -102,7 +102,7 @@ def parse(kind: type[T], data: object, where: str = "") -> T:
 
 def explain(error: ValidationError, kind: Any, where: str = "") -> str:
     """The first problem of ``error`` in one line: path, what is wrong, what is allowed."""
-    problem = error.errors(include_url=False)[0]
+    problem, *others = error.errors(include_url=False)
     path, owner = _locate(kind, problem["loc"])
     text, found = problem["msg"], problem.get("input")
     if problem["type"] == "extra_forbidden" and owner is not None:
@@ -116,13 +116,17 @@ def explain(error: ValidationError, kind: Any, where: str = "") -> str:
         text = f"unknown name {context['tag']!r}{f', did you mean {near[0]!r}?' if near else ''}"
         text += f" (allowed: {', '.join(valid)})"
     elif problem["type"] == "union_tag_not_found":
-        text = "needs a 'name'"
+        names = [tag_of(member) or "" for member in value_types(_at(kind, problem["loc"]))]
+        text = f"needs a 'name' (allowed: {', '.join(names)})"
     elif problem["type"] == "missing":
         text = "is required"
     elif problem["type"] == "value_error":
         text = text.removeprefix("Value error, ")
     else:
-        text = f"{text[:1].lower()}{text[1:]}, not {json.dumps(found, default=str)}"
+        # The branches of a union of plain types fail one by one, at the same place.
+        also = [other["msg"] for other in others if _locate(kind, other["loc"])[0] == path]
+        text = " or ".join(dict.fromkeys(f"{each[:1].lower()}{each[1:]}" for each in (text, *also)))
+        text = f"{text.replace(' or input should be', ' or')}, not {json.dumps(found, default=str)}"
     full = ".".join(part for part in (where, path) if part)
     return f"{full}: {text}" if full else text
 
@@ -147,6 +151,17 @@ def _locate(kind: Any, loc: tuple[int | str, ...]) -> tuple[str, type[Value] | N
         path += f".{part}" if path else part
         kind = owner.model_fields[part].annotation if owner and part in owner.model_fields else None
     return path, owner
+
+
+def _at(kind: Any, loc: tuple[int | str, ...]) -> Any:
+    """The type of the field at ``loc``."""
+    for part in loc:
+        owners = [member for member in value_types(kind) if part in member.model_fields]
+        if isinstance(part, int):
+            kind = (get_args(_strip(kind)) or (None,))[0]
+        elif owners:
+            kind = owners[0].model_fields[part].annotation
+    return kind
 
 
 def _strip(kind: Any) -> Any:
@@ -195,6 +210,8 @@ def _collect(kind: Any, path: str, out: dict[str, type], above: tuple[type[Value
                 _collect(field.annotation, f"{path}.{name}" if path else name, out, (*above, member))
         return
     plain = _strip(kind)
+    if get_origin(plain) is Literal and all(type(value) is int for value in get_args(plain)):
+        plain = int
     leaf = plain if plain in (bool, int, float, str) else str
     known = out.get(path, leaf)
     out[path] = leaf if known is leaf else float if {known, leaf} == {int, float} else str

@@ -36,6 +36,8 @@ def ambient(seed: int, stream: Stream, *counters: int) -> Iterator[None]:
 
     For what can draw only from the global generator: layers' initialisation and dropout.
     """
-    with torch.random.fork_rng():
+    # Only a GPU that is in use already: to ask for another's state would start a context on it.
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices):
         torch.manual_seed(stream_seed(seed, stream, *counters))
         yield

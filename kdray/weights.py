@@ -24,7 +24,10 @@ def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
     """``tensors`` and ``facts`` (JSON values) as the bytes of one safetensors file."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(facts)
-    packed: bytes = safetensors.torch.save(plain, {"kdray": text, "digest": _digest(plain, text)})
+    # One key, because safetensors writes several in any order.
+    packed: bytes = safetensors.torch.save(
+        plain, {"kdray": json.dumps({"facts": text, "digest": _digest(plain, text)})}
+    )
     return packed
 
 
@@ -33,8 +36,8 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         tensors = safetensors.torch.load(data)
         size = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + size])["__metadata__"]
-        text, digest = header["kdray"], header["digest"]
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["kdray"])
+        text, digest = header["facts"], header["digest"]
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise Damaged(str(error)) from None
     if _digest(tensors, text) != digest:

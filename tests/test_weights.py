@@ -69,7 +69,9 @@ def test_a_file_of_zeros_is_noticed() -> None:
         unpack(bytes(len(pack(TENSORS, FACTS))))
 
 
-@pytest.mark.parametrize("metadata", [None, {"digest": "00"}, {"kdray": "{}"}, {"kdray": "{}", "digest": "00"}])
+@pytest.mark.parametrize(
+    "metadata", [None, {"digest": "00"}, {"kdray": "{}"}, {"kdray": '{"facts": "{}", "digest": "00"}'}]
+)
 def test_a_safetensors_file_of_another_program_is_noticed(metadata: dict[str, str] | None) -> None:
     with pytest.raises(Damaged):
         unpack(save({"a": torch.zeros(2)}, metadata))

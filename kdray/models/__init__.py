@@ -6,7 +6,7 @@ from pydantic import Field
 
 from kdray.models.base import Classifier, Model, Network, Outputs, build
 from kdray.models.mlp import MLP
-from kdray.models.size import Size, images_per_second, size
+from kdray.models.sizes import Size, images_per_second, size
 from kdray.models.wide_resnet import WideResNet
 
 AnyModel = Annotated[MLP | WideResNet, Field(discriminator="name")]

@@ -54,8 +54,8 @@ class Classifier(nn.Module):
     def __init__(self, network: Network, mean: Float32[Tensor, "C"], std: Float32[Tensor, "C"]) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mean", mean.view(1, -1, 1, 1))
-        self.register_buffer("std", std.view(1, -1, 1, 1))
+        self.register_buffer("mean", mean.view(1, -1, 1, 1).clone())
+        self.register_buffer("std", std.view(1, -1, 1, 1).clone())
 
     def forward(self, images: Tensor) -> Outputs:
         outputs: Outputs = self.network((images - self.mean) / self.std)
