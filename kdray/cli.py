@@ -333,7 +333,8 @@ def print_points(results: str, sweep: str) -> None:
     if frame.empty:
         return
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    table = Table(title=f"{sweep}: mean ± standard deviation over seeds", title_justify="left")
+    print(f"{sweep}: mean ± standard deviation over seeds")
+    table = Table()
     names = [column[0] for column in frame.columns if column[1] == ""]
     metrics = [column[0] for column in frame.columns if column[1] == "mean"]
     last = [name.rpartition(".")[2] for name in names]

@@ -347,7 +347,7 @@ RESUMED = {
     ),
     "best weights": experiment(
         training={"epochs": 6, "batch_size": 50, "keep": "best_validation",
-                  "optimizer": {"name": "sgd", "learning_rate": 0.7}},
+                  "optimizer": {"name": "sgd", "learning_rate": 0.9}},
     ),
     "distillation": distillation(noise={"input": GAUSSIAN}),
 }  # fmt: skip
@@ -375,7 +375,7 @@ def test_a_training_goes_on_bit_by_bit_from_any_epoch(described: Experiment) -> 
     checkpoints = [
         whole.pack({"epoch": entry.epoch, "started_at": "then"}) for entry in epochs(whole, described, teacher=teacher)
     ]
-    assert (whole.kept_epoch < last) is (described.training.keep == "best_validation"), "choose one with an earlier best"
+    assert (whole.kept_epoch < last) is (described.training.keep == "best_validation"), "choose an earlier best"
     for done, checkpoint in enumerate(checkpoints, start=1):
         torch.manual_seed(done)
         torch.rand(done)  # what a process has drawn before must not matter

@@ -128,7 +128,7 @@ def test_accuracies_are_those_of_the_stored_weights(store: Store) -> None:
 
 
 def test_the_best_epochs_weights_are_stored_where_they_are_to_be_kept(store: Store) -> None:
-    training = {"epochs": 6, "batch_size": 50, "optimizer": {"name": "sgd", "learning_rate": 0.7}}
+    training = {"epochs": 6, "batch_size": 50, "optimizer": {"name": "sgd", "learning_rate": 0.9}}
     described = experiment(training={**training, "keep": "best_validation"})
     do(described, store)
     epochs, found = stored(store, described.trial_id)["epochs"], row(store, described)

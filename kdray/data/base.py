@@ -89,10 +89,12 @@ class ImageData(Value):
 @lru_cache(maxsize=2)
 def _load(data: ImageData, root: Path) -> Dataset:
     train, val, test = (_fit(split, data.shape) for split in data.read(root))
-    # Exact integer sums, so that the statistics do not depend on how a reduction is split over threads.
-    pixels = train.images.transpose(0, 1).flatten(1).long()
-    mean = pixels.sum(1).double() / pixels.shape[1] / 255
-    variance = pixels.square().sum(1).double() / pixels.shape[1] / 255**2 - mean.square()
+    # From exact counts of the 256 levels, so that they do not depend on how a sum is split over threads.
+    channels = train.images.transpose(0, 1).flatten(1)
+    counts = torch.stack([torch.bincount(channel, minlength=256) for channel in channels]).double()
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    mean = (counts * levels).sum(1) / channels.shape[1]
+    variance = (counts * levels.square()).sum(1) / channels.shape[1] - mean.square()
     return Dataset(train, val, test, mean.float(), variance.sqrt().clamp(min=1e-3).float())
 
 

@@ -34,7 +34,7 @@ TINY: dict[str, Any] = {
         "teacher": {"model": {"name": "mlp", "hidden": [16]}, "seeds": 2},
         "noise": {"input": {"name": "gaussian", "sigma": {"grid": [0, 0.2]}}},
         "method": {"name": "kd"},
-        "training": {"epochs": 2, "batch_size": 50},
+        "training": {"epochs": 2, "batch_size": 10},
     },
     "evaluate": {
         "suite": [
@@ -89,9 +89,10 @@ class Engine:
     requests: list[Request] = field(default_factory=list)
     """Of every call."""
     dies: Callable[[Task], bool] = lambda task: False  # noqa: ARG005
-    """Whether the worker of a task dies, again and again, after its first step."""
+    """Whether the worker of a task dies, again and again: after an epoch, or before anything is measured."""
     interrupt_after: int | None = None
-    """So many trials end, then Ctrl-C."""
+    """So many tasks end, in all calls together, then Ctrl-C."""
+    ended: int = 0
 
     @property
     def trained(self) -> list[str]:
@@ -114,7 +115,6 @@ class Engine:
         self.requests.append(request)
         waiting: deque[tuple[Group, Assignment]] = deque()
         active: deque[tuple[Group, Assignment, Iterator[Step]]] = deque()
-        ended = 0
         while True:
             while len(active) < self.width:
                 while not waiting and (group := groups()) is not None:
@@ -132,7 +132,7 @@ class Engine:
                 active.append((group, assignment, steps))
             if not active:
                 return
-            if ended == self.interrupt_after:
+            if self.ended == self.interrupt_after:
                 raise KeyboardInterrupt
             group, assignment, steps = active.popleft()
             step = self._next(assignment, steps, store, progress)
@@ -140,7 +140,7 @@ class Engine:
                 progress.stepped(assignment.task.experiment.trial_id, step.done / step.total, step.text)
                 active.append((group, assignment, steps))
                 continue
-            ended += 1
+            self.ended += 1
             trial_ended(assignment, step)
             progress.ended(assignment.task.experiment.trial_id, failed=step is None or step.outcome != "completed")
             group.open -= 1
@@ -149,12 +149,15 @@ class Engine:
 
     def _next(self, assignment: Assignment, steps: Iterator[Step], store: Store, progress: Progress) -> Step | None:
         """The next step, the membership written with the last one; none if the worker dies."""
+        dies = self.dies(assignment.task)
+        if dies and not assignment.task.train:
+            return None
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             step = next(steps)
         for warning in caught:
             progress.warn(str(warning.message))
-        if self.dies(assignment.task):
+        if dies:
             return None
         if step.outcome is not None and assignment.member is not None:
             write_member(store, {**assignment.member, "outcome": step.outcome, "error": step.reasons})

@@ -46,7 +46,7 @@ def test_what_a_teacher_is_given_wins_over_what_it_would_take() -> None:
     sweep = sweep_of({"experiment.teacher.data": given, "experiment.teacher.training": {"epochs": 7}})
     teacher = teachers(sweep)[0]
     assert (teacher.data.augment, teacher.data.name, teacher.training.epochs) == ("flip", "digits", 7)
-    assert teacher.training.batch_size == 50
+    assert teacher.training.batch_size == 10
     assert students(sweep)[0].training.epochs == 2
 
 
@@ -180,7 +180,7 @@ def test_equal_experiments_of_two_sweeps_are_the_same_trials() -> None:
         "evaluate": {},
         "experiment.noise.input.sigma": 0.2,
         "experiment.method": {"name": "kd", "alpha": 0.9, "temperature": 4},
-        "experiment.training": {"batch_size": 50, "epochs": 2, "optimizer": {"name": "sgd"}},
+        "experiment.training": {"batch_size": 10, "epochs": 2, "optimizer": {"name": "sgd"}},
     })  # fmt: skip
     assert {s.trial_id for s in students(sweep_from(other))} < {s.trial_id for s in students(sweep_of({}))}
     assert teachers(sweep_from(other)) == teachers(sweep_of({}))

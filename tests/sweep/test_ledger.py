@@ -202,9 +202,7 @@ def unmeasurable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(PGD), "measure", refuse)
 
 
-def test_what_is_noted_of_a_trial_is_what_a_fresh_ledger_reads(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_noted_of_a_trial_is_what_a_fresh_ledger_reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger, suite = Ledger(Results(store.location)), [CLEAN, NOISE]
     assert do(store, ledger, TRIAL, *suite).outcome == "completed"
     here, there = noted(store, ledger, TRIAL.trial_id)

@@ -73,7 +73,12 @@ def test_a_grid_gives_every_point_in_order_and_tells_each_once_with_the_mean_ove
     assert [trial.params for trial in study.trials] == values(points)
     assert [trial.value for trial in study.trials] == pytest.approx([value_of(point) for point in points])
     attributes = study.trials[0].user_attrs
-    assert attributes == {"case": None, "seeds": 2, "val_accuracy": pytest.approx(0.7), "pgd1.accuracy": pytest.approx(0)}
+    assert attributes == {
+        "case": None,
+        "seeds": 2,
+        "val_accuracy": pytest.approx(0.7),
+        "pgd1.accuracy": pytest.approx(0),
+    }
     # The next run tells nothing twice.
     search(source_of(sweep, study := open_study(store, sweep)))
     assert states(study) == ["COMPLETE"] * 4
@@ -180,7 +185,9 @@ def test_a_search_of_a_small_space_stops_when_it_is_used_up_and_repeats_cost_not
     assert set(states(study)) == {"COMPLETE"}
 
 
-@pytest.mark.xfail(strict=True, reason="OptunaSource.next asks 200 times in every run, though the space is finite: 25 s on SQLite")
+@pytest.mark.xfail(
+    strict=True, reason="OptunaSource.next asks 200 times in every run, though the space is finite: 25 s on SQLite"
+)
 def test_where_every_point_of_a_finite_space_is_there_the_search_asks_no_more(nowhere: Store) -> None:
     sweep = sweep_of(SMALL, {"search": {"sampler": "random", "points": 50}})
     study = open_study(nowhere, sweep)
@@ -268,7 +275,9 @@ def test_every_kind_of_distribution_stays_in_its_range(store: Store) -> None:
     assert all(0.2 <= value[ALPHA] <= 0.4 for value in found)
     assert sum(value["method.temperature"] < 10 for value in found) in range(5, 26), "half of them below the middle"
     assert {value["training.epochs"] for value in found} == {1, 2, 3}
-    assert all(8 <= value["training.batch_size"] < 64 and isinstance(value["training.batch_size"], int) for value in found)
+    assert all(
+        8 <= value["training.batch_size"] < 64 and isinstance(value["training.batch_size"], int) for value in found
+    )
     assert values(search(source_of(sweep, open_study(store, sweep)))) == found
 
 
@@ -329,7 +338,9 @@ def test_where_only_seeds_objective_or_space_changed_the_points_that_are_known_c
     before, after = sweep_of(RANDOM), sweep_of(RANDOM, {"search.points": 6}, changes)
     known = search(source_of(before, open_study(store, before)))
     study = open_study(store, after)
-    again = search(source_of(after, study), numbers=lambda p: [{"val_accuracy": value_of(p), "clean.accuracy": 0.5}] * 3)
+    again = search(
+        source_of(after, study), numbers=lambda p: [{"val_accuracy": value_of(p), "clean.accuracy": 0.5}] * 3
+    )
     assert values(again[:5]) == values(known)
     assert len(again) == 6
     assert states(study) == ["COMPLETE"] * 6
@@ -340,7 +351,9 @@ def retried(store: Store, sweep: Sweep) -> optuna.Study:
     """The study of a search whose second point failed and succeeded in the next run."""
     source = source_of(sweep, open_study(store, sweep))
     while (point := source.next()) is not None:
-        source.tell(point, [] if point.number == 1 else numbers_of(point), "OSError: full" if point.number == 1 else None)
+        source.tell(
+            point, [] if point.number == 1 else numbers_of(point), "OSError: full" if point.number == 1 else None
+        )
     search(source_of(sweep, study := open_study(store, sweep)))
     return study
 
@@ -352,14 +365,18 @@ def test_a_failed_point_of_a_search_that_succeeds_later_is_told_then(store: Stor
     assert study.trials[-1].params == failed.params
 
 
-@pytest.mark.xfail(strict=True, reason="OptunaSource.__init__ takes the value from the first trial of a point, a failed one")
+@pytest.mark.xfail(
+    strict=True, reason="OptunaSource.__init__ takes the value from the first trial of a point, a failed one"
+)
 def test_a_point_that_succeeded_after_all_is_told_once(store: Store) -> None:
     study = retried(store, sweep := sweep_of(RANDOM))
     search(source_of(sweep, open_study(store, sweep)))
     assert sorted(states(study)) == ["COMPLETE"] * 5 + ["FAIL"]
 
 
-@pytest.mark.xfail(strict=True, reason="sources._add leaves out the parameter 'case': the point is read as the first case's")
+@pytest.mark.xfail(
+    strict=True, reason="sources._add leaves out the parameter 'case': the point is read as the first case's"
+)
 def test_a_point_that_succeeded_after_all_keeps_its_case(store: Store) -> None:
     study = retried(store, sweep := sweep_of(RANDOM, {"cases": CASES, "search.seed": 0}))
     failed = next(trial for trial in study.trials if trial.state == TrialState.FAIL)
