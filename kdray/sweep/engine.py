@@ -1,4 +1,4 @@
-"""Running tasks on Ray Tune: groups of trials from a queue, each told once when all of its trials have ended."""
+"""Running trials on Ray Tune."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import tempfile
 import threading
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,10 +29,9 @@ from ray.tune.search import Searcher
 from kdray.core import InputError
 from kdray.results import Store
 from kdray.sweep.definition import Request
-from kdray.sweep.progress import Progress
 from kdray.sweep.resources import Node, at_once
 from kdray.sweep.trainable import TrialActor, tune_config
-from kdray.sweep.work import Assignment, Group, Groups
+from kdray.sweep.work import Assignment, Dispatcher
 from kdray.trial import Step
 
 T = TypeVar("T")
@@ -42,32 +40,40 @@ MAX_DEATHS = 2
 
 
 class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
-    """Tune's view of the work: it asks for the next trial and hears of each one's results."""
+    """Tune's view of a dispatcher: it asks for the next trial and hears of each one's results."""
 
-    def __init__(
-        self, groups: Groups, *, configure: Callable[[Assignment], dict[str, Any]], progress: Progress,
-        trial_ended: Callable[[Assignment, Step | None], None],
-    ) -> None:  # fmt: skip
+    def __init__(self, dispatcher: Dispatcher, configure: Callable[[Assignment], dict[str, Any]]) -> None:
         super().__init__()
-        self._groups, self._configure, self._progress, self._trial_ended = groups, configure, progress, trial_ended
-        self._waiting: deque[tuple[Group, Assignment]] = deque()
-        self._active: dict[str, tuple[Group, Assignment]] = {}
+        self._dispatcher, self._configure = dispatcher, configure
+        self._active: dict[str, Assignment] = {}
         self._last: dict[str, Step] = {}
         self.error: Exception | None = None
         """The first exception of our own; no new trials start after it."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self.error is not None:
+        assignment = None if self.error else self._guarded(self._dispatcher.next)
+        if assignment is None:
             return None if self._active else str(Searcher.FINISHED)
-        return self._guarded(lambda: self._suggest(trial_id))
+        self._active[trial_id] = assignment
+        return self._configure(assignment)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self._guarded(lambda: self._on_result(trial_id, result))
+        if trial_id in self._active:
+            self._guarded(lambda: self._read(trial_id, result))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        if trial_id in self._active:
-            group, assignment = self._active.pop(trial_id)
-            self._guarded(lambda: self._on_complete(trial_id, group, assignment, result or {}, error))
+        if trial_id not in self._active:
+            return
+        if result and not error:
+            self._guarded(lambda: self._read(trial_id, result))
+        assignment, last = self._active.pop(trial_id), self._last.pop(trial_id, None)
+        finished = last if not error and last is not None and last.outcome is not None else None
+        self._guarded(lambda: self._dispatcher.ended(assignment, finished))
+
+    def _read(self, trial_id: str, result: dict[str, Any]) -> None:
+        if "step" in result:
+            self._last[trial_id] = step = Step(**json.loads(result["step"]))
+            self._dispatcher.stepped(self._active[trial_id], step, json.loads(result.get("warnings", "[]")))
 
     def _guarded(self, act: Callable[[], T]) -> T | None:
         """Tune takes an exception from its searcher for a failed trial and runs that again: keep it for the end."""
@@ -76,46 +82,6 @@ class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
         except Exception as error:
             self.error = self.error or error
             return None
-
-    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        while not self._waiting:
-            group = self._groups()
-            if group is None:
-                return None if self._active else str(Searcher.FINISHED)
-            if not group.assignments:
-                group.ended()
-            self._waiting += [(group, assignment) for assignment in group.assignments]
-        group, assignment = self._waiting.popleft()
-        self._active[trial_id] = (group, assignment)
-        self._progress.started(assignment.task.experiment.trial_id)
-        return self._configure(assignment)
-
-    def _on_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        step = self._read(trial_id, result)
-        _, assignment = self._active[trial_id]
-        if step is not None and step.outcome is None:
-            self._progress.stepped(assignment.task.experiment.trial_id, step.done / step.total, step.text)
-
-    def _on_complete(
-        self, trial_id: str, group: Group, assignment: Assignment, result: dict[str, Any], error: bool
-    ) -> None:
-        self._read(trial_id, result)
-        last = self._last.pop(trial_id, None)
-        ended = last if not error and last is not None and last.outcome is not None else None
-        self._trial_ended(assignment, ended)
-        self._progress.ended(assignment.task.experiment.trial_id, failed=ended is None or ended.outcome != "completed")
-        group.open -= 1
-        if not group.open:
-            group.ended()
-
-    def _read(self, trial_id: str, result: dict[str, Any]) -> Step | None:
-        if "step" not in result:
-            return None
-        self._last[trial_id] = Step(**json.loads(result["step"]))
-        if result.get("warnings"):
-            for text in json.loads(result.pop("warnings")):
-                self._progress.warn(text)
-        return self._last[trial_id]
 
     # Tune pickles and saves its searcher for Tuner.restore, which kdray never uses: resuming is planning again.
     def __reduce__(self) -> tuple[Any, ...]:
@@ -128,15 +94,11 @@ class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
         raise NotImplementedError
 
 
-def run_groups(
-    groups: Groups, *, request: Request, nodes: Sequence[Node], limit: int | None, store: Store, data_root: Path,
-    progress: Progress, trial_ended: Callable[[Assignment, Step | None], None],
-) -> None:  # fmt: skip
-    """Run every task of ``groups``, each with ``request``, as many at once as fit."""
-    queue = Queue(
-        groups, progress=progress, trial_ended=trial_ended,
-        configure=lambda a: tune_config(a.task, a.member, store, data_root, request.threads),
-    )  # fmt: skip
+def run_trials(
+    dispatcher: Dispatcher, *, request: Request, nodes: Sequence[Node], limit: int | None, store: Store, data_root: Path
+) -> None:
+    """Run every trial that ``dispatcher`` gives, each with ``request``, as many at once as fit."""
+    queue = Queue(dispatcher, lambda a: tune_config(a.task, a.member, store, data_root, request.threads))
     with tempfile.TemporaryDirectory(prefix="kdray-tune-") as scratch, quiet():
         tune.Tuner(
             tune.with_resources(TrialActor, {"cpu": request.cpu, "gpu": request.gpu}),

@@ -64,10 +64,10 @@ def evaluate(
             experiment.data.check(options.data)
             task = work.ledger.task(kind, experiment, wanted.suite)
             if task is None:
-                work.summary.there += 1
+                work.summary.there.add(experiment.trial_id)
                 continue
             # Weights that are gone or damaged are this trial's failure: nothing is trained here.
             stored = Task.model_validate({**dict(task), "train": False, "retrain_damaged": False})
             groups.append(Group([Assignment(stored, None)]))
-        work.do("evaluations", "student", request, in_turn(groups), planned=len(groups), there=work.summary.there)
+        work.do("evaluations", "student", request, in_turn(groups), planned=len(groups), there=len(work.summary.there))
     return work.summary

@@ -21,7 +21,7 @@ from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition import Role, Sweep, TeacherChoice, data_of
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.lock import only_driver
-from kdray.sweep.planning import Counts, chain, roles, students
+from kdray.sweep.planning import Counts, ancestors, chain, roles, students
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import check, this_machine
 from kdray.sweep.space import Point
@@ -85,19 +85,30 @@ class Driver:
             self._write_members()
 
     def _teachers(self) -> None:
-        """Train what teaches, the teachers' own teachers first; then measure the chosen ones."""
-        direct = {teacher.trial_id for teacher in self._sweep.teachers()}
-        for teacher in chain(self._sweep):
-            if teacher.trial_id not in direct:
-                self._do_teachers([self._group("teacher", [(teacher, ())])], deque())
+        """Train what teaches, the teachers' own teachers first; once all are there, measure the chosen ones."""
+        suite, choices = self._sweep.suite("teacher"), list(self._choices())
+        each = {c.trial_id for candidates, choice in choices if choice.select == "each" for c in candidates}
+        direct = {c.trial_id: c for candidates, _ in choices for c in candidates}
+        above = [teacher for teacher in chain(self._sweep) if teacher.trial_id not in direct]
+        for _, generation in itertools.groupby(above, key=lambda teacher: len(list(ancestors(teacher)))):
+            self._do_teachers(self._group("teacher", [(teacher, ()) for teacher in generation]), deque())
+        group = self._group("teacher", [(c, suite if c.trial_id in each else ()) for c in direct.values()])
         later: deque[Group] = deque()
-        self._do_teachers([self._candidates(c, choice, later) for c, choice in self._choices()], later)
 
-    def _do_teachers(self, groups: Sequence[Group], later: deque[Group]) -> None:
-        planned = sum(len(group.assignments) for group in groups)
-        request = self._sweep.file.resources.teacher
-        self._work.do("teachers", "teacher", request, in_turn(groups, later), planned=planned,
-                      there=self._work.summary.there)  # fmt: skip
+        def measure() -> None:
+            best = [self._ledger.best(candidates) for candidates, choice in choices if choice.select != "each"]
+            chosen = {teacher.trial_id: teacher for teacher in best if teacher is not None}
+            if suite and chosen:
+                later.append(self._group("teacher", [(teacher, suite) for teacher in chosen.values()]))
+
+        group.ended = measure
+        self._do_teachers(group, later)
+
+    def _do_teachers(self, group: Group, later: deque[Group]) -> None:
+        self._work.do(
+            "teachers", "teacher", self._sweep.file.resources.teacher, in_turn([group], later),
+            planned=len(group.assignments), there=len(self._work.summary.there),
+        )  # fmt: skip
 
     def _choices(self) -> Iterator[tuple[list[Experiment], TeacherChoice]]:
         """Every set of candidates that some point chooses its teacher from, each once."""
@@ -109,21 +120,6 @@ class Driver:
                 if candidates and (key := (candidates[0].trial_id, choice.model_dump_json())) not in seen:
                     seen.add(key)
                     yield candidates, choice
-
-    def _candidates(self, candidates: list[Experiment], choice: TeacherChoice, later: deque[Group]) -> Group:
-        """Train all candidates; once they are there, measure those that teach."""
-        suite = self._sweep.suite("teacher")
-        if choice.select == "each":
-            return self._group("teacher", [(candidate, suite) for candidate in candidates])
-        group = self._group("teacher", [(candidate, ()) for candidate in candidates])
-
-        def measure() -> None:
-            best = self._ledger.best(candidates)
-            if best is not None and suite:
-                later.append(self._group("teacher", [(best, suite)], again=True))
-
-        group.ended = measure
-        return group
 
     def _students(self) -> None:
         from kdray.sweep.sources import open_study, source_of  # optuna takes a second to import
@@ -195,17 +191,18 @@ class Driver:
         return "its teacher is not there"
 
     def _group(
-        self, role: Role, wanted: Sequence[tuple[Experiment, Sequence[AnyEvaluation]]], point: Point | None = None, *,
-        again: bool = False,
-    ) -> Group:  # fmt: skip
-        """What is left to do for some trials; ``again``: they are counted already."""
+        self, role: Role, wanted: Sequence[tuple[Experiment, Sequence[AnyEvaluation]]], point: Point | None = None
+    ) -> Group:
+        """What is left to do for some trials."""
         assignments = []
         for experiment, suite in wanted:
             member = self._member(role, experiment, point)
+            if role == "teacher":
+                self._work.check_weights(experiment.trial_id)
             task = self._ledger.task(role, experiment, suite, weights_needed=role == "teacher")
             if task is not None:
                 assignments.append(Assignment(task, member))
-            elif not again:
+            else:
                 self._reuse(experiment.trial_id, member, suite)
         return Group(assignments)
 
@@ -228,7 +225,7 @@ class Driver:
     def _reuse(self, trial_id: str, member: dict[str, Any], suite: Sequence[AnyEvaluation]) -> None:
         """Note a trial that has nothing left to do."""
         outcome, reason = self._ledger.outcome(trial_id, suite)
-        self._work.summary.there += 1
+        self._work.summary.there.add(trial_id)
         self._work.progress.reused()
         if outcome == "failed":
             self._work.summary.failures[trial_id] = reason or "failed"

@@ -18,7 +18,8 @@ from kdray.sweep.definition import Objective, Request
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import Node, check, this_machine
-from kdray.trial import Step, Task, write_trial_row
+from kdray.trial import Step, Task, weights_file, write_trial_row
+from kdray.weights import Damaged, unpack
 
 DIED = "WorkerDied: its process ended again and again (killed, out of memory, or its node was lost)"
 
@@ -42,8 +43,8 @@ class Summary:
 
     ran: set[str] = field(default_factory=set)
     """Trials that were trained or measured now."""
-    there: int = 0
-    """Trials that had nothing left to do."""
+    there: set[str] = field(default_factory=set)
+    """Trials that were there already; one that was trained before and measured now is in both."""
     failures: dict[str, str] = field(default_factory=dict)
     """Trial (or point without a teacher) to reason, of everything that was asked for."""
 
@@ -57,6 +58,10 @@ class Assignment(NamedTuple):
 
     task: Task
     member: dict[str, Any] | None
+
+    @property
+    def trial_id(self) -> str:
+        return self.task.experiment.trial_id
 
 
 @dataclass
@@ -74,6 +79,57 @@ class Group:
 
 Groups = Callable[[], Group | None]
 """The next group; none when there is none, or none until a running one has ended."""
+Ended = Callable[[Assignment, Step | None], None]
+"""Told how a trial ended; without a step if its worker died."""
+
+
+class Dispatcher:
+    """Gives the trials of groups one by one and hears how each ended; a trial that several groups ask for runs once."""
+
+    def __init__(
+        self, groups: Groups, progress: Progress, *, trial_ended: Ended, shared_trial_ended: Ended
+    ) -> None:  # fmt: skip
+        self._groups, self._progress = groups, progress
+        self._trial_ended, self._shared_trial_ended = trial_ended, shared_trial_ended
+        self._waiting: deque[Assignment] = deque()
+        self._asking: dict[str, list[tuple[Group, Assignment]]] = {}
+        """By trial that waits or runs: who asked for it, the first to do so first."""
+
+    def next(self) -> Assignment | None:
+        """The next trial to run; none when there is none, or none until a running one has ended."""
+        while not self._waiting:
+            group = self._groups()
+            if group is None:
+                return None
+            if not group.assignments:
+                group.ended()
+            for assignment in group.assignments:
+                asking = self._asking.setdefault(assignment.trial_id, [])
+                asking.append((group, assignment))
+                if len(asking) == 1:
+                    self._waiting.append(assignment)
+        assignment = self._waiting.popleft()
+        self._progress.started(assignment.trial_id)
+        return assignment
+
+    def stepped(self, assignment: Assignment, step: Step, warnings: Sequence[str] = ()) -> None:
+        """A running trial did a step."""
+        for text in warnings:
+            self._progress.warn(text)
+        if step.outcome is None:
+            self._progress.stepped(assignment.trial_id, step.done / step.total, step.text)
+
+    def ended(self, assignment: Assignment, last: Step | None) -> None:
+        """A running trial did its last step, or (none) its worker died once too often."""
+        self._trial_ended(assignment, last)
+        self._progress.ended(assignment.trial_id, failed=last is None or last.outcome != "completed")
+        asking = self._asking.pop(assignment.trial_id)
+        for _, other in asking[1:]:
+            self._shared_trial_ended(other, last)
+        for group, _ in asking:
+            group.open -= 1
+            if not group.open:
+                group.ended()
 
 
 class Work:
@@ -104,7 +160,7 @@ class Work:
             first = groups()
         if first is None:
             return
-        from kdray.sweep.engine import run_groups  # ray takes seconds to import
+        from kdray.sweep.engine import run_trials  # ray takes seconds to import
 
         nodes = self._cluster()
         check(role, request, nodes)
@@ -115,11 +171,24 @@ class Work:
             there=there,
             objective=None if objective is None else (objective.metric, objective.mode),
         ):
-            run_groups(
-                lambda: started.popleft() if started else groups(), request=request, nodes=nodes,
-                limit=self.options.max_concurrent, store=self.store, data_root=self.options.data,
-                progress=self.progress, trial_ended=self._trial_ended,
+            run_trials(
+                Dispatcher(
+                    lambda: started.popleft() if started else groups(), self.progress,
+                    trial_ended=self._trial_ended, shared_trial_ended=self._shared,
+                ),
+                request=request, nodes=nodes, limit=self.options.max_concurrent, store=self.store,
+                data_root=self.options.data,
             )  # fmt: skip
+
+    def check_weights(self, trial_id: str) -> None:
+        """Plan to train again what has weights that are damaged; students must not fail on them one by one."""
+        if not self.ledger.has_weights(trial_id):
+            return
+        try:
+            unpack(self.store.read(weights_file(trial_id)))
+        except (Damaged, OSError) as error:
+            self.progress.warn(f"{self.store.location}/{weights_file(trial_id)} is damaged ({error}): training again")
+            self.ledger.lose_weights(trial_id)
 
     def _cluster(self) -> list[Node]:
         if self._nodes is None:
@@ -130,8 +199,7 @@ class Work:
         return self._nodes
 
     def _trial_ended(self, assignment: Assignment, last: Step | None) -> None:
-        task, member = assignment
-        trial_id = task.experiment.trial_id
+        (task, member), trial_id = assignment, assignment.trial_id
         self.summary.ran.add(trial_id)
         if last is None:
             self._died(task, member)
@@ -140,6 +208,12 @@ class Work:
         self.summary.failures.pop(trial_id, None)
         if last.reasons is not None:
             self.summary.failures[trial_id] = last.reasons
+
+    def _shared(self, assignment: Assignment, last: Step | None) -> None:
+        """A trial that is in the sweep twice has ended: the row of its second place."""
+        if assignment.member is not None:
+            outcome, reason = ("failed", DIED) if last is None else (last.outcome, last.reasons)
+            write_member(self.store, {**assignment.member, "outcome": outcome, "error": reason})
 
     def _died(self, task: Task, member: dict[str, Any] | None) -> None:
         """The worker could not write its own rows: write them here, but never over a trained trial's row."""
