@@ -185,9 +185,8 @@ def results_of(chosen: argparse.Namespace) -> str:
 def report(summary: Summary, results: str) -> int:
     """Say what was done, where it is and what failed."""
     done = f"{len(summary.ran)} trials run" if summary.ran else "nothing left to do"
-    print(
-        f"{done}, {len(summary.there - summary.ran)} there already; tables in {results}/trials, epochs, robustness, members (Parquet)"
-    )
+    before = len(summary.there - summary.ran)
+    print(f"{done}, {before} there already; tables in {results}/trials, epochs, robustness, members (Parquet)")
     if summary.failures:
         print(f"{len(summary.failures)} failed:", file=sys.stderr)
         for name, reason in summary.failures.items():

@@ -1,21 +1,18 @@
-"""Sweeps without Ray: the engine's module is replaced by a fake one before anything imports it."""
+"""Sweeps without Ray, and no waiting for the disk."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine as SqlEngine
 
-from tests.sweep.fakes import Engine, go
+from tests.sweep.fakes import Engine, go, instead_of_ray
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,18 +27,6 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
         patch.setattr(os, "fsync", lambda _: None)
         yield
     event.remove(SqlEngine, "connect", hurry)
-
-
-@contextmanager
-def instead_of_ray() -> Iterator[Engine]:
-    """A fake engine where ``kdray.sweep`` looks for the real one."""
-    engine, module = Engine(), ModuleType("kdray.sweep.engine")
-    module.run_groups, module.cluster = engine.run_groups, engine.cluster  # type: ignore[attr-defined]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "kdray.sweep.engine", module)
-        # A timing, and half of what a trial takes that is as small as these.
-        patch.setattr("kdray.trial.images_per_second", lambda *_: 1.0)
-        yield engine
 
 
 @pytest.fixture

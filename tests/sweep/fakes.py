@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import copy
 import io
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
+import pytest
 import torch
 
 from kdray.results import Results, Store
 from kdray.sweep import Progress, Summary, Sweep, run
 from kdray.sweep.definition import Request, sweep_from
 from kdray.sweep.resources import Node
-from kdray.sweep.work import Assignment, Group, Groups, write_member
+from kdray.sweep.work import Assignment, Dispatcher, write_member
 from kdray.trial import Step, Task, run_task
 
 NOWHERE = Path("/nowhere")
@@ -81,7 +84,7 @@ def go(results: Path, *changes: dict[str, Any], said: io.StringIO | None = None,
 
 @dataclass
 class Engine:
-    """Runs groups as the real engine does, ``width`` trials at once, one step of each in turn, all in this process."""
+    """Runs trials as the real engine does, ``width`` at once, one step of each in turn, all in this process."""
 
     width: int = 1
     ran: list[Assignment] = field(default_factory=list)
@@ -108,60 +111,56 @@ class Engine:
     def cluster(self, address: str | None, local: Node) -> Iterator[list[Node]]:  # noqa: ARG002
         yield [local]
 
-    def run_groups(
-        self, groups: Groups, *, request: Request, nodes: Sequence[Node], limit: int | None, store: Store,  # noqa: ARG002
-        data_root: Path, progress: Progress, trial_ended: Callable[[Assignment, Step | None], None],
+    def run_trials(
+        self, dispatcher: Dispatcher, *, request: Request, nodes: Sequence[Node], limit: int | None,  # noqa: ARG002
+        store: Store, data_root: Path,
     ) -> None:  # fmt: skip
         self.requests.append(request)
-        waiting: deque[tuple[Group, Assignment]] = deque()
-        active: deque[tuple[Group, Assignment, Iterator[Step]]] = deque()
+        active: deque[tuple[Assignment, Iterator[Step]]] = deque()
         while True:
-            while len(active) < self.width:
-                while not waiting and (group := groups()) is not None:
-                    if not group.assignments:
-                        group.ended()
-                    waiting += [(group, assignment) for assignment in group.assignments]
-                if not waiting:
-                    break
-                group, assignment = waiting.popleft()
-                self.ran.append(assignment)
-                progress.started(assignment.task.experiment.trial_id)
-                steps = run_task(
-                    assignment.task, store=store, data_root=data_root, device=torch.device("cpu"), threads=1
-                )
-                active.append((group, assignment, steps))
+            while len(active) < self.width and (new := dispatcher.next()) is not None:
+                self.ran.append(new)
+                steps = run_task(new.task, store=store, data_root=data_root, device=torch.device("cpu"), threads=1)
+                active.append((new, steps))
             if not active:
                 return
             if self.ended == self.interrupt_after:
                 raise KeyboardInterrupt
-            group, assignment, steps = active.popleft()
-            step = self._next(assignment, steps, store, progress)
-            if step is not None and step.outcome is None:
-                progress.stepped(assignment.task.experiment.trial_id, step.done / step.total, step.text)
-                active.append((group, assignment, steps))
-                continue
-            self.ended += 1
-            trial_ended(assignment, step)
-            progress.ended(assignment.task.experiment.trial_id, failed=step is None or step.outcome != "completed")
-            group.open -= 1
-            if not group.open:
-                group.ended()
+            assignment, steps = active.popleft()
+            step, warned = self._next(assignment, steps, store)
+            if step is not None:
+                dispatcher.stepped(assignment, step, warned)
+            if step is None or step.outcome is not None:
+                self.ended += 1
+                dispatcher.ended(assignment, step)
+            else:
+                active.append((assignment, steps))
 
-    def _next(self, assignment: Assignment, steps: Iterator[Step], store: Store, progress: Progress) -> Step | None:
-        """The next step, the membership written with the last one; none if the worker dies."""
+    def _next(self, assignment: Assignment, steps: Iterator[Step], store: Store) -> tuple[Step | None, list[str]]:
+        """The next step and its warnings, the membership written with the last one; no step if the worker dies."""
         dies = self.dies(assignment.task)
         if dies and not assignment.task.train:
-            return None
+            return None, []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             step = next(steps)
-        for warning in caught:
-            progress.warn(str(warning.message))
         if dies:
-            return None
+            return None, []
         if step.outcome is not None and assignment.member is not None:
             write_member(store, {**assignment.member, "outcome": step.outcome, "error": step.reasons})
-        return step
+        return step, [str(warning.message) for warning in caught]
+
+
+@contextmanager
+def instead_of_ray() -> Iterator[Engine]:
+    """A fake engine where ``kdray.sweep`` looks for the real one."""
+    engine, module = Engine(), ModuleType("kdray.sweep.engine")
+    module.run_trials, module.cluster = engine.run_trials, engine.cluster  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "kdray.sweep.engine", module)
+        # A timing, and half of what a trial takes that is as small as these.
+        patch.setattr("kdray.trial.images_per_second", lambda *_: 1.0)
+        yield engine
 
 
 def tables(results: Path) -> dict[str, pd.DataFrame]:

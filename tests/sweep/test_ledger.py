@@ -253,8 +253,8 @@ def test_a_diverged_trial_is_noted_as_failed_with_what_a_fresh_ledger_reads(stor
 
 
 def test_a_student_without_its_teachers_weights_is_noted_as_what_a_fresh_ledger_reads(store: Store) -> None:
-    ledger = Ledger(Results(store.location))
-    assert do(store, ledger, student := distillation()).outcome == "failed"
+    ledger, student = Ledger(Results(store.location)), distillation()
+    assert do(store, ledger, student).outcome == "failed"
     here, there = noted(store, ledger, student.trial_id)
     assert here == there
 

@@ -172,7 +172,9 @@ def test_the_line_is_kept_where_status_finds_it(said: io.StringIO, clock: Clock,
         assert b"1 done, 1 running" in store.read(progress_file("s"))
 
 
-@pytest.mark.xfail(strict=True, reason="Progress.publish leaves it: for a second status shows the line of the run before")
+@pytest.mark.xfail(
+    strict=True, reason="Progress.publish leaves it: for a second status shows the line of the run before"
+)
 def test_the_line_of_the_run_before_is_taken_away(said: io.StringIO, tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     store.create()

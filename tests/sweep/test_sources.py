@@ -390,6 +390,6 @@ def test_the_value_of_a_point_is_the_plain_mean(nowhere: Store, changes: dict[st
     study = open_study(nowhere, sweep)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        search(source_of(sweep, study), numbers=lambda point: [{"val_accuracy": v} for v in (0.1, 0.2, 0.9)])
+        search(source_of(sweep, study), numbers=lambda _: [{"val_accuracy": v} for v in (0.1, 0.2, 0.9)])
     assert {trial.value for trial in study.trials} == {statistics.fmean([0.1, 0.2, 0.9])}
     assert "RUNNING" not in states(study)

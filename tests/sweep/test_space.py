@@ -86,8 +86,8 @@ def test_a_point_is_its_tree_with_the_values_put_in() -> None:
 
 def test_same_follows_another_leaf_through_chains_and_whole_subtrees() -> None:
     tree = {
-        "a": {"same": "b.x"}, "b": {"x": {"same": "experiment.c"}}, "c": {"grid": [1, 2]}, "d": {"same": "b"}, "e": {"same": "f"},
-        "f": 9,
+        "a": {"same": "b.x"}, "b": {"x": {"same": "experiment.c"}}, "c": {"grid": [1, 2]}, "d": {"same": "b"},
+        "e": {"same": "f"}, "f": 9,
     }  # fmt: skip
     described = space(tree)
     check_sames(described)
