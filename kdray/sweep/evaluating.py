@@ -69,5 +69,5 @@ def evaluate(
             # Weights that are gone or damaged are this trial's failure: nothing is trained here.
             stored = Task.model_validate({**dict(task), "train": False, "retrain_damaged": False})
             groups.append(Group([Assignment(stored, None)]))
-        work.do("evaluations", "student", request, in_turn(groups), planned=len(groups), there=len(work.summary.there))
+        work.do("evaluations", "student", request, in_turn(groups), planned=len(groups))
     return work.summary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
@@ -26,7 +26,8 @@ class Progress:
         self._live: Live | None = None
         self._phase, self._unit = "", "trials"
         self._planned: int | None = None
-        self._there = self._done = self._failed = 0
+        self._there: Sized = ()
+        self._done = self._failed = 0
         self._running: dict[str, tuple[float, str]] = {}
         """By trial: share done, and what it does."""
         self._best: tuple[float, str] | None = None
@@ -48,9 +49,9 @@ class Progress:
 
     @contextmanager
     def phase(
-        self, name: str, *, planned: int | None, there: int = 0, objective: tuple[str, str] | None = None
+        self, name: str, *, planned: int | None, there: Sized = (), objective: tuple[str, str] | None = None
     ) -> Iterator[None]:
-        """Show progress inside the block. ``planned`` trials have to run, ``there`` are in the results already."""
+        """Show progress inside the block. ``planned`` trials have to run, those in ``there`` are in the results already."""
         self._phase, self._planned, self._there = name, planned, there
         self._done = self._failed = 0
         self._running, self._best, self._objective = {}, None, objective
@@ -76,10 +77,6 @@ class Progress:
     def stepped(self, trial_id: str, share: float, text: str) -> None:
         self._running[trial_id] = (share, text)
         self._tick()
-
-    def reused(self) -> None:
-        """A trial of a search turned out to be there already."""
-        self._there += 1
 
     def ended(self, trial_id: str, *, failed: bool) -> None:
         self._running.pop(trial_id, None)
@@ -119,7 +116,7 @@ class Progress:
             if self._planned is not None:
                 parts.append(f"{max(0, self._planned - self._done - self._failed - len(self._running))} left")
         if self._there:
-            parts.append(f"{self._there} there already")
+            parts.append(f"{len(self._there)} there already")
         line = f"{self._phase}: {', '.join(parts)}"
         if self._best is not None and self._objective is not None:
             line += f" | best {self._objective[0]} {self._best[0]:.4f}{f' ({self._best[1]})' if self._best[1] else ''}"

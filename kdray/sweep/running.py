@@ -107,7 +107,7 @@ class Driver:
     def _do_teachers(self, group: Group, later: deque[Group]) -> None:
         self._work.do(
             "teachers", "teacher", self._sweep.file.resources.teacher, in_turn([group], later),
-            planned=len(group.assignments), there=len(self._work.summary.there),
+            planned=len(group.assignments),
         )  # fmt: skip
 
     def _choices(self) -> Iterator[tuple[list[Experiment], TeacherChoice]]:
@@ -138,7 +138,7 @@ class Driver:
         counts = self._count_students()
         self._work.do(
             "students", "student", self._sweep.file.resources.student, groups, planned=counts.total - counts.there,
-            there=counts.there, objective=self._sweep.file.objective,
+            objective=self._sweep.file.objective,
         )  # fmt: skip
 
     def _count_students(self) -> Counts:
@@ -226,7 +226,6 @@ class Driver:
         """Note a trial that has nothing left to do."""
         outcome, reason = self._ledger.outcome(trial_id, suite)
         self._work.summary.there.add(trial_id)
-        self._work.progress.reused()
         if outcome == "failed":
             self._work.summary.failures[trial_id] = reason or "failed"
         known = self._known.get(_place(member), {})

@@ -150,7 +150,7 @@ class Work:
         self._stack.__exit__(kind, error, trace)
 
     def do(
-        self, name: str, role: str, request: Request, groups: Groups, *, planned: int | None, there: int,
+        self, name: str, role: str, request: Request, groups: Groups, *, planned: int | None,
         objective: Objective | None = None,
     ) -> None:  # fmt: skip
         """Run every group of ``groups``, each trial with ``request``."""
@@ -168,7 +168,7 @@ class Work:
         with self.progress.phase(
             name,
             planned=planned,
-            there=there,
+            there=self.summary.there,
             objective=None if objective is None else (objective.metric, objective.mode),
         ):
             run_trials(
