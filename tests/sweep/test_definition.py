@@ -109,6 +109,12 @@ def test_a_case_overrides_the_experiment_and_is_crossed_with_the_rest_of_the_spa
     assert [sweep.student(p, 0, sweep.candidates(p)[0]).model.hidden for p in points[4:]] == [(8,), (8,), (64,), (64,)]
 
 
+def test_a_mistake_in_any_case_is_named_with_the_case() -> None:
+    cases = [{"name": "a"}, {"name": "b", "set": {"method.alpha": {"grid": [0.5, 7]}}}]
+    with pytest.raises(InputError, match=r"^cases\[1\] \(b\): experiment.method.alpha: .* \(at method.alpha = 7\)$"):
+        sweep_of({"cases": cases})
+
+
 def test_a_case_may_change_how_the_teacher_is_chosen() -> None:
     sweep = sweep_of(
         {"cases": [{"name": "one", "set": {"teacher.seeds": 1}}, {"name": "four", "set": {"teacher.seeds": 4}}]}

@@ -55,7 +55,7 @@ def test_values_as_people_write_them() -> None:
 
 def test_trials_are_counted_and_the_last_line_sums_them_up(said: io.StringIO, clock: Clock) -> None:
     progress = Progress(said)
-    with progress.phase("students", planned=5, there=2):
+    with progress.phase("students", planned=5, there={"x", "y"}):
         for trial in "abc":
             progress.started(trial)
         progress.ended("a", failed=False)
@@ -71,9 +71,17 @@ def test_trials_are_counted_and_the_last_line_sums_them_up(said: io.StringIO, cl
 
 
 def test_a_phase_in_which_nothing_ran_says_nothing(said: io.StringIO) -> None:
-    with Progress(said).phase("teachers", planned=0, there=3):
+    with Progress(said).phase("teachers", planned=0, there="abc"):
         pass
     assert lines(said) == []
+
+
+def test_what_turns_out_to_be_there_meanwhile_is_counted(said: io.StringIO) -> None:
+    progress, there = Progress(said), {"x"}
+    with progress.phase("students", planned=2, there=there):
+        there.add("y")
+        progress.ended("a", failed=False)
+    assert lines(said) == ["students: 1 done, 2 there already | 0 s"]
 
 
 def test_the_next_phase_counts_from_zero(said: io.StringIO, clock: Clock) -> None:

@@ -1,0 +1,67 @@
+"""``kdray list`` names everything that a sweep file can name, from the types themselves."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from kdray.catalogue import Entry, What, entries
+from kdray.core import tag_of, value_types
+from kdray.data import AnyData
+from kdray.methods import AnyMethod
+from kdray.models import AnyModel
+from kdray.perturbations import AnyInputNoise, AnyLabelNoise
+from kdray.robustness import AnyEvaluation
+
+UNIONS: dict[What, tuple[Any, ...]] = {
+    "models": (AnyModel,),
+    "methods": (AnyMethod,),
+    "noise": (AnyInputNoise, AnyLabelNoise),
+    "datasets": (AnyData,),
+    "evaluations": (AnyEvaluation,),
+}
+
+
+def found(what: What) -> dict[str, Entry]:
+    return {entry.name: entry for entry in entries(what)}
+
+
+def test_there_is_a_list_for_every_union() -> None:
+    assert set(UNIONS) == set(get_args(What))
+
+
+@pytest.mark.parametrize("what", UNIONS)
+def test_every_member_is_listed_with_its_meaning_its_fields_and_its_paper(what: What) -> None:
+    members = [kind for union in UNIONS[what] for kind in value_types(union)]
+    listed = found(what)
+    assert list(listed) == [tag_of(kind) for kind in members]
+    for kind in members:
+        entry = listed[str(tag_of(kind))]
+        assert entry.summary
+        assert "\n" not in "".join([entry.summary, *entry.details])
+        details = "\n".join(entry.details)
+        for name in set(kind.model_fields) - {"name", "label"}:
+            assert f"{name}: " in details
+        paper = getattr(kind, "paper", None)
+        assert paper is None or f"paper: {paper}" in entry.details
+
+
+def test_every_method_and_every_evaluation_has_a_paper() -> None:
+    for what in ("methods", "evaluations"):
+        for entry in entries(what):
+            assert any(line.startswith("paper: ") for line in entry.details), entry.name
+
+
+def test_noise_says_where_in_the_file_it_goes() -> None:
+    assert found("noise")["gaussian"].details[0] == "noise.input: {name: gaussian, …}"
+    assert found("noise")["uniform"].details[0] == "noise.labels: {name: uniform, …}"
+
+
+def test_fields_are_told_with_type_and_default() -> None:
+    assert found("noise")["gaussian"].details[1:] == ["sigma: number, required", "clip: true | false = False"]
+    digits = found("datasets")["digits"].details
+    assert "resize: integer = none" in digits
+    assert "augment: none | flip | crop | crop_flip = none" in digits
+    assert "hidden: list of integer = [128]" in found("models")["mlp"].details
+    assert "validation: integer | last_10000 = 5000" in found("datasets")["mnist"].details
