@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -46,18 +48,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     try:
         chosen = parser.parse_args(arguments)
-        with sigterm_as_interrupt():
+        with sigterm_as_interrupt(), warnings.catch_warnings():
+            warnings.showwarning = show_warning
             return int(chosen.command(chosen))
     except InputError as error:
         print(f"kdray: {' '.join(str(error).split())}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
-        again = " ".join(["kdray", *(sys.argv[1:] if arguments is None else arguments)])
+        again = shlex.join(["kdray", *(sys.argv[1:] if arguments is None else arguments)])
         print(f"\nkdray: interrupted; what is finished is kept. To go on:  {again}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, head for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+
+
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning in one line; where in the code it was raised does not help a user."""
+    print(f"kdray: warning: {message}", file=sys.stderr)
 
 
 @contextmanager
@@ -254,6 +262,7 @@ def status(chosen: argparse.Namespace) -> int:
 
 
 def evaluate(chosen: argparse.Namespace) -> int:
+    from kdray.core import parse
     from kdray.data import data_root
     from kdray.sweep import Options, evaluate, load_suite
     from kdray.sweep.definition import Request
@@ -264,7 +273,7 @@ def evaluate(chosen: argparse.Namespace) -> int:
     )  # fmt: skip
     summary = evaluate(
         chosen.results, load_suite(chosen.suite), trials=chosen.trial, role=chosen.role,
-        request=Request(cpu=chosen.cpu, gpu=chosen.gpu), options=options,
+        request=parse(Request, {"cpu": chosen.cpu, "gpu": chosen.gpu}, "--cpu, --gpu"), options=options,
     )  # fmt: skip
     return report(summary, chosen.results)
 
@@ -345,15 +354,17 @@ def print_points(results: str, sweep: str) -> None:
     for metric in metrics:
         table.add_column(escape(metric.replace(".accuracy", "").replace("_accuracy", "")), justify="right")
     for _, row in frame.iterrows():
-        cells = [_cell(row[name, ""]) for name in names]
+        cells = [escape(_cell(row[name, ""])) for name in names]
         cells += [_mean(row[metric, "mean"], row[metric, "std"]) for metric in metrics]
         table.add_row(*cells)
     console.print(table)
 
 
 def _cell(value: Any) -> str:
+    if value is None or value != value:
+        return ""
     if isinstance(value, float):
-        return "" if value != value else f"{value:g}"
+        return f"{value:g}"
     return json.dumps(value) if isinstance(value, list | dict) else str(value)
 
 

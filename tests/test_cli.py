@@ -181,7 +181,6 @@ def test_an_interrupted_run_says_how_to_go_on(
     ]  # fmt: skip
 
 
-@pytest.mark.xfail(strict=True, reason="cli.main joins the arguments with spaces; shlex.join would keep them whole")
 def test_the_command_to_go_on_can_be_typed_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,9 +260,6 @@ def test_evaluate_measures_what_a_file_lists(
     assert "2 trials run, 2 there already" in out
 
 
-@pytest.mark.xfail(
-    strict=True, reason="cli.evaluate builds Request without parse: pydantic's ValidationError comes through"
-)
 def test_a_share_of_a_gpu_that_cannot_be_is_one_line(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -324,7 +320,6 @@ def test_lists_and_texts_are_shown_as_they_are_written(tmp_path: Path, capsys: p
     assert "True" in out
 
 
-@pytest.mark.xfail(strict=True, reason="cli.print_points escapes headings, not cells: rich takes [x] for a style")
 @pytest.mark.parametrize("row", [{"case": "[red]x", "parameters": "{}"}, {"parameters": '{"kind": "[red]x"}'}])
 def test_square_brackets_survive_in_cells(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], row: dict[str, Any]
@@ -332,9 +327,6 @@ def test_square_brackets_survive_in_cells(
     assert "[red]x" in table_of(tmp_path, capsys, row)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="cli._cell says None where a case lacks a parameter whose values are lists or booleans"
-)
 @pytest.mark.parametrize("value", ["true", "[8, 16]"])
 def test_a_parameter_that_a_case_lacks_is_an_empty_cell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str
@@ -345,7 +337,6 @@ def test_a_parameter_that_a_case_lacks_is_an_empty_cell(
     assert "None" not in out
 
 
-@pytest.mark.xfail(strict=True, reason="cli._cell writes six digits: two different points look the same")
 def test_a_large_number_is_shown_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = table_of(tmp_path, capsys, {"parameters": '{"p": 1234567, "q": 1}'}, {"parameters": '{"q": 2}', "case": "b"})
     assert "1234567" in out

@@ -42,7 +42,10 @@ def points(results: Results, sweep: str) -> pd.DataFrame:
     # A parameter that only some cases have comes after those that all have; the numbers come last.
     keys = dict.fromkeys(key for row in rows for key in row)
     order = sorted(keys, key=lambda key: (key[1] != "", key[0] == "n"))
-    return pd.DataFrame([[row.get(key) for key in order] for row in rows], columns=pd.MultiIndex.from_tuples(order))
+    # Whole numbers that only some points have stay whole.
+    columns = {key: pd.Series([row.get(key) for row in rows], dtype=None if all(key in row for row in rows) else object)
+               for key in order}  # fmt: skip
+    return pd.DataFrame(columns, columns=pd.MultiIndex.from_tuples(order))
 
 
 def _is_accuracy(column: str) -> bool:

@@ -16,7 +16,7 @@ from kdray.core import InputError, Several, Value, fingerprint, parse
 from kdray.experiment import Experiment
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.smoke import shrink
-from kdray.sweep.space import Distribution, Point, Same, Space, Tree, check_sames, put, read_leaves
+from kdray.sweep.space import MOST, Distribution, Point, Same, Space, Tree, check_sames, put, read_leaves, walk
 from kdray.sweep.yaml import parse_text, read_yaml
 from kdray.trial import label_of
 
@@ -246,13 +246,22 @@ def _space(file: SweepFile, case: Case) -> tuple[Space, TeacherChoice]:
         tree = put(tree, path.removeprefix("experiment."), value)
     if "seed" in tree:
         raise InputError("experiment.seed: is set by the sweep; say how many with 'seeds' at the top of the file")
-    read: Tree = read_leaves(tree)
+    read: Any = read_leaves(tree)
+    if not isinstance(read, dict):
+        raise InputError("experiment: a list of whole experiments is not supported; use cases, or lists below it")
     choice = TeacherChoice()
     teacher = read.get("teacher")
     if isinstance(teacher, Distribution | Same):
         raise InputError("experiment.teacher: a list of whole teachers is not supported; use cases, or lists below it")
+    if not isinstance(teacher, dict | None):
+        raise InputError(f"experiment.teacher: input should be an experiment or null, not {json.dumps(teacher)}")
     if isinstance(teacher, dict):
         stated = {key: teacher[key] for key in ("seeds", "select") if key in teacher}
+        for key, value in stated.items():
+            if any(isinstance(leaf, Distribution | Same) for _, leaf in walk(value)):
+                raise InputError(
+                    f"experiment.teacher.{key}: says how teachers are chosen and cannot be swept; use cases"
+                )
         choice = parse(TeacherChoice, stated, "experiment.teacher")
         rest = {key: part for key, part in teacher.items() if key not in stated}
         if "seed" in rest:
@@ -268,7 +277,8 @@ def _space(file: SweepFile, case: Case) -> tuple[Space, TeacherChoice]:
     space = Space(case.name or None, read)
     check_sames(space)
     for path in space.teacher_paths:
-        if space.distributions[path].finite is None:
+        _check_count(path, space.distributions[path])
+        if space.distributions[path].count is None:
             inherited = "" if path.startswith("teacher.") else " (the teacher inherits it: give the teacher its own)"
             raise InputError(
                 f"experiment.{path}: is continuous, and teachers are trained first, so what they depend on must be "
@@ -308,11 +318,17 @@ def _check_search(sweep: Sweep) -> None:
         return
     for space in sweep.spaces:
         for path, leaf in space.distributions.items():
-            if leaf.finite is None:
+            _check_count(path, leaf)
+            if leaf.count is None:
                 raise InputError(
                     f"experiment.{path}.{leaf.kind}: a grid cannot hold a continuous range; "
                     "give a list of values, or search.sampler: random or tpe"
                 )
+
+
+def _check_count(path: str, leaf: Distribution) -> None:
+    if leaf.count is not None and leaf.count > MOST:
+        raise InputError(f"experiment.{path}.{leaf.kind}: has {leaf.count} values, at most {MOST} can be enumerated")
 
 
 def _check_objective(file: SweepFile) -> None:

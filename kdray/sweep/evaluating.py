@@ -65,9 +65,12 @@ def evaluate(
             task = work.ledger.task(kind, experiment, wanted.suite)
             if task is None:
                 work.summary.there.add(experiment.trial_id)
+                outcome, reason = work.ledger.outcome(experiment.trial_id, wanted.suite)
+                if outcome == "failed":
+                    work.summary.failures[experiment.trial_id] = reason or "failed"
                 continue
             # Weights that are gone or damaged are this trial's failure: nothing is trained here.
             stored = Task.model_validate({**dict(task), "train": False, "retrain_damaged": False})
             groups.append(Group([Assignment(stored, None)]))
-        work.do("evaluations", "student", request, in_turn(groups), planned=len(groups))
+        work.do("evaluations", "student", request, in_turn(groups), planned=len(groups), there=work.summary.there)
     return work.summary

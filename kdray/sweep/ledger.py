@@ -98,10 +98,12 @@ class Ledger:
         """Take over what a trial that has just ended has written."""
         trial_id = task.experiment.trial_id
         before = self._records.get(trial_id)
-        if last.error is not None:
-            self._records[trial_id] = Record("failed", last.error, None, {}, {}, frozenset())
-            return
         kept = before if before is not None and before.status == "completed" else None
+        if last.error is not None:
+            # What is trained stays trained, though its worker died or its weights could not be read.
+            if task.train or kept is None:
+                self._records[trial_id] = Record("failed", last.error, None, {}, {}, frozenset())
+            return
         numbers, failed, measured = (
             (dict(kept.numbers), dict(kept.failed), set(kept.measured)) if kept else ({}, {}, set())
         )

@@ -6,10 +6,11 @@ import fcntl
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 
 from kdray.core import InputError
 from kdray.results import Store
@@ -27,17 +28,24 @@ def only_driver(store: Store, sweep: str) -> Iterator[None]:
     path = store.folder / "locks" / f"{sweep}.lock"
     path.parent.mkdir(exist_ok=True)
     with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"sweep {sweep!r} is being run in {store.location} already, {_holder(path.read_text())}"
-            ) from None
+        if not _taken(file):
+            holder = _holder(path.read_text())
+            raise InputError(f"sweep {sweep!r} is being run in {store.location} already, {holder}")
         file.truncate(0)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}))
         file.flush()
         yield
+
+
+def _taken(file: IO[str]) -> bool:
+    """Whether the lock could be had; ``kdray status`` holds it for an instant, which is waited for."""
+    for wait in (0.0, 0.05, 0.2, 0.5):
+        time.sleep(wait)
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
 def running(store: Store, sweep: str) -> str | None:

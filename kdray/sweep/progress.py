@@ -38,6 +38,12 @@ class Progress:
     def publish(self, store: Store, sweep: str) -> None:
         """From now on keep the line where ``kdray status`` finds it."""
         self._publish = (store, sweep)
+        with suppress(OSError):
+            store.delete(progress_file(sweep))  # of the run before
+
+    def aim(self, metric: str, mode: str) -> None:
+        """From now on show the best point by ``metric``."""
+        self._objective, self._best = (metric, mode), None
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -48,13 +54,11 @@ class Progress:
         self._console.print(Text(f"warning: {text}", style="yellow"))
 
     @contextmanager
-    def phase(
-        self, name: str, *, planned: int | None, there: Sized = (), objective: tuple[str, str] | None = None
-    ) -> Iterator[None]:
+    def phase(self, name: str, *, planned: int | None, there: Sized = ()) -> Iterator[None]:
         """Show progress inside the block. ``planned`` trials have to run, those in ``there`` are in the results already."""
         self._phase, self._planned, self._there = name, planned, there
         self._done = self._failed = 0
-        self._running, self._best, self._objective = {}, None, objective
+        self._running = {}
         self._began = self._said = time.monotonic()
         if self._console.is_terminal:
             with Live(

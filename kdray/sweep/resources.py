@@ -46,6 +46,11 @@ def check(role: str, request: Request, nodes: Sequence[Node]) -> None:
             f"resources.{role}.gpu: {request.gpu:g} asked for, there is at most {have}; "
             f"--set resources.{role}.gpu=0 runs it without"
         )
+    if request.cpu <= largest_cpu.cpu:
+        raise InputError(
+            f"resources.{role}: no node has {request.cpu:g} CPUs and {request.gpu:g} GPU together "
+            f"({largest_gpu.name} has {largest_gpu.cpu:g} CPUs and {largest_gpu.gpu:g} GPUs)"
+        )
     raise InputError(
         f"resources.{role}.cpu: {request.cpu:g} asked for, the largest node ({largest_cpu.name}) has {largest_cpu.cpu:g}"
     )

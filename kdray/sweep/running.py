@@ -72,9 +72,10 @@ class Driver:
         known = known[known["sweep"] == sweep.name].astype(object).where(lambda frame: frame.notna(), None)
         rows: list[dict[str, Any]] = known.to_dict("records")  # type: ignore[assignment]  # columns are named by text
         self._known = {_place(row): row for row in rows}
-        self._asked_for: set[tuple[Any, ...]] = set()
-        self._unwritten: list[dict[str, Any]] = []
-        self._order = itertools.count()
+        self._unwritten: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self._orders: dict[tuple[Any, ...], int] = {}
+        self._counters: dict[Role, Iterator[int]] = {"teacher": itertools.count(), "student": itertools.count()}
+        self._there: dict[Role, set[str]] = {"teacher": set(), "student": set()}
 
     def run(self) -> None:
         try:
@@ -88,11 +89,7 @@ class Driver:
         """Train what teaches, the teachers' own teachers first; once all are there, measure the chosen ones."""
         suite, choices = self._sweep.suite("teacher"), list(self._choices())
         each = {c.trial_id for candidates, choice in choices if choice.select == "each" for c in candidates}
-        direct = {c.trial_id: c for candidates, _ in choices for c in candidates}
-        above = [teacher for teacher in chain(self._sweep) if teacher.trial_id not in direct]
-        for _, generation in itertools.groupby(above, key=lambda teacher: len(list(ancestors(teacher)))):
-            self._do_teachers(self._group("teacher", [(teacher, ()) for teacher in generation]), deque())
-        group = self._group("teacher", [(c, suite if c.trial_id in each else ()) for c in direct.values()])
+        generations = [list(g) for _, g in itertools.groupby(chain(self._sweep), key=lambda t: len(list(ancestors(t))))]
         later: deque[Group] = deque()
 
         def measure() -> None:
@@ -101,14 +98,14 @@ class Driver:
             if suite and chosen:
                 later.append(self._group("teacher", [(teacher, suite) for teacher in chosen.values()]))
 
-        group.ended = measure
-        self._do_teachers(group, later)
-
-    def _do_teachers(self, group: Group, later: deque[Group]) -> None:
-        self._work.do(
-            "teachers", "teacher", self._sweep.file.resources.teacher, in_turn([group], later),
-            planned=len(group.assignments),
-        )  # fmt: skip
+        for teachers in generations:
+            group = self._group("teacher", [(t, suite if t.trial_id in each else ()) for t in teachers])
+            if teachers is generations[-1]:
+                group.ended = measure
+            self._work.do(
+                "teachers", "teacher", self._sweep.file.resources.teacher, in_turn([group], later),
+                planned=len(group.assignments), there=self._there["teacher"],
+            )  # fmt: skip
 
     def _choices(self) -> Iterator[tuple[list[Experiment], TeacherChoice]]:
         """Every set of candidates that some point chooses its teacher from, each once."""
@@ -125,7 +122,8 @@ class Driver:
         from kdray.sweep.sources import open_study, source_of  # optuna takes a second to import
 
         source = source_of(self._sweep, open_study(self._work.store, self._sweep))
-        self._order = itertools.count()
+        objective = self._sweep.file.objective
+        self._work.progress.aim(objective.metric, objective.mode)
 
         def groups() -> Group | None:
             point = source.next()
@@ -138,7 +136,7 @@ class Driver:
         counts = self._count_students()
         self._work.do(
             "students", "student", self._sweep.file.resources.student, groups, planned=counts.total - counts.there,
-            objective=self._sweep.file.objective,
+            there=self._there["student"],
         )  # fmt: skip
 
     def _count_students(self) -> Counts:
@@ -208,14 +206,15 @@ class Driver:
 
     def _member(self, role: Role, experiment: Experiment, point: Point | None) -> dict[str, Any]:
         """The trial's row in members, but for its outcome."""
-        row: dict[str, Any] = {
-            "sweep": self._sweep.name, "trial_id": experiment.trial_id, "role": role, "order": next(self._order), "point": None,
-        }  # fmt: skip
+        row: dict[str, Any] = {"sweep": self._sweep.name, "trial_id": experiment.trial_id, "role": role, "point": None}
+        if point is not None:
+            row |= {"point": point.number, "case": point.space.case, "parameters": json.dumps(point.values)}
+        place = _place(row)
+        if place not in self._orders:
+            self._orders[place] = next(self._counters[role])
+        row["order"] = self._orders[place]
         if point is None:
-            self._asked_for.add(_place(row))
             return row
-        row |= {"point": point.number, "case": point.space.case, "parameters": json.dumps(point.values)}
-        self._asked_for.add(_place(row))
         if candidates := self._sweep.candidates(point):
             known = [(candidate, self._ledger.get(candidate.trial_id)) for candidate in candidates]
             listed = [{"trial_id": c.trial_id, "seed": c.seed, "val_accuracy": r and r.val_accuracy} for c, r in known]
@@ -226,24 +225,28 @@ class Driver:
         """Note a trial that has nothing left to do."""
         outcome, reason = self._ledger.outcome(trial_id, suite)
         self._work.summary.there.add(trial_id)
+        self._there[member["role"]].add(trial_id)
         if outcome == "failed":
             self._work.summary.failures[trial_id] = reason or "failed"
-        known = self._known.get(_place(member), {})
-        if (known.get("outcome"), known.get("point")) != (outcome, member["point"]):
-            self._unwritten.append({**member, "outcome": outcome, "error": reason})
+        place, row = _place(member), {**member, "outcome": outcome, "error": reason}
+        known = self._known.get(place, {})
+        self._unwritten.pop(place, None)  # a teacher is looked at twice: trained, and measured
+        if any(known.get(name) != row.get(name) for name in ("outcome", "point", "teacher_candidates")):
+            self._unwritten[place] = row
 
     def _drop_the_rest(self) -> None:
         """Members that the sweep no longer asks for, because its file has changed, are not needed in it any more."""
         for place, row in self._known.items():
-            if place not in self._asked_for and row["outcome"] != NOT_NEEDED:
-                self._unwritten.append({**row, "outcome": NOT_NEEDED})
+            if place not in self._orders and row["outcome"] != NOT_NEEDED:
+                self._unwritten[place] = {**row, "outcome": NOT_NEEDED}
 
     def _write_members(self) -> None:
         """The rows in members that no worker writes."""
         if self._unwritten:
-            text = json.dumps([[row["trial_id"], row["point"], row["outcome"]] for row in self._unwritten])
+            rows = list(self._unwritten.values())
+            text = json.dumps([[row["trial_id"], row["point"], row["outcome"]] for row in rows])
             name = hashlib.sha256(text.encode()).hexdigest()[:16]
-            write_rows(self._work.store, "members", f"{self._sweep.name}-driver-{name}", self._unwritten, {})
+            write_rows(self._work.store, "members", f"{self._sweep.name}-driver-{name}", rows, {})
 
 
 def _place(member: Mapping[str, Any]) -> tuple[Any, ...]:

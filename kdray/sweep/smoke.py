@@ -14,6 +14,8 @@ from kdray.data import AnyData, ImageData
 
 EXAMPLES = 200
 _AT_MOST = {"seeds": 2, "points": 4, "startup": 2, "epochs": 2, "batch_size": 32, "steps": 3, "restarts": 2}
+KEPT = ("resize", "channels", "augment", "normalization")
+"""Of the data's own fields."""
 Tree = dict[str, Any]
 
 
@@ -34,21 +36,29 @@ def shrink(tree: Tree) -> Tree:
 
 def _fewer(node: Any) -> Any:
     if isinstance(node, dict):
-        if len(node) == 1:
-            ((kind, values),) = node.items()
-            if kind in ("grid", "choice") and isinstance(values, list) and len(values) > 2:
-                return {kind: [values[0], values[-1]]}
-        return {key: _limit(key, _fewer(part)) for key, part in node.items()}
+        values = _listed(node)
+        if values is not None:
+            return {next(iter(node)): [values[0], values[-1]]} if len(values) > 2 else node
+        return {key: _limit(str(key).rpartition(".")[2], _fewer(part)) for key, part in node.items()}
     if isinstance(node, list):
         return [_fewer(part) for part in node]
     return node
 
 
-def _limit(key: Any, value: Any) -> Any:
-    most = _AT_MOST.get(str(key).rpartition(".")[2])
+def _listed(node: Any) -> list[Any] | None:
+    """The values of a ``grid`` or ``choice``, if ``node`` is one."""
+    if isinstance(node, dict) and len(node) == 1:
+        ((kind, values),) = node.items()
+        if kind in ("grid", "choice") and isinstance(values, list) and values:
+            return values
+    return None
+
+
+def _limit(key: str, value: Any) -> Any:
+    most = _AT_MOST.get(key)
     if most is None:
         return value
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         return min(value, most)
     # A swept number of epochs would make the smoke test as long as its longest point.
     return most if isinstance(value, dict) and key in ("epochs", "batch_size") else value
@@ -56,7 +66,7 @@ def _limit(key: Any, value: Any) -> Any:
 
 def _with_digits(experiment: Tree) -> Tree:
     out = dict(experiment)
-    if isinstance(out.get("data"), dict):
+    if "data" in out:
         out["data"] = digits_like(out["data"])
     if isinstance(out.get("teacher"), dict):
         out["teacher"] = _with_digits(out["teacher"])
@@ -64,19 +74,30 @@ def _with_digits(experiment: Tree) -> Tree:
 
 
 def _case(case: Any) -> Any:
+    """A case without real data; the data set's name and size are the smoke test's own."""
     if not isinstance(case, dict) or not isinstance(case.get("set"), dict):
         return case
-    changed = {path: digits_like(value) if path.rpartition(".")[2] == "data" and isinstance(value, dict) else value
-               for path, value in case["set"].items()}  # fmt: skip
+    changed: Tree = {}
+    for path, value in case["set"].items():
+        above, _, last = str(path).rpartition(".")
+        if last == "data":
+            changed[path] = digits_like(value)
+        elif last == "teacher" and isinstance(value, dict):
+            changed[path] = _with_digits(value)
+        elif above.rpartition(".")[2] != "data" or last in KEPT:
+            changed[path] = value
     return {**case, "set": changed}
 
 
-def digits_like(data: Tree) -> Tree:
-    """Digits of the image shape that ``data`` describes, with its augmentation and normalisation."""
-    known: dict[str | None, type[Any]] = {tag_of(kind): kind for kind in value_types(AnyData)}
-    kind = known.get(data.get("name"))
-    if kind is None or not issubclass(kind, ImageData):
+def digits_like(data: Any) -> Any:
+    """Digits of the image shape that ``data`` describes (the first, of a list), with its augmentation and normalisation."""
+    data = (_listed(data) or [data])[0]
+    if not isinstance(data, dict):
         return data
-    channels, height, _ = kind.native_shape
-    kept: Tree = {key: data[key] for key in ("resize", "channels", "augment", "normalization") if key in data}
+    known = {tag_of(kind): kind for kind in value_types(AnyData) if issubclass(kind, ImageData)}
+    name = (_listed(data.get("name")) or [data.get("name")])[0]
+    if not isinstance(name, str) or name not in known:
+        return data
+    channels, height, _ = known[name].native_shape
+    kept: Tree = {key: data[key] for key in KEPT if key in data}
     return {"name": "digits", "examples": EXAMPLES, "resize": height, "channels": channels, **kept}

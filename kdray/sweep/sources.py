@@ -8,6 +8,7 @@ makes a continued search draw what the uninterrupted one would have drawn from t
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import warnings
 from collections import deque
@@ -103,13 +104,17 @@ class GridSource:
     def __init__(self, sweep: Sweep, study: optuna.Study) -> None:
         self._sweep, self._study = sweep, study
         self._points = sweep.grid()
-        self._known = {_key(t.user_attrs.get("case"), t.params) for t in _told(study) if t.state == TrialState.COMPLETE}
+        self._known = {(t.state, _key(t.params)) for t in _told(study)}
 
     def next(self) -> Point | None:
         return next(self._points, None)
 
     def tell(self, point: Point, numbers: Sequence[Mapping[str, float]], problem: str | None) -> None:
-        if _key(point.space.case, _parameters(self._sweep, point)) not in self._known:
+        key = _key(_parameters(self._sweep, point))
+        told = (TrialState.COMPLETE, key) in self._known or (
+            problem is not None and (TrialState.FAIL, key) in self._known
+        )
+        if not told:
             _add(self._study, self._sweep, point, numbers, problem)
 
 
@@ -127,12 +132,16 @@ class OptunaSource:
         self._values: dict[str, float] = {}
         self._taken: set[str] = set()
         self._first: deque[Point] = deque()
+        self._size = sum(math.prod(leaf.count or math.inf for leaf in s.distributions.values()) for s in sweep.spaces)
+        """How many points there are at all."""
         for trial in _told(study):
             point = _point(sweep, trial.number, trial.params)
-            if point is not None and _text(point) not in self._taken:
+            if point is None:
+                continue
+            if _text(point) not in self._taken:
                 self._take(point, self._first)
-                if trial.value is not None:
-                    self._values[_text(point)] = trial.value
+            if trial.value is not None:  # it may have failed first
+                self._values[_text(point)] = trial.value
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             point = _point(sweep, trial.number, trial.params)
             if point is None or _text(point) in self._taken:
@@ -150,6 +159,9 @@ class OptunaSource:
             return self._first.popleft()
         if len(self._taken) >= (self._search.points or 0):
             return None
+        if len(self._taken) >= self._size:
+            self._used_up()
+            return None
         for _ in range(REPEATS):
             trial = self._ask()
             point = _point(self._sweep, trial.number, trial.params)
@@ -162,8 +174,11 @@ class OptunaSource:
             trial.set_user_attr("repeats", True)
             value = self._values.get(_text(point))
             self._study.tell(trial, value, TrialState.FAIL if value is None else None)
-        warnings.warn(f"the search space is used up: {len(self._taken)} different points", stacklevel=2)
+        self._used_up()
         return None
+
+    def _used_up(self) -> None:
+        warnings.warn(f"the search space is used up: {len(self._taken)} different points", stacklevel=3)
 
     def tell(self, point: Point, numbers: Sequence[Mapping[str, float]], problem: str | None) -> None:
         trial = self._asked.pop(point.number, None)
@@ -204,7 +219,7 @@ def _add(
     value = None if problem else statistics.fmean(each[sweep.file.objective.metric] for each in numbers)
     study.add_trial(optuna.trial.create_trial(
         state=TrialState.FAIL if problem else TrialState.COMPLETE, value=value, params=_parameters(sweep, point),
-        distributions=_distributions(sweep, point.space), user_attrs=_attributes(point, numbers, problem),
+        distributions=_distributions(sweep, point.space, case=True), user_attrs=_attributes(point, numbers, problem),
     ))  # fmt: skip
 
 
@@ -240,14 +255,17 @@ def _names(sweep: Sweep, space: Space) -> dict[str, str]:
     return {f"{path} ({space.case})" if path in qualified else path: path for path in space.distributions}
 
 
-def _distributions(sweep: Sweep, space: Space) -> dict[str, BaseDistribution]:
-    """Parameter name to distribution, the case aside."""
-    return {name: _optuna(space.distributions[path]) for name, path in _names(sweep, space).items()}
+def _distributions(sweep: Sweep, space: Space, *, case: bool = False) -> dict[str, BaseDistribution]:
+    """Parameter name to distribution, with the ``case`` if there are several."""
+    cases = {"case": CategoricalDistribution([str(each.case) for each in sweep.spaces])}
+    return (cases if case and len(sweep.spaces) > 1 else {}) | {
+        name: _optuna(space.distributions[path]) for name, path in _names(sweep, space).items()
+    }
 
 
 def _parameters(sweep: Sweep, point: Point) -> dict[str, Any]:
-    """A point as a study's parameters, the case aside."""
-    return {
+    """A point as a study's parameters."""
+    return ({"case": str(point.space.case)} if len(sweep.spaces) > 1 else {}) | {
         name: _encode(point.space.distributions[path], point.values[path])
         for name, path in _names(sweep, point.space).items()
     }
@@ -261,8 +279,8 @@ def _optuna(leaf: Distribution) -> BaseDistribution:
             low, high = leaf.arguments
             return FloatDistribution(low, high, log=leaf.kind == "loguniform")
         case "quniform":
-            assert leaf.finite is not None
-            return FloatDistribution(leaf.finite[0], leaf.finite[-1], step=leaf.arguments[2])
+            low, high = leaf.edges
+            return FloatDistribution(low, high, step=leaf.arguments[2])
         case "randint" | "lograndint":
             return IntDistribution(leaf.arguments[0], leaf.arguments[1] - 1, log=leaf.kind == "lograndint")
 
@@ -299,11 +317,11 @@ def _decode(leaf: Distribution, stored: Any) -> Any:
     low, high = leaf.edges
     if not low <= stored <= high:
         raise KeyError(stored)
-    return stored
+    return leaf.value(round((stored - low) / leaf.arguments[2])) if leaf.kind == "quniform" else stored
 
 
-def _key(case: str | None, parameters: Mapping[str, Any]) -> str:
-    return json.dumps([case, dict(parameters)], sort_keys=True)
+def _key(parameters: Mapping[str, Any]) -> str:
+    return json.dumps(dict(parameters), sort_keys=True)
 
 
 def _text(point: Point) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -19,6 +18,10 @@ from kdray.core import InputError
 Kind = Literal["grid", "choice", "uniform", "loguniform", "quniform", "randint", "lograndint"]
 KINDS: tuple[str, ...] = get_args(Kind)
 Tree = dict[str, Any]
+DEEPEST = 30
+"""Levels of a path."""
+MOST = 100_000
+"""Values of one leaf that are enumerated."""
 
 
 @dataclass(frozen=True)
@@ -29,27 +32,41 @@ class Distribution:
     arguments: tuple[Any, ...]
 
     @property
-    def finite(self) -> tuple[Any, ...] | None:
-        """All values, in order; none if there are infinitely many."""
+    def count(self) -> int | None:
+        """How many values there are; none if infinitely many."""
         match self.kind:
             case "grid" | "choice":
-                return self.arguments
+                return len(self.arguments)
             case "randint" | "lograndint":
-                return tuple(range(*self.arguments))
+                return int(self.arguments[1] - self.arguments[0])
             case "quniform":
                 low, high, step = self.arguments
-                return tuple(low + step * i for i in range(math.floor((high - low) / step * (1 + 1e-12)) + 1))
+                return int((high - low) / step * (1 + 1e-12)) + 1
             case _:
                 return None
+
+    def value(self, index: int) -> Any:
+        """The value at ``index`` of a finite distribution."""
+        match self.kind:
+            case "randint" | "lograndint":
+                return self.arguments[0] + index
+            case "quniform":
+                low, _, step = self.arguments
+                return float(f"{low + step * index:.12g}")  # 0.3, not 0.1 + 0.1 + 0.1
+            case _:
+                return self.arguments[index]
+
+    @property
+    def finite(self) -> tuple[Any, ...] | None:
+        """All values, in order; none if there are infinitely many."""
+        return None if self.count is None else tuple(map(self.value, range(self.count)))
 
     @property
     def edges(self) -> tuple[Any, ...]:
         """The values that are validated before the first trial: all of a list, both ends of a range."""
         if self.kind in ("grid", "choice"):
             return self.arguments
-        if self.kind in ("randint", "lograndint"):
-            return (self.arguments[0], self.arguments[1] - 1)
-        return self.arguments[:2] if self.finite is None else (self.finite[0], self.finite[-1])
+        return self.arguments[:2] if self.count is None else (self.value(0), self.value(self.count - 1))
 
 
 @dataclass(frozen=True)
@@ -74,8 +91,14 @@ class Space:
     @property
     def teacher_paths(self) -> list[str]:
         """The distributions that the teacher depends on: its own, and those that it inherits."""
-        followed = {leaf.path for path, leaf in walk(self.tree) if isinstance(leaf, Same) and below(path, "teacher")}
-        return [p for p in self.distributions if below(p, "teacher") or p in followed]
+        tops, needed = ["teacher"], set()
+        for top in tops:  # grows while it is gone through: what is followed may follow something else
+            for path, leaf in walk(self.tree):
+                if below(path, top):
+                    needed.add(path)
+                    if isinstance(leaf, Same) and leaf.path not in tops:
+                        tops.append(leaf.path)
+        return [path for path in self.distributions if path in needed]
 
     def assign(self, values: Mapping[str, Any]) -> Tree:
         """The tree with ``values`` in place of its distributions."""
@@ -152,6 +175,8 @@ def at(tree: Tree, path: str) -> Any:
 
 def put(tree: Tree, path: str, value: Any) -> Tree:
     """``tree`` with ``value`` at ``path``; what is missing on the way is made."""
+    if path.count(".") > DEEPEST:
+        raise InputError(f"{path[:40]}…: is too deep for any field")
     key, _, rest = path.partition(".")
     inner = tree.get(key)
     return {**tree, key: put(inner if isinstance(inner, dict) else {}, rest, value) if rest else value}
@@ -181,10 +206,11 @@ def _distribution(kind: str, arguments: Any, where: str) -> Distribution:
     if kind in ("grid", "choice"):
         if not arguments:
             raise InputError(f"{where}: is empty; a search space needs at least one value")
-        texts = [json.dumps(value, sort_keys=True) for value in arguments]
-        for index, text in enumerate(texts):
-            if text in texts[:index]:
-                raise InputError(f"{where}[{index}]: {text} is there twice")
+        for index, value in enumerate(arguments):
+            if any(
+                value == other and isinstance(value, bool) == isinstance(other, bool) for other in arguments[:index]
+            ):
+                raise InputError(f"{where}[{index}]: {json.dumps(value)} is there twice")
             if any(isinstance(leaf, Distribution | Same) for _, leaf in walk(read_leaves(arguments[index], where))):
                 raise InputError(
                     f"{where}[{index}]: a distribution inside a list of values is not supported; use cases"
@@ -210,14 +236,19 @@ def _distribution(kind: str, arguments: Any, where: str) -> Distribution:
 
 def check_sames(space: Space) -> None:
     """:class:`InputError` if a ``same`` points at nothing or at itself."""
-    for path, leaf in walk(space.tree):
-        seen = [path]
-        while isinstance(leaf, Same):
-            if leaf.path in seen:
-                raise InputError(f"experiment.{path}.same: {' -> '.join([*seen, leaf.path])} is a circle")
-            seen.append(leaf.path)
+
+    def follow(node: Any, path: str, trail: tuple[str, ...]) -> None:
+        if isinstance(node, dict):
+            for key, part in node.items():
+                follow(part, f"{path}.{key}" if path else key, trail)
+        elif isinstance(node, Same):
+            if node.path in trail or below(path, node.path):
+                raise InputError(f"experiment.{path}.same: {' -> '.join([*(trail or (path,)), node.path])} is a circle")
             try:
-                leaf = at(space.tree, leaf.path)
+                target = at(space.tree, node.path)
             except KeyError:
                 valid = ", ".join(space.distributions) or "none"
-                raise InputError(f"experiment.{path}.same: {seen[-1]!r} is no leaf (distributions: {valid})") from None
+                raise InputError(f"experiment.{path}.same: {node.path!r} is no leaf (distributions: {valid})") from None
+            follow(target, node.path, (*(trail or (path,)), node.path))
+
+    follow(space.tree, "", ())

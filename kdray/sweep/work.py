@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 
 from kdray.data import data_root
 from kdray.results import Store, write_rows
-from kdray.sweep.definition import Objective, Request
+from kdray.sweep.definition import Request
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import Node, check, this_machine
@@ -150,8 +150,7 @@ class Work:
         self._stack.__exit__(kind, error, trace)
 
     def do(
-        self, name: str, role: str, request: Request, groups: Groups, *, planned: int | None,
-        objective: Objective | None = None,
+        self, name: str, role: str, request: Request, groups: Groups, *, planned: int | None, there: Sized
     ) -> None:  # fmt: skip
         """Run every group of ``groups``, each trial with ``request``."""
         first = groups()
@@ -165,12 +164,7 @@ class Work:
         nodes = self._cluster()
         check(role, request, nodes)
         started = deque([first])
-        with self.progress.phase(
-            name,
-            planned=planned,
-            there=self.summary.there,
-            objective=None if objective is None else (objective.metric, objective.mode),
-        ):
+        with self.progress.phase(name, planned=planned, there=there):
             run_trials(
                 Dispatcher(
                     lambda: started.popleft() if started else groups(), self.progress,

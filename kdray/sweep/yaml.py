@@ -32,9 +32,16 @@ class _Loader(yaml.SafeLoader):
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+    def resolve(self, kind: type[yaml.Node], value: str, implicit: Any) -> Any:
+        """Unquoted scalars get a tag of their own, so that quoted ones and ``!!str`` stay texts."""
+        return _PLAIN if kind is yaml.ScalarNode and implicit[0] else super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
 
-def _scalar(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> object:
-    return plain_scalar(loader.construct_scalar(node)) if node.style is None else loader.construct_scalar(node)
+
+_PLAIN = "!plain"
+
+
+def _plain(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> object:
+    return plain_scalar(loader.construct_scalar(node))
 
 
 def _refuse(_: yaml.SafeLoader, node: yaml.Node) -> object:
@@ -42,8 +49,8 @@ def _refuse(_: yaml.SafeLoader, node: yaml.Node) -> object:
 
 
 _Loader.yaml_constructors = {}
-_Loader.add_constructor("tag:yaml.org,2002:str", _scalar)
-for _kind in ("map", "seq"):
+_Loader.add_constructor(_PLAIN, _plain)
+for _kind in ("str", "map", "seq"):
     _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", getattr(_Loader, f"construct_yaml_{_kind}"))
 _Loader.add_constructor(None, _refuse)
 
@@ -70,7 +77,7 @@ def parse_text(text: str, where: str) -> Any:
         value = yaml.load(text, _Loader)  # noqa: S506  (a subclass of SafeLoader)
         json.dumps(value, allow_nan=False)  # an alias inside itself, or a number beyond float's range
         return value
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError, TypeError, AttributeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error) or "nested too deeply"

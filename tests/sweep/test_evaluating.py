@@ -157,9 +157,6 @@ def test_a_failed_evaluation_is_tried_again_only_if_asked_to(
     assert len(measured(finished)) == 6
 
 
-@pytest.mark.xfail(
-    strict=True, reason="evaluating.evaluate counts a failed evaluation that is not retried as there: status 0"
-)
 def test_a_failed_evaluation_is_a_failure_in_the_next_run_too(
     engine: Engine, finished: Path, noise: Suite, monkeypatch: pytest.MonkeyPatch  # noqa: ARG001
 ) -> None:  # fmt: skip

@@ -259,9 +259,6 @@ def test_a_student_without_its_teachers_weights_is_noted_as_what_a_fresh_ledger_
     assert here == there
 
 
-@pytest.mark.xfail(
-    strict=True, reason="ledger.note: an error while measuring replaces the record of a trained trial, whose row stays"
-)
 @pytest.mark.parametrize("how", ["its worker dies", "its weights cannot be read"])
 def test_a_trained_trial_that_could_not_be_measured_stays_trained(store: Store, how: str) -> None:
     ledger = Ledger(Results(store.location))

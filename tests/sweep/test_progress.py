@@ -137,7 +137,8 @@ def test_how_long_it_takes_is_said_once_half_a_trial_is_done(said: io.StringIO, 
 @pytest.mark.parametrize(("mode", "best"), [("max", "0.9000 (sigma=0.1 kind=x)"), ("min", "0.7000 (sigma=0.2 kind=y)")])
 def test_the_best_point_is_the_highest_or_the_lowest(said: io.StringIO, mode: str, best: str) -> None:
     progress = Progress(said)
-    with progress.phase("students", planned=3, objective=("val_accuracy", mode)):
+    progress.aim("val_accuracy", mode)
+    with progress.phase("students", planned=3):
         progress.point(0.8, {"noise.input.sigma": 0.0})
         progress.point(0.9, {"noise.input.sigma": 0.1, "kind": "x"})
         progress.point(0.7, {"noise.input.sigma": 0.2, "kind": "y"})
@@ -148,7 +149,8 @@ def test_the_best_point_is_the_highest_or_the_lowest(said: io.StringIO, mode: st
 
 def test_of_equal_points_the_first_is_the_best_and_a_point_without_parameters_has_none(said: io.StringIO) -> None:
     progress = Progress(said)
-    with progress.phase("students", planned=1, objective=("val_accuracy", "max")):
+    progress.aim("val_accuracy", "max")
+    with progress.phase("students", planned=1):
         progress.point(0.8, {})
         progress.point(0.8, {"a": 1})
         progress.ended("a", failed=False)
@@ -180,9 +182,6 @@ def test_the_line_is_kept_where_status_finds_it(said: io.StringIO, clock: Clock,
         assert b"1 done, 1 running" in store.read(progress_file("s"))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Progress.publish leaves it: for a second status shows the line of the run before"
-)
 def test_the_line_of_the_run_before_is_taken_away(said: io.StringIO, tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     store.create()

@@ -64,7 +64,6 @@ def test_more_cpus_than_any_node_has_is_refused_with_the_largest_node() -> None:
     check("student", Request(cpu=4.0), nodes)
 
 
-@pytest.mark.xfail(strict=True, reason="resources.check says 'the largest node has 64' of 8 CPUs: no node has both")
 def test_a_request_that_no_single_node_can_meet_says_so() -> None:
     nodes = [Node("many-cpus", 64, 0), Node("gpu", 2, 1)]
     with pytest.raises(InputError) as raised:

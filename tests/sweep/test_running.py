@@ -99,9 +99,6 @@ def test_members_say_who_took_which_part(finished: Path) -> None:
     assert [json.loads(text) for text in students["teacher_candidates"]] == [expected] * 4
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Driver._member counts the chosen teacher once more when it is measured: order 2"
-)
 def test_teachers_are_in_order(finished: Path) -> None:
     assert members(finished)["order"].tolist()[:2] == [0, 1]
 
@@ -187,7 +184,6 @@ def test_more_candidates_are_trained_and_the_best_of_all_teaches(engine: Engine,
     assert [a.task.experiment.seed for a in engine.ran if a.task.role == "teacher" and a.task.train] == [2, 3, 4]
 
 
-@pytest.mark.xfail(strict=True, reason="Driver._reuse writes a member only if its outcome or point changed")
 def test_more_candidates_are_recorded_also_where_the_choice_stays(engine: Engine, finished: Path) -> None:  # noqa: ARG001
     for seeds in range(3, 8):
         before = teacher_of(finished)
@@ -301,9 +297,6 @@ def test_teachers_of_teachers_are_trained_first(engine: Engine, results: Path) -
     assert set(trained["status"]) == {"completed"}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Driver._teachers takes only those of chain() that are no point's own teacher in order"
-)
 def test_a_teacher_that_also_teaches_another_teacher_is_trained_before_it(engine: Engine, results: Path) -> None:
     grand = {"model": {"name": "mlp", "hidden": [32]}}
     cases = [
@@ -349,7 +342,6 @@ def test_where_a_teacher_failed_its_students_fail_with_the_reason_and_the_rest_g
     assert sorted(engine.trained) == sorted(teacher.trial_id for teacher in bad)
 
 
-@pytest.mark.xfail(strict=True, reason="GridSource.tell adds a failed point to the study again in every run")
 def test_a_failed_point_is_told_once(engine: Engine, results: Path) -> None:  # noqa: ARG001
     diverging = {
         "experiment.training": DIVERGES,
@@ -397,10 +389,6 @@ def test_a_teacher_that_could_not_be_measured_is_a_failure_in_every_run(
     assert len(engine.ran) == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Driver._teachers reuses it twice, first with an empty suite: its member says completed every other run",
-)
 def test_a_teacher_that_could_not_be_measured_stays_a_failed_member(
     engine: Engine,  # noqa: ARG001
     finished: Path,
@@ -448,10 +436,6 @@ def test_a_worker_that_died_while_measuring_leaves_the_trained_trials_row(engine
     assert [labels for _, labels in engine.measured] == [["noise"]] * 2
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="ledger.note turns a trained teacher into a failed one: its students fail, or are not needed any more",
-)
 def test_a_teacher_whose_worker_died_while_measuring_still_teaches(engine: Engine, finished: Path) -> None:
     engine.dies = is_teacher
     summary = go(finished, MORE_EVALUATIONS, MORE_SIGMA)
@@ -584,16 +568,12 @@ def test_progress_says_what_was_done_and_which_point_is_best(engine: Engine, fin
     assert "| best val_accuracy 0." in line
 
 
-@pytest.mark.xfail(strict=True, reason="the students' line counts the teachers that are there as well: 6")
 def test_the_students_that_are_there_are_counted_once(engine: Engine, finished: Path) -> None:  # noqa: ARG001
     said = io.StringIO()
     go(finished, {SIGMA: {"grid": [0.4, 0, 0.2]}}, said=said)
     assert said.getvalue().startswith("students: 2 done, 4 there already")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="points told before the first new trial come before the phase, which forgets them"
-)
 def test_the_best_point_may_be_one_that_was_there(engine: Engine, finished: Path) -> None:  # noqa: ARG001
     said = io.StringIO()
     go(finished, {SIGMA: {"grid": [0, 0.2, 3]}}, said=said)

@@ -111,7 +111,6 @@ def test_what_is_no_sweep_is_left_to_validation() -> None:
         assert shrink(tree) == tree
 
 
-@pytest.mark.xfail(strict=True, reason="smoke.digits_like and _case: these forms of naming data are not replaced")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -129,7 +128,6 @@ def test_a_smoke_test_needs_no_data_however_they_are_named(changes: dict[str, An
     assert {data.name for data in data_of(sweep)} == {"digits"}
 
 
-@pytest.mark.xfail(strict=True, reason="smoke._limit compares the whole key of a case's set, not its last word")
 def test_a_swept_number_of_epochs_in_a_case_is_two() -> None:
     case = {"name": "long", "set": {"training.epochs": {"grid": [200, 300]}}}
     small = sweep_from(changed(TINY, {"cases": [case]}), smoke=True)

@@ -109,9 +109,6 @@ def test_a_same_that_leads_nowhere_is_named(tree: dict[str, Any], message: str) 
         check_sames(space(tree))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="space.check_sames looks at leaves only: the circle through a subtree is not seen"
-)
 def test_a_same_of_a_subtree_that_it_is_in_itself_is_a_circle() -> None:
     with pytest.raises(InputError, match="is a circle"):
         check_sames(space({"a": {"b": {"same": "a"}, "c": 1}}))
@@ -123,7 +120,6 @@ def test_a_teacher_depends_on_its_own_leaves_and_on_those_that_it_follows() -> N
     assert space({"teachers": {"u": {"grid": [3]}}}).teacher_paths == []
 
 
-@pytest.mark.xfail(strict=True, reason="space.teacher_paths follows one step: neither chains nor whole subtrees")
 @pytest.mark.parametrize(
     "tree",
     [

@@ -74,7 +74,6 @@ def test_what_no_json_could_hold_is_refused(text: str) -> None:
         parse_text(text, "f")
 
 
-@pytest.mark.xfail(strict=True, reason="yaml.py: an exception of another class than the three that parse_text expects")
 @pytest.mark.parametrize(
     "text",
     [
@@ -88,7 +87,6 @@ def test_an_odd_mistake_is_refused_like_any_other(text: str) -> None:
         parse_text(text, "f")
 
 
-@pytest.mark.xfail(strict=True, reason="yaml.py: _scalar reads a plain scalar under an explicit !!str as a number")
 def test_an_explicit_text_tag_makes_text() -> None:
     assert parse_text("a: !!str 12", "f") == {"a": "12"}
 
