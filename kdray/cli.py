@@ -119,7 +119,8 @@ def build_parser() -> Parser:
 
     planning = add("plan", plan, "say what run would do; train nothing", "kdray plan sweeps/quickstart.yaml")
     _sweep_arguments(planning)
-    _ray_arguments(planning)
+    _local_arguments(planning)
+    planning.add_argument("--retry-failed", action="store_true", help="count failed and diverged trials as to be run")
 
     status_ = add("status", status, "say how the sweeps in a results folder stand", "kdray status results")
     status_.add_argument("results", metavar="DIR", help="results folder")
@@ -167,6 +168,10 @@ def _sweep_arguments(command: argparse.ArgumentParser) -> None:
 
 def _ray_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--address", metavar="ADDR", help="a running Ray cluster (auto: the one on this machine)")
+    _local_arguments(command)
+
+
+def _local_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--max-concurrent", metavar="N", type=_COUNT, help="at most so many trials at once")
     command.add_argument("--cpus", metavar="N", type=_COUNT, help="CPUs of the local Ray (all)")
     command.add_argument("--gpus", metavar="N", type=_COUNT_OR_NONE, help="GPUs of the local Ray (all)")
@@ -216,8 +221,9 @@ def plan(chosen: argparse.Namespace) -> int:
 
     sweep = load_sweep(chosen.sweep, set=chosen.set, smoke=chosen.smoke)
     found: Plan = plan(
-        sweep, results_of(chosen), cpus=chosen.cpus, gpus=chosen.gpus, max_concurrent=chosen.max_concurrent
-    )
+        sweep, results_of(chosen), cpus=chosen.cpus, gpus=chosen.gpus, max_concurrent=chosen.max_concurrent,
+        retry_failed=chosen.retry_failed,
+    )  # fmt: skip
     print(f"sweep {found.sweep}, results in {results_of(chosen)}")
     for role, counts in (("teacher", found.teachers), ("student", found.students)):
         if not counts.total:
@@ -273,7 +279,7 @@ def evaluate(chosen: argparse.Namespace) -> int:
     )  # fmt: skip
     summary = evaluate(
         chosen.results, load_suite(chosen.suite), trials=chosen.trial, role=chosen.role,
-        request=parse(Request, {"cpu": chosen.cpu, "gpu": chosen.gpu}, "--cpu, --gpu"), options=options,
+        request=parse(Request, {"cpu": chosen.cpu, "gpu": chosen.gpu}, ""), options=options,
     )  # fmt: skip
     return report(summary, chosen.results)
 

@@ -6,6 +6,7 @@ becomes a row with the reason.
 
 from __future__ import annotations
 
+import builtins
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -21,15 +22,15 @@ from kdray.core import Several, Value, canonical, canonical_json, fingerprint
 from kdray.data import Dataset
 from kdray.experiment import Experiment, configuration, configuration_columns, loss_columns
 from kdray.models import Classifier, build, images_per_second, size
-from kdray.results import Row, Store, write_rows
+from kdray.results import Row, Store, has_completed, write_rows
 from kdray.robustness import AnyEvaluation, Evaluation, score
 from kdray.teachers import PlainTeacher, frozen, load_classifier
 from kdray.training import Diverged, State, train
 from kdray.weights import Damaged, pack
 
-FAULTS = ("OSError", "FileNotFoundError", "PermissionError", "MemoryError", "OutOfMemoryError", "WorkerDied", "Damaged",
-          "ConnectionError", "TimeoutError")  # fmt: skip
-"""Errors of the machine rather than of the experiment: the same command tries such a trial again."""
+FAULTS = ("OutOfMemoryError", "WorkerDied", "Damaged")
+"""Beside Python's OSError and MemoryError: errors of the machine rather than of the experiment, which the same command tries
+again."""
 
 
 class DamagedCheckpoint(UserWarning):
@@ -88,7 +89,9 @@ def checkpoint_file(trial_id: str) -> str:
 
 def is_fault(error: str | None) -> bool:
     """Whether a stored error speaks of the machine, so that trying again may help."""
-    return error is not None and error.partition(":")[0] in FAULTS
+    name = (error or "").partition(":")[0]
+    kind = getattr(builtins, name, None)
+    return name in FAULTS or (isinstance(kind, type) and issubclass(kind, OSError | MemoryError))
 
 
 def describe(error: BaseException) -> str:
@@ -126,8 +129,10 @@ def run_task(task: Task, *, store: Store, data_root: Path, device: torch.device,
                 failed[label_of(evaluation)] = error
             done += 1
             yield Step(kind="evaluation", text=label_of(evaluation), done=done, total=total)
+        # Not before: a worker that dies while it measures finds the trained state here.
+        store.delete(checkpoint_file(trial_id))
     except Exception as error:
-        if training:
+        if training and not has_completed(store, trial_id):
             status = "diverged" if isinstance(error, Diverged) else "failed"
             write_trial_row(store, task, {"status": status, "error": describe(error), **_finished()}, device, threads)
         problem = describe(error)
@@ -159,13 +164,19 @@ def training_steps(task: Task, dataset: Dataset, *, store: Store, threads: int, 
         packed = store.read(weights_file(experiment.teacher.trial_id))
         teacher = PlainTeacher(load_classifier(experiment.teacher.model, experiment.teacher.data, packed, device))
     state, started_at = begin_or_resume(experiment, dataset, store)
-    for epoch in train(
+    steps = train(
         state, data=experiment.data, dataset=dataset, method=experiment.method, training=experiment.training,
         noise=experiment.noise, teacher=teacher, seed=experiment.seed,
-    ):  # fmt: skip
-        store.write(checkpoint_file(trial_id), state.pack({"trial_id": trial_id, "started_at": started_at}))
-        yield Step(kind="epoch", text=f"epoch {epoch.epoch}/{epochs}", done=epoch.epoch, total=total,
-                   numbers={"val_accuracy": epoch.val_accuracy})  # fmt: skip
+    )  # fmt: skip
+    try:
+        for epoch in steps:
+            store.write(checkpoint_file(trial_id), state.pack({"trial_id": trial_id, "started_at": started_at}))
+            yield Step(kind="epoch", text=f"epoch {epoch.epoch}/{epochs}", done=epoch.epoch, total=total,
+                       numbers={"val_accuracy": epoch.val_accuracy})  # fmt: skip
+    except Diverged:
+        write_epochs(store, trial_id, state)  # they show how it came to that
+        store.delete(checkpoint_file(trial_id))
+        raise
     memory = machine.peak_memory(device)
     state.classifier.load_state_dict(state.kept())
     frozen(state.classifier)
@@ -174,7 +185,7 @@ def training_steps(task: Task, dataset: Dataset, *, store: Store, threads: int, 
         for name, split in (("val", dataset.val), ("test", dataset.test))
     }
     store.write(weights_file(trial_id), pack(state.kept(), {"trial_id": trial_id}))
-    write_rows(store, "epochs", trial_id, [{"trial_id": trial_id, **e.row()} for e in state.history], loss_columns())
+    write_epochs(store, trial_id, state)
     write_trial_row(store, task, {
         "status": "completed", **numbers, "kept_epoch": state.kept_epoch,
         **size(state.classifier, experiment.data.shape)._asdict(),
@@ -182,8 +193,12 @@ def training_steps(task: Task, dataset: Dataset, *, store: Store, threads: int, 
         "train_seconds": state.seconds, "peak_memory": memory, "started_at": datetime.fromisoformat(started_at),
         **_finished(),
     }, device, threads)  # fmt: skip
-    store.delete(checkpoint_file(trial_id))
     yield Step(kind="trained", text="trained", done=epochs + 1, total=total, numbers=numbers)
+
+
+def write_epochs(store: Store, trial_id: str, state: State) -> None:
+    """The rows of every epoch that was done."""
+    write_rows(store, "epochs", trial_id, [{"trial_id": trial_id, **e.row()} for e in state.history], loss_columns())
 
 
 def begin_or_resume(experiment: Experiment, dataset: Dataset, store: Store) -> tuple[State, str]:

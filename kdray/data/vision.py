@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kdray.compat import torchvision_datasets
 from kdray.core import InputError
@@ -44,8 +44,20 @@ class VisionData(ImageData):
     folder: ClassVar[str]
     """Below the data folder, the ``root`` that torchvision is given."""
 
+    training_images: ClassVar[int]
+    """Of the official training part."""
+
     validation: Annotated[int, Field(ge=1)] | Literal["last_10000"] = 5000
     """How many training images become the validation split, stratified by class; or the last 10,000 of the file."""
+
+    @model_validator(mode="after")
+    def _leaves_images_to_train_on(self) -> VisionData:
+        held_out = 10_000 if self.validation == "last_10000" else self.validation
+        if held_out >= self.training_images:
+            raise ValueError(
+                f"validation: {self.validation} of {self.training_images} training images leaves none to train on"
+            )
+        return self
 
     @abstractmethod
     def open(self, root: Path, *, train: bool, download: bool = False) -> Any:
@@ -80,8 +92,6 @@ class VisionData(ImageData):
         official, test = (_split(self.open(root / self.folder, train=train)) for train in (True, False))
         total = len(official.labels)
         if self.validation == "last_10000":
-            if total <= 10_000:
-                raise InputError(f"data.validation: last_10000 of only {total} training images leaves none to train on")
             rest, val = torch.arange(total - 10_000), torch.arange(total - 10_000, total)
         else:
             rest, val = stratified(official.labels, self.validation, salt=f"{tag(self)}:validation")
@@ -128,6 +138,7 @@ class MNIST(VisionData):
 
     classes: ClassVar[int] = 10
     native_shape: ClassVar[Shape] = (1, 28, 28)
+    training_images: ClassVar[int] = 60_000
     folder: ClassVar[str] = "."
     _dataset: ClassVar[str] = "MNIST"
 
@@ -155,6 +166,7 @@ class USPS(VisionData):
 
     classes: ClassVar[int] = 10
     native_shape: ClassVar[Shape] = (1, 16, 16)
+    training_images: ClassVar[int] = 7291
     folder: ClassVar[str] = "USPS"
 
     name: Literal["usps"] = "usps"
@@ -176,6 +188,7 @@ class CIFAR10(VisionData):
 
     classes: ClassVar[int] = 10
     native_shape: ClassVar[Shape] = (3, 32, 32)
+    training_images: ClassVar[int] = 50_000
     folder: ClassVar[str] = "."
     _dataset: ClassVar[str] = "CIFAR10"
 

@@ -89,6 +89,12 @@ def open_results(location: str | os.PathLike[str]) -> Results:
     return results
 
 
+def has_completed(store: Store, trial_id: str) -> bool:
+    """Whether the trial's own file says that it completed: nothing may replace such a row."""
+    part = _read(store, f"trials/{trial_id}.parquet")
+    return isinstance(part, pa.Table) and "completed" in part.column("status").to_pylist()
+
+
 def column_names(numbers: pd.DataFrame) -> pd.Series[str]:
     """A name for each row of a robustness table: label.metric, and in brackets whatever else tells its numbers apart."""
     names = numbers["label"] + "." + numbers["metric"]

@@ -40,7 +40,7 @@ class Store:
     def create(self) -> None:
         """Make the folder and its ``schema.json``; :class:`InputError` if it cannot be written or is newer than this kdray."""
         try:
-            self.check_version()
+            self._check_version()
             for folder in ("members", "trials", "epochs", "robustness", "weights", "checkpoints", ".tmp"):
                 self._files.create_dir(self._path(folder))
             probe = f".tmp/{uuid.uuid4().hex}"
@@ -52,9 +52,15 @@ class Store:
             raise InputError(f"--results {self.location}: cannot be written ({error.strerror or error})") from None
 
     def check_version(self) -> None:
-        """:class:`InputError` if the folder was written by a kdray with a newer schema."""
+        """:class:`InputError` if the folder was written by a kdray with a newer schema, or is none."""
         try:
-            found = int(json.loads(self.read("schema.json"))["kdray_schema"])
+            self._check_version()
+        except OSError as error:
+            raise InputError(f"{self.location}: cannot be read ({error.strerror or error})") from None
+
+    def _check_version(self) -> None:
+        try:
+            found = json.loads(self.read("schema.json"))["kdray_schema"] + 0
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError):

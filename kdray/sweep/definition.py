@@ -287,7 +287,7 @@ def _space(file: SweepFile, case: Case) -> tuple[Space, TeacherChoice]:
     return space, choice
 
 
-def _inherit(teacher: Tree, student: Tree) -> Tree:
+def _inherit(teacher: Tree, student: Tree, above: str = "") -> Tree:
     """``teacher`` with the student's data and training where it says nothing; a swept leaf is followed, not copied."""
 
     def follow(node: Any, path: str) -> Any:
@@ -303,18 +303,22 @@ def _inherit(teacher: Tree, student: Tree) -> Tree:
         if whole is None or not isinstance(given, dict):
             continue
         if not isinstance(whole, dict):
-            out.setdefault(part, follow(whole, part))
+            out.setdefault(part, follow(whole, f"{above}{part}"))
         elif given.get("name", whole.get("name")) == whole.get("name"):
             out[part] = {
-                key: follow(value, f"{part}.{key}") for key, value in whole.items() if key not in given
+                key: follow(value, f"{above}{part}.{key}") for key, value in whole.items() if key not in given
             } | given
     if isinstance(out.get("teacher"), dict):
-        out["teacher"] = _inherit(out["teacher"], student)
+        out["teacher"] = _inherit(out["teacher"], out, f"{above}teacher.")
     return out
 
 
 def _check_search(sweep: Sweep) -> None:
     if sweep.file.search.sampler != "grid":
+        if len(sweep.spaces) == 1 and not sweep.spaces[0].distributions:
+            raise InputError(
+                "search.sampler: there is nothing to search; give some leaf a range or a list, or use grid"
+            )
         return
     for space in sweep.spaces:
         for path, leaf in space.distributions.items():

@@ -30,6 +30,7 @@ from kdray.core import InputError
 from kdray.results import Store
 from kdray.sweep.definition import Request
 from kdray.sweep.resources import Node, at_once
+from kdray.sweep.sources import SpaceUsedUp
 from kdray.sweep.trainable import TrialActor, tune_config
 from kdray.sweep.work import Assignment, Dispatcher
 from kdray.trial import Step
@@ -127,6 +128,7 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            warnings.simplefilter("always", SpaceUsedUp)
             yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
@@ -146,6 +148,7 @@ def cluster(address: str | None, local: Node) -> Iterator[list[Node]]:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
             else:
                 ray.init(
+                    address="local",  # even where RAY_ADDRESS names a cluster
                     num_cpus=int(local.cpu), num_gpus=int(local.gpu), include_dashboard=False, log_to_driver=False,
                     logging_level=logging.CRITICAL, object_store_memory=100 * 2**20,
                 )  # fmt: skip

@@ -61,7 +61,6 @@ def evaluate(
         groups = []
         for text, kind in zip(table["experiment"], table["role"], strict=True):
             experiment = Experiment.parse(json.loads(text))
-            experiment.data.check(options.data)
             task = work.ledger.task(kind, experiment, wanted.suite)
             if task is None:
                 work.summary.there.add(experiment.trial_id)
@@ -69,6 +68,7 @@ def evaluate(
                 if outcome == "failed":
                     work.summary.failures[experiment.trial_id] = reason or "failed"
                 continue
+            experiment.data.check(options.data)
             # Weights that are gone or damaged are this trial's failure: nothing is trained here.
             stored = Task.model_validate({**dict(task), "train": False, "retrain_damaged": False})
             groups.append(Group([Assignment(stored, None)]))

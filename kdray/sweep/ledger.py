@@ -35,6 +35,9 @@ class Ledger:
         self._retry_failed = retry_failed
         self._weights = set(results.store.names("weights", ".safetensors"))
         self._records = _records(results.trials(), results.robustness())
+        with_epochs = set(results.table("epochs").column("trial_id").to_pylist())
+        for trial_id in [i for i, r in self._records.items() if r.status == "completed" and i not in with_epochs]:
+            del self._records[trial_id]  # its learning curve was taken away: it is not all there
 
     def get(self, trial_id: str) -> Record | None:
         return self._records.get(trial_id)

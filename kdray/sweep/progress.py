@@ -23,8 +23,7 @@ class Progress:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
-        self._live: Live | None = None
-        self._phase, self._unit = "", "trials"
+        self._phase = ""
         self._planned: int | None = None
         self._there: Sized = ()
         self._done = self._failed = 0
@@ -61,14 +60,8 @@ class Progress:
         self._running = {}
         self._began = self._said = time.monotonic()
         if self._console.is_terminal:
-            with Live(
-                get_renderable=self._renderable, console=self._console, refresh_per_second=4, transient=True
-            ) as live:
-                self._live = live
-                try:
-                    yield
-                finally:
-                    self._live = None
+            with Live(get_renderable=self._renderable, console=self._console, refresh_per_second=4, transient=True):
+                yield
         else:
             yield
         if self._done or self._failed:

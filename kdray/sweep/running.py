@@ -99,13 +99,31 @@ class Driver:
                 later.append(self._group("teacher", [(teacher, suite) for teacher in chosen.values()]))
 
         for teachers in generations:
-            group = self._group("teacher", [(t, suite if t.trial_id in each else ()) for t in teachers])
+            taught = [t for t in teachers if self._may_train(t)]
+            group = self._group("teacher", [(t, suite if t.trial_id in each else ()) for t in taught])
             if teachers is generations[-1]:
                 group.ended = measure
             self._work.do(
                 "teachers", "teacher", self._sweep.file.resources.teacher, in_turn([group], later),
                 planned=len(group.assignments), there=self._there["teacher"],
             )  # fmt: skip
+
+    def _may_train(self, teacher: Experiment) -> bool:
+        """Whether the teacher's own teacher, if it needs one, is there; if not, its member row says why it is not trained."""
+        above = teacher.teacher
+        if above is None or self._ledger.outcome(above.trial_id, ())[0] == "completed":
+            return True
+        problem = f"its teacher {above.trial_id} failed: {self._ledger.outcome(above.trial_id, ())[1]}"
+        self._not_run(self._member("teacher", teacher, None), problem)
+        self._work.summary.failures[teacher.trial_id] = problem
+        return False
+
+    def _not_run(self, member: dict[str, Any], problem: str) -> None:
+        """The row of what could not be tried."""
+        place = _place(member)
+        self._orders.setdefault(place, member["order"])
+        if self._known.get(place, {}).get("error") != problem:
+            self._unwritten[place] = {**member, "outcome": "failed", "error": problem}
 
     def _choices(self) -> Iterator[tuple[list[Experiment], TeacherChoice]]:
         """Every set of candidates that some point chooses its teacher from, each once."""
@@ -148,6 +166,9 @@ class Driver:
             for _, student in students(self._sweep, self._ledger, point):
                 if student is not None:
                     counts.add(self._ledger.task("student", student, self._sweep.suite("student")))
+                    self._member("student", student, point)  # takes its place in order
+        self._drop_the_rest()  # before the first trial, so that a look at the table never mixes the old with the new
+        self._write_members()
         return counts
 
     def _students_of(self, point: Point) -> Group:
@@ -157,6 +178,8 @@ class Driver:
             if student is None:
                 problem = self._teacher_problem(point, seed)
                 self._work.summary.failures[f"point {point.number}, seed {seed}"] = problem
+                # Its id would tell the teacher that it does not have: one row stands for all seeds of the point.
+                self._not_run({**self._place_of("student", None, point), "order": None}, problem)
             else:
                 wanted.append((student, self._sweep.suite("student")))
         return self._group("student", wanted, point)
@@ -206,9 +229,7 @@ class Driver:
 
     def _member(self, role: Role, experiment: Experiment, point: Point | None) -> dict[str, Any]:
         """The trial's row in members, but for its outcome."""
-        row: dict[str, Any] = {"sweep": self._sweep.name, "trial_id": experiment.trial_id, "role": role, "point": None}
-        if point is not None:
-            row |= {"point": point.number, "case": point.space.case, "parameters": json.dumps(point.values)}
+        row = self._place_of(role, experiment.trial_id, point)
         place = _place(row)
         if place not in self._orders:
             self._orders[place] = next(self._counters[role])
@@ -219,6 +240,13 @@ class Driver:
             known = [(candidate, self._ledger.get(candidate.trial_id)) for candidate in candidates]
             listed = [{"trial_id": c.trial_id, "seed": c.seed, "val_accuracy": r and r.val_accuracy} for c, r in known]
             row |= {"teacher_selection": self._sweep.choice(point).select, "teacher_candidates": json.dumps(listed)}
+        return row
+
+    def _place_of(self, role: Role, trial_id: str | None, point: Point | None) -> dict[str, Any]:
+        """Where in the sweep a trial stands."""
+        row: dict[str, Any] = {"sweep": self._sweep.name, "trial_id": trial_id, "role": role, "point": None}
+        if point is not None:
+            row |= {"point": point.number, "case": point.space.case, "parameters": json.dumps(point.values)}
         return row
 
     def _reuse(self, trial_id: str, member: dict[str, Any], suite: Sequence[AnyEvaluation]) -> None:
@@ -247,6 +275,8 @@ class Driver:
             text = json.dumps([[row["trial_id"], row["point"], row["outcome"]] for row in rows])
             name = hashlib.sha256(text.encode()).hexdigest()[:16]
             write_rows(self._work.store, "members", f"{self._sweep.name}-driver-{name}", rows, {})
+            self._known |= self._unwritten
+            self._unwritten = {}
 
 
 def _place(member: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdray.core import tag_of, value_types
+from kdray.core import InputError, tag_of, value_types
 from kdray.data import AnyData, ImageData
+from kdray.sweep.space import read_leaves
 
 EXAMPLES = 200
 _AT_MOST = {"seeds": 2, "points": 4, "startup": 2, "epochs": 2, "batch_size": 32, "steps": 3, "restarts": 2}
@@ -36,6 +37,8 @@ def shrink(tree: Tree) -> Tree:
 
 def _fewer(node: Any) -> Any:
     if isinstance(node, dict):
+        if len(node) == 1 and next(iter(node)) in ("quniform", "randint", "lograndint"):
+            return _ends(node)
         values = _listed(node)
         if values is not None:
             return {next(iter(node)): [values[0], values[-1]]} if len(values) > 2 else node
@@ -43,6 +46,15 @@ def _fewer(node: Any) -> Any:
     if isinstance(node, list):
         return [_fewer(part) for part in node]
     return node
+
+
+def _ends(node: Tree) -> Any:
+    """A range with a countable number of values as a list of its two ends."""
+    try:
+        edges = read_leaves(node).edges
+    except InputError:
+        return node
+    return {"grid": list(dict.fromkeys((edges[0], edges[-1])))}
 
 
 def _listed(node: Any) -> list[Any] | None:

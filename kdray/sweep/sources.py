@@ -17,16 +17,23 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import optuna
+import pandas as pd
+import sqlalchemy
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdray import seeds
-from kdray.results import Store
+from kdray.results import Results, Store
+from kdray.results.points import NOT_NEEDED
 from kdray.sweep.definition import Sweep
 from kdray.sweep.space import Distribution, Point, Space, walk
 
 REPEATS = 200
 """So many suggestions in a row that are there already mean that the search space is used up."""
+
+
+class SpaceUsedUp(UserWarning):
+    """A search stops before it has tried as many points as it should: there are no more, or it finds no more."""
 
 
 class Source(Protocol):
@@ -57,8 +64,25 @@ def open_study(store: Store, sweep: Sweep) -> optuna.Study:
         for parameters in known:
             if sweep.file.search.sampler != "grid" and _point(sweep, 0, parameters) is not None:
                 study.enqueue_trial(parameters, skip_if_exists=True)
+    if before is None and sweep.file.search.sampler != "grid":
+        _enqueue_known(study, store, sweep)
     study.set_user_attr("description", now)
     return study
+
+
+def _enqueue_known(study: optuna.Study, store: Store, sweep: Sweep) -> None:
+    """The points that a lost study had asked for, from the members table: their trials are there and cost nothing."""
+    members = Results(store.location).members()
+    mine = members[
+        (members["sweep"] == sweep.name) & (members["role"] == "student") & (members["outcome"] != NOT_NEEDED)
+    ]
+    for _, row in mine.drop_duplicates("point").sort_values("point").iterrows():
+        space = next((s for s in sweep.spaces if s.case == (None if pd.isna(row["case"]) else row["case"])), None)
+        values = json.loads(row["parameters"])
+        if space is not None and values.keys() == space.distributions.keys():
+            parameters = _parameters(sweep, Point(0, space, values))
+            if _point(sweep, 0, parameters) is not None:
+                study.enqueue_trial(parameters, skip_if_exists=True)
 
 
 def _create(storage: optuna.storages.BaseStorage | None, sweep: Sweep) -> optuna.Study:
@@ -69,13 +93,15 @@ def _create(storage: optuna.storages.BaseStorage | None, sweep: Sweep) -> optuna
 def _storage(path: Path) -> optuna.storages.BaseStorage:
     """The SQLite file at ``path``; a damaged one is put aside (it is made again from what the tables hold)."""
     path.parent.mkdir(exist_ok=True)
-    url = f"sqlite:///{path}"
+    url = sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string()
     try:
         storage = optuna.storages.RDBStorage(url)
         for study in storage.get_all_studies():
             storage.get_all_trials(study._study_id, deepcopy=False)
         return storage
     except Exception as error:
+        if not path.exists():
+            raise
         path.replace(path.with_suffix(".damaged"))
         warnings.warn(f"{path} is damaged ({str(error).splitlines()[0]}): put aside, begun anew", stacklevel=2)
         return optuna.storages.RDBStorage(url)
@@ -93,9 +119,7 @@ def _description(sweep: Sweep) -> dict[str, Any]:
 def _told(study: optuna.Study) -> list[FrozenTrial]:
     """The points that were told, without the repeats."""
     ended = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
-    return [
-        t for t in study.get_trials(deepcopy=False) if t.state in ended and "repeats" not in t.user_attrs and t.params
-    ]
+    return [t for t in study.get_trials(deepcopy=False) if t.state in ended and "repeats" not in t.user_attrs]
 
 
 class GridSource:
@@ -132,6 +156,7 @@ class OptunaSource:
         self._values: dict[str, float] = {}
         self._taken: set[str] = set()
         self._first: deque[Point] = deque()
+        self._exhausted = False
         self._size = sum(math.prod(leaf.count or math.inf for leaf in s.distributions.values()) for s in sweep.spaces)
         """How many points there are at all."""
         for trial in _told(study):
@@ -157,6 +182,8 @@ class OptunaSource:
     def next(self) -> Point | None:
         if self._first:
             return self._first.popleft()
+        if self._exhausted:
+            return None
         if len(self._taken) >= (self._search.points or 0):
             return None
         if len(self._taken) >= self._size:
@@ -178,7 +205,8 @@ class OptunaSource:
         return None
 
     def _used_up(self) -> None:
-        warnings.warn(f"the search space is used up: {len(self._taken)} different points", stacklevel=3)
+        self._exhausted = True
+        warnings.warn(f"the search space is used up: {len(self._taken)} different points", SpaceUsedUp, stacklevel=3)
 
     def tell(self, point: Point, numbers: Sequence[Mapping[str, float]], problem: str | None) -> None:
         trial = self._asked.pop(point.number, None)

@@ -141,11 +141,6 @@ class Point(NamedTuple):
     values: dict[str, Any]
     """By path of the distribution."""
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """What distinguishes the point, for people and for the members table."""
-        return self.values
-
     def tree(self) -> Tree:
         return self.space.assign(self.values)
 

@@ -17,7 +17,7 @@ class SweepStatus(NamedTuple):
     counts: dict[str, dict[str, int]]
     """Role to outcome to number of trials."""
     failures: dict[str, str]
-    """Trial to reason."""
+    """Trial (or point, where its teacher failed) to reason."""
     running: str | None
     """Who runs it right now."""
     progress: str | None
@@ -37,7 +37,8 @@ def sweeps(results: Results) -> list[SweepStatus]:
             of_role = counts.setdefault(role, {})
             of_role[outcome] = of_role.get(outcome, 0) + 1
         failed = mine[mine["outcome"] == "failed"]
-        failures = dict(zip(failed["trial_id"], failed["error"].fillna("failed"), strict=True))
+        names_of = failed["trial_id"].where(failed["trial_id"].notna(), failed["point"].map("point {:.0f}".format))
+        failures = dict(zip(names_of, failed["error"].fillna("failed"), strict=True))
         driver = running(store, name)
         line = None
         if driver is not None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 import torch
 
 from kdray.data import data_root
-from kdray.results import Store, write_rows
+from kdray.results import Store, has_completed, write_rows
 from kdray.sweep.definition import Request
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.progress import Progress
@@ -212,7 +212,7 @@ class Work:
     def _died(self, task: Task, member: dict[str, Any] | None) -> None:
         """The worker could not write its own rows: write them here, but never over a trained trial's row."""
         trial_id = task.experiment.trial_id
-        if task.train and not self.store.exists(f"trials/{trial_id}.parquet"):
+        if task.train and not has_completed(self.store, trial_id):
             write_trial_row(self.store, task, {"status": "failed", "error": DIED}, torch.device("cpu"), 1)
         if member is not None:
             write_member(self.store, {**member, "outcome": "failed", "error": DIED})

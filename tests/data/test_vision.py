@@ -15,7 +15,7 @@ import torch
 
 from kdray.compat import torchvision_datasets
 from kdray.core import InputError, parse
-from kdray.data import CIFAR10, CIFAR100, MNIST, USPS, FashionMNIST, ImageData, VisionData, data_root
+from kdray.data import CIFAR10, CIFAR100, MNIST, USPS, AnyData, FashionMNIST, ImageData, VisionData, data_root
 from kdray.data.vision import tag
 
 KINDS: list[type[VisionData]] = [MNIST, FashionMNIST, USPS, CIFAR10, CIFAR100]
@@ -78,10 +78,10 @@ def test_the_last_10000_are_the_end_of_the_training_file(tmp_path: Path) -> None
     assert val.images[:, 0, 0, 0].tolist() == (np.arange(7, 10_007) % 256).tolist()
 
 
-def test_the_last_10000_of_fewer_are_refused(tmp_path: Path) -> None:
-    fake_mnist(tmp_path)
-    with pytest.raises(InputError, match=r"^data\.validation: last_10000 of only 40 training images"):
-        MNIST(validation="last_10000").read(tmp_path)
+@pytest.mark.parametrize(("name", "validation", "images"), [("usps", "last_10000", 7291), ("mnist", 60000, 60000)])
+def test_a_validation_split_that_leaves_nothing_is_refused(name: str, validation: int | str, images: int) -> None:
+    with pytest.raises(InputError, match=f"{validation} of {images} training images leaves none to train on"):
+        parse(AnyData, {"name": name, "validation": validation})  # type: ignore[arg-type]  # a union of types
 
 
 def test_more_validation_images_than_there_are_is_refused(tmp_path: Path) -> None:

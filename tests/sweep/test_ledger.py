@@ -41,6 +41,7 @@ def trained(store: Store, described: Experiment = TRIAL, accuracy: float = 0.9, 
     """Rows as if ``described`` had been trained."""
     row = {"trial_id": described.trial_id, "status": "completed", "val_accuracy": accuracy}
     write_rows(store, "trials", described.trial_id, [row], {})
+    write_rows(store, "epochs", described.trial_id, [{"trial_id": described.trial_id, "epoch": 1}], {})
     if weights:
         store.write(f"weights/{described.trial_id}.safetensors", b"")
 
@@ -64,6 +65,13 @@ def left(store: Store, *suite: AnyEvaluation, retry_failed: bool = False, weight
     ledger = Ledger(Results(store.location), retry_failed=retry_failed)
     task = ledger.task("student", TRIAL, suite, weights_needed=weights_needed)
     return None if task is None else (task.train, [label_of(evaluation) for evaluation in task.evaluations])
+
+
+def test_a_trial_without_its_learning_curve_is_trained_again(store: Store) -> None:
+    trained(store)
+    assert left(store) is None
+    store.delete(f"epochs/{TRIAL.trial_id}.parquet")
+    assert left(store) == (True, [])
 
 
 def test_of_an_unknown_trial_everything_is_left(store: Store) -> None:

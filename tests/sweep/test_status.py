@@ -26,10 +26,11 @@ def test_outcomes_are_counted_by_role(finished: Path) -> None:
 def test_failures_are_told_with_their_reason(engine: object, results: Path) -> None:  # noqa: ARG001
     go(results, CASES)
     (found,) = sweeps(Results(results))
-    assert found.counts == {"teacher": {"completed": 2, "failed": 2}, "student": {"completed": 4}}
+    assert found.counts == {"teacher": {"completed": 2, "failed": 2}, "student": {"completed": 4, "failed": 2}}
     bad = sweep_of(CASES).candidates(next(sweep_of(CASES).grid()))
-    assert sorted(found.failures) == sorted(teacher.trial_id for teacher in bad)
-    assert all(reason.startswith("Diverged: ") for reason in found.failures.values())
+    assert sorted(found.failures) == sorted(["point 0", "point 1", *(teacher.trial_id for teacher in bad)])
+    assert all(found.failures[teacher.trial_id].startswith("Diverged: ") for teacher in bad)
+    assert found.failures["point 0"].startswith("its teacher ")
 
 
 def test_a_running_sweep_says_who_runs_it_and_its_last_line(finished: Path) -> None:
