@@ -21,10 +21,22 @@ from kdray.models import Classifier
 from kdray.results import Results, Store
 from kdray.robustness import PGD, Clean, GaussianNoise, Measurement, score
 from kdray.teachers import load_classifier
-from kdray.trial import DamagedCheckpoint, Step, checkpoint_file, describe, is_fault, label_of, weights_file
+from kdray.training import Diverged
+from kdray.trial import (
+    DamagedCheckpoint,
+    Step,
+    Task,
+    checkpoint_file,
+    describe,
+    is_fault,
+    label_of,
+    run_task,
+    weights_file,
+)
 from kdray.weights import unpack
 from tests.trials import (
     CPU,
+    NOWHERE,
     assert_same_bits,
     description,
     digits,
@@ -535,3 +547,65 @@ def test_an_experiment_that_was_described_otherwise_is_another_trial(store: Stor
     for fields in ({}, {"seed": 1}, {"training": description()["training"] | {"batch_size": 60}}):
         do(experiment(**fields), store)
     assert len(Results(store.location).trials()) == 3
+
+
+def test_a_worker_that_died_while_it_measured_does_not_train_again(tmp_path: Path) -> None:
+    store = store_in(tmp_path / "results")
+    task = Task(role="student", experiment=experiment(), evaluations=(Clean(), Clean(split="val", label="val")))
+    options = {"store": store, "data_root": NOWHERE, "device": CPU, "threads": 1}
+    steps = run_task(task, **options)  # type: ignore[arg-type]
+    while next(steps).kind != "trained":
+        pass
+    next(steps)  # one of two evaluations
+    steps.close()
+    again = list(run_task(task, **options))  # type: ignore[arg-type]
+    assert [step.kind for step in again] == ["trained", "evaluation", "evaluation", "end"]
+    assert again[-1].outcome == "completed"
+    assert not store.names("checkpoints", ".safetensors")
+
+
+def test_no_failure_replaces_the_row_of_a_completed_trial(tmp_path: Path) -> None:
+    store = store_in(tmp_path / "results")
+    student = distillation()
+    assert student.teacher is not None
+    options = {"store": store, "data_root": NOWHERE, "device": CPU, "threads": 1}
+    for role, described in (("teacher", student.teacher), ("student", student)):
+        list(run_task(Task(role=role, experiment=described), **options))  # type: ignore[arg-type]
+    for trial_id in (student.trial_id, student.teacher.trial_id):
+        store.delete(weights_file(trial_id))
+    *_, last = run_task(Task(role="student", experiment=student), **options)  # type: ignore[arg-type]
+    assert str(last.error).startswith("FileNotFoundError")
+    assert set(Results(store.location).trials()["status"]) == {"completed"}
+
+
+def test_a_diverged_trial_keeps_the_epochs_that_show_it_and_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = trial.train
+
+    def until_the_third_epoch(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for epoch in real(*arguments, **options):
+            if epoch.epoch == 3:
+                raise Diverged("the loss is nan")
+            yield epoch
+
+    monkeypatch.setattr(trial, "train", until_the_third_epoch)
+    store = store_in(tmp_path / "results")
+    described = experiment(training={"epochs": 4, "batch_size": 50})
+    *_, last = run_task(
+        Task(role="student", experiment=described), store=store, data_root=NOWHERE, device=CPU, threads=1
+    )
+    assert last.error == "Diverged: the loss is nan"
+    assert Results(store.location).trials()["status"].tolist() == ["diverged"]
+    assert {1, 2} <= set(Results(store.location).epochs()["epoch"])
+    assert not store.names("checkpoints", ".safetensors")
+
+
+@pytest.mark.parametrize("error", ["ConnectionResetError: x", "OSError: disk full", "WorkerDied: x", "MemoryError: "])
+def test_errors_of_the_machine_are_faults(error: str) -> None:
+    assert is_fault(error)
+
+
+@pytest.mark.parametrize("error", ["ValueError: x", "Diverged: x", "RuntimeError: OSError", "len: x", "", None])
+def test_other_errors_are_not(error: str | None) -> None:
+    assert not is_fault(error)

@@ -61,6 +61,7 @@ WRONG = [
     ({"name": "../x"}, "name: string should match pattern"),
     ({"search": {"sampler": "tpe"}}, "search: points: sampler tpe needs to know how many"),
     ({"search": {"sampler": "grid", "points": 3}}, "search: points: a grid has as many as it has"),
+    ({"search": {"sampler": "tpe", "points": 3}, "experiment.noise": {}}, "search.sampler: there is nothing to search"),
     ({"search": {"sampler": "bayes"}}, "search.sampler: input should be 'grid', 'random' or 'tpe'"),
     ({"objective": {"metric": "test_accuracy"}}, "objective.metric: test_accuracy is measured on the test split"),
     ({"objective": {"metric": "pgd.accuracy"}}, "objective.metric: pgd is measured on the test split"),

@@ -144,6 +144,11 @@ def test_tpe_searches_and_its_study_opens_in_optuna(copy: Path) -> None:
     assert "nothing left to do" in kdray("run", "tiny.yaml", *search, *space, cwd=copy).stdout
 
 
+def test_a_local_ray_starts_also_where_a_cluster_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert "2 trials run" in kdray("run", "tiny.yaml", "--set", "seeds=3", cwd=copy).stdout
+
+
 def test_a_running_cluster_is_joined_and_left_running(copy: Path) -> None:
     import ray
 

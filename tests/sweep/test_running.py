@@ -600,3 +600,28 @@ def test_damaged_weights_are_trained_again_with_a_warning(engine: Engine, finish
     assert f"warning: {finished}/weights/{student}.safetensors is damaged" in said.getvalue()
     assert engine.trained == []
     assert_same_bits(before, tables(finished))
+
+
+def test_a_teacher_whose_own_teacher_failed_is_not_tried(engine: Engine, results: Path) -> None:
+    above = {"model": {"name": "mlp", "hidden": [32]}, "training": {"epochs": 2, "batch_size": 10, "optimizer":
+             {"name": "sgd", "learning_rate": 1e30}}}  # fmt: skip
+    chain = {"experiment.teacher.teacher": above, "experiment.teacher.method": {"name": "kd"}}
+    summary = go(results, chain)
+    assert engine.trained == [next(iter(engine.ran)).trial_id]
+    assert sum("its teacher" in reason for reason in summary.failures.values()) >= 2
+    rows = members(results)
+    assert set(rows["outcome"]) == {"failed"}
+    assert rows["error"].str.contains("its teacher|Diverged").all()
+    engine.ran.clear()
+    assert go(results, chain).failures == summary.failures
+    assert engine.ran == []
+
+
+def test_a_lost_study_asks_for_the_same_points_again(engine: Engine, results: Path) -> None:
+    search = {"search": {"sampler": "tpe", "points": 4, "startup": 2},
+              "experiment.noise.input.sigma": {"uniform": [0, 0.5]}}  # fmt: skip
+    assert go(results, search).exit_status == 0
+    (results / "studies" / "tiny.db").unlink()
+    engine.ran.clear()
+    assert go(results, search).exit_status == 0
+    assert engine.ran == []

@@ -132,3 +132,10 @@ def test_a_swept_number_of_epochs_in_a_case_is_two() -> None:
     case = {"name": "long", "set": {"training.epochs": {"grid": [200, 300]}}}
     small = sweep_from(changed(TINY, {"cases": [case]}), smoke=True)
     assert [small.candidates(point)[0].training.epochs for point in small.grid()] == [2, 2]
+
+
+def test_a_countable_range_becomes_its_ends() -> None:
+    assert shrink({"experiment": {"a": {"quniform": [0, 1, 0.01]}, "b": {"randint": [1, 9]}}})["experiment"] == {
+        "a": {"grid": [0.0, 1.0]},
+        "b": {"grid": [1, 8]},
+    }
