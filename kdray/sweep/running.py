@@ -122,7 +122,8 @@ class Driver:
         """The row of what could not be tried."""
         place = _place(member)
         self._orders.setdefault(place, member["order"])
-        if self._known.get(place, {}).get("error") != problem:
+        known = self._known.get(place, {})
+        if (known.get("outcome"), known.get("error")) != ("failed", problem):
             self._unwritten[place] = {**member, "outcome": "failed", "error": problem}
 
     def _choices(self) -> Iterator[tuple[list[Experiment], TeacherChoice]]:
@@ -164,7 +165,9 @@ class Driver:
             return counts
         for point in self._sweep.grid():
             for _, student in students(self._sweep, self._ledger, point):
-                if student is not None:
+                if student is None:
+                    self._orders.setdefault(_place(self._place_of("student", None, point)), -1)  # stays a failed member
+                else:
                     counts.add(self._ledger.task("student", student, self._sweep.suite("student")))
                     self._member("student", student, point)  # takes its place in order
         self._drop_the_rest()  # before the first trial, so that a look at the table never mixes the old with the new

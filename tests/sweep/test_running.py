@@ -615,6 +615,7 @@ def test_a_teacher_whose_own_teacher_failed_is_not_tried(engine: Engine, results
     engine.ran.clear()
     assert go(results, chain).failures == summary.failures
     assert engine.ran == []
+    assert set(members(results)["outcome"]) == {"failed"}, "a second run takes nothing back"
 
 
 def test_a_lost_study_asks_for_the_same_points_again(engine: Engine, results: Path) -> None:
