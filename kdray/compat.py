@@ -37,12 +37,12 @@ def _operators_load() -> bool:
 
 
 @functools.cache
-def torchvision_datasets() -> ModuleType:
-    """The module ``torchvision.datasets``, imported whether or not the compiled operators load."""
+def torchvision_part(name: str) -> ModuleType:
+    """The module ``torchvision.name``, imported whether or not the compiled operators load."""
     if not _operators_load():
         library = torch.library.Library("torchvision", "FRAGMENT")
-        for name, schema in _SCHEMAS.items():
-            if not hasattr(torch.ops.torchvision, name):
+        for operator, schema in _SCHEMAS.items():
+            if not hasattr(torch.ops.torchvision, operator):
                 library.define(schema)
         _LIBRARIES.append(library)
-    return importlib.import_module("torchvision.datasets")
+    return importlib.import_module(f"torchvision.{name}")

@@ -4,14 +4,21 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kdray.models.base import Classifier, Model, Network, Outputs, build
+from kdray.models.base import Classifier, Model, Network, Outputs, Stochastic, build
+from kdray.models.cifar_resnet import CifarResNet
+from kdray.models.facts import blueprint, has_dropout, is_stochastic, stage_shapes
+from kdray.models.maxout import Maxout
 from kdray.models.mlp import MLP
+from kdray.models.normalization import ContrastNormalize, Standardize, Whiten, fit, fitted, normalizer, storage_key
+from kdray.models.resnet import ResNet
 from kdray.models.sizes import Size, images_per_second, size
+from kdray.models.smoothing import Smoothing, smoothed
 from kdray.models.wide_resnet import WideResNet
 
-AnyModel = Annotated[MLP | WideResNet, Field(discriminator="name")]
+AnyModel = Annotated[MLP | WideResNet | ResNet | CifarResNet | Maxout, Field(discriminator="name")]
 
 __all__ = [
-    "MLP", "AnyModel", "Classifier", "Model", "Network", "Outputs", "Size", "WideResNet", "build", "images_per_second",
-    "size",
+    "MLP", "AnyModel", "CifarResNet", "Classifier", "ContrastNormalize", "Maxout", "Model", "Network", "Outputs",
+    "ResNet", "Size", "Smoothing", "Standardize", "Stochastic", "Whiten", "WideResNet", "blueprint", "build", "fit", "fitted",
+    "has_dropout", "images_per_second", "is_stochastic", "normalizer", "size", "smoothed", "stage_shapes", "storage_key",
 ]  # fmt: skip

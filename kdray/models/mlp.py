@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import prod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from kdray.models.base import Model, Network, Outputs, Probability
 
 class MLP(Model):
     """Fully connected network on flattened pixels."""
+
+    paper: ClassVar[str] = "current_understanding table 1 (784-1200-1200-10 and 784-400-10)"
 
     name: Literal["mlp"] = "mlp"
     hidden: Several[Annotated[int, Field(ge=1)]] = (128,)

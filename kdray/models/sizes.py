@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kdray import seeds
 from kdray.data import Shape
 from kdray.models.base import Classifier
 
@@ -17,7 +20,7 @@ class Size(NamedTuple):
     """The size of a network."""
 
     parameters: int
-    """Everything that is learned, with biases and batch norm."""
+    """Everything that is learned, with biases, batch norm and the coefficients of weight noise."""
     weights: int
     """Of convolutions and linear layers, without biases."""
     macs: int
@@ -25,15 +28,13 @@ class Size(NamedTuple):
 
 
 def size(classifier: Classifier, shape: Shape) -> Size:
-    """Counted, not estimated; the multiplications by running one image through."""
-    layers = [m for m in classifier.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    device, training = classifier.mean.device, classifier.training
-    classifier.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        classifier(torch.zeros(1, *shape, device=device))
-    classifier.train(training)
+    """Counted, not estimated; the multiplications by running one image through. The normalisation is not counted."""
+    network = classifier.network
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    with torch.no_grad(), _undisturbed(classifier), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, *shape, device=classifier.device))
     return Size(
-        parameters=sum(p.numel() for p in classifier.parameters()),
+        parameters=sum(p.numel() for p in network.parameters()),
         weights=sum(layer.weight.numel() for layer in layers),
         macs=counter.get_total_flops() // 2,  # torch counts a multiplication and an addition
     )
@@ -42,18 +43,27 @@ def size(classifier: Classifier, shape: Shape) -> Size:
 @torch.no_grad()
 def images_per_second(classifier: Classifier, shape: Shape, *, batch_size: int = 128, seconds: float = 0.1) -> float:
     """Inference throughput in eval mode, after one batch of warm-up; at least ``seconds`` long. A timing, not a fact."""
-    device, training = classifier.mean.device, classifier.training
+    device = classifier.device
     images = torch.zeros(batch_size, *shape, device=device)
-    classifier.eval()
-    classifier(images)
-    _wait(device)
-    start, done = time.perf_counter(), 0
-    while (elapsed := time.perf_counter() - start) < seconds or not done:
+    with _undisturbed(classifier):
         classifier(images)
         _wait(device)
-        done += batch_size
-    classifier.train(training)
+        start, done = time.perf_counter(), 0
+        while (elapsed := time.perf_counter() - start) < seconds or not done:
+            classifier(images)
+            _wait(device)
+            done += batch_size
     return done / max(elapsed, 1e-9)
+
+
+@contextmanager
+def _undisturbed(classifier: Classifier) -> Iterator[None]:
+    """The classifier in eval mode inside the block; after it, its mode and torch's global generator are as before."""
+    training = classifier.training
+    with seeds.ambient(0, "model"):
+        classifier.eval()
+        yield
+        classifier.train(training)
 
 
 def _wait(device: torch.device) -> None:

@@ -7,18 +7,24 @@ channels and ten classes (noisy_collaboration, section 3).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kdray.core import Json
 from kdray.data import Shape
 from kdray.models.base import Model, Network, Outputs, Probability
+from kdray.models.noisy_layers import with_weight_noise
+from kdray.perturbations.weight_noise import AnyWeightNoise
 
 
 class WideResNet(Model):
     """WRN-``depth``-``width``."""
+
+    paper: ClassVar[str] = "noisy_collaboration section 3; smoothed_models section 1.2 (Zagoruyko, Komodakis 2016)"
+    small: ClassVar[dict[str, Json]] = {"depth": 10, "width": 1}
 
     name: Literal["wide_resnet"] = "wide_resnet"
     depth: Annotated[int, Field(ge=10)] = 16
@@ -27,6 +33,8 @@ class WideResNet(Model):
     """Multiplies the channels of every stage."""
     dropout: Probability = 0.0
     """Between the two convolutions of every block (the paper's own place); 0: no dropout."""
+    weight_noise: AnyWeightNoise | None = None
+    """Learned noise on the weights, in training and in inference; none: no noise."""
 
     @model_validator(mode="after")
     def _whole_blocks(self) -> WideResNet:
@@ -35,7 +43,8 @@ class WideResNet(Model):
         return self
 
     def build(self, shape: Shape, classes: int) -> Network:
-        return WideResNetNetwork(shape[0], (self.depth - 4) // 6, self.width, classes, self.dropout)
+        network = WideResNetNetwork(shape[0], (self.depth - 4) // 6, self.width, classes, self.dropout)
+        return with_weight_noise(network, self.weight_noise)
 
 
 class Block(nn.Module):

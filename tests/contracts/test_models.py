@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -10,12 +11,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdray import seeds
+from kdray.core import Value
 from kdray.data import Shape
-from kdray.models import AnyModel, Model, Network
-from tests.contracts.members import every
+from kdray.models import AnyModel, Classifier, Model, Network, has_dropout, is_stochastic, stage_shapes
+from kdray.perturbations.weight_noise import AnyWeightNoise
+from tests.contracts.members import every, instance, members
 from tests.tensors import draws
 
+
+def noisy(kind: type[Value]) -> list[Any]:
+    """The test's instance of ``kind`` with each noise that it can have."""
+    noises: list[dict[str, Any]] = [{"input_sigma": 0.2}]
+    if "weight_noise" in kind.model_fields:
+        noises += [{"weight_noise": noise()} for noise in members(AnyWeightNoise)]
+    return [instance(kind).model_copy(update=noise) for noise in noises]
+
+
 every_model = every(AnyModel)
+every_noisy_model = pytest.mark.parametrize(
+    "value", [each for kind in members(AnyModel) for each in noisy(kind)], ids=str
+)
 both_shapes = pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32)], ids=str)
 CLASSES = 7
 
@@ -94,3 +109,67 @@ def test_the_global_generator_alone_decides_the_initial_weights(value: Model) ->
     first, again, other = (network(value, (1, 8, 8), seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+@every_model
+@both_shapes
+def test_the_shapes_of_the_stages_are_known_without_numbers(value: Model, shape: Shape) -> None:
+    stages = network(value, shape)(images(shape)).stages
+    assert stage_shapes(value, shape, CLASSES) == tuple(tuple(stage.shape[1:]) for stage in stages)
+
+
+@every_model
+def test_dropout_and_noise_are_off_unless_asked_for(value: Model) -> None:
+    assert not is_stochastic(value, (1, 8, 8), CLASSES)
+    assert not has_dropout(value, (1, 8, 8), CLASSES)
+    if "dropout" in type(value).model_fields:
+        assert has_dropout(value.model_copy(update={"dropout": 0.5}), (1, 8, 8), CLASSES)
+
+
+@every_noisy_model
+def test_a_noisy_model_draws_in_eval_mode_from_the_global_generator_alone(value: Model) -> None:
+    shape = (1, 8, 8)
+    classifier = Classifier(network(value, shape), nn.Identity(), input_sigma=value.input_sigma).eval()
+    assert is_stochastic(value, shape, CLASSES)
+
+    def logits(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        return classifier.logits(images(shape))
+
+    first = logits(0)
+    assert first.isfinite().all()
+    assert torch.equal(logits(0), first)
+    assert not torch.equal(logits(1), first)
+
+
+@every_noisy_model
+def test_noise_changes_no_initial_weight(value: Model) -> None:
+    silent = {
+        name: field.default
+        for name, field in type(value).model_fields.items()
+        if name in ("input_sigma", "weight_noise")
+    }
+    noisy_weights = network(value, (1, 8, 8)).state_dict()
+    for name, tensor in network(value.model_copy(update=silent), (1, 8, 8)).state_dict().items():
+        assert torch.equal(noisy_weights[name], tensor), name
+
+
+@every_noisy_model
+def test_a_gradient_reaches_every_parameter_of_a_noisy_model(value: Model) -> None:
+    built = network(value, (1, 8, 8)).train()
+    functional.cross_entropy(built(images((1, 8, 8))).logits, torch.tensor([0, 3, 6, 1])).backward()
+    for name, parameter in built.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+@every_noisy_model
+def test_stored_weights_of_a_noisy_model_make_the_same_network(value: Model) -> None:
+    trained, fresh = network(value, (1, 8, 8), seed=0), network(value, (1, 8, 8), seed=1)
+    fresh.load_state_dict(trained.state_dict())
+    outputs = []
+    for built in (trained, fresh):
+        torch.manual_seed(0)
+        outputs.append(built.eval()(images((1, 8, 8))).logits)
+    assert torch.equal(*outputs)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kdray.data import Digits, to_unit
-from kdray.models import MLP, Classifier, Model, Network, Outputs, WideResNet, build
+from kdray.models import MLP, Classifier, Model, Network, Outputs, Standardize, WideResNet, build, fit
 
 DIGITS = Digits(examples=100)
 MODELS = [MLP(hidden=(12, 9)), MLP(hidden=()), WideResNet(depth=10, width=1)]
@@ -19,7 +19,7 @@ each_dropout = pytest.mark.parametrize("model", NOISY_MODELS, ids=str)
 
 
 def built(model: Model, data: Digits = DIGITS, seed: int = 0) -> Classifier:
-    return build(model, data, data.load(Path()), seed)
+    return build(model, data, fit(data, data.load(Path())), seed)
 
 
 def images(count: int = 6) -> torch.Tensor:
@@ -40,7 +40,7 @@ def test_each_channel_is_normalised_by_its_own_statistics() -> None:
         def forward(self, images: torch.Tensor) -> Outputs:
             return Outputs(images.flatten(1), (), images.flatten(1))
 
-    classifier = Classifier(Echo(), torch.tensor([0.1, 0.2]), torch.tensor([0.5, 0.25]))
+    classifier = Classifier(Echo(), Standardize(torch.tensor([0.1, 0.2]), torch.tensor([0.5, 0.25])))
     found = classifier.logits(torch.full((1, 2, 1, 3), 0.6))
     assert torch.allclose(found, torch.tensor([[1.0, 1.0, 1.0, 1.6, 1.6, 1.6]]))
 
@@ -54,9 +54,9 @@ def test_without_normalisation_the_network_sees_the_pixels(model: Model) -> None
 @each_model
 def test_normalisation_is_stored_with_the_weights_and_not_learned(model: Model) -> None:
     classifier = built(model)
-    assert {"mean", "std"} <= classifier.state_dict().keys()
-    assert not {"mean", "std"} & {name for name, _ in classifier.named_parameters()}
-    empty = build(model, DIGITS, None, seed=7)
+    assert {"normalization.mean", "normalization.std"} <= classifier.state_dict().keys()
+    assert not {"normalization.mean", "normalization.std"} & {name for name, _ in classifier.named_parameters()}
+    empty = build(model, DIGITS, Standardize(torch.zeros(1), torch.ones(1)), seed=7)
     empty.load_state_dict(classifier.state_dict())
     assert torch.equal(empty.eval().logits(images()), classifier.eval().logits(images()))
 

@@ -7,14 +7,27 @@ import torch
 from torch import Tensor, nn
 
 from kdray.data import CIFAR10, MNIST, ImageData
-from kdray.models import MLP, Classifier, Model, Network, Outputs, Size, WideResNet, build, images_per_second, size
+from kdray.models import (
+    MLP,
+    CifarResNet,
+    Classifier,
+    Model,
+    Network,
+    Outputs,
+    Size,
+    WideResNet,
+    build,
+    images_per_second,
+    size,
+)
+from kdray.perturbations.weight_noise import Coloured
 
 CIFAR = CIFAR10()
 WRN_40_2, WRN_16_2 = WideResNet(depth=40, width=2), WideResNet(depth=16, width=2)
 
 
 def sized(model: Model, data: ImageData) -> Size:
-    return size(build(model, data, None, seed=0), data.shape)
+    return size(build(model, data, nn.Identity(), seed=0), data.shape)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +60,7 @@ class OneConvolution(Network):
 
 @pytest.fixture
 def convolution() -> Classifier:
-    return Classifier(OneConvolution(), torch.zeros(3), torch.ones(3))
+    return Classifier(OneConvolution(), nn.Identity())
 
 
 def test_a_convolution_multiplies_once_per_weight_and_output_pixel(convolution: Classifier) -> None:
@@ -66,6 +79,20 @@ def test_measuring_changes_nothing(convolution: Classifier, training: bool) -> N
     assert all(module.training is training for module in convolution.modules())
     assert all(torch.equal(before[name], tensor) for name, tensor in convolution.state_dict().items())
     assert all(parameter.grad is None for parameter in convolution.parameters())
+
+
+def test_measuring_a_noisy_model_leaves_the_global_generator_alone() -> None:
+    model = CifarResNet(depth=8, weight_noise=Coloured())
+    classifier = Classifier(model.build((3, 8, 8), 10), nn.Identity(), input_sigma=0.1)
+    before = torch.get_rng_state()
+    size(classifier, (3, 8, 8))
+    images_per_second(classifier, (3, 8, 8), batch_size=2, seconds=0.0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_normalisation_is_not_counted() -> None:
+    network = MLP(hidden=(4,)).build((1, 3, 3), 2)
+    assert size(Classifier(network, nn.Sequential(nn.Flatten(), nn.Linear(9, 9))), (1, 3, 3)).macs == 9 * 4 + 4 * 2
 
 
 def test_dropout_costs_nothing() -> None:

@@ -1,0 +1,85 @@
+"""Residual networks for small images (He, Zhang, Ren, Sun 2016, arXiv:1512.03385, section 4.2).
+
+ResNet-d has d = 6·n + 2 layers: a 3x3 convolution, three stages of n blocks with 16, 32 and 64 channels, global average
+pooling and a linear layer. Shortcuts have no weights, the paper's option A: where the shape changes, every second pixel,
+and zeros for the new channels. ResNet-20 has 269,722 parameters for three channels and ten classes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kdray.core import Json
+from kdray.data import Shape
+from kdray.models.base import Model, Network, Outputs
+from kdray.models.noisy_layers import with_weight_noise
+from kdray.perturbations.weight_noise import AnyWeightNoise
+
+WIDTHS = (16, 32, 64)
+
+
+class CifarResNet(Model):
+    """ResNet-``depth`` for small images."""
+
+    paper: ClassVar[str] = "smoothed_models section 1.2 (Nemcovsky et al. 2020; He et al. 2016, section 4.2)"
+    small: ClassVar[dict[str, Json]] = {"depth": 8}
+
+    name: Literal["cifar_resnet"] = "cifar_resnet"
+    depth: Annotated[int, Field(ge=8)] = 20
+    """Layers: 6·n + 2 (8, 14, 20, 26, 32, …)."""
+    weight_noise: AnyWeightNoise | None = None
+    """Learned noise on the weights, in training and in inference; none: no noise."""
+
+    @model_validator(mode="after")
+    def _whole_blocks(self) -> CifarResNet:
+        if (self.depth - 2) % 6:
+            raise ValueError(f"depth {self.depth} is not 6·n + 2 (allowed: 8, 14, 20, 26, 32, …)")
+        return self
+
+    def build(self, shape: Shape, classes: int) -> Network:
+        return with_weight_noise(CifarResNetNetwork(shape[0], (self.depth - 2) // 6, classes), self.weight_noise)
+
+
+class Block(nn.Module):
+    """conv-BN-ReLU-conv-BN, added to its input, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.stride, self.new_channels = stride, outputs - inputs
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm2(self.conv2(functional.relu(self.norm1(self.conv1(x)))))
+        skipped = functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
+        return functional.relu(skipped + y)
+
+
+class CifarResNetNetwork(Network):
+    def __init__(self, channels: int, blocks: int, classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, WIDTHS[0], 3, 1, 1, bias=False)
+        self.norm = nn.BatchNorm2d(WIDTHS[0])
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(Block(a if i == 0 else b, b, stride if i == 0 else 1) for i in range(blocks)))
+            for a, b, stride in zip((WIDTHS[0], *WIDTHS), WIDTHS, (1, 2, 2), strict=False)
+        )
+        self.head = nn.Linear(WIDTHS[-1], classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: Tensor) -> Outputs:
+        x, stages = functional.relu(self.norm(self.conv(images))), []
+        for stage in self.stages:
+            x = stage(x)
+            stages.append(x)
+        embedding = x.mean((2, 3))
+        return Outputs(self.head(embedding), tuple(stages), embedding)

@@ -1,0 +1,38 @@
+"""What follows from the description of a network alone, asked before anything is trained."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import nn
+
+from kdray.data import Shape
+from kdray.models.base import Model, Network, Stochastic
+
+
+@lru_cache
+def blueprint(model: Model, shape: Shape, classes: int) -> Network:
+    """The network in eval mode without its numbers (on torch's device "meta"). Shared: leave it as it is."""
+    with torch.device("meta"):
+        return model.build(shape, classes).eval()
+
+
+def has_dropout(model: Model, shape: Shape, classes: int) -> bool:
+    """Whether the network drops out anything in train mode."""
+    return any(isinstance(each, nn.Dropout) and each.p > 0 for each in blueprint(model, shape, classes).modules())
+
+
+def is_stochastic(model: Model, shape: Shape, classes: int) -> bool:
+    """Whether two passes of one image differ in eval mode: noise on the model's input or on its weights."""
+    return model.input_sigma > 0 or any(
+        isinstance(each, Stochastic) for each in blueprint(model, shape, classes).modules()
+    )
+
+
+@lru_cache
+def stage_shapes(model: Model, shape: Shape, classes: int) -> tuple[tuple[int, ...], ...]:
+    """The shape of each stage for one image."""
+    with torch.no_grad():
+        outputs = blueprint(model, shape, classes)(torch.zeros(1, *shape, device="meta"))
+    return tuple(tuple(stage.shape[1:]) for stage in outputs.stages)
