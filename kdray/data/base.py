@@ -7,19 +7,22 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterator
 from functools import lru_cache
+from math import prod
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float32, Int64, UInt8
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.core import InputError, Value
+from kdray.core import InputError, Several, Value
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
+MOST_WHITENED = 3 * 64 * 64
+"""Pixels of an image, over all channels, that ZCA is done on: the square of it is a matrix (0.6 GiB at this size)."""
 
 
 class Split(NamedTuple):
@@ -48,30 +51,65 @@ class Dataset(NamedTuple):
     mean: Float32[Tensor, "C"]
     """Per channel, of the training images in [0, 1]."""
     std: Float32[Tensor, "C"]
+    omitted: tuple[int, ...] = ()
+    """Classes without an image in ``train``; ``val`` and ``test`` have them."""
 
     def to(self, device: torch.device) -> Dataset:
-        return Dataset(self.train.to(device), self.val.to(device), self.test.to(device), self.mean, self.std)
+        return self._replace(train=self.train.to(device), val=self.val.to(device), test=self.test.to(device))
 
 
 class ImageData(Value):
     """A data set of labelled images, described completely: source, split, size, augmentation, normalisation."""
 
-    classes: ClassVar[int]
-    native_shape: ClassVar[Shape]
+    if TYPE_CHECKING:
+        # Constants of most data sets, but fields where the images are a user's own: at run time nothing may stand here, or
+        # pydantic takes it for such a field's default.
+        @property
+        def classes(self) -> int: ...
+        @property
+        def native_shape(self) -> Shape: ...
 
     resize: Annotated[int, Field(ge=4, le=1024)] | None = None
     """Side in pixels that images are scaled to (bilinear, antialiased); none: as they are."""
     channels: Literal[1, 3] | None = None
     """1 makes colour images grey (ITU-R 601 luma), 3 repeats the grey channel; none: as they are."""
+    pad: Annotated[int, Field(ge=0, le=512)] = 0
+    """Pixels of zero added on every side after resizing (6 makes USPS as large as MNIST: robust_student section V.D)."""
+    omit_classes: Several[int] = ()
+    """Classes whose images are left out of training; validation and test keep them (current_understanding: omitted digits)."""
     augment: Literal["none", "flip", "crop", "crop_flip"] = "none"
     """Of training images: horizontal flip with probability 1/2; crop after zero padding by 1/8 of the side (4 at 32)."""
-    normalization: Literal["none", "standardize"] = "standardize"
-    """First layer of every model on these data; standardize: channel mean 0 and standard deviation 1 on train."""
+    normalization: Literal["none", "standardize", "gcn", "gcn_zca"] = "standardize"
+    """First layer of every model on these data, fitted to train. standardize: channel mean 0 and standard deviation 1; gcn:
+    every image to mean 0 and norm 55; gcn_zca: then whitened (robust_student section V.A)."""
+
+    @field_validator("omit_classes")
+    @classmethod
+    def _in_order(cls, omitted: tuple[int, ...]) -> tuple[int, ...]:
+        for number in omitted:
+            if omitted.count(number) > 1:
+                raise ValueError(f"class {number} is there twice")
+        return tuple(sorted(omitted))
+
+    @model_validator(mode="after")
+    def _possible(self) -> ImageData:
+        for number in self.omit_classes:
+            if not 0 <= number < self.classes:
+                raise ValueError(f"omit_classes: there is no class {number} (allowed: 0 to {self.classes - 1})")
+        if len(self.omit_classes) == self.classes:
+            raise ValueError(f"omit_classes: leaves none of {self.classes} classes to train on; at least one must stay")
+        if self.normalization == "gcn_zca" and prod(self.shape) > MOST_WHITENED:
+            raise ValueError(
+                f"normalization: gcn_zca of images with {prod(self.shape)} numbers needs a matrix of its square "
+                f"(allowed: at most {MOST_WHITENED}, 3 x 64 x 64); resize them or choose gcn"
+            )
+        return self
 
     @property
     def shape(self) -> Shape:
         channels, height, width = self.native_shape
-        return (self.channels or channels, self.resize or height, self.resize or width)
+        added = 2 * self.pad
+        return (self.channels or channels, (self.resize or height) + added, (self.resize or width) + added)
 
     @abstractmethod
     def check(self, root: Path) -> None:
@@ -88,18 +126,21 @@ class ImageData(Value):
 
 @lru_cache(maxsize=2)
 def _load(data: ImageData, root: Path) -> Dataset:
-    train, val, test = (_fit(split, data.shape) for split in data.read(root))
+    train, val, test = (_fit(split, data.shape, pad=data.pad) for split in data.read(root))
+    if data.omit_classes:
+        train = train.take(torch.nonzero(~torch.isin(train.labels, torch.tensor(data.omit_classes))).flatten())
     # From exact counts of the 256 levels, so that they do not depend on how a sum is split over threads.
     channels = train.images.transpose(0, 1).flatten(1)
     counts = torch.stack([torch.bincount(channel, minlength=256) for channel in channels]).double()
     levels = torch.arange(256, dtype=torch.float64) / 255
     mean = (counts * levels).sum(1) / channels.shape[1]
     variance = (counts * levels.square()).sum(1) / channels.shape[1] - mean.square()
-    return Dataset(train, val, test, mean.float(), variance.sqrt().clamp(min=1e-3).float())
+    return Dataset(train, val, test, mean.float(), variance.sqrt().clamp(min=1e-3).float(), data.omit_classes)
 
 
-def _fit(split: Split, shape: Shape) -> Split:
-    images, (channels, height, width) = split.images, shape
+def _fit(split: Split, shape: Shape, *, pad: int = 0) -> Split:
+    """``split`` with images of ``shape``, of which ``pad`` pixels on every side are zero."""
+    images, (channels, height, width) = split.images, (shape[0], shape[1] - 2 * pad, shape[2] - 2 * pad)
     if images.shape[1] != channels:
         if channels == 3:
             images = images.expand(-1, 3, -1, -1)
@@ -109,6 +150,8 @@ def _fit(split: Split, shape: Shape) -> Split:
     if images.shape[2:] != (height, width):
         scaled = functional.interpolate(images.float(), (height, width), mode="bilinear", antialias=True)
         images = scaled.round().clamp(0, 255).to(torch.uint8)
+    if pad:
+        images = functional.pad(images, (pad, pad, pad, pad))
     return Split(images.contiguous(), split.labels)
 
 

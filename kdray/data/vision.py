@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from kdray.compat import torchvision_datasets
+from kdray.compat import torchvision_part
 from kdray.core import InputError
 from kdray.data.base import ImageData, Shape, Split, stratified
 
@@ -145,10 +145,10 @@ class MNIST(VisionData):
     name: Literal["mnist"] = "mnist"
 
     def open(self, root: Path, *, train: bool, download: bool = False) -> Any:
-        return getattr(torchvision_datasets(), self._dataset)(str(root), train=train, download=download)
+        return getattr(torchvision_part("datasets"), self._dataset)(str(root), train=train, download=download)
 
     def sources(self) -> list[Source]:
-        kind = getattr(torchvision_datasets(), self._dataset)
+        kind = getattr(torchvision_part("datasets"), self._dataset)
         raw = Path(self._dataset) / "raw"
         return [Source(raw / name, md5, kind.mirrors[0] + name) for name, md5 in kind.resources]
 
@@ -173,10 +173,10 @@ class USPS(VisionData):
     validation: Annotated[int, Field(ge=1)] | Literal["last_10000"] = 1000
 
     def open(self, root: Path, *, train: bool, download: bool = False) -> Any:
-        return torchvision_datasets().USPS(str(root), train=train, download=download)
+        return torchvision_part("datasets").USPS(str(root), train=train, download=download)
 
     def sources(self) -> list[Source]:
-        listed = torchvision_datasets().USPS.split_list
+        listed = torchvision_part("datasets").USPS.split_list
         return [Source(Path(self.folder) / name, md5, url) for url, name, md5 in listed.values()]
 
 
@@ -195,10 +195,10 @@ class CIFAR10(VisionData):
     name: Literal["cifar10"] = "cifar10"
 
     def open(self, root: Path, *, train: bool, download: bool = False) -> Any:
-        return getattr(torchvision_datasets(), self._dataset)(str(root), train=train, download=download)
+        return getattr(torchvision_part("datasets"), self._dataset)(str(root), train=train, download=download)
 
     def sources(self) -> list[Source]:
-        kind = getattr(torchvision_datasets(), self._dataset)
+        kind = getattr(torchvision_part("datasets"), self._dataset)
         meta = (kind.meta["filename"], kind.meta["md5"])
         files = [*kind.train_list, *kind.test_list, meta]
         return [Source(Path(kind.base_folder) / name, md5, kind.url) for name, md5 in files]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdray.compat import torchvision_datasets
+from kdray.compat import torchvision_part
 from kdray.core import InputError, parse
 from kdray.data import CIFAR10, CIFAR100, MNIST, USPS, AnyData, FashionMNIST, ImageData, VisionData, data_root
 from kdray.data.vision import tag
@@ -109,7 +109,7 @@ def test_usps_is_read_from_its_sparse_text(tmp_path: Path) -> None:
 
 def fake_cifar(root: Path, monkeypatch: pytest.MonkeyPatch, name: str, labels: str, classes: int) -> dict[str, Any]:
     """Batch files of torchvision's CIFAR class ``name`` with 20 training and 10 test images, their sums made official."""
-    kind = getattr(torchvision_datasets(), name)
+    kind = getattr(torchvision_part("datasets"), name)
     rng = np.random.default_rng(0)
     parts: dict[str, Any] = {}
     for attribute, count in (("train_list", 20), ("test_list", 10)):
@@ -179,7 +179,7 @@ def test_every_file_has_an_official_sum_and_address(kind: type[VisionData]) -> N
 def official(monkeypatch: pytest.MonkeyPatch) -> bytes:
     """The content of the one official file of MNIST, ``MNIST/raw/some.gz``."""
     content = gzip.compress(idx(np.arange(6).reshape(1, 2, 3)), mtime=0)
-    monkeypatch.setattr(torchvision_datasets().MNIST, "resources", [("some.gz", md5(content))])
+    monkeypatch.setattr(torchvision_part("datasets").MNIST, "resources", [("some.gz", md5(content))])
     return content
 
 

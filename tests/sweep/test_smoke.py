@@ -8,15 +8,32 @@ from typing import Any
 
 import pytest
 
-from kdray.core import parse
+from kdray.core import InputError, parse
 from kdray.data import AnyData, Digits
 from kdray.sweep.definition import Sweep, data_of, load_sweep, sweep_from
 from kdray.sweep.planning import chain
-from kdray.sweep.smoke import digits_like, shrink
+from kdray.sweep.smoke import EXAMPLES, MODELS, digits_like, shrink, smallest
 from tests.sweep.fakes import TINY, changed
 
 FILES = sorted((Path(__file__).parents[2] / "sweeps").rglob("*.yaml"))
 MOST_TRIALS = 60
+LESS = {
+    "data.name",
+    "epochs",
+    "hint_epochs",
+    "classifier_epochs",
+    "batch_size",
+    "steps",
+    "restarts",
+    "samples",
+    "every",
+    "omit_classes",
+}
+"""Leaves that are limited, and so lose values or are no longer swept."""
+LESS |= {"model", *(f"model.{field}" for kind in MODELS.values() for field in kind.small)}
+ARRAYS = {"name": "arrays", "path": "x.npz", "classes": 4, "image_shape": [3, 20, 20]}
+WRN = {"name": "wide_resnet", "depth": 16, "width": 4}
+SMALL_WRN = {"name": "wide_resnet", "depth": 10, "width": 1}
 
 
 def trials(sweep: Sweep) -> int:
@@ -37,10 +54,10 @@ def test_a_shipped_sweep_becomes_small_and_stays_what_it_is(path: Path) -> None:
     assert max(choice.seeds for choice in small.choices) <= 2
     assert trials(small) <= min(MOST_TRIALS, trials(full))
     assert [space.case for space in small.spaces] == [space.case for space in full.spaces]
-    assert [data.shape for data in data_of(small)] == [data.shape for data in data_of(full)]
+    assert {data.shape for data in data_of(small)} == {data.shape for data in data_of(full)}
     for data in data_of(small):
         assert isinstance(data, Digits)
-        assert data.examples == 200
+        assert data.examples == EXAMPLES
     for role in ("teacher", "student"):
         assert getattr(small.file.resources, role).gpu == 0
     assert [e.label for e in small.file.evaluate.suite] == [e.label for e in full.file.evaluate.suite]
@@ -48,7 +65,7 @@ def test_a_shipped_sweep_becomes_small_and_stays_what_it_is(path: Path) -> None:
     for point in small.grid():
         for described in (*small.candidates(point), small.student(point, 0, next(iter(small.candidates(point)), None))):
             assert described.training.epochs <= 2
-            assert described.training.batch_size <= 32
+            assert described.training.batch_size <= 16
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -56,7 +73,7 @@ def test_of_every_list_the_ends_are_left(path: Path) -> None:
     full, small = load_sweep(path), load_sweep(path, smoke=True)
     for large, little in zip(full.spaces, small.spaces, strict=True):
         for name, leaf in large.distributions.items():
-            if leaf.kind in ("grid", "choice") and not name.endswith(("epochs", "batch_size")):
+            if leaf.kind in ("grid", "choice") and not any(f".{name}".endswith(f".{less}") for less in LESS):
                 assert little.distributions[name].arguments == tuple(dict.fromkeys((leaf.edges[0], leaf.edges[-1])))
 
 
@@ -76,11 +93,24 @@ def test_shrinking_leaves_the_file_as_it_was_and_is_done_once() -> None:
         ),
         ({"name": "usps", "resize": 8, "channels": 3}, {"resize": 8, "channels": 3}),
         ({"name": "cifar10", "normalization": "none"}, {"resize": 32, "channels": 3, "normalization": "none"}),
+        ({"name": "usps", "pad": 6, "resize": None}, {"resize": 16, "channels": 1, "pad": 6}),
+        ({"name": "mnist", "omit_classes": [3, 7]}, {"resize": 28, "channels": 1, "omit_classes": [3, 7]}),
+        ({"name": "cifar100", "omit_classes": [9, 10, 99]}, {"resize": 32, "channels": 3, "omit_classes": [9]}),
+        (
+            {"name": "cifar100", "omit_classes": list(range(50))},
+            {"resize": 32, "channels": 3, "omit_classes": list(range(9))},
+        ),
+        (ARRAYS, {"resize": 20, "channels": 3}),
+        ({**ARRAYS, "channels": 1, "pad": 2}, {"resize": 20, "channels": 1, "pad": 2}),
+        (
+            {"name": "image_folder", "path": "photographs", "classes": 40, "size": 64, "augment": "flip"},
+            {"resize": 64, "channels": 3, "augment": "flip"},
+        ),
     ],
 )
 def test_digits_take_the_shape_of_the_data_that_they_stand_for(data: dict[str, Any], like: dict[str, Any]) -> None:
     small = digits_like(data)
-    assert small == {"name": "digits", "examples": 200, **like}
+    assert small == {"name": "digits", "examples": EXAMPLES, **like}
     described: Any = parse(AnyData, data)  # type: ignore[arg-type]  # a union of types
     assert parse(AnyData, small).shape == described.shape  # type: ignore[arg-type]
 
@@ -139,3 +169,145 @@ def test_a_countable_range_becomes_its_ends() -> None:
         "a": {"grid": [0.0, 1.0]},
         "b": {"grid": [1, 8]},
     }
+
+
+def test_images_that_are_not_square_become_square() -> None:
+    assert digits_like({**ARRAYS, "image_shape": [1, 12, 20]})["resize"] == 20
+
+
+@pytest.mark.parametrize("data", [{"name": "mnist", "sise": 3}, {"name": "imagenet"}, {"name": "arrays"}, {}, 3, None])
+def test_data_that_are_described_wrongly_are_left_to_validation(data: Any) -> None:
+    assert digits_like(data) == data
+
+
+TEACHERS_DATA: list[Any] = [
+    pytest.param({"name": "usps", "pad": 6}, {"name": "mnist"}, id="another data set"),
+    pytest.param({"name": "mnist", "augment": "flip"}, {"name": "usps", "pad": 6}, id="another, padded"),
+    pytest.param({"name": "usps", "pad": 2, "augment": "flip"}, {"omit_classes": [1]}, id="what it does not say"),
+    pytest.param({"name": "usps", "pad": 2}, {"name": "usps", "normalization": "gcn"}, id="the same data set"),
+    pytest.param({"name": "usps", "pad": 2, "validation": 9}, {"validation": 50}, id="another split"),
+    pytest.param({**ARRAYS, "pad": 3}, {"name": "arrays", "omit_classes": [0]}, id="the same arrays"),
+    pytest.param({"name": "mnist"}, {"name": {"same": "data.name"}, "augment": "flip"}, id="the same name"),
+    pytest.param({"name": "mnist", "augment": "flip"}, {"same": "data"}, id="the same everything"),
+]
+
+
+@pytest.mark.parametrize(("students", "teachers"), TEACHERS_DATA)
+@pytest.mark.parametrize("case", [False, True])
+def test_a_teacher_inherits_what_it_did(students: dict[str, Any], teachers: dict[str, Any], case: bool) -> None:
+    tree = changed(TINY, {"experiment.data": students, "experiment.teacher.data": teachers})
+    if case:
+        tree = changed(
+            tree, {"experiment.data": {"name": "cifar10"}, "cases": [{"name": "a", "set": {"data": students}}]}
+        )
+    full, small = sweep_from(tree), sweep_from(tree, smoke=True)
+    for large, little in zip(full.grid(), small.grid(), strict=True):
+        before, after = full.candidates(large)[0].data, small.candidates(little)[0].data
+        assert isinstance(after, Digits)
+        assert after.shape == before.shape
+        for field in ("pad", "omit_classes", "augment", "normalization"):
+            assert getattr(after, field) == getattr(before, field), field
+
+
+@pytest.mark.parametrize(
+    ("model", "small"),
+    [
+        (WRN, SMALL_WRN),
+        ({"name": "wide_resnet", "dropout": {"grid": [0, 0.3]}}, {**SMALL_WRN, "dropout": {"grid": [0, 0.3]}}),
+        ({"name": "wide_resnet", "depth": {"grid": [16, 40]}, "width": {"randint": [1, 9]}}, SMALL_WRN),
+        ({"name": "mlp", "hidden": [1200, 1200]}, {"name": "mlp", "hidden": [1200, 1200], **MODELS["mlp"].small}),
+        ({"name": {"grid": ["wide_resnet", "wide_resnet"]}, "depth": 40}, {**SMALL_WRN, "name": {
+            "grid": ["wide_resnet", "wide_resnet"]}}),
+        ({"name": "unknown", "depth": 40}, {"name": "unknown", "depth": 40}),
+        ({"depth": 40}, {"depth": 40}),
+        ({"same": "teacher.model"}, {"same": "teacher.model"}),
+        (3, 3),
+    ],
+)  # fmt: skip
+def test_a_model_becomes_the_smallest_of_its_family(model: Any, small: Any) -> None:
+    assert smallest(model) == small
+
+
+def test_of_several_families_what_is_smallest_in_all() -> None:
+    small = smallest({"name": {"grid": ["wide_resnet", "mlp"]}, "depth": 40})
+    shared = MODELS["mlp"].small.items() & SMALL_WRN.items()
+    assert small == {"name": {"grid": ["wide_resnet", "mlp"]}, "depth": 40, **dict(shared)}
+
+
+MODELS_ANYWHERE: list[Any] = [
+    pytest.param({"experiment.model": WRN}, id="student"),
+    pytest.param({"experiment.teacher.model": WRN}, id="teacher"),
+    pytest.param({"experiment.teacher": {"model": {"name": "mlp"}, "teacher": {"model": WRN}, "method": {"name": "kd"}}},
+                 id="teacher's teacher"),
+    pytest.param({"experiment.model": {"grid": [WRN, {**WRN, "depth": 40}]}}, id="whole models"),
+    pytest.param({"experiment.model": {**WRN, "depth": {"grid": [16, 22, 40]}}}, id="swept depth"),
+    pytest.param({"cases": [{"name": "a", "set": {"model": WRN}}]}, id="case's model"),
+    pytest.param({"cases": [{"name": "a", "set": {"experiment.model": WRN}}]}, id="case's model in full"),
+    pytest.param({"experiment.model": WRN, "cases": [{"name": "a", "set": {"model.depth": 40}}]}, id="case's depth"),
+    pytest.param({"experiment.model": WRN, "cases": [{"name": "a", "set": {"model.depth": {"grid": [16, 40]}}}]},
+                 id="case's swept depth"),
+    pytest.param({"cases": [{"name": "a", "set": {"teacher.model": WRN}}]}, id="case's teacher's model"),
+    pytest.param({"experiment.teacher.model": WRN, "cases": [{"name": "a", "set": {"teacher.model.width": 10}}]},
+                 id="case's teacher's width"),
+    pytest.param({"cases": [{"name": "a", "set": {"teacher": {"model": WRN}}}]}, id="case's teacher"),
+    pytest.param({"experiment.model": {"name": "wide_resnet"}, "cases": [{"name": "a", "set": {"model.name": "mlp"}}]},
+                 id="case's name"),
+    pytest.param({"experiment.teacher.model": WRN, "experiment.model": {
+        "name": "wide_resnet", "depth": {"same": "teacher.model.depth"}}}, id="same depth"),
+    pytest.param({"experiment.model": {"name": "wide_resnet", "width": {"choice": [2, 4]}},
+                  "experiment.noise.input.sigma": 0.1, "search": {"sampler": "tpe", "points": 9}}, id="all that is searched"),
+    pytest.param({"experiment.noise.input.sigma": 0.1, "search": {"sampler": "tpe", "points": 9},
+                  "cases": [{"name": "a", "set": {"model": {**WRN, "depth": {"grid": [16, 40]}}}}]}, id="all of a case"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", MODELS_ANYWHERE)
+def test_a_model_is_small_wherever_it_stands(changes: dict[str, Any]) -> None:
+    tree = changed(TINY, changes)
+    sweep_from(tree)
+    small = sweep_from(tree, smoke=True)
+    assert shrink(shrink(tree)) == shrink(tree)
+    for point in small.grid():
+        teacher = next(iter(small.candidates(point)))
+        student = small.student(point, 0, teacher)
+        for described in (student, teacher, *([teacher.teacher] if teacher.teacher else [])):
+            for field, least in MODELS[described.model.name].small.items():
+                assert getattr(described.model, field) == least
+
+
+def test_a_search_for_what_a_smoke_test_fixes_has_one_point() -> None:
+    tree = changed(TINY, {
+        "experiment.noise.input.sigma": 0.1, "experiment.training.epochs": {"choice": [50, 100]},
+        "search": {"sampler": "tpe", "points": 9},
+    })  # fmt: skip
+    assert len(list(sweep_from(tree, smoke=True).grid())) == 1
+
+
+def test_nothing_to_search_is_still_told() -> None:
+    tree = changed(TINY, {"experiment.noise.input.sigma": 0.1, "search": {"sampler": "tpe", "points": 9}})
+    with pytest.raises(InputError, match="nothing to search"):
+        sweep_from(tree, smoke=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "small"),
+    [
+        ("samples", 512, 4),
+        ("samples", 1, 1),
+        ("samples", {"grid": [1, 8, 512]}, {"grid": [1, 4]}),
+        ("samples", {"grid": [64, 512]}, 4),
+        ("samples", [1, 8, 512], [1, 4]),
+        ("hint_epochs", 500, 2),
+        ("classifier_epochs", {"grid": [1, 500]}, 2),
+        ("every", 10, 1),
+        ("every", True, True),
+        ("steps", {"same": "a.steps"}, {"same": "a.steps"}),
+    ],
+)
+def test_what_costs_time_is_limited(field: str, value: Any, small: Any) -> None:
+    assert shrink({"experiment": {"some": {field: value}}}) == {"experiment": {"some": {field: small}}}
+
+
+def test_values_of_a_list_are_shrunk_too() -> None:
+    swept = {"method": {"choice": [{"name": "a", "hint_epochs": 9}, {"name": "b"}, {"name": "a", "hint_epochs": 5}]}}
+    assert shrink({"experiment": swept})["experiment"] == {"method": {"choice": [{"name": "a", "hint_epochs": 2}]}}

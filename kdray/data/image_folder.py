@@ -1,0 +1,130 @@
+"""A user's own images as files: ``train/<class>/…``, ``test/<class>/…`` and optionally ``val/<class>/…`` below one folder.
+
+Classes are numbered in the sorted order of the names in ``train``. Images are read with Pillow as 8-bit colour (a transparent
+pixel keeps its colour), their shorter side is scaled to ``size`` (bilinear, antialiased), and the centre is cut out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from pydantic import Field
+from torch import Tensor
+
+from kdray.core import InputError
+from kdray.data.base import Shape, Split
+from kdray.data.own import OwnData
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""Of the images; whatever else is there is refused, unless its name begins with a dot."""
+Files = list[tuple[Path, int]]
+"""Every image of a part with its label, in the order of class and name."""
+
+
+class ImageFolder(OwnData):
+    """A user's own image files, in one folder for each class."""
+
+    needed: ClassVar[str] = (
+        "a folder with train/<class>/ and test/<class>/, and optionally val/<class>/, full of images"
+    )
+
+    name: Literal["image_folder"] = "image_folder"
+    size: Annotated[int, Field(ge=4, le=1024)]
+    """Side in pixels that images are scaled to as they are read; read as colour, ``channels: 1`` makes them grey."""
+
+    @property
+    def native_shape(self) -> Shape:
+        return 3, self.size, self.size
+
+    def check(self, root: Path) -> None:
+        """The folders and the names; the images are opened when they are read."""
+        parts = self._files(root)
+        if "val" not in parts:
+            self.held_out(_labels(parts["train"]), root)
+
+    def read(self, root: Path) -> tuple[Split, Split, Split]:
+        parts = {part: self._split(files) for part, files in self._files(root).items()}
+        train = parts["train"]
+        if "val" in parts:
+            return train, parts["val"], parts["test"]
+        rest, val = self.held_out(train.labels, root)
+        return train.take(rest), train.take(val), parts["test"]
+
+    def _files(self, root: Path) -> dict[str, Files]:
+        place = self.place(root)
+        if not place.is_dir():
+            raise self.lacks(root)
+        for part in ("train", "test"):
+            if not (place / part).is_dir():
+                raise InputError(f"{place}: {part} is missing; it must be {self.needed}")
+        numbers = {name: number for number, name in enumerate(_folders(place / "train"))}
+        if len(numbers) != self.classes:
+            raise InputError(
+                f"{place / 'train'}: has {len(numbers)} folders, needs one for each of {self.classes} classes"
+            )
+        parts = ["train", "test", *(["val"] if (place / "val").is_dir() else [])]
+        if "val" in parts and self.validation is not None:
+            raise InputError(f"{place}: validation: {self.validation}: there is a folder val; leave validation out")
+        return {part: _listed(place / part, numbers, every=part == "train") for part in parts}
+
+    def _split(self, files: Files) -> Split:
+        images = torch.empty(len(files), *self.native_shape, dtype=torch.uint8)
+        for index, (path, _) in enumerate(files):
+            images[index] = _image(path, self.size)
+        return Split(images, _labels(files))
+
+
+def _labels(files: Files) -> Tensor:
+    return torch.tensor([label for _, label in files], dtype=torch.int64)
+
+
+def _folders(place: Path) -> list[str]:
+    """The names of the folders at ``place``, sorted; InputError if anything else is there."""
+    names = []
+    for path in sorted(place.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if not path.is_dir():
+            raise InputError(f"{path}: is no folder; needs one folder for each class")
+        names.append(path.name)
+    return names
+
+
+def _listed(place: Path, numbers: dict[str, int], *, every: bool) -> Files:
+    """The images at ``place``, and whether ``every`` class must have one."""
+    files: Files = []
+    for name in _folders(place):
+        if name not in numbers:
+            raise InputError(f"{place / name}: is no class of train (there: {', '.join(list(numbers)[:20])})")
+        before = len(files)
+        for path in sorted((place / name).iterdir()):
+            if path.name.startswith("."):
+                continue
+            if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+                raise InputError(f"{path}: is no image (allowed: {', '.join(SUFFIXES)})")
+            files.append((path, numbers[name]))
+        if every and len(files) == before:
+            raise InputError(f"{place / name}: holds no image; every class needs one")
+    if not files:
+        raise InputError(f"{place}: holds no image")
+    return files
+
+
+def _image(path: Path, size: int) -> UInt8[Tensor, "3 size size"]:
+    from PIL import Image, ImageOps  # comes with torchvision
+
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise InputError(f"{path}: has more than 8 bits a pixel (Pillow's mode {image.mode}); convert it")
+            opaque = image.convert("RGBA") if "transparency" in image.info else image
+            fitted = ImageOps.fit(opaque.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
+    except InputError:
+        raise
+    except Exception as error:  # every one of Pillow's readers has its own
+        raise InputError(f"{path}: cannot be read as an image ({error})") from None
+    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)

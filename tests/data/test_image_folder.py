@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdray.core import InputError, parse
+from kdray.data import ImageFolder
+from kdray.data.base import stratified
+
+COLOURS = {"ant": (200, 10, 20), "bee": (10, 180, 30), "cat": (5, 15, 220)}
+"""Of the images of every class; the names are in the order of their numbers."""
+
+
+def picture(path: Path, colour: Any, size: tuple[int, int] = (8, 8), mode: str = "RGB", **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """5 training images and 2 test images of each class, made in an order that is not the sorted one."""
+    for part, count in (("train", 5), ("test", 2)):
+        for name in reversed(COLOURS):
+            for number in reversed(range(count)):
+                red, green, blue = COLOURS[name]
+                picture(tmp_path / "own" / part / name / f"{number}.png", (red + number, green, blue))
+    return tmp_path
+
+
+def own(**fields: object) -> ImageFolder:
+    return parse(ImageFolder, {"name": "image_folder", "path": "own", "classes": 3, "size": 8, **fields})
+
+
+def refused(root: Path, data: ImageFolder | None = None, *, checked: bool = True) -> str:
+    """What reading says, and checking where it sees as much; without the path."""
+    data, said = data or own(), []
+    for tried in (data.check, data.read) if checked else (data.read,):
+        with pytest.raises(InputError) as raised:
+            tried(root)
+        said.append(str(raised.value))
+    if not checked:
+        data.check(root)
+    assert len(set(said)) == 1
+    assert "\n" not in said[0]
+    return said[0].replace(f"{root / 'own'}", "own")
+
+
+def test_images_are_numbered_by_the_sorted_names_and_read_in_order(folder: Path) -> None:
+    own().check(folder)
+    train, val, test = own().read(folder)
+    assert test.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    expected = [[red + number, green, blue] for red, green, blue in COLOURS.values() for number in range(2)]
+    assert test.images[:, :, 3, 5].tolist() == expected
+    assert test.images.dtype == torch.uint8
+    rest, held_out = stratified(torch.arange(3).repeat_interleave(5), 3, salt="image_folder:validation")
+    assert val.images[:, 0, 0, 0].tolist() == [list(COLOURS.values())[i // 5][0] + int(i % 5) for i in held_out]
+    assert train.labels.tolist() == (rest // 5).tolist()
+
+
+def test_the_folders_own_validation_split_is_taken(folder: Path) -> None:
+    shutil.copytree(folder / "own" / "test", folder / "own" / "val")
+    train, val, test = own().read(folder)
+    assert len(train.labels) == 15
+    assert torch.equal(val.images, test.images)
+    assert refused(folder, own(validation=4)) == "own: validation: 4: there is a folder val; leave validation out"
+
+
+def test_the_shorter_side_is_scaled_and_the_centre_cut_out(folder: Path) -> None:
+    wide = np.zeros((20, 60, 3), np.uint8)
+    wide[:, 18:42] = 255  # the square in the centre, and what scaling takes in beside it
+    Image.fromarray(wide).save(folder / "own" / "test" / "ant" / "0.png")
+    Image.fromarray(wide.transpose(1, 0, 2)).save(folder / "own" / "test" / "ant" / "1.png")
+    _, _, test = own(size=10).read(folder)
+    assert test.images[:2].shape == (2, 3, 10, 10)
+    assert test.images[:2].min() == 255
+
+
+def test_scaling_down_takes_means(folder: Path) -> None:
+    board = np.indices((64, 64)).sum(0) % 2 * 255
+    Image.fromarray(board.astype(np.uint8)).save(folder / "own" / "test" / "ant" / "0.png")
+    image = own().read(folder)[2].images[0].float()
+    assert (image - 127.5).abs().max() < 8
+
+
+def test_every_kind_of_8_bit_image_is_read_as_colour(folder: Path) -> None:
+    place = folder / "own" / "test" / "ant"
+    shutil.rmtree(place)
+    picture(place / "a.png", 77, mode="L")
+    picture(place / "b.PNG", (10, 20, 30, 0), mode="RGBA")
+    picture(place / "c.gif", (10, 20, 30))
+    picture(place / "d.bmp", (10, 20, 30))
+    picture(place / "e.webp", (10, 20, 30), lossless=True)
+    picture(place / "f.jpeg", (10, 20, 30), quality=100)
+    picture(place / "g.png", 1, mode="1")
+    paletted = Image.new("P", (8, 8), 1)
+    paletted.putpalette([0, 0, 0, 10, 20, 30])
+    paletted.save(place / "h.png", transparency=b"\x00\x80")
+    images = own().read(folder)[2].images[:8, :, 4, 4].int()
+    assert images[0].tolist() == [77, 77, 77]
+    assert images[6].tolist() == [255, 255, 255]
+    for index in (1, 2, 3, 4, 5, 7):
+        assert (images[index] - torch.tensor([10, 20, 30])).abs().max() <= 2
+
+
+def test_grey_resized_padded_and_without_a_class(folder: Path) -> None:
+    data = own(channels=1, resize=12, pad=2, omit_classes=[1])
+    dataset = data.load(folder)
+    assert data.shape == dataset.train.images.shape[1:] == (1, 16, 16)
+    assert dataset.train.labels.unique().tolist() == [0, 2]
+    assert dataset.test.images[4, 0, 8, 8] == round(0.299 * 5 + 0.587 * 15 + 0.114 * 220)
+
+
+def test_hidden_files_are_passed_over(folder: Path) -> None:
+    for place in ("own/train", "own/train/ant", "own/test/bee"):
+        (folder / place / ".DS_Store").write_bytes(b"x")
+    own().check(folder)
+    assert len(own().read(folder)[2].labels) == 6
+
+
+def test_a_class_may_be_absent_from_the_test_images(folder: Path) -> None:
+    shutil.rmtree(folder / "own" / "test" / "ant")
+    assert own().read(folder)[2].labels.tolist() == [1, 1, 2, 2]
+
+
+# What is wrong with a folder
+
+
+def test_a_missing_folder_is_told_with_what_it_must_hold(tmp_path: Path) -> None:
+    said = refused(tmp_path)
+    assert said.startswith(
+        "data set 'image_folder': own is missing; it must be a folder with train/<class>/ and test/<class>/"
+    )
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_missing_part_is_told(folder: Path, part: str) -> None:
+    shutil.rmtree(folder / "own" / part)
+    assert refused(folder).startswith(f"own: {part} is missing; it must be a folder with train/<class>/")
+
+
+def test_another_number_of_classes_is_told(folder: Path) -> None:
+    assert refused(folder, own(classes=4)) == "own/train: has 3 folders, needs one for each of 4 classes"
+
+
+def test_a_class_that_is_not_trained_on_is_told(folder: Path) -> None:
+    picture(folder / "own" / "test" / "dog" / "0.png", (1, 2, 3))
+    assert refused(folder) == "own/test/dog: is no class of train (there: ant, bee, cat)"
+
+
+def test_a_class_without_an_image_is_told(folder: Path) -> None:
+    for number in range(5):
+        (folder / "own" / "train" / "bee" / f"{number}.png").unlink()
+    assert refused(folder) == "own/train/bee: holds no image; every class needs one"
+
+
+def test_a_part_without_an_image_is_told(folder: Path) -> None:
+    shutil.rmtree(folder / "own" / "test")
+    (folder / "own" / "test").mkdir()
+    assert refused(folder) == "own/test: holds no image"
+
+
+def test_what_is_no_folder_among_the_classes_is_told(folder: Path) -> None:
+    (folder / "own" / "train" / "labels.csv").write_text("x")
+    assert refused(folder) == "own/train/labels.csv: is no folder; needs one folder for each class"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "folder.png", "image"])
+def test_what_is_no_image_is_named(folder: Path, name: str) -> None:
+    path = folder / "own" / "train" / "cat" / name
+    path.mkdir() if name == "folder.png" else path.write_text("x")
+    assert refused(folder).startswith(f"own/train/cat/{name}: is no image (allowed: .bmp, .gif, .jpeg, .jpg, ")
+
+
+@pytest.mark.parametrize("bytes_", [b"", b"text", b"\x89PNG\r\n\x1a\n" + bytes(40)])
+def test_an_image_that_cannot_be_read_is_named(folder: Path, bytes_: bytes) -> None:
+    (folder / "own" / "test" / "cat" / "1.png").write_bytes(bytes_)
+    assert refused(folder, checked=False).startswith("own/test/cat/1.png: cannot be read as an image (")
+
+
+def test_an_image_that_is_cut_off_is_named(folder: Path) -> None:
+    path = folder / "own" / "train" / "cat" / "1.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    assert refused(folder, checked=False).startswith("own/train/cat/1.png: cannot be read as an image (")
+
+
+def test_images_of_16_bits_are_told(folder: Path) -> None:
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(folder / "own" / "test" / "bee" / "0.png")
+    said = refused(folder, checked=False)
+    assert said == "own/test/bee/0.png: has more than 8 bits a pixel (Pillow's mode I;16); convert it"
+
+
+def test_a_validation_split_that_takes_too_much_is_told(folder: Path) -> None:
+    assert refused(folder, own(validation=15)) == "own: validation: 15 of 15 training images leaves none to train on"
+    assert refused(folder, own(validation=14)).endswith("leaves none of class 0 to train on")
+
+
+@pytest.mark.parametrize("field", [{"size": 3}, {"size": 1025}, {"classes": 1}, {"path": ""}, {"channels": 2}])
+def test_a_description_that_cannot_be_is_refused(field: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=rf"^{next(iter(field))}: "):
+        own(**field)
