@@ -1,12 +1,21 @@
-"""Everything that changes inputs or labels. A new one is a file with a value and its pure function, and its name in a union."""
+"""Everything that changes inputs, labels, weights or a teacher's logits.
+
+A new one is a file with a value and its pure function, and its name in a union.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
 
 from kdray.core import Value
-from kdray.perturbations.input_noise import Gaussian, InputNoise
-from kdray.perturbations.label_noise import LabelNoise, Uniform
+from kdray.perturbations.input_noise import Gaussian, GaussianSNR, InputNoise, Laplace, Poisson, UniformNoise
+from kdray.perturbations.label_noise import LabelNoise, Symmetric, Uniform
+from kdray.perturbations.logit_noise import LogitNoise, SignalDependent, Swap
+from kdray.perturbations.weight_noise import AnyWeightNoise, Coloured, Independent
 
-# A discriminated union needs two members; until there are, the one member validates its own ``name``.
-AnyInputNoise = Gaussian
-AnyLabelNoise = Uniform
+AnyInputNoise = Annotated[Gaussian | Laplace | UniformNoise | Poisson | GaussianSNR, Field(discriminator="name")]
+AnyLabelNoise = Annotated[Uniform | Symmetric, Field(discriminator="name")]
+AnyLogitNoise = Annotated[SignalDependent | Swap, Field(discriminator="name")]
 
 
 class Noise(Value):
@@ -18,4 +27,8 @@ class Noise(Value):
     """On the labels that the student is trained on."""
 
 
-__all__ = ["AnyInputNoise", "AnyLabelNoise", "Gaussian", "InputNoise", "LabelNoise", "Noise", "Uniform"]
+__all__ = [
+    "AnyInputNoise", "AnyLabelNoise", "AnyLogitNoise", "AnyWeightNoise", "Coloured", "Gaussian", "GaussianSNR",
+    "Independent", "InputNoise", "LabelNoise", "Laplace", "LogitNoise", "Noise", "Poisson", "SignalDependent", "Swap",
+    "Symmetric", "Uniform", "UniformNoise",
+]  # fmt: skip

@@ -21,15 +21,18 @@ Images = Float32[Tensor, "B C H W"]
 _TINY = 1e-12  # a gradient of exactly zero has no direction: its step is zero, not NaN
 
 
+def in_ball(images: Images, norm: Norm, epsilon: float, draws: torch.Generator) -> Images:
+    """For each image an offset drawn uniformly from the ball of radius ``epsilon``."""
+    if norm == "linf":
+        return torch.empty_like(images).uniform_(-epsilon, epsilon, generator=draws)
+    direction = torch.randn(images.shape, generator=draws, device=images.device)
+    radius = torch.rand(len(images), generator=draws, device=images.device) ** (1 / images[0].numel())
+    return direction * (epsilon * radius / _length(direction)).view(-1, 1, 1, 1)
+
+
 def random_start(images: Images, norm: Norm, epsilon: float, draws: torch.Generator) -> Images:
     """A point drawn uniformly from the ball of radius ``epsilon`` around each image, clipped to [0, 1]."""
-    if norm == "linf":
-        offset = torch.empty_like(images).uniform_(-epsilon, epsilon, generator=draws)
-    else:
-        direction = torch.randn(images.shape, generator=draws, device=images.device)
-        radius = torch.rand(len(images), generator=draws, device=images.device) ** (1 / images[0].numel())
-        offset = direction * (epsilon * radius / _length(direction)).view(-1, 1, 1, 1)
-    return (images + offset).clamp(0, 1)
+    return (images + in_ball(images, norm, epsilon, draws)).clamp(0, 1)
 
 
 def pgd(
@@ -42,16 +45,21 @@ def pgd(
     step_size: float,
     steps: int,
     start: Images,
+    samples: int = 1,
 ) -> Images:
     """Adversarial examples for ``images`` after ``steps`` steps from ``start``; cross-entropy of the true label rises.
 
-    ``epsilon`` and ``step_size`` are absolute, in pixel units. The result lies in the ball and in [0, 1].
+    ``epsilon`` and ``step_size`` are absolute, in pixel units. The result lies in the ball and in [0, 1]. For a ``logits``
+    that draws, the gradient of each step is the mean over ``samples`` calls (EPGD: in expectation over the noise).
     """
     adversarial = start.detach()
     for _ in range(steps):
         adversarial.requires_grad_(True)
-        loss = functional.cross_entropy(logits(adversarial), labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, adversarial)
+        gradient = torch.zeros_like(images)
+        for _ in range(samples):
+            loss = functional.cross_entropy(logits(adversarial), labels, reduction="sum")
+            gradient += torch.autograd.grad(loss, adversarial)[0]
+        # The sum, not the mean: only its direction counts.
         moved = adversarial.detach() + step_size * _steepest(gradient, norm)
         adversarial = project(moved, images, norm, epsilon)
     return adversarial.detach()

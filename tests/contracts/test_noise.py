@@ -1,16 +1,19 @@
-"""What every noise on inputs and labels keeps to: its draws come from the generator, its argument stays as it is."""
+"""What every noise on inputs, labels and logits keeps to: it draws from the generator, its argument stays as it is."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from kdray.perturbations import AnyInputNoise, AnyLabelNoise, InputNoise, LabelNoise
-from tests.contracts.members import every
+from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, InputNoise, LabelNoise, LogitNoise
+from tests.contracts.members import every, members
 from tests.tensors import draws
 
-every_input_noise, every_label_noise = every(AnyInputNoise), every(AnyLabelNoise)
+UNIONS = (AnyInputNoise, AnyLabelNoise, AnyLogitNoise)
+every_input_noise, every_label_noise, every_logit_noise = map(every, UNIONS)
 IMAGES = torch.rand(16, 3, 6, 6, generator=draws())
 LABELS = torch.randint(0, 10, (400,), generator=draws())
+LOGITS = 2 * torch.randn(40, 10, generator=draws())
 
 
 @every_input_noise
@@ -68,3 +71,62 @@ def test_the_labels_themselves_stay_as_they_are(value: LabelNoise) -> None:
     labels = LABELS.clone()
     value(labels, 10, draws()).fill_(-1)
     assert torch.equal(labels, LABELS)
+
+
+@every_logit_noise
+def test_noisy_logits_have_the_shape_and_type_of_the_logits(value: LogitNoise) -> None:
+    for logits in (LOGITS, LOGITS.double()):
+        noisy = value(logits, 4.0, draws())
+        assert (noisy.shape, noisy.dtype) == (logits.shape, logits.dtype)
+        assert noisy.isfinite().all()
+        assert not torch.equal(noisy, logits)
+
+
+@every_logit_noise
+def test_the_generator_alone_decides_the_noise_on_logits(value: LogitNoise) -> None:
+    noisy = value(LOGITS, 4.0, draws())
+    ambient = torch.get_rng_state()
+    assert torch.equal(value(LOGITS, 4.0, draws()), noisy)
+    assert not torch.equal(value(LOGITS, 4.0, draws(1)), noisy)
+    assert torch.equal(torch.get_rng_state(), ambient)
+
+
+@every_logit_noise
+def test_how_much_is_drawn_does_not_depend_on_the_logits(value: LogitNoise) -> None:
+    states = []
+    for logits in (LOGITS, torch.zeros_like(LOGITS), 1e4 * LOGITS):
+        generator = draws()
+        value(logits, 4.0, generator)
+        states.append(generator.get_state())
+    assert torch.equal(states[0], states[1])
+    assert torch.equal(states[0], states[2])
+
+
+@every_logit_noise
+def test_samples_draw_independently_of_each_other(value: LogitNoise) -> None:
+    same = torch.linspace(1, 1.4, 5).expand(200, -1)
+    assert len(value(same, 4.0, draws()).unique(dim=0)) > 1
+    one = value(LOGITS, 4.0, draws())
+    others = value(torch.cat([LOGITS[:1], LOGITS[1:].flip(0)]), 4.0, draws())
+    assert torch.equal(one[0], others[0])
+
+
+@every_logit_noise
+def test_a_gradient_passes_through_to_the_logits(value: LogitNoise) -> None:
+    logits = LOGITS.clone().requires_grad_(True)
+    value(logits, 4.0, draws()).square().sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert (logits.grad != 0).all()
+
+
+@every_logit_noise
+def test_the_logits_themselves_stay_as_they_are(value: LogitNoise) -> None:
+    logits = LOGITS.clone()
+    value(logits, 4.0, draws()).fill_(7)
+    assert torch.equal(logits, LOGITS)
+
+
+@pytest.mark.parametrize("kind", [kind for union in UNIONS for kind in members(union)], ids=lambda kind: kind.__name__)
+def test_says_where_it_is_written_down(value: InputNoise | LabelNoise | LogitNoise) -> None:
+    assert value.paper

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
 from kdray.perturbations.attacks import Norm, pgd, project, random_start
 from tests.tensors import digits, distance_from_uniform, draws, linear_classifier, trained_on_digits
@@ -189,3 +191,69 @@ def test_projection_moves_points_outside_the_ball_to_its_surface_and_others_not_
     l2, linf = (project(points, centre, norm, 0.25).flatten(1) for norm in ("l2", "linf"))
     torch.testing.assert_close(l2, torch.tensor([[0.7, 0.65], [0.6, 0.5]]))  # (0.4, 0.3) has length 0.5
     torch.testing.assert_close(linf, torch.tensor([[0.75, 0.75], [0.6, 0.5]]))
+
+
+# In expectation over a model's own draws
+
+
+class Drawing:
+    """A linear model of two classes that has another weight at every call."""
+
+    def __init__(self, weights: Tensor) -> None:
+        self.weights, self.calls = weights, 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        weight = self.weights[self.calls % len(self.weights)]
+        self.calls += 1
+        return binary(weight)(images)
+
+
+@both_norms
+def test_a_step_follows_the_mean_gradient_over_the_calls(norm: Norm) -> None:
+    weights, images = 3 * torch.randn(5, 8, generator=draws()), torch.rand(1, 1, 2, 4, generator=draws(1)) / 2 + 0.25
+    model = Drawing(weights)
+    moved = pgd(model, images, torch.tensor([1]), norm=norm, epsilon=0.2, step_size=0.05, steps=1, start=images, samples=5)
+    assert model.calls == 5
+    # The cross-entropy of class 1 is log(1 + exp(-w.x)), its gradient -w / (1 + exp(w.x)).
+    w, x = weights.double().numpy(), images.flatten().double().numpy()
+    gradients = -w / (1 + np.exp(w @ x))[:, None]
+    mean = gradients.mean(0)
+    direction = np.sign(mean) if norm == "linf" else mean / np.linalg.norm(mean)
+    np.testing.assert_allclose((moved - images).flatten(), 0.05 * direction, atol=1e-6)
+    for gradient in (gradients[0], gradients[-1]):
+        alone = np.sign(gradient) if norm == "linf" else gradient / np.linalg.norm(gradient)
+        assert np.abs(alone - direction).max() > 0.05, "and not one call's"
+
+
+def test_every_step_makes_its_own_calls() -> None:
+    model, images = Drawing(torch.randn(3, 4, generator=draws())), torch.full((2, 1, 2, 2), 0.5)
+    pgd(model, images, torch.tensor([0, 1]), norm="l2", epsilon=0.2, step_size=0.05, steps=4, start=images, samples=3)
+    assert model.calls == 12
+
+
+@both_norms
+def test_many_calls_of_a_model_that_draws_nothing_are_one(norm: Norm) -> None:
+    split = digits().test.first(20)
+    images = split.images / 255
+    once, often = (
+        pgd(trained_on_digits().logits, images, split.labels, norm=norm, epsilon=0.3, step_size=0.1, steps=4, start=images,
+            samples=samples) for samples in (1, 4)
+    )  # fmt: skip
+    torch.testing.assert_close(often, once, rtol=0, atol=1e-5)
+
+
+def test_with_one_call_a_step_it_is_plain_pgd_to_the_last_bit() -> None:
+    split = digits().test.first(20)
+    images = split.images / 255
+    start = random_start(images, "linf", 0.1, draws())
+    found = pgd(
+        trained_on_digits().logits, images, split.labels, norm="linf", epsilon=0.1, step_size=0.03, steps=5, start=start
+    )
+    expected = start
+    for _ in range(5):
+        expected = expected.detach().requires_grad_(True)
+        loss = functional.cross_entropy(trained_on_digits().logits(expected), split.labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, expected)
+        moved = expected.detach() + 0.03 * gradient.sign()
+        expected = torch.minimum(torch.maximum(moved, images - 0.1), images + 0.1).clamp(0, 1)
+    assert torch.equal(found, expected)

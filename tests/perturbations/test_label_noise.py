@@ -1,21 +1,26 @@
-"""Label noise has the transition matrix of noisy_collaboration, section 4.4."""
+"""Label noise has the transition matrix that it states: noisy_collaboration's section 4.4, and the symmetric one."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from kdray.core import InputError, parse
-from kdray.perturbations import Uniform
-from kdray.perturbations.label_noise import uniform_incorrect
+from kdray.core import InputError, parse, tag_of
+from kdray.perturbations import LabelNoise, Symmetric, Uniform
+from kdray.perturbations.label_noise import symmetric, uniform_incorrect
 from tests.tensors import draws
 
+both_noises = pytest.mark.parametrize("noise", [uniform_incorrect, symmetric])
+both_kinds = pytest.mark.parametrize("kind", [Uniform, Symmetric])
 
-def transitions(rate: float, classes: int, per_class: int) -> Tensor:
+
+def transitions(rate: float, classes: int, per_class: int, noise: Any = uniform_incorrect) -> Tensor:
     """How often each class (row) became each class (column)."""
     labels = torch.arange(classes).repeat(per_class)
-    noisy = uniform_incorrect(labels, rate, classes, draws())
+    noisy = noise(labels, rate, classes, draws())
     return torch.bincount(labels * classes + noisy, minlength=classes**2).view(classes, classes)
 
 
@@ -27,13 +32,22 @@ def test_transition_is_1_minus_rate_on_the_diagonal_and_rate_over_the_others_off
     assert (deviation.abs() < 4.5 * (count * expected * (1 - expected)).sqrt()).all()
 
 
+@pytest.mark.parametrize(("rate", "classes"), [(0.1, 10), (0.8, 10), (1.0, 10), (0.5, 2), (0.3, 3)])
+def test_symmetric_is_rate_over_all_classes_and_what_is_left_on_the_diagonal(rate: float, classes: int) -> None:
+    count = 20_000
+    expected = torch.full((classes, classes), rate / classes).fill_diagonal_(1 - rate + rate / classes)
+    deviation = transitions(rate, classes, count, symmetric) - count * expected
+    assert (deviation.abs() < 4.5 * (count * expected * (1 - expected)).sqrt()).all()
+
+
 def test_a_replaced_label_is_never_the_true_one() -> None:
     assert not transitions(1.0, 10, 5_000).diagonal().any()
 
 
-def test_rate_zero_is_the_identity() -> None:
+@both_kinds
+def test_rate_zero_is_the_identity(kind: Any) -> None:
     labels = torch.randint(0, 10, (5_000,), generator=draws())
-    assert torch.equal(Uniform(rate=0.0)(labels, 10, draws(1)), labels)
+    assert torch.equal(kind(rate=0.0)(labels, 10, draws(1)), labels)
 
 
 def test_each_of_100_classes_becomes_each_of_the_99_others() -> None:
@@ -48,26 +62,31 @@ def test_which_labels_are_replaced_does_not_depend_on_the_labels() -> None:
     assert torch.equal(*replaced)
 
 
-def test_a_higher_rate_replaces_the_same_labels_and_more() -> None:
+@both_noises
+def test_a_higher_rate_replaces_the_same_labels_and_more(noise: Any) -> None:
     labels = torch.randint(0, 10, (2_000,), generator=draws())
-    few, many = (uniform_incorrect(labels, rate, 10, draws(1)) for rate in (0.2, 0.6))
+    few, many = (noise(labels, rate, 10, draws(1)) for rate in (0.2, 0.6))
     replaced = few != labels
     assert torch.equal(few[replaced], many[replaced])
 
 
-def test_same_draws_same_labels_and_fresh_ones_in_every_call() -> None:
-    noise, generator = Uniform(rate=0.5), draws()
+@both_kinds
+def test_same_draws_same_labels_and_fresh_ones_in_every_call(kind: Any) -> None:
+    noise: LabelNoise = kind(rate=0.5)
+    generator = draws()
     labels = torch.zeros(1_000, dtype=torch.long)
     first, second = noise(labels, 10, generator), noise(labels, 10, generator)
     assert torch.equal(first, noise(labels, 10, draws()))
     assert not torch.equal(first, second)
 
 
+@both_kinds
 @pytest.mark.parametrize("rate", [-0.01, 1.01, float("nan"), "0.5"])
-def test_a_rate_outside_0_to_1_is_refused(rate: object) -> None:
+def test_a_rate_outside_0_to_1_is_refused(rate: object, kind: Any) -> None:
     with pytest.raises(InputError, match=r"^rate: "):
-        parse(Uniform, {"name": "uniform", "rate": rate})
+        parse(kind, {"name": tag_of(kind), "rate": rate})
 
 
-def test_labels_are_drawn_anew_every_epoch_unless_told() -> None:
-    assert Uniform(rate=0.1).resample == "epoch"
+@both_kinds
+def test_labels_are_drawn_anew_every_epoch_unless_told(kind: Any) -> None:
+    assert kind(rate=0.1).resample == "epoch"
