@@ -4,10 +4,23 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kdray.methods.base import Batch, Losses, Method, OutputMethod, Teacher
+from kdray.methods.additive_kd import AdditiveKD
+from kdray.methods.adversarial import Adversarial
+from kdray.methods.base import Batch, Losses, Method, OutputMethod, Stage, Step, Teacher, TeacherSource
 from kdray.methods.cross_entropy import CrossEntropy
+from kdray.methods.fitnet import FitNet
+from kdray.methods.gradient_matching import GradientMatching
 from kdray.methods.kd import KD
+from kdray.methods.margin import Margin
+from kdray.methods.output_regression import OutputRegression
+from kdray.methods.robust_student import RobustStudent
 
-AnyMethod = Annotated[CrossEntropy | KD, Field(discriminator="name")]
+AnyMethod = Annotated[
+    CrossEntropy | KD | AdditiveKD | OutputRegression | Margin | GradientMatching | RobustStudent | FitNet | Adversarial,
+    Field(discriminator="name"),
+]
 
-__all__ = ["KD", "AnyMethod", "Batch", "CrossEntropy", "Losses", "Method", "OutputMethod", "Teacher"]
+__all__ = [
+    "KD", "AdditiveKD", "Adversarial", "AnyMethod", "Batch", "CrossEntropy", "FitNet", "GradientMatching", "Losses",
+    "Margin", "Method", "OutputMethod", "OutputRegression", "RobustStudent", "Stage", "Step", "Teacher", "TeacherSource",
+]  # fmt: skip

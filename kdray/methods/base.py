@@ -1,4 +1,4 @@
-"""What a method is: frozen hyperparameters and a pure loss on one batch.
+"""What a method is: frozen hyperparameters and a pure loss on one batch, in one or more stages.
 
 Two abstract levels and no third: :class:`Method` owns its forward passes; :class:`OutputMethod` compares the outputs of one
 forward pass of the student with the labels and, if it has one, with a teacher.
@@ -7,14 +7,14 @@ forward pass of the student with the labels and, if it has one, with a teacher.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Float32, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdray.core import Value
-from kdray.models import Classifier
+from kdray.models import Classifier, Outputs
 
 
 class Batch(NamedTuple):
@@ -28,8 +28,26 @@ class Batch(NamedTuple):
     """The labels to train on, corrupted where the experiment says so."""
 
 
-Teacher = Callable[[Float32[Tensor, "B C H W"]], Float32[Tensor, "B K"]]
-"""Images in [0, 1] to logits, without a gradient."""
+@runtime_checkable
+class Teacher(Protocol):
+    """Whoever answers for an image in [0, 1]: a trained network as it is asked in this experiment, or a virtual one."""
+
+    def __call__(
+        self, images: Float32[Tensor, "B C H W"], labels: Int64[Tensor, "B"], *, temperature: float
+    ) -> Outputs:  # fmt: skip
+        """The answer, its logits with the noise that the experiment puts on them; no parameter learns from it.
+
+        ``temperature`` is what the method is going to divide the logits by. The answer has a graph back to ``images`` if
+        these ask for a gradient, none otherwise.
+        """
+
+
+@runtime_checkable
+class TeacherSource(Protocol):
+    """A teacher whose draws are told apart by epoch."""
+
+    def during(self, *counters: int) -> Teacher:
+        """The teacher in the epoch (and stage) that ``counters`` number."""
 
 
 class Losses(NamedTuple):
@@ -37,32 +55,83 @@ class Losses(NamedTuple):
 
     total: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
-    """Every term without its weight, under the names in :attr:`Method.terms`."""
+    """Every term without its weight, under names in :attr:`Method.terms`."""
     logits: Float[Tensor, "B K"]
     """The student's, for its training accuracy."""
+
+
+class Step(NamedTuple):
+    """What a method works on in one training step."""
+
+    student: Classifier
+    """In train mode."""
+    helper: nn.Module
+    """What :meth:`Method.helper` made."""
+    batch: Batch
+    teacher: Teacher | None
+    draws: torch.Generator
+    """On the images' device: for what the method itself draws (an attack's starts)."""
+
+
+class Stage(NamedTuple):
+    """A part of the training with an optimiser of its own."""
+
+    name: str
+    epochs: int
 
 
 class Method(Value):
     """A way to train a student."""
 
     terms: ClassVar[tuple[str, ...]]
-    """Names of the loss terms; each becomes a column of the epochs."""
+    """Names of the loss terms; each becomes a column of the epochs. A stage may report only some of them."""
     needs_teacher: ClassVar[bool]
     paper: ClassVar[str]
     """Where the loss is written down."""
 
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether it needs somebody to answer."""
+        return self.needs_teacher
+
+    def stages(self, epochs: int) -> tuple[Stage, ...]:
+        """What is trained in turn; ``epochs`` are those of the last stage, "main", whose weights are kept."""
+        return (Stage("main", epochs),)
+
+    def helper(self, student: Classifier, teacher: Teacher | None, images: Float32[Tensor, "1 C H W"]) -> nn.Module:
+        """What is learned beside the student, checkpointed with it and not stored; for most nothing."""
+        del student, teacher, images
+        return nn.Module()
+
     @abstractmethod
-    def losses(self, student: Classifier, batch: Batch, teacher: Teacher | None) -> Losses:
-        """The losses of ``student`` (in train mode) on ``batch``."""
+    def losses(self, stage: str, step: Step) -> Losses:
+        """The losses of one step in ``stage``."""
 
 
 class OutputMethod(Method):
     """A method whose loss is a function of one student output, the labels and one teacher answer."""
 
-    def losses(self, student: Classifier, batch: Batch, teacher: Teacher | None) -> Losses:
-        logits = student.logits(batch.images)
-        answer = None if teacher is None else teacher(batch.clean)
-        total, terms = self.compare(logits, batch.labels, answer)
+    @property
+    def softening(self) -> float:
+        """The temperature at which the teacher's answer is used."""
+        return 1.0
+
+    def losses(self, stage: str, step: Step) -> Losses:
+        del stage
+        logits = step.student.logits(step.batch.images)
+        return self.of(logits, step.batch.labels, self.ask(step, step.batch.clean))
+
+    def ask(self, step: Step, images: Float32[Tensor, "B C H W"]) -> Float[Tensor, "B K"] | None:
+        """The logits of the teacher, if there is one, for ``images``."""
+        if step.teacher is None:
+            return None
+        return step.teacher(images, step.batch.labels, temperature=self.softening).logits
+
+    def of(
+        self, logits: Float[Tensor, "B K"], labels: Int64[Tensor, "B"], teacher_logits: Float[Tensor, "B K"] | None
+    ) -> Losses:
+        """The losses of a student that answers ``logits``."""
+        total, terms = self.compare(logits, labels, teacher_logits)
         return Losses(total, terms, logits)
 
     @abstractmethod

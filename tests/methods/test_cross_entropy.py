@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from kdray.methods import Batch, CrossEntropy
+from tests.methods.steps import step
 from tests.tensors import draws, linear_classifier
 
 
@@ -28,5 +29,6 @@ def test_a_student_that_knows_nothing_scores_log_of_the_classes() -> None:
 def test_the_students_logits_are_of_its_noisy_input() -> None:
     student = linear_classifier(torch.randn(3, 4, generator=draws()))
     noisy, clean = torch.rand(2, 5, 1, 1, 4, generator=draws(1))
-    losses = CrossEntropy().losses(student, Batch(noisy, clean, torch.zeros(5, dtype=torch.long)), None)
+    batch = Batch(noisy, clean, torch.zeros(5, dtype=torch.long))
+    losses = CrossEntropy().losses("main", step(CrossEntropy(), student, batch, None))
     assert torch.equal(losses.logits, student.logits(noisy))

@@ -1,0 +1,93 @@
+"""A student whose input gradient is its teacher's: robust_student, eq. 16.
+
+    L = L_KD + C1·L_G,   L_G = mean of ‖∇_x τ(f_S(x)) - ∇_x τ(f_T(x))‖²,   τ(f) = softmax(z/τ)_y
+
+The squared Euclidean norm sums over pixels and channels; y is the label that is trained on. The teacher's gradient is a
+constant, the student's is differentiated once more (double backward). It estimates the denominator of theorem 1's bound.
+
+Each gradient is taken at the image that the network sees: the student's at its noisy input, the teacher's at the clean one.
+The gradient of one example is read off the gradient of the batch's sum. That is exact where examples do not meet; batch
+normalisation in train mode lets them meet through the batch's statistics, so that there an example's gradient also has what
+its pixels do to the other examples' outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Float32, Int64
+from pydantic import Field
+from torch import Tensor
+
+from kdray.methods.additive_kd import additive_kd
+from kdray.methods.base import Losses, Method, Step
+from kdray.methods.margin import true_class_probability
+
+
+def input_gradient(
+    images: Float32[Tensor, "B C H W"],
+    logits: Float[Tensor, "B K"],
+    labels: Int64[Tensor, "B"],
+    temperature: float,
+    *,
+    create_graph: bool,
+) -> Float32[Tensor, "B C H W"]:
+    """∇_x softmax(z/τ)_y of every image, from the ``logits`` that were computed of ``images``.
+
+    With ``create_graph`` it can be differentiated itself and the graph of ``logits`` stays; without, that graph is used up.
+    """
+    score = true_class_probability(logits, labels, temperature).sum()
+    (gradient,) = torch.autograd.grad(score, images, create_graph=create_graph)
+    return gradient
+
+
+def gradient_loss(first: Float32[Tensor, "B C H W"], second: Float32[Tensor, "B C H W"]) -> Float32[Tensor, ""]:
+    """L_G: ‖first - second‖², summed over pixels and channels, the mean over the batch."""
+    return (first - second).square().sum((1, 2, 3)).mean()
+
+
+class Matched(NamedTuple):
+    """One forward pass of each network, and how far apart their input gradients are."""
+
+    logits: Float[Tensor, "B K"]
+    teacher_logits: Float[Tensor, "B K"]
+    """Without a graph."""
+    gradient: Float32[Tensor, ""]
+    """L_G."""
+
+
+def match(step: Step, temperature: float) -> Matched:
+    """Runs both networks, the student on the batch's images and the teacher on the clean ones."""
+    assert step.teacher is not None  # an experiment without a teacher is refused
+    images, clean = (part.detach().requires_grad_(True) for part in (step.batch.images, step.batch.clean))
+    labels = step.batch.labels
+    logits = step.student.logits(images)
+    teacher_logits = step.teacher(clean, labels, temperature=temperature).logits
+    target = input_gradient(clean, teacher_logits, labels, temperature, create_graph=False)
+    gradient = input_gradient(images, logits, labels, temperature, create_graph=True)
+    return Matched(logits, teacher_logits.detach(), gradient_loss(gradient, target))
+
+
+class GradientMatching(Method):
+    """L_KD (eq. 3) + C1·‖∇_x softmax(z_S/τ)_y - ∇_x softmax(z_T/τ)_y‖²."""
+
+    terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft", "gradient")
+    needs_teacher: ClassVar[bool] = True
+    paper: ClassVar[str] = "robust_student eqs. 3, 16"
+
+    name: Literal["gradient_matching"] = "gradient_matching"
+    weight: Annotated[float, Field(ge=0)] = 4.0
+    """λ of L_KD; 0: no soft targets. Chosen, as in additive_kd."""
+    temperature: Annotated[float, Field(gt=0)] = 3.0
+    """τ of both losses; a high one flattens both gradients as 1/τ. Chosen, as in additive_kd."""
+    gradient_weight: Annotated[float, Field(ge=0)] = 1.0
+    """C1; 0: L_KD alone. The paper gives none; chosen. Gradients are per unit of pixel value, black to white."""
+
+    def losses(self, stage: str, step: Step) -> Losses:
+        del stage
+        logits, teacher_logits, gradient = match(step, self.temperature)
+        distilled, terms = additive_kd(
+            logits, teacher_logits, step.batch.labels, weight=self.weight, temperature=self.temperature
+        )
+        return Losses(distilled + self.gradient_weight * gradient, {**terms, "gradient": gradient}, logits)
