@@ -11,14 +11,17 @@ from kdray.core import Value, tag_of, value_types
 from kdray.data import AnyData
 from kdray.methods import AnyMethod
 from kdray.models import AnyModel
-from kdray.perturbations import Noise
+from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, AnyWeightNoise
 from kdray.robustness import AnyEvaluation
 
 What = Literal["models", "methods", "noise", "datasets", "evaluations"]
 _UNIONS: dict[What, dict[str, Any]] = {
     "models": {"": AnyModel},
     "methods": {"": AnyMethod},
-    "noise": {f"noise.{name}": field.annotation for name, field in Noise.model_fields.items()},
+    "noise": {
+        "noise.input": AnyInputNoise, "noise.labels": AnyLabelNoise, "model.weight_noise": AnyWeightNoise,
+        "supervision.noise": AnyLogitNoise,
+    },
     "datasets": {"": AnyData},
     "evaluations": {"": AnyEvaluation},
 }
@@ -46,6 +49,10 @@ def entries(what: What) -> Iterator[Entry]:
 
 
 def _type(annotation: Any) -> str:
+    members = list(value_types(annotation))
+    if members:  # "none" is told by the default
+        tags = [tag for kind in members if (tag := tag_of(kind)) is not None]
+        return f"{{name: {' | '.join(tags)}, …}}" if tags else f"{{{', '.join(members[0].model_fields)}}}"
     if get_origin(annotation) is Literal:
         return " | ".join(map(str, get_args(annotation)))
     args = [part for part in get_args(annotation) if part is not type(None)]

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from kdray.core import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kdray.data import VisionData
     from kdray.sweep import Options, Plan, Summary
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -147,7 +150,7 @@ def build_parser() -> Parser:
     listing.add_argument("what", choices=["models", "methods", "noise", "datasets", "evaluations"])
 
     data_ = add("data", data, "fetch or check a data set", "kdray data mnist --data ~/datasets")
-    data_.add_argument("name", metavar="NAME", help="mnist, fashion_mnist, usps, cifar10, cifar100, digits")
+    data_.add_argument("name", metavar="NAME", help="mnist, usps, cifar10, …: 'kdray list datasets' names all")
     data_.add_argument("--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)")
     data_.add_argument("--check", action="store_true", help="check only, fetch nothing")
 
@@ -288,39 +291,48 @@ def list_(chosen: argparse.Namespace) -> int:
     from kdray.catalogue import entries
 
     for entry in entries(chosen.what):
-        print(f"{entry.name:16} {entry.summary}")
+        print(f"{entry.name:18} {entry.summary}")
         for line in entry.details:
-            print(f"{'':16}   {line}")
+            print(f"{'':18}   {line}")
     return OK
 
 
 def data(chosen: argparse.Namespace) -> int:
-    from kdray.core import parse
-    from kdray.data import AnyData, ImageData, VisionData, data_root
+    from kdray.core import parse, tag_of, value_types
+    from kdray.data import AnyData, ImageData, OwnData, VisionData, data_root
 
-    described: ImageData = parse(AnyData, {"name": chosen.name}, "NAME")  # type: ignore[arg-type]  # a union of types
     root = data_root(chosen.data)
+    own = {tag_of(kind): kind for kind in value_types(AnyData) if issubclass(kind, OwnData)}
+    if chosen.name in own:
+        print(f"{chosen.name}: your own images, nothing to fetch; put {own[chosen.name].needed} below {root}")
+        print(f"and describe them in the sweep: data: {{name: {chosen.name}, path: …, …}} ('kdray list datasets')")
+        return OK
+    described: ImageData = parse(AnyData, {"name": chosen.name}, "NAME")  # type: ignore[arg-type]  # a union of types
     if not isinstance(described, VisionData):
         print(f"{chosen.name}: shipped with kdray, nothing to fetch")
         return OK
-    if not chosen.check:
-        try:
-            described.fetch(root)  # unpacks what is there, downloads what is not
-        except (OSError, RuntimeError) as error:
-            print(f"kdray: {chosen.name} could not be downloaded ({' '.join(str(error).split())})", file=sys.stderr)
-            print(
-                f"kdray: without a network, put these files there, and run kdray data {chosen.name} again:",
-                file=sys.stderr,
-            )
-            for source in described.sources():
-                print(f"  {root / source.path}   from {source.url}, md5 {source.md5}", file=sys.stderr)
-            return FAILED
+    if not chosen.check and not _fetched(chosen.name, described, root):
+        return FAILED
     states = described.states(root)
     meaning = {"verified": "checksum verified", "unpacked": "there without its .gz, complete, checksum not verifiable",
                "different": "NOT the official file (checksum differs)", "missing": "missing"}  # fmt: skip
     for state in states:
         print(f"{root / state.path}: {meaning[state.state]}")
     return FAILED if any(state.state in ("different", "missing") for state in states) else OK
+
+
+def _fetched(name: str, described: VisionData, root: Path) -> bool:
+    """Whether everything is there now; if not, what to do by hand is said."""
+    try:
+        described.fetch(root)  # unpacks what is there, downloads what is not
+        return True
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        print(f"kdray: {name} could not be downloaded ({reason})", file=sys.stderr)
+        print(f"kdray: without a network, put these files there, and run kdray data {name} again:", file=sys.stderr)
+        for source in described.sources():
+            print(f"  {root / source.path}   from {source.url}, md5 {source.md5}", file=sys.stderr)
+        return False
 
 
 def doctor(chosen: argparse.Namespace) -> int:

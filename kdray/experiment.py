@@ -10,8 +10,13 @@ from pydantic import Field, model_validator
 from kdray.core import Value, fingerprint, leaf_types, leaves, parse, value_types
 from kdray.data import AnyData
 from kdray.methods import AnyMethod, CrossEntropy, Method
-from kdray.models import AnyModel
+from kdray.methods.adversarial import Adversarial
+from kdray.methods.fitnet import FitNet, check_regression, middle
+from kdray.methods.gradient_matching import GradientMatching
+from kdray.methods.robust_student import RobustStudent
+from kdray.models import AnyModel, has_dropout, is_stochastic, stage_shapes
 from kdray.perturbations import Noise
+from kdray.teachers import Supervision
 from kdray.training import Training
 
 
@@ -21,6 +26,7 @@ class Experiment(Value):
     data: AnyData
     model: AnyModel
     teacher: Experiment | None = None
+    supervision: Supervision = Supervision()
     noise: Noise = Noise()
     method: AnyMethod = CrossEntropy()
     training: Training
@@ -28,22 +34,8 @@ class Experiment(Value):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        method, teacher = self.method, self.teacher
-        if method.needs_teacher and teacher is None:
-            raise ValueError(f"method {method.name} needs a teacher, and there is none")
-        if teacher is not None:
-            if not method.needs_teacher:
-                raise ValueError(f"method {method.name} asks no teacher: set teacher to null, or choose another method")
-            if teacher.data.classes != self.data.classes:
-                raise ValueError(
-                    f"teacher.data.name: {teacher.data.name} has {teacher.data.classes} classes, "
-                    f"the student's {self.data.name} has {self.data.classes}"
-                )
-            if teacher.data.shape != self.data.shape:
-                raise ValueError(
-                    f"teacher.data: the teacher's images are {_times(teacher.data.shape)} "
-                    f"(channels x height x width), the student's {_times(self.data.shape)}"
-                )
+        for check in (_teacher_is_asked, _teacher_fits, _supervision_makes_sense, _method_makes_sense):
+            check(self)
         return self
 
     @property
@@ -58,6 +50,91 @@ class Experiment(Value):
 
     not_columns: ClassVar[frozenset[str]] = frozenset({"seed"})
     """Leaves that the trials table has among its own columns."""
+
+
+def _teacher_is_asked(experiment: Experiment) -> None:
+    """A method that asks has somebody who answers, and somebody who would answer is asked."""
+    method, teacher, virtual = experiment.method, experiment.teacher, experiment.supervision.virtual
+    if teacher is not None and virtual is not None:
+        raise ValueError("supervision.virtual: stands in for a trained teacher, and there is one: set one of them to null")
+    if method.asks_teacher and teacher is None and virtual is None:
+        raise ValueError(f"method {method.name} needs a teacher, and there is none")
+    if not method.asks_teacher and (teacher is not None or virtual is not None):
+        who = "teacher" if teacher is not None else "supervision.virtual"
+        raise ValueError(f"method {method.name} asks no teacher: set {who} to null, or choose another method")
+    if teacher is None and virtual is None and (asked := experiment.supervision.asks) is not None:
+        raise ValueError(f"supervision.{asked}: there is no teacher whose answer it could change")
+
+
+def _teacher_fits(experiment: Experiment) -> None:
+    """The teacher knows the student's images and classes."""
+    teacher, data = experiment.teacher, experiment.data
+    if teacher is None:
+        return
+    if teacher.data.classes != data.classes:
+        raise ValueError(
+            f"teacher.data.name: {teacher.data.name} has {teacher.data.classes} classes, "
+            f"the student's {data.name} has {data.classes}"
+        )
+    if teacher.data.shape != data.shape:
+        raise ValueError(
+            f"teacher.data: the teacher's images are {_times(teacher.data.shape)} "
+            f"(channels x height x width), the student's {_times(data.shape)}"
+        )
+
+
+def _supervision_makes_sense(experiment: Experiment) -> None:
+    """What is asked of the teacher, it can do."""
+    supervision, teacher = experiment.supervision, experiment.teacher
+    live, smoothing = supervision.dropout == "active", supervision.smoothing
+    if teacher is None:
+        if live or smoothing is not None:
+            raise ValueError(f"supervision.{'dropout' if live else 'smoothing'}: a virtual teacher has no network")
+        return
+    described = (teacher.model, teacher.data.shape, teacher.data.classes)
+    if live and not has_dropout(*described):
+        raise ValueError("supervision.dropout: active, but the teacher has no dropout (teacher.model.dropout is 0)")
+    if smoothing is None or smoothing.samples == 1 or smoothing.sigma > 0 or live or is_stochastic(*described):
+        return
+    raise ValueError(
+        f"supervision.smoothing: the teacher answers the same in all of {smoothing.samples} passes; give it noise "
+        "(smoothing.sigma, teacher.model.input_sigma or weight_noise, or dropout: active)"
+    )
+
+
+def _method_makes_sense(experiment: Experiment) -> None:
+    """The method finds in both networks what it compares."""
+    method, teacher = experiment.method, experiment.teacher
+    if isinstance(method, GradientMatching | RobustStudent) and teacher is None:
+        raise ValueError(f"method {method.name} compares input gradients, and a virtual teacher has none")
+    if isinstance(method, FitNet):
+        if teacher is None:
+            raise ValueError(f"method {method.name} needs hidden layers, and a virtual teacher has none")
+        if experiment.supervision.smoothing is not None:
+            raise ValueError("supervision.smoothing: a smoothed teacher has no hidden layers to give hints from")
+        check_regression(
+            _stage("student_stage", method.student_stage, experiment), _stage("teacher_stage", method.teacher_stage, teacher)
+        )
+    if isinstance(method, Adversarial) and method.attack.samples > 1 and not _draws(experiment, method):
+        raise ValueError(
+            f"method.attack.samples: {method.attack.samples} passes of a model that draws nothing are all the same; use 1"
+        )
+
+
+def _stage(field: str, index: int | None, experiment: Experiment) -> tuple[int, ...]:
+    """The shape of the stage that a hint is given from or to."""
+    shapes = stage_shapes(experiment.model, experiment.data.shape, experiment.data.classes)
+    if not shapes:
+        raise ValueError(f"method.{field}: model {experiment.model.name} has no stages to give or take hints")
+    if index is not None and index >= len(shapes):
+        raise ValueError(f"method.{field}: {index} is not below {len(shapes)}, the number of the model's stages")
+    return shapes[middle(len(shapes)) if index is None else index]
+
+
+def _draws(experiment: Experiment, method: Adversarial) -> bool:
+    """Whether the student's passes differ while it is attacked in training."""
+    described = (experiment.model, experiment.data.shape, experiment.data.classes)
+    return is_stochastic(*described) or (method.attack.batch_norm == "batch" and has_dropout(*described))
 
 
 def _times(shape: tuple[int, ...]) -> str:

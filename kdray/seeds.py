@@ -15,7 +15,8 @@ from typing import Literal
 import torch
 
 Stream = Literal[
-    "model", "data_order", "augmentation", "input_noise", "label_noise", "dropout", "supervision", "attack"
+    "model", "data_order", "augmentation", "input_noise", "label_noise", "dropout", "supervision", "attack",
+    "evaluation",
 ]
 
 

@@ -1,23 +1,77 @@
-"""Loading a trained classifier and asking it as a teacher."""
+"""Loading a trained classifier, and asking it as a teacher: plainly, with live dropout, smoothed, with noise on its logits.
+
+A virtual teacher needs no network: it answers from the label.
+"""
 
 from __future__ import annotations
 
-import torch
-from jaxtyping import Float32
-from torch import Tensor
+from itertools import count
+from typing import Annotated, Literal
 
+import torch
+from jaxtyping import Float, Float32, Int64
+from pydantic import Field
+from torch import Tensor, nn
+
+from kdray import seeds
+from kdray.core import Several, Value
 from kdray.data import ImageData
-from kdray.models import Classifier, Model, build
+from kdray.methods import Teacher
+from kdray.models import Classifier, Model, Outputs, Smoothing, build, smoothed
+from kdray.perturbations import AnyLogitNoise
 from kdray.weights import Damaged, unpack
 
 
-def load_classifier(model: Model, data: ImageData, packed: bytes, device: torch.device) -> Classifier:
+class Virtual(Value):
+    """A teacher made by hand: Tf-KD-reg, current_understanding fig. 1 (Yuan et al. 2019).
+
+    It gives the labelled class ``probability`` and every other class an equal part of the rest. These numbers stand in the
+    place of logits, so that at temperature T the student learns softmax(p / T), as the text and its figure have it (p^(1/T)
+    is something else): 0.2128 for the labelled class at K = 10, probability 0.9 and T = 1, and towards uniform as T grows.
+    """
+
+    probability: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Of the labelled class, before softmax; the paper's are 0.9 to 1."""
+
+    def __call__(self, labels: Int64[Tensor, "B"], classes: int) -> Float32[Tensor, "B K"]:
+        """The vector of every example."""
+        rest = (1 - self.probability) / (classes - 1)
+        answer = torch.full((len(labels), classes), rest, device=labels.device)
+        return answer.scatter_(1, labels[:, None], self.probability)
+
+
+class Supervision(Value):
+    """How the teacher is asked while the student trains."""
+
+    dropout: Literal["off", "active"] = "off"
+    """active: the teacher's dropout draws anew for every batch while its batch norm stays in eval mode ("Fickle Teacher",
+    noisy_collaboration section 4.2)."""
+    smoothing: Smoothing | None = None
+    """Ask a model that draws many times and aggregate (smoothed_models)."""
+    noise: Several[AnyLogitNoise] = ()
+    """Changes of the logits, in this order."""
+    virtual: Virtual | None = None
+    """Instead of a trained teacher."""
+
+    @property
+    def asks(self) -> str | None:
+        """The first field that says anything about a teacher's answer."""
+        said = [name for name in ("dropout", "smoothing", "noise") if getattr(self, name) != _PLAINLY[name]]
+        return said[0] if said else None
+
+
+_PLAINLY = {name: field.default for name, field in Supervision.model_fields.items()}
+
+
+def load_classifier(
+    model: Model, data: ImageData, normalization: nn.Module, packed: bytes, device: torch.device
+) -> Classifier:
     """The trained classifier whose stored weights are ``packed``, in eval mode and without parameter gradients.
 
     Raises :class:`kdray.weights.Damaged` if the bytes are not intact or belong to another model.
     """
     tensors, _ = unpack(packed)
-    classifier = build(model, data, None, seed=0)
+    classifier = build(model, data, normalization, seed=0)
     try:
         classifier.load_state_dict(tensors)
     except RuntimeError as error:
@@ -30,12 +84,44 @@ def frozen(classifier: Classifier) -> Classifier:
     return classifier.eval().requires_grad_(False)
 
 
-class PlainTeacher:
-    """A teacher that answers with its logits: eval mode, no gradient, no noise."""
+class Supervisor:
+    """A teacher as one training asks it. Every draw comes from the seed's "supervision" stream."""
 
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = frozen(classifier)
+    def __init__(
+        self, supervision: Supervision, classifier: Classifier | None, *, classes: int, seed: int
+    ) -> None:  # fmt: skip
+        self._supervision, self._classes, self._seed = supervision, classes, seed
+        self._classifier = None
+        if classifier is not None:
+            self._classifier = smoothed(frozen(classifier), supervision.smoothing)
+            if supervision.dropout == "active":  # after smoothing, which puts all that it wraps into one mode
+                for module in classifier.modules():
+                    if isinstance(module, nn.Dropout):
+                        module.train()
 
-    @torch.no_grad()
-    def __call__(self, images: Float32[Tensor, "B C H W"]) -> Float32[Tensor, "B K"]:
-        return self._classifier.logits(images)
+    def during(self, *counters: int) -> Teacher:
+        """The teacher in one epoch."""
+        calls = count()
+
+        def teacher(
+            images: Float32[Tensor, "B C H W"], labels: Int64[Tensor, "B"], *, temperature: float
+        ) -> Outputs:  # fmt: skip
+            where = (*counters, next(calls))
+            draws = seeds.generator(self._seed, "supervision", *where, 0, device=images.device)
+            # A stream of its own for each batch, whatever the student draws meanwhile.
+            with torch.set_grad_enabled(images.requires_grad), seeds.ambient(self._seed, "supervision", *where):
+                answer = self._answer(images, labels)
+                logits = answer.logits
+                for change in self._supervision.noise:
+                    logits = change(logits, temperature, draws)
+                return answer._replace(logits=logits)
+
+        return teacher
+
+    def _answer(self, images: Float[Tensor, "B C H W"], labels: Int64[Tensor, "B"]) -> Outputs:
+        if self._classifier is not None:
+            outputs: Outputs = self._classifier(images)
+            return outputs
+        assert self._supervision.virtual is not None  # an experiment has a teacher or a virtual one
+        logits = self._supervision.virtual(labels, self._classes)
+        return Outputs(logits, (), logits[:, :0])

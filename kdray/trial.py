@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,17 +16,18 @@ from time import perf_counter
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
-from kdray import machine
-from kdray.core import Several, Value, canonical, canonical_json, fingerprint
-from kdray.data import Dataset
+from kdray import machine, seeds
+from kdray.core import Several, Value, canonical_json
+from kdray.data import AnyData, Dataset, to_unit
 from kdray.experiment import Experiment, configuration, configuration_columns, loss_columns
-from kdray.models import Classifier, build, images_per_second, size
+from kdray.models import Classifier, build, fitted, images_per_second, is_stochastic, normalizer, size, storage_key
 from kdray.results import Row, Store, has_completed, write_rows
-from kdray.robustness import AnyEvaluation, Evaluation, score
-from kdray.teachers import PlainTeacher, frozen, load_classifier
-from kdray.training import Diverged, State, train
-from kdray.weights import Damaged, pack
+from kdray.robustness import AnyEvaluation, Evaluation, Subject, columns_of, label_of, measurements, score
+from kdray.teachers import Supervisor, frozen, load_classifier
+from kdray.training import Diverged, Lesson, State, train
+from kdray.weights import Damaged, pack, unpack
 
 FAULTS = ("OutOfMemoryError", "WorkerDied", "Damaged")
 """Beside Python's OSError and MemoryError: errors of the machine rather than of the experiment, which the same command tries
@@ -100,31 +101,92 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:500]}"
 
 
+def measurable(suite: Iterable[AnyEvaluation], experiment: Experiment) -> tuple[AnyEvaluation, ...]:
+    """The evaluations that mean something for ``experiment``.
+
+    Without a trained teacher nothing is compared with it, and a model that draws nothing is not smoothed without noise: all
+    its passes are the same.
+    """
+    described = (experiment.model, experiment.data.shape, experiment.data.classes)
+    return tuple(
+        e
+        for e in suite
+        if (experiment.teacher is not None or not e.needs_teacher)
+        and (e.smoothing is None or e.smoothing.sigma > 0 or is_stochastic(*described))
+    )
+
+
+def epochs_of(experiment: Experiment) -> int:
+    """Of all stages."""
+    return sum(stage.epochs for stage in experiment.method.stages(experiment.training.epochs))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a task is done."""
+
+    store: Store
+    data_root: Path
+    device: torch.device
+    threads: int
+
+    def dataset(self, experiment: Experiment) -> Dataset:
+        return experiment.data.load(self.data_root).to(self.device)
+
+    def untrained(self, experiment: Experiment) -> Classifier:
+        data = experiment.data
+        tensors = self.stored_fit(data) or fitted(data, data.load(self.data_root))
+        return build(experiment.model, data, normalizer(data, tensors), experiment.seed).to(self.device)
+
+    def trained(self, experiment: Experiment) -> Classifier:
+        """The stored classifier; FileNotFoundError or :class:`Damaged` where there is none."""
+        packed = self.store.read(weights_file(experiment.trial_id))
+        normalization = normalizer(experiment.data, self.stored_fit(experiment.data))
+        return load_classifier(experiment.model, experiment.data, normalization, packed, self.device)
+
+    def stored_fit(self, data: AnyData) -> dict[str, Tensor]:
+        """What the normalisation of ``data`` learns and weights files do not hold, fitted once for all trials; mostly {}."""
+        key = storage_key(data)
+        if key is None:
+            return {}
+        name = f"normalizations/{key}.safetensors"
+        try:
+            return unpack(self.store.read(name))[0]
+        except (FileNotFoundError, Damaged):
+            tensors = fitted(data, data.load(self.data_root))
+            self.store.write(name, pack(tensors, {"data": canonical_json(data)}))
+            return tensors
+
+    def teacher(self, experiment: Experiment) -> Classifier | None:
+        """The trained teacher, if it has one."""
+        return None if experiment.teacher is None else self.trained(experiment.teacher)
+
+
 def run_task(task: Task, *, store: Store, data_root: Path, device: torch.device, threads: int) -> Iterator[Step]:
     """Do ``task`` and write its rows, one step per item; the last item has an outcome."""
     machine.make_repeatable(device, threads)
-    trial_id, epochs = task.experiment.trial_id, task.experiment.training.epochs
+    bench = Bench(store, data_root, device, threads)
+    trial_id, epochs = task.experiment.trial_id, epochs_of(task.experiment)
     total = epochs + 1 + len(task.evaluations)
     done, problem = 0, None
     numbers: dict[str, float] = {}
     failed: dict[str, str] = {}
     training = task.train  # what goes wrong later must not touch the row of a trained trial
     try:
-        dataset = task.experiment.data.load(data_root).to(device)
-        classifier = None if task.train else stored_classifier(task, store, device)
+        dataset = bench.dataset(task.experiment)
+        classifier = None if task.train else stored_classifier(task, bench)
         if classifier is None:
             training = True
-            for step in training_steps(task, dataset, store=store, threads=threads, total=total):
+            for step in training_steps(task, dataset, bench, total=total):
                 numbers |= step.numbers
                 done = step.done
                 yield step
             training = False
-            classifier = load_classifier(
-                task.experiment.model, task.experiment.data, store.read(weights_file(trial_id)), device
-            )
+            classifier = bench.trained(task.experiment)
         done = epochs + 1
+        teacher = bench.teacher(task.experiment) if any(e.needs_teacher for e in task.evaluations) else None
         for evaluation in task.evaluations:
-            error = evaluate(evaluation, classifier, task.experiment, dataset, store, numbers)
+            error = evaluate(evaluation, classifier, teacher, task.experiment, dataset, store, numbers)
             if error is not None:
                 failed[label_of(evaluation)] = error
             done += 1
@@ -141,73 +203,87 @@ def run_task(task: Task, *, store: Store, data_root: Path, device: torch.device,
                failed=failed)  # fmt: skip
 
 
-def stored_classifier(task: Task, store: Store, device: torch.device) -> Classifier | None:
+def stored_classifier(task: Task, bench: Bench) -> Classifier | None:
     """The trained classifier; none if its weights are gone or damaged and may be trained again."""
     name = weights_file(task.experiment.trial_id)
     try:
-        return load_classifier(task.experiment.model, task.experiment.data, store.read(name), device)
+        return bench.trained(task.experiment)
     except (FileNotFoundError, Damaged) as error:
         problem = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
         if not task.retrain_damaged:
             raise Damaged(f"{name} is {problem}; 'kdray run' on its sweep trains it again") from None
-        warnings.warn(f"{store.location}/{name} is {problem}: training again", DamagedCheckpoint, stacklevel=2)
+        location = bench.store.location
+        warnings.warn(f"{location}/{name} is {problem}: training again", DamagedCheckpoint, stacklevel=2)
         return None
 
 
-def training_steps(task: Task, dataset: Dataset, *, store: Store, threads: int, total: int) -> Iterator[Step]:
+def training_steps(task: Task, dataset: Dataset, bench: Bench, *, total: int) -> Iterator[Step]:
     """Train from the checkpoint or the start, checkpoint after every epoch, then store weights, epochs and row."""
-    experiment, device = task.experiment, dataset.train.images.device
-    trial_id, epochs = experiment.trial_id, experiment.training.epochs
-    machine.reset_peak_memory(device)
-    teacher = None
-    if experiment.teacher is not None:
-        packed = store.read(weights_file(experiment.teacher.trial_id))
-        teacher = PlainTeacher(load_classifier(experiment.teacher.model, experiment.teacher.data, packed, device))
-    state, started_at = begin_or_resume(experiment, dataset, store)
-    steps = train(
-        state, data=experiment.data, dataset=dataset, method=experiment.method, training=experiment.training,
-        noise=experiment.noise, teacher=teacher, seed=experiment.seed,
-    )  # fmt: skip
+    experiment, store = task.experiment, bench.store
+    trial_id = experiment.trial_id
+    machine.reset_peak_memory(bench.device)
+    lesson = lesson_of(experiment, dataset, bench)
+    state, started_at = begin_or_resume(experiment, lesson, bench)
+    stages = {stage.name: stage.epochs for stage in experiment.method.stages(experiment.training.epochs)}
     try:
-        for epoch in steps:
+        for epoch in train(state, lesson):
             store.write(checkpoint_file(trial_id), state.pack({"trial_id": trial_id, "started_at": started_at}))
-            yield Step(kind="epoch", text=f"epoch {epoch.epoch}/{epochs}", done=epoch.epoch, total=total,
-                       numbers={"val_accuracy": epoch.val_accuracy})  # fmt: skip
+            name = "epoch" if epoch.stage == "main" else epoch.stage
+            yield Step(kind="epoch", text=f"{name} {epoch.epoch}/{stages[epoch.stage]}", done=len(state.history),
+                       total=total, numbers={"val_accuracy": epoch.val_accuracy})  # fmt: skip
     except Diverged:
-        write_epochs(store, trial_id, state)  # they show how it came to that
+        write_epochs(store, experiment, state)  # they show how it came to that
         store.delete(checkpoint_file(trial_id))
         raise
-    memory = machine.peak_memory(device)
+    memory = machine.peak_memory(bench.device)
     state.classifier.load_state_dict(state.kept())
     frozen(state.classifier)
-    numbers = {
-        f"{name}_accuracy": score(state.classifier, split)[0] / len(split.labels)
-        for name, split in (("val", dataset.val), ("test", dataset.test))
-    }
+    with seeds.ambient(0, "evaluation"):
+        numbers = {
+            f"{name}_accuracy": score(state.classifier, split)[0] / len(split.labels)
+            for name, split in (("val", dataset.val), ("test", dataset.test))
+        }
     store.write(weights_file(trial_id), pack(state.kept(), {"trial_id": trial_id}))
-    write_epochs(store, trial_id, state)
+    write_epochs(store, experiment, state)
     write_trial_row(store, task, {
         "status": "completed", **numbers, "kept_epoch": state.kept_epoch,
         **size(state.classifier, experiment.data.shape)._asdict(),
         "images_per_second": images_per_second(state.classifier, experiment.data.shape),
         "train_seconds": state.seconds, "peak_memory": memory, "started_at": datetime.fromisoformat(started_at),
         **_finished(),
-    }, device, threads)  # fmt: skip
-    yield Step(kind="trained", text="trained", done=epochs + 1, total=total, numbers=numbers)
+    }, bench.device, bench.threads)  # fmt: skip
+    yield Step(kind="trained", text="trained", done=epochs_of(experiment) + 1, total=total, numbers=numbers)
 
 
-def write_epochs(store: Store, trial_id: str, state: State) -> None:
-    """The rows of every epoch that was done."""
+def lesson_of(experiment: Experiment, dataset: Dataset, bench: Bench) -> Lesson:
+    """What ``experiment`` trains with: its teacher loaded, and asked as it says."""
+    teacher, supervisor = bench.teacher(experiment), None
+    if experiment.method.asks_teacher:
+        supervisor = Supervisor(
+            experiment.supervision, teacher, classes=experiment.data.classes, seed=experiment.seed
+        )  # fmt: skip
+    return Lesson(
+        data=experiment.data, dataset=dataset, method=experiment.method, training=experiment.training,
+        noise=experiment.noise, supervisor=supervisor, seed=experiment.seed,
+    )  # fmt: skip
+
+
+def write_epochs(store: Store, experiment: Experiment, state: State) -> None:
+    """The rows of every epoch that was done, and what was measured meanwhile."""
+    trial_id = experiment.trial_id
     write_rows(store, "epochs", trial_id, [{"trial_id": trial_id, **e.row()} for e in state.history], loss_columns())
+    common = {"trial_id": trial_id, "dataset": experiment.data.name}
+    measured = [{**common, **row} for epoch in state.history for row in epoch.measured]
+    if measured:
+        write_rows(store, "robustness", f"{trial_id}-training", measured, {})
 
 
-def begin_or_resume(experiment: Experiment, dataset: Dataset, store: Store) -> tuple[State, str]:
+def begin_or_resume(experiment: Experiment, lesson: Lesson, bench: Bench) -> tuple[State, str]:
     """The state to go on from, and when the training first began (ISO 8601)."""
+    store = bench.store
 
     def fresh() -> State:
-        classifier = build(experiment.model, experiment.data, dataset, experiment.seed)
-        classifier = classifier.to(dataset.train.images.device)
-        return State(classifier, experiment.training.optimizer.build(classifier.parameters()))
+        return fresh_state(experiment, lesson, bench.untrained(experiment))
 
     name, state = checkpoint_file(experiment.trial_id), fresh()
     try:
@@ -219,41 +295,38 @@ def begin_or_resume(experiment: Experiment, dataset: Dataset, store: Store) -> t
     return state, datetime.now(UTC).isoformat()
 
 
+def fresh_state(experiment: Experiment, lesson: Lesson, classifier: Classifier) -> State:
+    """The state before the first epoch."""
+    teacher = None if lesson.supervisor is None else lesson.supervisor.during()
+    image = to_unit(lesson.dataset.train.images[:1])
+    classifier.eval()
+    with seeds.ambient(experiment.seed, "model", 1):  # not the stream that the student's own weights come from
+        helper = experiment.method.helper(classifier, teacher, image)
+    return State.before(classifier, helper, experiment.training)
+
+
 def evaluate(
-    evaluation: Evaluation, classifier: Classifier, experiment: Experiment, dataset: Dataset, store: Store,
-    numbers: dict[str, float],
+    evaluation: Evaluation, classifier: Classifier, teacher: Classifier | None, experiment: Experiment, dataset: Dataset,
+    store: Store, numbers: dict[str, float],
 ) -> str | None:  # fmt: skip
     """Measure and write the rows; the numbers go into ``numbers`` by ``label.metric``. The error, if there was one."""
     began = perf_counter()
-    trial_id, evaluation_id = experiment.trial_id, fingerprint(evaluation)
-    split = {"val": dataset.val, "test": dataset.test}[evaluation.split].first(evaluation.examples)
-    common = {
-        "trial_id": trial_id, "evaluation_id": evaluation_id, "label": label_of(evaluation),
-        "evaluation": kind_of(evaluation), "split": evaluation.split, "dataset": experiment.data.name,
-        "parameters": canonical_json(evaluation),
-    }  # fmt: skip
+    trial_id = experiment.trial_id
+    split = {"val": dataset.val, "test": dataset.test}[evaluation.split]
+    common = {"trial_id": trial_id, "dataset": experiment.data.name, **columns_of(evaluation)}
     error, measured = None, []
     try:
-        measured = list(evaluation.measure(classifier, split))
+        measured = measurements(evaluation, Subject(classifier, split, experiment.data.omit_classes, teacher))
         rows: list[Row] = [{**common, **asdict(measurement)} for measurement in measured]
     except Exception as raised:
         error = describe(raised)
         rows = [{**common, "error": error}]
     seconds = perf_counter() - began
-    write_rows(store, "robustness", f"{trial_id}-{evaluation_id}", [{**row, "seconds": seconds} for row in rows], {})
+    name = f"{trial_id}-{common['evaluation_id']}"
+    write_rows(store, "robustness", name, [{**row, "seconds": seconds} for row in rows], {})
     metrics = [measurement.metric for measurement in measured]
     numbers |= {f"{label_of(evaluation)}.{m.metric}": m.value for m in measured if metrics.count(m.metric) == 1}
     return error
-
-
-def label_of(evaluation: Evaluation) -> str:
-    """What people call an evaluation."""
-    return evaluation.label or kind_of(evaluation)
-
-
-def kind_of(evaluation: Evaluation) -> str:
-    """The evaluation's name in YAML."""
-    return str(canonical(evaluation)["name"])
 
 
 def write_trial_row(store: Store, task: Task, row: Row, device: torch.device, threads: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kdray.data import Dataset, Digits, to_unit
-from kdray.models import MLP, Classifier, build
+from kdray.models import MLP, Classifier, build, fit
 from kdray.teachers import frozen
 
 
@@ -28,7 +28,7 @@ def distance_from_uniform(samples: Tensor) -> Tensor:
 def linear_classifier(weight: Tensor, bias: Tensor | None = None) -> Classifier:
     """Logits ``weight @ pixels + bias`` for images in [0, 1] as they are."""
     classes, pixels = weight.shape
-    classifier = Classifier(MLP(hidden=()).build((1, 1, pixels), classes), torch.zeros(1), torch.ones(1))
+    classifier = Classifier(MLP(hidden=()).build((1, 1, pixels), classes), torch.nn.Identity())
     classifier.load_state_dict({
         **classifier.state_dict(),
         "network.head.weight": weight, "network.head.bias": torch.zeros(classes) if bias is None else bias,
@@ -42,9 +42,14 @@ def digits() -> Dataset:
 
 
 @cache
+def untrained_on_digits() -> Classifier:
+    return frozen(build(MLP(hidden=(16,)), Digits(), fit(Digits(), digits()), seed=1))
+
+
+@cache
 def trained_on_digits() -> Classifier:
     """Right on most test digits, and broken by moderate noise and attacks. Shared: leave it as it is."""
-    classifier = build(MLP(hidden=(32,)), Digits(), digits(), seed=0)
+    classifier = build(MLP(hidden=(32,)), Digits(), fit(Digits(), digits()), seed=0)
     optimizer = torch.optim.Adam(classifier.parameters(), 0.01)
     images, labels = to_unit(digits().train.images), digits().train.labels
     for _ in range(60):

@@ -22,7 +22,7 @@ LAYERS = {
     "cli": 7,
 }  # fmt: skip
 """Every module and package directly below kdray; one imports from lower layers and from itself."""
-WITHIN = {("models", "data")}
+WITHIN = {("models", "data"), ("models", "perturbations")}
 """Pairs inside one layer of which the first may import the second."""
 EXEMPT = {"__init__", "__main__"}
 """The front door: what is public is imported when it is first used."""

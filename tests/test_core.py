@@ -182,7 +182,7 @@ MESSAGES = {
     "unknown key near a valid one": (
         wrong(data={"name": "digits", "resiz": 8}),
         "data.resiz: unknown key, did you mean 'resize'? "
-        "(allowed: augment, channels, examples, name, normalization, resize)",
+        "(allowed: augment, channels, examples, name, normalization, omit_classes, pad, resize)",
     ),
     "unknown key near none": (
         wrong(noise={"qqq": 1}),
@@ -190,25 +190,28 @@ MESSAGES = {
     ),
     "unknown key in a teacher": (
         wrong(teacher=description(model={"name": "mlp", "dropot": 0.1}), method={"name": "kd"}),
-        "teacher.model.dropot: unknown key, did you mean 'dropout'? (allowed: dropout, hidden, name)",
+        "teacher.model.dropot: unknown key, did you mean 'dropout'? (allowed: dropout, hidden, input_sigma, name)",
     ),
     "unknown key in a list": (
         task({"name": "clean"}, {"name": "clean", "see": 1}),
-        "evaluations[1].see: unknown key, did you mean 'seed'? (allowed: examples, label, name, seed, split)",
+        "evaluations[1].see: unknown key, did you mean 'seed'? (allowed: examples, label, name, seed, smoothing, split)",
     ),
     "unknown name near a valid one": (
         wrong(data={"name": "digit"}),
         "data: unknown name 'digit', did you mean 'digits'? "
-        "(allowed: digits, mnist, fashion_mnist, usps, cifar10, cifar100)",
+        "(allowed: digits, mnist, fashion_mnist, usps, cifar10, cifar100, arrays, image_folder)",
     ),
     "unknown name near none": (
         wrong(model={"name": "transformer"}),
-        "model: unknown name 'transformer' (allowed: mlp, wide_resnet)",
+        "model: unknown name 'transformer' (allowed: mlp, wide_resnet, resnet, cifar_resnet, maxout)",
     ),
-    "name missing in a union": (wrong(model={"hidden": [8]}), "model: needs a 'name' (allowed: mlp, wide_resnet)"),
+    "name missing in a union": (
+        wrong(model={"hidden": [8]}),
+        "model: needs a 'name' (allowed: mlp, wide_resnet, resnet, cifar_resnet, maxout)",
+    ),
     "name missing in a union of one": (
         wrong(noise={"input": {"sigma": 0.1}}),
-        "noise.input: needs a 'name' (allowed: gaussian)",
+        "noise.input: needs a 'name' (allowed: gaussian, laplace, uniform, poisson, gaussian_snr)",
     ),
     "field missing": (wrong(noise={"input": {"name": "gaussian"}}), "noise.input.sigma: is required"),
     "part missing": ((Experiment, {"data": {"name": "digits"}, "model": {"name": "mlp"}}), "training: is required"),
@@ -284,7 +287,7 @@ def test_a_number_or_a_word_names_the_word_too() -> None:
 
 
 def test_a_missing_name_lists_the_valid_ones() -> None:
-    with pytest.raises(InputError, match=r"^model: needs a 'name' \(allowed: mlp, wide_resnet\)$"):
+    with pytest.raises(InputError, match=r"^model: needs a 'name' \(allowed: mlp, wide_resnet, .*, maxout\)$"):
         Experiment.parse(description(model={"hidden": [8]}))
 
 

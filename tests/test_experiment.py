@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from kdray.core import InputError, canonical, leaf_types
+from kdray.core import InputError, canonical, leaf_types, value_types
 from kdray.experiment import Experiment, configuration, configuration_columns, loss_columns
+from kdray.methods import AnyMethod, Method
 from kdray.results import TABLES
 from tests.trials import description, distillation, experiment
 
@@ -67,7 +68,10 @@ def test_a_teachers_id_is_that_of_the_same_experiment_alone() -> None:
             "teacher.data: the teacher's images are 3 x 8 x 8 (channels x height x width), the student's 1 x 8 x 8",
         ),
         ({"seed": -1}, "seed: input should be greater than or equal to 0, not -1"),
-        ({"tempreature": 4}, "tempreature: unknown key (allowed: data, method, model, noise, seed, teacher, training)"),
+        (
+            {"tempreature": 4},
+            "tempreature: unknown key (allowed: data, method, model, noise, seed, supervision, teacher, training)",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_are_told_in_one_line(fields: dict[str, Any], message: str) -> None:
@@ -114,4 +118,6 @@ def test_a_columns_name_is_the_path_to_its_value() -> None:
 
 
 def test_the_loss_columns_are_the_terms_of_all_methods() -> None:
-    assert loss_columns() == {"loss.cross_entropy": float, "loss.kl": float}
+    terms = {term for method in value_types(AnyMethod) if issubclass(method, Method) for term in method.terms}
+    assert loss_columns() == {f"loss.{term}": float for term in terms}
+    assert {"loss.cross_entropy", "loss.soft", "loss.hint", "loss.perturbed_soft"} < loss_columns().keys()

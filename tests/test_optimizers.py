@@ -50,7 +50,7 @@ def test_constant_changes_nothing() -> None:
 
 def stepped(optimizer: Optimizer, gradients: list[float], start: float = 2.0) -> list[float]:
     parameter = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))
-    built, path = optimizer.build([parameter]), []
+    built, path = optimizer.build(torch.nn.ParameterList([parameter])), []
     for gradient in gradients:
         parameter.grad = torch.tensor(gradient, dtype=torch.float64)
         built.step()
@@ -87,10 +87,24 @@ def test_adam_steps_by_the_bias_corrected_ratio_of_moments() -> None:
 
 def test_defaults_are_torchs_and_the_papers() -> None:
     reference = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
-    built = Adam().build([torch.nn.Parameter(torch.zeros(1))])
+    built = Adam().build(torch.nn.Linear(1, 1))
     for name in ("lr", "betas", "eps", "weight_decay"):
         assert built.param_groups[0][name] == reference.param_groups[0][name]
     assert (SGD().learning_rate, SGD().momentum, SGD().weight_decay, SGD().nesterov) == (0.1, 0.9, 0.0, False)
+
+
+def test_convolutions_learn_at_their_own_rate() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(2, 3))
+    plan = SGD(learning_rate=0.17, convolution_scale=0.05, momentum=0.0)
+    optimizer = plan.build(network)
+    assert plan.set_rate(optimizer, 0.5) == 0.085
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    moved = [float((a - b).mean().detach()) for a, b in zip(before, network.parameters(), strict=True)]
+    assert moved == pytest.approx([0.00425, 0.00425, 0.085, 0.085], rel=1e-4)  # half of 0.0085 and of 0.17
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 4
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from kdray.seeds import Stream, ambient, generator, stream_seed
 STREAMS = get_args(Stream)
 
 
-def test_the_streams_are_those_of_the_design_and_dropout() -> None:
+def test_the_streams_are_those_of_the_design_dropout_and_evaluation() -> None:
     assert set(STREAMS) == {"model", "data_order", "augmentation", "input_noise", "label_noise", "dropout", "supervision",
-                            "attack"}  # fmt: skip
+                            "attack", "evaluation"}  # fmt: skip
 
 
 def test_every_seed_stream_and_counter_starts_elsewhere() -> None:

@@ -15,11 +15,11 @@ import torch
 
 from kdray import trial
 from kdray.core import canonical_json, fingerprint
-from kdray.data import ImageData, Split
+from kdray.data import ImageData
 from kdray.experiment import Experiment
-from kdray.models import Classifier
+from kdray.models import normalizer
 from kdray.results import Results, Store
-from kdray.robustness import PGD, Clean, GaussianNoise, Measurement, score
+from kdray.robustness import PGD, Clean, GaussianNoise, Measurement, Subject, label_of, score
 from kdray.teachers import load_classifier
 from kdray.training import Diverged
 from kdray.trial import (
@@ -29,7 +29,6 @@ from kdray.trial import (
     checkpoint_file,
     describe,
     is_fault,
-    label_of,
     run_task,
     weights_file,
 )
@@ -130,7 +129,7 @@ def test_accuracies_are_those_of_the_stored_weights(store: Store) -> None:
     described = experiment()
     end = do(described, store, CLEAN)[-1]
     packed = store.read(weights_file(described.trial_id))
-    classifier = load_classifier(described.model, described.data, packed, CPU)
+    classifier = load_classifier(described.model, described.data, normalizer(described.data, {}), packed, CPU)
     dataset, found = digits(described), row(store, described)
     assert found["val_accuracy"] == score(classifier, dataset.val)[0] / 60
     assert found["test_accuracy"] == score(classifier, dataset.test)[0] / 60
@@ -155,8 +154,8 @@ def test_every_epoch_is_a_row_with_the_terms_of_the_method(store: Store) -> None
     do(described, store)
     epochs = stored(store, described.trial_id)["epochs"]
     assert epochs["epoch"].tolist() == [1, 2, 3]
-    assert epochs[["loss", "loss.kl", "loss.cross_entropy", "val_loss"]].notna().all(axis=None)
-    total = 0.1 * epochs["loss.cross_entropy"] + 0.9 * 16 * epochs["loss.kl"]
+    assert epochs[["loss", "loss.soft", "loss.cross_entropy", "val_loss"]].notna().all(axis=None)
+    total = 0.1 * epochs["loss.cross_entropy"] + 0.9 * 16 * epochs["loss.soft"]
     assert epochs["loss"].tolist() == pytest.approx(total.tolist(), rel=1e-6)
 
 
@@ -171,7 +170,7 @@ def test_a_student_names_its_teacher_and_learns_from_its_stored_weights(store: S
     do(other, elsewhere, role="teacher")
     elsewhere.write(weights_file(teacher.trial_id), elsewhere.read(weights_file(other.trial_id)))
     do(student, elsewhere)
-    one, two = (stored(place, student.trial_id)["epochs"]["loss.kl"] for place in (store, elsewhere))
+    one, two = (stored(place, student.trial_id)["epochs"]["loss.soft"] for place in (store, elsewhere))
     assert one.tolist() != two.tolist()
 
 
@@ -372,8 +371,8 @@ def test_a_failed_trial_that_is_tried_again_is_a_completed_one(store: Store) -> 
 def test_an_evaluation_that_raises_is_an_error_row_and_the_others_go_on(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measure(self: GaussianNoise, classifier: Classifier, split: Split) -> Iterator[Measurement]:  # noqa: ARG001
-        yield Measurement(metric="accuracy", value=0.5, examples=len(split.labels))
+    def measure(self: GaussianNoise, subject: Subject) -> Iterator[Measurement]:  # noqa: ARG001
+        yield Measurement(metric="accuracy", value=0.5, examples=len(subject.split.labels))
         raise ValueError("two\nlines")
 
     monkeypatch.setattr(GaussianNoise, "measure", measure)

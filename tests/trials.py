@@ -12,10 +12,12 @@ import torch
 from kdray.core import canonical, parse
 from kdray.data import Dataset
 from kdray.experiment import Experiment
-from kdray.models import build
+from kdray.methods import Method, TeacherSource
+from kdray.models import Classifier, build, fit
 from kdray.results import Results, Store
-from kdray.training import State
-from kdray.trial import Step, Task, run_task
+from kdray.teachers import Supervisor
+from kdray.training import Lesson, State
+from kdray.trial import Step, Task, fresh_state, run_task
 
 CPU = torch.device("cpu")
 NOWHERE = Path("/nowhere")
@@ -49,10 +51,38 @@ def digits(described: Experiment) -> Dataset:
     return described.data.load(NOWHERE)
 
 
-def fresh(described: Experiment) -> State:
+def untrained(described: Experiment) -> Classifier:
+    normalization = fit(described.data, digits(described))
+    return build(described.model, described.data, normalization, described.seed)
+
+
+def teacher_of(described: Experiment) -> Classifier:
+    """An untrained classifier is as good as a trained one where only the plumbing is looked at."""
+    assert described.teacher is not None
+    return untrained(described.teacher)
+
+
+def asked(described: Experiment, teacher: Classifier | None) -> Supervisor:
+    """``teacher`` as the experiment asks it."""
+    return Supervisor(described.supervision, teacher, classes=described.data.classes, seed=described.seed)
+
+
+def lesson(
+    described: Experiment, *, teacher: Classifier | TeacherSource | None = None, method: Method | None = None
+) -> Lesson:
+    """What the experiment trains with."""
+    source = asked(described, teacher) if isinstance(teacher, Classifier) else teacher
+    if source is None and described.supervision.virtual is not None:
+        source = asked(described, None)
+    return Lesson(
+        data=described.data, dataset=digits(described), method=method or described.method, training=described.training,
+        noise=described.noise, supervisor=source, seed=described.seed,
+    )  # fmt: skip
+
+
+def fresh(described: Experiment, teacher: Classifier | None = None) -> State:
     """The state before the first epoch."""
-    classifier = build(described.model, described.data, digits(described), described.seed)
-    return State(classifier, described.training.optimizer.build(classifier.parameters()))
+    return fresh_state(described, lesson(described, teacher=teacher), untrained(described))
 
 
 def store_in(folder: Path) -> Store:

@@ -20,7 +20,7 @@ def points(results: Results, sweep: str) -> pd.DataFrame:
     members = results.members()
     members = members[(members["sweep"] == sweep) & (members["role"] == "student") & (members["outcome"] != NOT_NEEDED)]
     frame = results.frame()
-    metrics = [c for c in frame.columns if c in ACCURACIES or _is_accuracy(c)]
+    metrics = [c for c in frame.columns if c in ACCURACIES or _is_tabulated(c)]
     joined = members[["trial_id", "point", "case", "parameters", "order"]].merge(
         frame.loc[frame["status"] == "completed", ["trial_id", *metrics]], on="trial_id"
     )
@@ -48,5 +48,6 @@ def points(results: Results, sweep: str) -> pd.DataFrame:
     return pd.DataFrame(columns, columns=pd.MultiIndex.from_tuples(order))
 
 
-def _is_accuracy(column: str) -> bool:
-    return ".accuracy" in column and column.partition("[")[0].endswith(".accuracy")
+def _is_tabulated(column: str) -> bool:
+    """Shares and radii: what is read as "more is better" side by side."""
+    return "." in column and column.partition("[")[0].endswith(("accuracy", ".radius"))

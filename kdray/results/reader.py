@@ -16,8 +16,8 @@ from kdray.core import InputError
 from kdray.results.schema import KEYS, SCHEMA_VERSION, TableName, arrow_schema
 from kdray.results.store import Store
 
-VARYING = ("split", "dataset", "examples", "norm", "epsilon", "step_size", "steps", "restarts", "sigma", "corruption",
-           "severity", "snr", "class", "layer", "epoch", "source_trial_id")  # fmt: skip
+VARYING = ("split", "dataset", "examples", "norm", "epsilon", "step_size", "steps", "restarts", "samples", "sigma",
+           "corruption", "severity", "snr", "class", "layer", "epoch", "source_trial_id")  # fmt: skip
 """Columns of the robustness table that tell the numbers with one label apart."""
 
 
@@ -52,10 +52,13 @@ class Results:
         return self._frame("robustness")
 
     def frame(self) -> pd.DataFrame:
-        """``trials`` with a column for every number in ``robustness``: ``pgd20.accuracy``, ``noise.accuracy[sigma=0.1]``."""
+        """``trials`` with a column for every number in ``robustness``: ``pgd20.accuracy``, ``noise.accuracy[sigma=0.1]``.
+
+        Numbers taken during training are in :meth:`robustness` only, a row for each epoch.
+        """
         trials = self.trials()
         numbers = self.robustness()
-        numbers = numbers[numbers["error"].isna()]
+        numbers = numbers[numbers["error"].isna() & numbers["epoch"].isna()]
         if numbers.empty:
             return trials
         wide = numbers.assign(column=column_names(numbers)).pivot_table(

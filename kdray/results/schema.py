@@ -47,9 +47,9 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
             "outcome", _TEXT, "", "completed, pruned, failed, or not needed (the sweep's file no longer asks for it)"
         ),
         Column("error", _TEXT, "", "why the outcome is failed"),
-        Column("teacher_selection", _TEXT, "", "how the student's teacher was chosen: best_validation or each"),
+        Column("teacher_selection", _TEXT, "", "how the student's teacher was chosen: best_validation, best_test or each"),
         Column(
-            "teacher_candidates", _TEXT, "JSON", "teachers it was chosen from: trial_id, seed, val_accuracy of each"
+            "teacher_candidates", _TEXT, "JSON", "teachers it was chosen from: trial_id, seed and accuracy of each"
         ),
         _WRITTEN,
     ),
@@ -107,7 +107,7 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
         ),
         Column("label", _TEXT, "", "what the sweep called it"),
         Column("evaluation", _TEXT, "", "its kind: clean, gaussian_noise, pgd, …"),
-        Column("split", _TEXT, "", "val or test"),
+        Column("split", _TEXT, "", "val or test; train for what was kept while training"),
         Column("dataset", _TEXT, "", "name of the data set it was measured on"),
         Column("metric", _TEXT, "", "accuracy, loss, …"),
         Column("value", _FLOAT, "", "the number; accuracies are fractions"),
@@ -122,6 +122,7 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
         Column("step_size", _FLOAT, "pixel units", "of the attack, absolute"),
         Column("steps", _INT, "", "of the attack"),
         Column("restarts", _INT, "", "of the attack, from random starts"),
+        Column("samples", _INT, "", "passes of a model that draws, or points sampled"),
         Column("sigma", _FLOAT, "pixel units", "standard deviation of Gaussian noise"),
         Column("corruption", _TEXT, "", "kind of corruption"),
         Column("severity", _INT, "", "of the corruption, 1 to 5"),

@@ -13,9 +13,9 @@ from pydantic import Field
 from torch import Tensor
 
 from kdray import seeds
-from kdray.core import Value
+from kdray.core import Value, canonical
 from kdray.data import Split, to_unit
-from kdray.models import Classifier
+from kdray.models import Classifier, Smoothing, smoothed
 
 BLOCK = 250
 """Images per forward pass. Part of every number: random draws are made block by block."""
@@ -36,19 +36,34 @@ class Measurement:
     steps: int | None = None
     restarts: int | None = None
     sigma: float | None = None
+    samples: int | None = None
     checks: str | None = None
     """Reasons to distrust the number."""
 
 
-def accuracy(correct: int, examples: int, **parameters: str | float | int | None) -> Measurement:
+def accuracy(
+    correct: int, examples: int, *, metric: str = "accuracy", **parameters: str | float | int | None
+) -> Measurement:
     """A measurement of the share ``correct / examples``."""
     return Measurement(
-        metric="accuracy",
+        metric=metric,
         value=correct / examples,
         correct=correct,
         examples=examples,
         **parameters,  # type: ignore[arg-type]
     )
+
+
+class Subject(NamedTuple):
+    """What is measured, on what."""
+
+    classifier: Classifier
+    """In eval mode, without parameter gradients."""
+    split: Split
+    omitted: tuple[int, ...] = ()
+    """Classes that its training set lacked."""
+    teacher: Classifier | None = None
+    """The trained classifier that taught it, if one did."""
 
 
 class Block(NamedTuple):
@@ -79,6 +94,8 @@ class Evaluation(Value):
     not_identity: ClassVar[frozenset[str]] = frozenset({"label"})
     paper: ClassVar[str]
     """Which table or figure of which paper measures this."""
+    needs_teacher: ClassVar[bool] = False
+    """Whether it compares a student with its trained teacher; trials without one are then not measured."""
 
     label: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$")] | None = None
     """Names the rows and the objective (``label.metric``); none: the evaluation's name."""
@@ -88,14 +105,37 @@ class Evaluation(Value):
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the evaluation's own draws; the same for every trial, whatever the trial's seed."""
 
+    smoothing: Smoothing | None = None
+    """Measure the model as it answers under smoothing; none: one pass of it."""
+
     def generator(self, device: torch.device, *counters: int) -> torch.Generator:
         """The evaluation's draws for one block (and restart, and level)."""
         return seeds.generator(self.seed, "attack", *counters, device=device)
 
     @abstractmethod
     def metrics(self) -> dict[str, int]:
-        """Which metrics :meth:`measure` yields, and how many values of each."""
+        """Which metrics :meth:`measure` always yields, and how many values of each."""
 
     @abstractmethod
-    def measure(self, classifier: Classifier, split: Split) -> Iterator[Measurement]:
-        """The numbers of ``classifier`` (in eval mode, without parameter gradients) on ``split``."""
+    def measure(self, subject: Subject) -> Iterator[Measurement]:
+        """The numbers of ``subject``; call :func:`measurements`, which asks the model as the evaluation says."""
+
+
+def measurements(evaluation: Evaluation, subject: Subject) -> list[Measurement]:
+    """What ``evaluation`` measures of ``subject``: its first ``examples`` images, smoothed if so asked, every draw seeded."""
+    asked = subject._replace(
+        classifier=smoothed(subject.classifier, evaluation.smoothing),
+        split=subject.split.first(evaluation.examples),
+    )
+    with seeds.ambient(evaluation.seed, "evaluation"):  # what the model itself draws
+        return list(evaluation.measure(asked))
+
+
+def label_of(evaluation: Evaluation) -> str:
+    """What people call an evaluation."""
+    return evaluation.label or kind_of(evaluation)
+
+
+def kind_of(evaluation: Evaluation) -> str:
+    """The evaluation's name in YAML."""
+    return str(canonical(evaluation)["name"])

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from kdray.data import Split
 from kdray.models import Classifier
-from kdray.robustness.base import Evaluation, Measurement, accuracy, blocks
+from kdray.robustness.base import Evaluation, Measurement, Subject, accuracy, blocks
 
 
 @torch.no_grad()
@@ -28,14 +28,22 @@ def score(classifier: Classifier, split: Split) -> tuple[int, float]:
 class Clean(Evaluation):
     """Accuracy and cross-entropy without any perturbation."""
 
-    paper: ClassVar[str] = "every paper's clean accuracy"
+    paper: ClassVar[str] = "every paper's clean accuracy; current_understanding table 2"
 
     name: Literal["clean"] = "clean"
 
     def metrics(self) -> dict[str, int]:
         return {"accuracy": 1, "loss": 1}
 
-    def measure(self, classifier: Classifier, split: Split) -> Iterator[Measurement]:
+    def measure(self, subject: Subject) -> Iterator[Measurement]:
+        """Where the training set lacked classes, the accuracy on images of those and of the others apart as well."""
+        split, classifier = subject.split, subject.classifier
         correct, loss = score(classifier, split)
         yield accuracy(correct, len(split.labels))
         yield Measurement(metric="loss", value=loss, examples=len(split.labels))
+        omitted = torch.isin(split.labels, torch.tensor(subject.omitted, dtype=torch.long, device=split.labels.device))
+        for name, chosen in (("seen_accuracy", ~omitted), ("omitted_accuracy", omitted)):
+            part = split.take(chosen.nonzero().flatten())
+            if subject.omitted and len(part.labels):
+                right, _ = score(classifier, part)
+                yield accuracy(right, len(part.labels), metric=name)

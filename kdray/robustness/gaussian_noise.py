@@ -8,10 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from kdray.core import Several
-from kdray.data import Split
-from kdray.models import Classifier
 from kdray.perturbations.input_noise import gaussian
-from kdray.robustness.base import Evaluation, Measurement, accuracy, blocks, is_correct
+from kdray.robustness.base import Evaluation, Measurement, Subject, accuracy, blocks, is_correct
 
 
 class GaussianNoise(Evaluation):
@@ -27,11 +25,11 @@ class GaussianNoise(Evaluation):
     def metrics(self) -> dict[str, int]:
         return {"accuracy": len(self.sigmas)}
 
-    def measure(self, classifier: Classifier, split: Split) -> Iterator[Measurement]:
+    def measure(self, subject: Subject) -> Iterator[Measurement]:
         for sigma in self.sigmas:
             correct = 0
-            for block in blocks(split):
+            for block in blocks(subject.split):
                 noisy = gaussian(block.images, sigma, self.generator(block.images.device, block.number))
                 noisy = noisy.clamp_(0, 1) if self.clip else noisy
-                correct += int(is_correct(classifier, noisy, block.labels).sum())
-            yield accuracy(correct, len(split.labels), sigma=sigma)
+                correct += int(is_correct(subject.classifier, noisy, block.labels).sum())
+            yield accuracy(correct, len(subject.split.labels), sigma=sigma)

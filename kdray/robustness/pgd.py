@@ -15,10 +15,9 @@ from jaxtyping import Bool
 from pydantic import Field
 from torch import Tensor
 
-from kdray.data import Split
 from kdray.models import Classifier
 from kdray.perturbations.attacks import Norm, pgd, random_start
-from kdray.robustness.base import Block, Evaluation, Measurement, accuracy, blocks, is_correct
+from kdray.robustness.base import Block, Evaluation, Measurement, Subject, accuracy, blocks, is_correct
 
 
 class PGD(Evaluation):
@@ -33,15 +32,17 @@ class PGD(Evaluation):
     step_size: Annotated[float, Field(gt=0)] = 2 / 255
     steps: Annotated[int, Field(ge=1)] = 20
     restarts: Annotated[int, Field(ge=1)] = 1
+    samples: Annotated[int, Field(ge=1)] = 1
+    """Passes that each step's gradient is averaged over (EPGD), for models that draw."""
 
     def metrics(self) -> dict[str, int]:
         return {"accuracy": 1}
 
-    def measure(self, classifier: Classifier, split: Split) -> Iterator[Measurement]:
-        correct = sum(int(self._robust(classifier, block).sum()) for block in blocks(split))
+    def measure(self, subject: Subject) -> Iterator[Measurement]:
+        correct = sum(int(self._robust(subject.classifier, block).sum()) for block in blocks(subject.split))
         yield accuracy(
-            correct, len(split.labels),
-            norm=self.norm, epsilon=self.epsilon, step_size=self.step_size, steps=self.steps, restarts=self.restarts,
+            correct, len(subject.split.labels), norm=self.norm, epsilon=self.epsilon, step_size=self.step_size,
+            steps=self.steps, restarts=self.restarts, samples=self.samples,
         )  # fmt: skip
 
     def _robust(self, classifier: Classifier, block: Block) -> Bool[Tensor, "B"]:
@@ -56,7 +57,7 @@ class PGD(Evaluation):
             images, labels = block.images[standing], block.labels[standing]
             adversarial = pgd(
                 classifier.logits, images, labels, norm=self.norm, epsilon=self.epsilon, step_size=self.step_size,
-                steps=self.steps, start=start[standing],
+                steps=self.steps, start=start[standing], samples=self.samples,
             )  # fmt: skip
             robust[standing] = is_correct(classifier, adversarial, labels)
         return robust

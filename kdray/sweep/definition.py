@@ -14,15 +14,17 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from kdray.core import InputError, Several, Value, fingerprint, parse
 from kdray.experiment import Experiment
-from kdray.robustness import AnyEvaluation
+from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.smoke import shrink
-from kdray.sweep.space import MOST, Distribution, Point, Same, Space, Tree, check_sames, put, read_leaves, walk
+from kdray.sweep.space import MOST, Distribution, Point, Same, Space, Tree, check_sames, inside, put, read_leaves, walk
 from kdray.sweep.yaml import parse_text, read_yaml
-from kdray.trial import label_of
 
 Role = Literal["teacher", "student"]
-INHERITED = ("data", "training")
-"""What a teacher takes from its student where it says nothing itself; noise never."""
+INHERITED: dict[str, frozenset[str]] = {
+    "data": frozenset({"omit_classes"}),
+    "training": frozenset({"monitor", "gradients"}),
+}
+"""What a teacher takes from its student where it says nothing itself (noise never), and what it does not take."""
 
 
 class Search(Value):
@@ -108,8 +110,10 @@ class TeacherChoice(Value):
     """How many seeds of a teacher are trained, and which one teaches."""
 
     seeds: Annotated[int, Field(ge=1)] = 1
-    select: Literal["best_validation", "each"] = "best_validation"
-    """best_validation: highest val_accuracy, ties to the lowest seed; each: teacher seed i for student seed i."""
+    select: Literal["best_validation", "best_test", "each"] = "best_validation"
+    """best_validation: highest val_accuracy, ties to the lowest seed; each: teacher seed i for student seed i; best_test:
+    highest test_accuracy, as noisy_collaboration chose its teachers, which lets the test split decide something: only to
+    repeat what that paper did, and members says so."""
 
 
 class SweepFile(Value):
@@ -293,12 +297,10 @@ def _inherit(teacher: Tree, student: Tree, above: str = "") -> Tree:
     def follow(node: Any, path: str) -> Any:
         if isinstance(node, Distribution | Same):
             return Same(path)
-        if isinstance(node, dict):
-            return {key: follow(part, f"{path}.{key}") for key, part in node.items()}
-        return node
+        return inside(node, path, follow)
 
     out = dict(teacher)
-    for part in INHERITED:
+    for part, own in INHERITED.items():
         given, whole = teacher.get(part, {}), student.get(part)
         if whole is None or not isinstance(given, dict):
             continue
@@ -306,7 +308,8 @@ def _inherit(teacher: Tree, student: Tree, above: str = "") -> Tree:
             out.setdefault(part, follow(whole, f"{above}{part}"))
         elif given.get("name", whole.get("name")) == whole.get("name"):
             out[part] = {
-                key: follow(value, f"{above}{part}.{key}") for key, value in whole.items() if key not in given
+                key: follow(value, f"{above}{part}.{key}") for key, value in whole.items()
+                if key not in given and key not in own
             } | given
     if isinstance(out.get("teacher"), dict):
         out["teacher"] = _inherit(out["teacher"], out, f"{above}teacher.")

@@ -51,10 +51,10 @@ def _packages() -> Iterator[Finding]:
 def _torch() -> Iterator[Finding]:
     import torch
 
-    from kdray.compat import torchvision_datasets
+    from kdray.compat import torchvision_part
 
     try:
-        torchvision_datasets()
+        torchvision_part("datasets")
         yield Finding("torchvision data sets", True, "can be read")
     except Exception as error:
         yield Finding("torchvision data sets", False, f"{error}: install the torchvision that belongs to this torch")

@@ -10,9 +10,10 @@ import pandas as pd
 from kdray.core import fingerprint
 from kdray.experiment import Experiment
 from kdray.results import Results
-from kdray.robustness import AnyEvaluation, Evaluation
-from kdray.sweep.definition import Role
-from kdray.trial import Outcome, Step, Task, is_fault, label_of, weights_file
+from kdray.results.points import ACCURACIES
+from kdray.robustness import AnyEvaluation, Evaluation, label_of
+from kdray.sweep.definition import Role, TeacherChoice
+from kdray.trial import Outcome, Step, Task, is_fault, measurable, weights_file
 
 
 class Record(NamedTuple):
@@ -20,7 +21,8 @@ class Record(NamedTuple):
 
     status: str
     error: str | None
-    val_accuracy: float | None
+    accuracies: dict[str, float]
+    """By name: val_accuracy, test_accuracy."""
     numbers: dict[str, float]
     """By ``evaluation_id.metric``, where an evaluation gave one value of it."""
     failed: dict[str, str]
@@ -49,15 +51,23 @@ class Ledger:
         """Plan as if the trial's weights were not there."""
         self._weights.discard(weights_file(trial_id))
 
-    def best(self, candidates: Sequence[Experiment]) -> Experiment | None:
-        """The candidate with the highest val_accuracy, ties to the lowest seed; none until all are trained."""
+    def best(self, candidates: Sequence[Experiment], by: str = "val_accuracy") -> Experiment | None:
+        """The candidate with the highest accuracy ``by``, ties to the lowest seed; none until all are trained."""
         records = [self._records.get(candidate.trial_id) for candidate in candidates]
-        known = [
-            r.val_accuracy for r in records if r is not None and r.status == "completed" and r.val_accuracy is not None
-        ]
+        known = [r.accuracies[by] for r in records if r is not None and r.status == "completed" and by in r.accuracies]
         if len(known) < len(candidates):
             return None
         return min(zip(candidates, known, strict=True), key=lambda pair: (-pair[1], pair[0].seed))[0]
+
+    def choose(self, candidates: Sequence[Experiment], choice: TeacherChoice, seed: int) -> Experiment | None:
+        """The teacher of the student with ``seed``."""
+        match choice.select:
+            case "each":
+                return self.best([candidates[seed]])
+            case "best_validation":
+                return self.best(candidates)
+            case "best_test":
+                return self.best(candidates, "test_accuracy")
 
     def task(
         self, role: Role, experiment: Experiment, suite: Sequence[AnyEvaluation], *, weights_needed: bool = False
@@ -68,7 +78,7 @@ class Ledger:
         if record is not None and record.status != "completed" and not self._again(record.error):
             return None
         known = record if record is not None and record.status == "completed" else None
-        missing = tuple(e for e in suite if known is None or self._open(known, e))
+        missing = tuple(e for e in measurable(suite, experiment) if known is None or self._open(known, e))
         train = known is None or (bool(missing or weights_needed) and not self.has_weights(trial_id))
         if not train and not missing:
             return None
@@ -87,9 +97,9 @@ class Ledger:
     def numbers(self, trial_id: str, suite: Iterable[AnyEvaluation]) -> dict[str, float]:
         """val_accuracy and ``label.metric`` of the suite, under the labels that the sweep uses now."""
         record = self._records.get(trial_id)
-        if record is None or record.val_accuracy is None:
+        if record is None or "val_accuracy" not in record.accuracies:
             return {}
-        out = {"val_accuracy": record.val_accuracy}
+        out = {"val_accuracy": record.accuracies["val_accuracy"]}
         for evaluation in suite:
             for metric in evaluation.metrics():
                 value = record.numbers.get(f"{fingerprint(evaluation)}.{metric}")
@@ -105,7 +115,7 @@ class Ledger:
         if last.error is not None:
             # What is trained stays trained, though its worker died or its weights could not be read.
             if task.train or kept is None:
-                self._records[trial_id] = Record("failed", last.error, None, {}, {}, frozenset())
+                self._records[trial_id] = Record("failed", last.error, {}, {}, {}, frozenset())
             return
         numbers, failed, measured = (
             (dict(kept.numbers), dict(kept.failed), set(kept.measured)) if kept else ({}, {}, set())
@@ -119,8 +129,9 @@ class Ledger:
             for metric in evaluation.metrics():
                 if f"{label}.{metric}" in last.numbers:
                     numbers[f"{evaluation_id}.{metric}"] = last.numbers[f"{label}.{metric}"]
-        accuracy = last.numbers.get("val_accuracy", kept.val_accuracy if kept else None)
-        self._records[trial_id] = Record("completed", None, accuracy, numbers, failed, frozenset(measured))
+        accuracies = {name: last.numbers[name] for name in ACCURACIES if name in last.numbers}
+        accuracies = (kept.accuracies if kept else {}) | accuracies
+        self._records[trial_id] = Record("completed", None, accuracies, numbers, failed, frozenset(measured))
         self._weights.add(weights_file(trial_id))
 
     def _again(self, error: str | None) -> bool:
@@ -149,10 +160,11 @@ def _records(trials: pd.DataFrame, robustness: pd.DataFrame) -> dict[str, Record
             numbers.setdefault(trial_id, {})[f"{evaluation_id}.{metric}"] = value
     return {
         trial_id: Record(
-            status, None if pd.isna(error) else error, None if pd.isna(accuracy) else float(accuracy),
+            status, None if pd.isna(error) else error,
+            {name: float(value) for name, value in zip(ACCURACIES, accuracies, strict=True) if not pd.isna(value)},
             numbers.get(trial_id, {}), failed.get(trial_id, {}), frozenset(measured.get(trial_id, ())),
         )
-        for trial_id, status, error, accuracy in trials[["trial_id", "status", "error", "val_accuracy"]].itertuples(
+        for trial_id, status, error, *accuracies in trials[["trial_id", "status", "error", *ACCURACIES]].itertuples(
             index=False, name=None
         )
     }  # fmt: skip

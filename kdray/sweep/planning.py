@@ -121,7 +121,7 @@ def students(sweep: Sweep, ledger: Ledger, point: Point) -> Iterator[tuple[int, 
         if not candidates:
             yield seed, sweep.student(point, seed, None)
             continue
-        teacher = ledger.best(candidates if choice.select == "best_validation" else [candidates[seed]])
+        teacher = ledger.choose(candidates, choice, seed)
         yield seed, None if teacher is None else sweep.student(point, seed, teacher)
 
 

@@ -93,7 +93,7 @@ class Driver:
         later: deque[Group] = deque()
 
         def measure() -> None:
-            best = [self._ledger.best(candidates) for candidates, choice in choices if choice.select != "each"]
+            best = [self._ledger.choose(c, choice, 0) for c, choice in choices if choice.select != "each"]
             chosen = {teacher.trial_id: teacher for teacher in best if teacher is not None}
             if suite and chosen:
                 later.append(self._group("teacher", [(teacher, suite) for teacher in chosen.values()]))
@@ -208,7 +208,7 @@ class Driver:
     def _teacher_problem(self, point: Point, seed: int) -> str:
         """Why a student has no teacher."""
         candidates, choice = self._sweep.candidates(point), self._sweep.choice(point)
-        for candidate in candidates if choice.select == "best_validation" else [candidates[seed]]:
+        for candidate in [candidates[seed]] if choice.select == "each" else candidates:
             outcome, reason = self._ledger.outcome(candidate.trial_id, ())
             if outcome == "failed":
                 return f"its teacher {candidate.trial_id} failed: {reason}"
@@ -241,8 +241,10 @@ class Driver:
             return row
         if candidates := self._sweep.candidates(point):
             known = [(candidate, self._ledger.get(candidate.trial_id)) for candidate in candidates]
-            listed = [{"trial_id": c.trial_id, "seed": c.seed, "val_accuracy": r and r.val_accuracy} for c, r in known]
-            row |= {"teacher_selection": self._sweep.choice(point).select, "teacher_candidates": json.dumps(listed)}
+            select = self._sweep.choice(point).select
+            by = "test_accuracy" if select == "best_test" else "val_accuracy"
+            listed = [{"trial_id": c.trial_id, "seed": c.seed, by: r and r.accuracies.get(by)} for c, r in known]
+            row |= {"teacher_selection": select, "teacher_candidates": json.dumps(listed)}
         return row
 
     def _place_of(self, role: Role, trial_id: str | None, point: Point | None) -> dict[str, Any]:

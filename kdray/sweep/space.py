@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -108,9 +108,7 @@ class Space:
                 return values[path]
             if isinstance(node, Same):
                 return fill(at(self.tree, node.path), node.path)
-            if isinstance(node, dict):
-                return {key: fill(part, f"{path}.{key}" if path else key) for key, part in node.items()}
-            return node
+            return inside(node, path, fill)
 
         filled: Tree = fill(self.tree, "")
         return filled
@@ -149,11 +147,25 @@ def below(path: str, top: str) -> bool:
     return path == top or path.startswith(f"{top}.")
 
 
+def children(node: Any, path: str) -> list[tuple[str, Any]]:
+    """What is directly below ``node``, with its path; an item of a list is at its number (``supervision.noise.0``)."""
+    parts = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [(f"{path}.{key}" if path else str(key), part) for key, part in parts]
+
+
+def inside(node: Any, path: str, change: Callable[[Any, str], Any]) -> Any:
+    """``node`` with ``change`` made to everything directly below it."""
+    changed = [change(part, below_it) for below_it, part in children(node, path)]
+    if isinstance(node, dict):
+        return dict(zip(node, changed, strict=True))
+    return changed if isinstance(node, list) else node
+
+
 def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every leaf with its path."""
-    if isinstance(node, dict):
-        for key, part in node.items():
-            yield from walk(part, f"{path}.{key}" if path else str(key))
+    if isinstance(node, dict | list):
+        for below_it, part in children(node, path):
+            yield from walk(part, below_it)
     else:
         yield path, node
 
@@ -162,25 +174,39 @@ def at(tree: Tree, path: str) -> Any:
     """The node at ``path``; KeyError if there is none."""
     node: Any = tree
     for key in path.split("."):
-        if not isinstance(node, dict):
+        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
+            node = node[int(key)]
+        elif isinstance(node, dict):
+            node = node[key]
+        else:
             raise KeyError(path)
-        node = node[key]
     return node
 
 
 def put(tree: Tree, path: str, value: Any) -> Tree:
-    """``tree`` with ``value`` at ``path``; what is missing on the way is made."""
+    """``tree`` with ``value`` at ``path``; what is missing on the way is made, but for items of lists."""
     if path.count(".") > DEEPEST:
         raise InputError(f"{path[:40]}…: is too deep for any field")
-    key, _, rest = path.partition(".")
-    inner = tree.get(key)
-    return {**tree, key: put(inner if isinstance(inner, dict) else {}, rest, value) if rest else value}
+
+    def changed(node: Any, keys: list[str]) -> Any:
+        if not keys:
+            return value
+        key, rest = keys[0], keys[1:]
+        if not isinstance(node, list):
+            node = node if isinstance(node, dict) else {}
+            return {**node, key: changed(node.get(key), rest)}
+        if not key.isdecimal() or int(key) >= len(node):
+            raise InputError(f"{path}: {key!r} is no item of a list of {len(node)} (counted from 0)")
+        return [changed(part, rest) if number == int(key) else part for number, part in enumerate(node)]
+
+    out: Tree = changed(tree, path.split("."))
+    return out
 
 
 def read_leaves(node: Any, path: str = "experiment") -> Any:
     """A tree as read from YAML with its one-key mappings turned into distributions."""
     if not isinstance(node, dict):
-        return node
+        return inside(node, path, read_leaves)
     for key in node:
         if not isinstance(key, str):
             raise InputError(f"{path}: key {key!r} is not a word")
@@ -192,7 +218,7 @@ def read_leaves(node: Any, path: str = "experiment") -> Any:
             if not isinstance(arguments, str):
                 raise InputError(f"{path}.same: needs the path of another leaf, not {json.dumps(arguments)}")
             return Same(arguments.removeprefix("experiment."))
-    return {key: read_leaves(part, f"{path}.{key}") for key, part in node.items()}
+    return inside(node, path, read_leaves)
 
 
 def _distribution(kind: str, arguments: Any, where: str) -> Distribution:
@@ -233,10 +259,9 @@ def check_sames(space: Space) -> None:
     """:class:`InputError` if a ``same`` points at nothing or at itself."""
 
     def follow(node: Any, path: str, trail: tuple[str, ...]) -> None:
-        if isinstance(node, dict):
-            for key, part in node.items():
-                follow(part, f"{path}.{key}" if path else key, trail)
-        elif isinstance(node, Same):
+        for below_it, part in children(node, path):
+            follow(part, below_it, trail)
+        if isinstance(node, Same):
             if node.path in trail or below(path, node.path):
                 raise InputError(f"experiment.{path}.same: {' -> '.join([*(trail or (path,)), node.path])} is a circle")
             try:

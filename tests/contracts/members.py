@@ -7,15 +7,26 @@ from typing import Any
 import pytest
 
 from kdray.core import Value, tag_of, value_types
-from kdray.models import WideResNet
+from kdray.data import Arrays, ImageFolder
+from kdray.models import CifarResNet, Maxout, WideResNet
 from kdray.optimizers import MultiStep
-from kdray.perturbations import Gaussian, Uniform
+from kdray.perturbations import Gaussian, GaussianSNR, Laplace, SignalDependent, Swap, Symmetric, Uniform, UniformNoise
 from kdray.robustness import PGD
 
 FIELDS: dict[type[Value], dict[str, Any]] = {
+    Arrays: {"path": "own.npz", "classes": 3, "image_shape": (1, 8, 8)},
+    ImageFolder: {"path": "own", "classes": 3, "size": 8},
     Gaussian: {"sigma": 0.2},
+    Laplace: {"sigma": 0.2},
+    UniformNoise: {"sigma": 0.2},
+    GaussianSNR: {"snr": 10.0},
     Uniform: {"rate": 0.5},
+    Symmetric: {"rate": 0.5},
+    SignalDependent: {"sigma": 0.3},
+    Swap: {"which": "all", "probability": 0.7, "threshold": 0.3},
     WideResNet: {"depth": 10, "width": 1},
+    CifarResNet: {"depth": 8},
+    Maxout: {"network": "student_1", "scale": 0.25},
     MultiStep: {"milestones": (2, 4)},
     PGD: {"steps": 3, "restarts": 2},
 }

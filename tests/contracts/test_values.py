@@ -14,12 +14,13 @@ from kdray.data import AnyData
 from kdray.methods import AnyMethod
 from kdray.models import AnyModel
 from kdray.optimizers import AnyOptimizer, AnySchedule
-from kdray.perturbations import AnyInputNoise, AnyLabelNoise
+from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, AnyWeightNoise
 from kdray.robustness import AnyEvaluation
 from tests.contracts.members import instance, members
 
 UNIONS = {
     "data": AnyData, "model": AnyModel, "method": AnyMethod, "input noise": AnyInputNoise, "label noise": AnyLabelNoise,
+    "weight noise": AnyWeightNoise, "logit noise": AnyLogitNoise,
     "optimizer": AnyOptimizer, "schedule": AnySchedule, "evaluation": AnyEvaluation,
 }  # fmt: skip
 each_member = pytest.mark.parametrize(

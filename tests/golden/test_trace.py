@@ -11,11 +11,10 @@ from typing import ClassVar
 import pytest
 
 from kdray.experiment import Experiment
-from kdray.methods import KD, Batch, Losses, Teacher
+from kdray.methods import KD, Losses, Step
 from kdray.models import Classifier
-from kdray.teachers import PlainTeacher
 from kdray.training import Epoch, train
-from tests.trials import digits, experiment, fresh
+from tests.trials import experiment, fresh, lesson
 
 DATA = {"name": "digits", "augment": "crop_flip"}
 STEPS = 20
@@ -27,8 +26,8 @@ class Recorded(KD):
 
     totals: ClassVar[list[float]] = []
 
-    def losses(self, student: Classifier, batch: Batch, teacher: Teacher | None) -> Losses:
-        found = super().losses(student, batch, teacher)
+    def losses(self, stage: str, step: Step) -> Losses:
+        found = super().losses(stage, step)
         self.totals.append(float(found.total.detach()))
         return found
 
@@ -55,20 +54,14 @@ def epoch() -> Epoch:
     Recorded.totals.clear()
     assert isinstance(DESCRIBED.method, KD)
     assert DESCRIBED.teacher is not None
-    (only,) = train(
-        fresh(DESCRIBED), data=DESCRIBED.data, dataset=digits(DESCRIBED), training=DESCRIBED.training,
-        method=Recorded(**DESCRIBED.method.model_dump()), noise=DESCRIBED.noise,
-        teacher=PlainTeacher(briefly_trained(DESCRIBED.teacher)), seed=DESCRIBED.seed,
-    )  # fmt: skip
+    method = Recorded(**DESCRIBED.method.model_dump())
+    (only,) = train(fresh(DESCRIBED), lesson(DESCRIBED, method=method, teacher=briefly_trained(DESCRIBED.teacher)))
     return only
 
 
 def briefly_trained(described: Experiment) -> Classifier:
     state = fresh(described)
-    for _ in train(
-        state, data=described.data, dataset=digits(described), training=described.training, method=described.method,
-        noise=described.noise, teacher=None, seed=described.seed,
-    ):  # fmt: skip
+    for _ in train(state, lesson(described)):
         pass
     return state.classifier
 
@@ -80,5 +73,5 @@ def test_20_steps_have_the_losses_that_they_had() -> None:
 
 
 def test_the_epoch_ends_where_it_ended(epoch: Epoch) -> None:
-    found = [epoch.loss, epoch.terms["cross_entropy"], epoch.terms["kl"], epoch.val_loss]
+    found = [epoch.loss, epoch.terms["cross_entropy"], epoch.terms["soft"], epoch.val_loss]
     assert found == pytest.approx([4.558114, 2.422831, 0.6081372, 1.892638], rel=1e-5)

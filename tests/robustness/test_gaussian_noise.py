@@ -9,7 +9,7 @@ from torch import Tensor
 from kdray.core import InputError, parse
 from kdray.data import to_unit
 from kdray.models import Classifier
-from kdray.robustness import Clean, GaussianNoise
+from kdray.robustness import Clean, GaussianNoise, Subject
 from kdray.robustness.base import BLOCK
 from tests.tensors import digits, trained_on_digits
 
@@ -19,7 +19,7 @@ class Watched(Classifier):
 
     def __init__(self) -> None:
         inner = trained_on_digits()
-        super().__init__(inner.network, inner.mean.flatten(), inner.std.flatten())
+        super().__init__(inner.network, inner.normalization)
         self.shown: list[Tensor] = []
 
     def logits(self, images: Tensor) -> Tensor:
@@ -30,26 +30,27 @@ class Watched(Classifier):
 def noise_shown(sigma: float, **fields: bool | int) -> Tensor:
     """What was added to the test images."""
     watched = Watched()
-    list(GaussianNoise(sigmas=(sigma,), clip=False, **fields).measure(watched, digits().test))
+    list(GaussianNoise(sigmas=(sigma,), clip=False, **fields).measure(Subject(watched, digits().test)))
     return torch.cat(watched.shown) - to_unit(digits().test.images)
 
 
 def test_sigma_0_gives_clean_accuracy() -> None:
     (clean, _), (noisy,) = (
-        evaluation.measure(trained_on_digits(), digits().test) for evaluation in (Clean(), GaussianNoise(sigmas=(0.0,)))
+        evaluation.measure(Subject(trained_on_digits(), digits().test))
+        for evaluation in (Clean(), GaussianNoise(sigmas=(0.0,)))
     )
     assert noisy.correct == clean.correct
 
 
 def test_accuracy_falls_with_sigma() -> None:
-    values = [m.value for m in GaussianNoise(sigmas=(0.0, 0.2, 0.4, 0.8)).measure(trained_on_digits(), digits().test)]
+    values = [m.value for m in GaussianNoise(sigmas=(0.0, 0.2, 0.4, 0.8)).measure(Subject(trained_on_digits(), digits().test))]
     assert values[0] > values[1] > values[2] > values[3]
 
 
 def test_every_sigma_has_its_own_number_and_they_come_in_the_order_given() -> None:
-    measured = list(GaussianNoise(sigmas=(0.3, 0.1)).measure(trained_on_digits(), digits().test))
+    measured = list(GaussianNoise(sigmas=(0.3, 0.1)).measure(Subject(trained_on_digits(), digits().test)))
     assert [m.sigma for m in measured] == [0.3, 0.1]
-    (alone,) = GaussianNoise(sigmas=(0.1,)).measure(trained_on_digits(), digits().test)
+    (alone,) = GaussianNoise(sigmas=(0.1,)).measure(Subject(trained_on_digits(), digits().test))
     assert alone.correct == measured[1].correct
 
 
@@ -67,7 +68,7 @@ def test_noise_has_standard_deviation_sigma_and_differs_between_blocks_and_seeds
 
 def test_noisy_images_are_clipped_unless_told_otherwise() -> None:
     watched = Watched()
-    list(GaussianNoise(sigmas=(0.5,)).measure(watched, digits().test))
+    list(GaussianNoise(sigmas=(0.5,)).measure(Subject(watched, digits().test)))
     shown = torch.cat(watched.shown)
     assert (float(shown.min()), float(shown.max())) == (0, 1)
     torch.testing.assert_close(shown, (to_unit(digits().test.images) + noise_shown(0.5)).clamp(0, 1), rtol=0, atol=1e-6)

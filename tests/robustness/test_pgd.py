@@ -11,8 +11,9 @@ from torch import Tensor
 from kdray import seeds
 from kdray.core import InputError, parse
 from kdray.data import Split, to_unit
+from kdray.models import Classifier, Smoothing
 from kdray.perturbations.attacks import Norm, pgd, random_start
-from kdray.robustness import PGD, Clean
+from kdray.robustness import PGD, Clean, Subject, measurements
 from kdray.robustness.base import BLOCK, blocks
 from tests.tensors import digits, draws, linear_classifier, trained_on_digits
 
@@ -27,7 +28,7 @@ def weak(norm: Norm, **fields: int) -> PGD:
 
 
 def correct(attack: PGD, split: Split) -> int:
-    (measured,) = attack.measure(trained_on_digits(), split)
+    (measured,) = attack.measure(Subject(trained_on_digits(), split))
     assert measured.correct is not None
     return measured.correct
 
@@ -77,13 +78,13 @@ def test_misclassified_examples_count_as_broken_though_a_random_start_may_make_t
     attack = PGD(epsilon=0.1, step_size=1e-6, steps=1)
     started = random_start(to_unit(split.images), "linf", 0.1, attack.generator(torch.device("cpu"), 0, 0))
     assert (just_wrong.logits(started).argmax(1) == 0).any()
-    (measured,) = attack.measure(just_wrong, split)
+    (measured,) = attack.measure(Subject(just_wrong, split))
     assert measured.correct == 0
 
 
 @both_norms
 def test_epsilon_0_gives_clean_accuracy(norm: Norm) -> None:
-    clean, _ = Clean().measure(trained_on_digits(), digits().test)
+    clean, _ = Clean().measure(Subject(trained_on_digits(), digits().test))
     assert correct(PGD(norm=norm, epsilon=0.0, steps=2, restarts=2), digits().test) == clean.correct
 
 
@@ -121,17 +122,17 @@ def test_robust_accuracy_of_a_linear_model_is_the_share_of_margins_above_epsilon
     )
     margins = (to_unit(images).flatten(1) - 0.5) @ weight * (2 * labels - 1)
     robust = margins > epsilon * weight.norm(1 if norm == "linf" else 2)
-    (measured,) = PGD(norm=norm, epsilon=epsilon, step_size=epsilon / 2, steps=30).measure(
+    (measured,) = PGD(norm=norm, epsilon=epsilon, step_size=epsilon / 2, steps=30).measure(Subject(
         classifier, Split(images, labels)
-    )
+    ))
     assert 0 < int(robust.sum()) < int((margins > 0).sum())
     assert measured.correct == int(robust.sum())
 
 
 def test_the_number_says_what_it_was_measured_with() -> None:
-    (measured,) = weak("l2", restarts=2).measure(trained_on_digits(), digits().test.first(40))
+    (measured,) = weak("l2", restarts=2).measure(Subject(trained_on_digits(), digits().test.first(40)))
     assert (measured.norm, measured.epsilon, measured.step_size) == ("l2", 0.9, 0.225)
-    assert (measured.steps, measured.restarts, measured.examples) == (2, 2, 40)
+    assert (measured.steps, measured.restarts, measured.examples, measured.samples) == (2, 2, 40, 1)
 
 
 def test_another_seed_draws_other_starts() -> None:
@@ -142,7 +143,45 @@ def test_another_seed_draws_other_starts() -> None:
     assert not torch.equal(*starts)
 
 
-@pytest.mark.parametrize("fields", [{"epsilon": -0.1}, {"step_size": 0}, {"steps": 0}, {"restarts": 0}, {"norm": "l1"}])
+@pytest.mark.parametrize("fields", [{"epsilon": -0.1}, {"step_size": 0}, {"steps": 0}, {"restarts": 0}, {"norm": "l1"}, {"samples": 0}])
 def test_parameters_without_meaning_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(InputError, match=rf"^{next(iter(fields))}: "):
         parse(PGD, {"name": "pgd", **fields})
+
+
+# Models that draw
+
+
+def drawing() -> Classifier:
+    """The one trained on digits, with noise on its input at every pass."""
+    inner = trained_on_digits()
+    return Classifier(inner.network, inner.normalization, input_sigma=0.3).eval()
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_model_that_draws_is_attacked_in_expectation_with_the_evaluations_draws(samples: int) -> None:
+    split = digits().test.first(40)
+    attack = PGD(epsilon=0.1, step_size=0.05, steps=3, samples=samples, seed=4)
+    (measured,) = measurements(attack, Subject(drawing(), split))
+    images, classifier = to_unit(split.images), drawing()
+    with seeds.ambient(4, "evaluation"):
+        robust = classifier.logits(images).argmax(1) == split.labels
+        standing = robust.nonzero().flatten()
+        start = random_start(images, "linf", 0.1, seeds.generator(4, "attack", 0, 0))[standing]
+        adversarial = pgd(
+            classifier.logits, images[standing], split.labels[standing], norm="linf", epsilon=0.1, step_size=0.05, steps=3,
+            start=start, samples=samples,
+        )  # fmt: skip
+        robust[standing] = classifier.logits(adversarial).argmax(1) == split.labels[standing]
+    assert 0 < measured.value < 1
+    assert (measured.correct, measured.samples) == (int(robust.sum()), samples)
+
+
+@pytest.mark.parametrize("aggregate", ["prediction", "soft_prediction", "logits"])
+def test_a_smoothed_model_is_attacked_through_its_smoothing(aggregate: str) -> None:
+    subject, smoothing = Subject(trained_on_digits(), digits().test.first(60)), {"samples": 8, "sigma": 0.4}
+    described = parse(Smoothing, {**smoothing, "aggregate": aggregate})
+    (none,), (some,) = (
+        measurements(PGD(epsilon=epsilon, step_size=0.1, steps=3, smoothing=described), subject) for epsilon in (0.0, 0.25)
+    )
+    assert some.value < none.value - 0.2

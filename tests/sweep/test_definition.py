@@ -249,7 +249,7 @@ def test_soft_randomization_is_the_papers_experiment() -> None:
         training = canonical(each.training)
         assert training["epochs"] == 200
         assert each.training.batch_size == 128
-        assert training["schedule"] == {"name": "multi_step", "milestones": [60, 120, 150], "gamma": 0.2}
+        assert training["schedule"] == {"name": "multi_step", "milestones": [60, 120, 160], "gamma": 0.2}
         assert (each.training.optimizer.name, each.training.optimizer.learning_rate) == ("sgd", 0.1)
         assert (each.data.name, each.data.normalization) == ("cifar10", "none")
     assert {(s.model.name, s.model.depth, s.model.width) for s in described} == {("wide_resnet", 16, 2)}

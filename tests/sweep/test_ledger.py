@@ -11,9 +11,9 @@ import pytest
 from kdray.core import fingerprint, parse
 from kdray.experiment import Experiment
 from kdray.results import Results, Store, write_rows
-from kdray.robustness import AnyEvaluation
+from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.ledger import Ledger, Record
-from kdray.trial import Step, Task, label_of, run_task
+from kdray.trial import Step, Task, run_task
 from kdray.weights import pack
 from tests.trials import CPU, NOWHERE, distillation, experiment, store_in
 

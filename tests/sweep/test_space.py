@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kdray.core import InputError
@@ -166,9 +166,39 @@ TREES = st.recursive(
 )
 def test_what_is_put_is_there_and_every_other_leaf_is_as_it_was(tree: dict[str, Any], keys: list[str]) -> None:
     path = ".".join(keys)
+    # Into a list only the number of an item leads.
+    assume(not any(isinstance(node_at(tree, ".".join(keys[:end])), list) for end in range(1, len(keys))))
     before, after = dict(walk(tree)), dict(walk(put(tree, path, "new")))
     assert at(put(tree, path, "new"), path) == after.pop(path) == "new"
     assert after == {p: leaf for p, leaf in before.items() if not below(p, path) and not below(path, p)}
+
+
+def node_at(tree: dict[str, Any], path: str) -> Any:
+    try:
+        return at(tree, path)
+    except KeyError:
+        return None
+
+
+def test_items_of_lists_are_leaves_at_their_number() -> None:
+    tree = read_leaves({"noise": [{"name": "swap"}, {"sigma": {"uniform": [0, 1]}}], "plain": [1, 2]})
+    space = Space(None, tree)
+    assert list(space.distributions) == ["noise.1.sigma"]
+    assert space.assign({"noise.1.sigma": 0.5}) == {"noise": [{"name": "swap"}, {"sigma": 0.5}], "plain": [1, 2]}
+    assert at(tree, "noise.0.name") == "swap"
+    assert put(space.assign({"noise.1.sigma": 0.5}), "noise.1.sigma", 2)["noise"][1] == {"sigma": 2}
+    assert put({"a": [1, 2]}, "a.1", 3) == {"a": [1, 3]}
+    for path in ("a.2", "a.x", "a.x.y"):
+        with pytest.raises(InputError, match=r"is no item of a list of 2 \(counted from 0\)$"):
+            put({"a": [1, 2]}, path, 3)
+
+
+def test_a_leaf_in_a_list_may_be_the_same_as_another() -> None:
+    space = Space(None, read_leaves({"rate": {"grid": [1, 2]}, "noise": [{"sigma": {"same": "rate"}}]}))
+    check_sames(space)
+    assert [space.assign(values)["noise"] for values in space.grid()] == [[{"sigma": 1}], [{"sigma": 2}]]
+    with pytest.raises(InputError, match=r"^experiment\.noise\.0\.sigma\.same: 'rat' is no leaf"):
+        check_sames(Space(None, read_leaves({"rate": {"grid": [1, 2]}, "noise": [{"sigma": {"same": "rat"}}]})))
 
 
 def test_at_finds_a_node_and_raises_where_there_is_none() -> None:
