@@ -1,16 +1,20 @@
 # make quickstart: a distillation sweep on real digits, finished and tabulated.   make test: the tests.
-# Both create .venv and install what they need first; a second run skips that.
+# make smoke: every sweep in sweeps/ from end to end, each shrunk to less than a minute.
+# All create .venv and install what they need first; a second run skips that.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test lint bench clean
+.PHONY: quickstart test smoke lint bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/kdray run sweeps/quickstart.yaml --results results
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
+
+smoke: $(VENV)/.installed
+	$(BIN)/python -m pytest -m smoke
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

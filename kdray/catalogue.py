@@ -10,14 +10,19 @@ from pydantic_core import PydanticUndefined
 from kdray.core import Value, tag_of, value_types
 from kdray.data import AnyData
 from kdray.methods import AnyMethod
-from kdray.models import AnyModel
+from kdray.methods.adversarial import Attack
+from kdray.models import AnyModel, Smoothing
 from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, AnyWeightNoise
 from kdray.robustness import AnyEvaluation
+from kdray.teachers import Supervision, Virtual
 
 What = Literal["models", "methods", "noise", "datasets", "evaluations"]
 _UNIONS: dict[What, dict[str, Any]] = {
     "models": {"": AnyModel},
-    "methods": {"": AnyMethod},
+    "methods": {
+        "": AnyMethod, "method.attack": Attack, "supervision": Supervision, "supervision.smoothing": Smoothing,
+        "supervision.virtual": Virtual,
+    },
     "noise": {
         "noise.input": AnyInputNoise, "noise.labels": AnyLabelNoise, "model.weight_noise": AnyWeightNoise,
         "supervision.noise": AnyLogitNoise,
@@ -36,16 +41,17 @@ class Entry(NamedTuple):
 
 
 def entries(what: What) -> Iterator[Entry]:
-    """The members of the unions behind ``what``, in order."""
+    """The members of the unions behind ``what`` (and values that are no union, by their place), in order."""
     for place, union in _UNIONS[what].items():
         for kind in value_types(union):
             summary = (kind.__doc__ or "").strip().partition("\n")[0]
-            details = [f"{place}: {{name: {tag_of(kind)}, …}}"] if place else []
+            tag = tag_of(kind)
+            details = [f"{place}: {{name: {tag}, …}}"] if place and tag else []
             paper = getattr(kind, "paper", None)
             details += [f"paper: {paper}"] if paper else []
             details += [f"{name}: {_type(field.annotation)}{_default(field.default)}"
                         for name, field in kind.model_fields.items() if name not in ("name", "label")]  # fmt: skip
-            yield Entry(str(tag_of(kind)), summary, details)
+            yield Entry(tag or place, summary, details)
 
 
 def _type(annotation: Any) -> str:

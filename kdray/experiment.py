@@ -13,9 +13,11 @@ from kdray.methods import AnyMethod, CrossEntropy, Method
 from kdray.methods.adversarial import Adversarial
 from kdray.methods.fitnet import FitNet, check_regression, middle
 from kdray.methods.gradient_matching import GradientMatching
+from kdray.methods.output_regression import OutputRegression
 from kdray.methods.robust_student import RobustStudent
-from kdray.models import AnyModel, has_dropout, is_stochastic, stage_shapes
+from kdray.models import AnyModel, Smoothing, has_dropout, is_stochastic, stage_shapes
 from kdray.perturbations import Noise
+from kdray.robustness import label_of
 from kdray.teachers import Supervision
 from kdray.training import Training
 
@@ -34,7 +36,7 @@ class Experiment(Value):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for check in (_teacher_is_asked, _teacher_fits, _supervision_makes_sense, _method_makes_sense):
+        for check in (_network_fits, _teacher_is_asked, _teacher_fits, _supervision_makes_sense, _method_makes_sense):
             check(self)
         return self
 
@@ -50,6 +52,25 @@ class Experiment(Value):
 
     not_columns: ClassVar[frozenset[str]] = frozenset({"seed"})
     """Leaves that the trials table has among its own columns."""
+
+
+def _network_fits(experiment: Experiment) -> None:
+    """The network can be built for the images, and what is repeated while it trains differs."""
+    model, data, monitor = experiment.model, experiment.data, experiment.training.monitor
+    try:
+        stage_shapes(model, data.shape, data.classes)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"model: {model.name} cannot take images of {_times(data.shape)}: {reason}") from None
+    for evaluation in monitor.suite if monitor is not None else ():
+        if not says_something(evaluation.smoothing, experiment):
+            raise ValueError(f"training.monitor.suite: {label_of(evaluation)} smooths a model that draws nothing")
+
+
+def says_something(smoothing: Smoothing | None, experiment: Experiment) -> bool:
+    """Whether the passes of a smoothed model differ."""
+    described = (experiment.model, experiment.data.shape, experiment.data.classes)
+    return smoothing is None or smoothing.samples == 1 or smoothing.sigma > 0 or is_stochastic(*described)
 
 
 def _teacher_is_asked(experiment: Experiment) -> None:
@@ -91,11 +112,11 @@ def _supervision_makes_sense(experiment: Experiment) -> None:
         if live or smoothing is not None:
             raise ValueError(f"supervision.{'dropout' if live else 'smoothing'}: a virtual teacher has no network")
         return
-    described = (teacher.model, teacher.data.shape, teacher.data.classes)
-    if live and not has_dropout(*described):
+    if live and not has_dropout(teacher.model, teacher.data.shape, teacher.data.classes):
         raise ValueError("supervision.dropout: active, but the teacher has no dropout (teacher.model.dropout is 0)")
-    if smoothing is None or smoothing.samples == 1 or smoothing.sigma > 0 or live or is_stochastic(*described):
+    if live or says_something(smoothing, teacher):
         return
+    assert smoothing is not None
     raise ValueError(
         f"supervision.smoothing: the teacher answers the same in all of {smoothing.samples} passes; give it noise "
         "(smoothing.sigma, teacher.model.input_sigma or weight_noise, or dropout: active)"
@@ -104,9 +125,14 @@ def _supervision_makes_sense(experiment: Experiment) -> None:
 
 def _method_makes_sense(experiment: Experiment) -> None:
     """The method finds in both networks what it compares."""
-    method, teacher = experiment.method, experiment.teacher
+    method, teacher, noise = experiment.method, experiment.teacher, experiment.noise
     if isinstance(method, GradientMatching | RobustStudent) and teacher is None:
         raise ValueError(f"method {method.name} compares input gradients, and a virtual teacher has none")
+    if isinstance(method, OutputRegression) and method.on == "logits" and teacher is None:
+        raise ValueError("method.on: logits: a virtual teacher's numbers stand in the place of logits but are probabilities")
+    if noise.teacher_sees == "noisy" and (noise.input is None or teacher is None):
+        lacks = "noise.input" if noise.input is None else "a trained teacher"
+        raise ValueError(f"noise.teacher_sees: noisy, but there is no {lacks.removeprefix('a ')}")
     if isinstance(method, FitNet):
         if teacher is None:
             raise ValueError(f"method {method.name} needs hidden layers, and a virtual teacher has none")

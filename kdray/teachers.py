@@ -6,7 +6,7 @@ A virtual teacher needs no network: it answers from the label.
 from __future__ import annotations
 
 from itertools import count
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Float32, Int64
@@ -23,12 +23,14 @@ from kdray.weights import Damaged, unpack
 
 
 class Virtual(Value):
-    """A teacher made by hand: Tf-KD-reg, current_understanding fig. 1 (Yuan et al. 2019).
+    """A teacher made by hand (Tf-KD-reg).
 
     It gives the labelled class ``probability`` and every other class an equal part of the rest. These numbers stand in the
     place of logits, so that at temperature T the student learns softmax(p / T), as the text and its figure have it (p^(1/T)
     is something else): 0.2128 for the labelled class at K = 10, probability 0.9 and T = 1, and towards uniform as T grows.
     """
+
+    paper: ClassVar[str] = "current_understanding fig. 1 (Yuan et al. 2019)"
 
     probability: Annotated[float, Field(ge=0, le=1)] = 0.9
     """Of the labelled class, before softmax; the paper's are 0.9 to 1."""
@@ -42,6 +44,8 @@ class Virtual(Value):
 
 class Supervision(Value):
     """How the teacher is asked while the student trains."""
+
+    paper: ClassVar[str] = "noisy_collaboration section 4.2 (dropout: active is its Fickle Teacher)"
 
     dropout: Literal["off", "active"] = "off"
     """active: the teacher's dropout draws anew for every batch while its batch norm stays in eval mode ("Fickle Teacher",
@@ -107,12 +111,13 @@ class Supervisor:
             images: Float32[Tensor, "B C H W"], labels: Int64[Tensor, "B"], *, temperature: float
         ) -> Outputs:  # fmt: skip
             where = (*counters, next(calls))
-            draws = seeds.generator(self._seed, "supervision", *where, 0, device=images.device)
             # A stream of its own for each batch, whatever the student draws meanwhile.
             with torch.set_grad_enabled(images.requires_grad), seeds.ambient(self._seed, "supervision", *where):
                 answer = self._answer(images, labels)
                 logits = answer.logits
-                for change in self._supervision.noise:
+                for position, change in enumerate(self._supervision.noise):
+                    # Each its own draws: one that is left out or at 0 leaves the others' as they are.
+                    draws = seeds.generator(self._seed, "supervision", *where, position, device=images.device)
                     logits = change(logits, temperature, draws)
                 return answer._replace(logits=logits)
 

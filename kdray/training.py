@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from kdray import seeds
@@ -42,6 +42,13 @@ class Training(Value):
     gradients: bool = False
     """Keep the mean magnitude of the loss's gradient for the weights of every layer, over the steps of each epoch
     of the last stage (current_understanding fig. 2): rows in ``robustness`` with layer and epoch."""
+
+
+    @model_validator(mode="after")
+    def _looks_while_it_trains(self) -> Training:
+        if self.monitor is not None and self.monitor.every > self.epochs:
+            raise ValueError(f"monitor.every: {self.monitor.every} is more than the {self.epochs} epochs: it never looks")
+        return self
 
 
 class Diverged(Exception):
@@ -189,7 +196,7 @@ def train_epoch(state: State, lesson: Lesson, stage: Stage, epoch: int, counters
             augmentation=seeds.generator(seed, "augmentation", *counters),
         ):  # fmt: skip
             images = clean if lesson.noise.input is None else lesson.noise.input(clean, noise_draws)
-            batch = Batch(images, clean, labels[index])
+            batch = Batch(images, clean if lesson.noise.teacher_sees == "clean" else images, labels[index])
             losses = lesson.method.losses(
                 stage.name, Step(classifier, state.helper, batch, teacher, attack_draws)
             )  # fmt: skip
@@ -212,7 +219,7 @@ def train_epoch(state: State, lesson: Lesson, stage: Stage, epoch: int, counters
     measured = [] if gradients is None else gradients.rows(len(dataset.train.labels))
     if stage.name == "main" and training.monitor is not None and (epoch + 1) % training.monitor.every == 0:
         classifier.requires_grad_(False)  # as evaluations find every classifier
-        subject = Subject(classifier, dataset.val, lesson.data.omit_classes)
+        subject = Subject(classifier, dataset.val, dataset.omitted)
         measured += training.monitor.rows(subject)
         classifier.requires_grad_(True)
     return Epoch(
@@ -224,11 +231,13 @@ def train_epoch(state: State, lesson: Lesson, stage: Stage, epoch: int, counters
 
 
 def training_labels(dataset: Dataset, classes: int, noise: Noise, seed: int, counters: tuple[int, ...]) -> Tensor:
-    """The labels of the training split in one epoch, corrupted where ``noise`` says so."""
+    """The labels of the training split in one epoch, corrupted where ``noise`` says so: to classes that are not omitted."""
     if noise.labels is None:
         return dataset.train.labels
     drawn_in = counters if noise.labels.resample == "epoch" else (0,)
-    corrupted = noise.labels(dataset.train.labels.cpu(), classes, seeds.generator(seed, "label_noise", *drawn_in))
+    there = torch.tensor([label for label in range(classes) if label not in dataset.omitted])
+    places = torch.searchsorted(there, dataset.train.labels.cpu())
+    corrupted = there[noise.labels(places, len(there), seeds.generator(seed, "label_noise", *drawn_in))]
     return corrupted.to(dataset.train.labels.device)
 
 

@@ -21,8 +21,8 @@ from torch import Tensor
 from kdray import machine, seeds
 from kdray.core import Several, Value, canonical_json
 from kdray.data import AnyData, Dataset, to_unit
-from kdray.experiment import Experiment, configuration, configuration_columns, loss_columns
-from kdray.models import Classifier, build, fitted, images_per_second, is_stochastic, normalizer, size, storage_key
+from kdray.experiment import Experiment, configuration, configuration_columns, loss_columns, says_something
+from kdray.models import Classifier, build, fitted, images_per_second, normalizer, size, storage_key
 from kdray.results import Row, Store, has_completed, write_rows
 from kdray.robustness import AnyEvaluation, Evaluation, Subject, columns_of, label_of, measurements, score
 from kdray.teachers import Supervisor, frozen, load_classifier
@@ -107,12 +107,10 @@ def measurable(suite: Iterable[AnyEvaluation], experiment: Experiment) -> tuple[
     Without a trained teacher nothing is compared with it, and a model that draws nothing is not smoothed without noise: all
     its passes are the same.
     """
-    described = (experiment.model, experiment.data.shape, experiment.data.classes)
     return tuple(
         e
         for e in suite
-        if (experiment.teacher is not None or not e.needs_teacher)
-        and (e.smoothing is None or e.smoothing.sigma > 0 or is_stochastic(*described))
+        if (experiment.teacher is not None or not e.needs_teacher) and says_something(e.smoothing, experiment)
     )
 
 
@@ -316,7 +314,7 @@ def evaluate(
     common = {"trial_id": trial_id, "dataset": experiment.data.name, **columns_of(evaluation)}
     error, measured = None, []
     try:
-        measured = measurements(evaluation, Subject(classifier, split, experiment.data.omit_classes, teacher))
+        measured = measurements(evaluation, Subject(classifier, split, dataset.omitted, teacher))
         rows: list[Row] = [{**common, **asdict(measurement)} for measurement in measured]
     except Exception as raised:
         error = describe(raised)

@@ -186,7 +186,7 @@ MESSAGES = {
     ),
     "unknown key near none": (
         wrong(noise={"qqq": 1}),
-        "noise.qqq: unknown key (allowed: input, labels)",
+        "noise.qqq: unknown key (allowed: input, labels, teacher_sees)",
     ),
     "unknown key in a teacher": (
         wrong(teacher=description(model={"name": "mlp", "dropot": 0.1}), method={"name": "kd"}),
@@ -369,7 +369,7 @@ def test_a_choice_of_integers_is_an_integer_column() -> None:
 
 def test_what_a_value_lacks_is_left_out_of_its_leaves() -> None:
     found = configuration(experiment())
-    assert not any(path.startswith(("teacher.", "noise.")) for path in found)
+    assert not any(path.startswith(("teacher.", "noise.input", "noise.labels")) for path in found)
     assert found["training.optimizer.momentum"] == 0.9  # defaults are written out
     assert found["model.hidden"] == "[16]"
     assert found.keys() <= configuration_columns().keys()

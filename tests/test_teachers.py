@@ -65,7 +65,9 @@ def test_weights_of_another_model_are_damaged(model: WideResNet | MLP, trained: 
 
 def test_weights_for_other_channels_are_damaged(trained: Classifier) -> None:
     with pytest.raises(Damaged):
-        load_classifier(MODEL, Digits(channels=3), normalizer(Digits(channels=3), {}), pack(trained.state_dict(), {}), CPU)
+        load_classifier(
+            MODEL, Digits(channels=3), normalizer(Digits(channels=3), {}), pack(trained.state_dict(), {}), CPU
+        )
 
 
 # Asked plainly
@@ -228,12 +230,19 @@ def test_changes_of_the_logits_are_made_in_order_with_the_draws_of_the_call(
     images, plain = images.repeat(8, 1, 1, 1), trained.eval().logits(images.repeat(8, 1, 1, 1))
     found = []
     for listed, changes in ((written, (signal, swap)), (written[::-1], (swap, signal))):
-        draws, expected = seeds.generator(5, "supervision", 3, 0, 0), plain
-        for change in changes:
-            expected = change(expected, 4.0, draws)
+        expected = plain
+        for position, change in enumerate(changes):
+            expected = change(expected, 4.0, seeds.generator(5, "supervision", 3, 0, position))
         found += told(asking(trained, seed=5, noise=listed), images, 3)
         assert torch.equal(found[-1], expected)
     assert not torch.equal(*found)
+
+
+def test_a_change_of_the_logits_leaves_the_draws_of_the_next_as_they_are(trained: Classifier, images: Tensor) -> None:
+    swap = {"name": "swap", "which": "all", "probability": 0.5, "threshold": 0.2}
+    images = images.repeat(8, 1, 1, 1)
+    nothing, other = ({"name": "signal_dependent", "sigma": 0.0}, {"name": "swap", "probability": 0.0, "threshold": 1.0})
+    assert torch.equal(*(told(asking(trained, seed=5, noise=[first, swap]), images, 1)[0] for first in (nothing, other)))
 
 
 def test_a_change_of_the_logits_knows_the_methods_temperature(trained: Classifier, images: Tensor) -> None:
@@ -288,7 +297,9 @@ def test_a_virtual_teachers_softened_answer_is_softmax_of_its_probabilities_over
 
 @pytest.mark.parametrize(("temperature", "probability"), [(1.0, 0.2128), (20.0, 0.1041)])
 def test_a_virtual_teacher_of_ten_classes_and_nine_tenths(temperature: float, probability: float) -> None:
-    answer = asking(None, virtual={"probability": 0.9}).during(0)(torch.rand(5, 1, 8, 8), LABELS, temperature=temperature)
+    answer = asking(None, virtual={"probability": 0.9}).during(0)(
+        torch.rand(5, 1, 8, 8), LABELS, temperature=temperature
+    )
     softened = functional.softmax(answer.logits / temperature, dim=1)
     assert softened[range(5), LABELS].tolist() == pytest.approx([probability] * 5, abs=5e-5)
     assert answer.logits.sum(1).tolist() == pytest.approx([1.0] * 5)

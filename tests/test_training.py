@@ -213,7 +213,9 @@ def test_the_teacher_is_asked_about_the_clean_batch(seen: Seen) -> None:
 
 def test_the_teacher_is_told_the_corrupted_labels_and_the_methods_temperature_of_every_epoch() -> None:
     noise = {"labels": {"name": "uniform", "rate": 0.4}}
-    described = distillation(noise=noise, method={"name": "kd", "temperature": 2.5}, training={"epochs": 2, "batch_size": 180})
+    described = distillation(
+        noise=noise, method={"name": "kd", "temperature": 2.5}, training={"epochs": 2, "batch_size": 180}
+    )
     told: list[tuple[tuple[int, ...], Tensor, float]] = []
 
     class Source:
@@ -299,10 +301,9 @@ def test_what_a_stage_does_not_teach_stays_as_it_is() -> None:
     groups = ("model.network.hidden", "model.network.head", "helper.regressor", "helper.classifier")
 
     def changed(before: int, after: int) -> list[str]:
-        return [
-            group for group in groups
-            if any(not torch.equal(tensor, seen[after][name]) for name, tensor in seen[before].items() if name.startswith(group))
-        ]  # fmt: skip
+        learned = [name for name in seen[before] if name.startswith(groups)]
+        moved = [name for name in learned if not torch.equal(seen[before][name], seen[after][name])]
+        return [group for group in groups if any(name.startswith(group) for name in moved)]
 
     assert changed(0, 2) == ["helper.classifier"]
     assert changed(2, 4) == ["model.network.hidden", "helper.regressor"]
@@ -433,7 +434,9 @@ def test_a_look_measures_the_network_as_it_stands_on_the_validation_split() -> N
         assert described.training.monitor is not None
         subject = Subject(state.classifier.eval(), digits(described).val, (3,))
         expected = [
-            (m.metric, m.value, m.examples) for each in described.training.monitor.suite for m in measurements(each, subject)
+            (m.metric, m.value, m.examples)
+            for each in described.training.monitor.suite
+            for m in measurements(each, subject)
         ]
         assert [(row["metric"], row["value"], row["examples"]) for row in entry.measured] == expected
         assert {row["epoch"] for row in entry.measured} == {entry.epoch}
@@ -443,7 +446,7 @@ def test_a_look_measures_the_network_as_it_stands_on_the_validation_split() -> N
         assert all(parameter.requires_grad for parameter in state.classifier.parameters())
 
 
-@pytest.mark.parametrize(("every", "looked"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4]), (3, [3]), (6, [])])
+@pytest.mark.parametrize(("every", "looked"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4]), (3, [3]), (5, [5])])
 def test_looks_are_taken_every_n_epochs_of_the_main_stage(every: int, looked: list[int]) -> None:
     monitor = {"every": every, "suite": [{"name": "clean", "split": "val"}]}
     described = distillation(method=FITNET, training={"epochs": 5, "batch_size": 90, "monitor": monitor})
@@ -569,16 +572,16 @@ RESUMED = {
                   "optimizer": {"name": "sgd", "learning_rate": 0.9}},
     ),
     "distillation": distillation(noise={"input": GAUSSIAN}),
-    "hints": distillation(
+    "hints and the best weights": distillation(
         method=FITNET, noise={"input": GAUSSIAN, "labels": {"name": "uniform", "rate": 0.3}},
-        training={"epochs": 2, "batch_size": 50},
+        training={"epochs": 4, "batch_size": 50, "keep": "best_validation",
+                  "optimizer": {"name": "sgd", "learning_rate": 0.9}},
     ),
-    "hints by a classifier, with adam and the best weights": distillation(
+    "hints by a classifier and adam": distillation(
         model={"name": "wide_resnet", "depth": 10, "width": 1, "dropout": 0.2}, method=BY_CLASSIFIER,
         teacher=description(model={"name": "wide_resnet", "depth": 10, "width": 1}),
-        training={"epochs": 4, "batch_size": 50, "keep": "best_validation",
-                  "optimizer": {"name": "adam", "learning_rate": 0.05, "convolution_scale": 0.5},
-                  "schedule": {"name": "cosine"}},
+        training={"epochs": 2, "batch_size": 50, "schedule": {"name": "cosine"},
+                  "optimizer": {"name": "adam", "learning_rate": 0.05, "convolution_scale": 0.5}},
     ),
     "adversarial with a fickle teacher": distillation(
         teacher=description(model={"name": "mlp", "hidden": [16], "dropout": 0.4}),
@@ -629,7 +632,9 @@ def test_a_training_goes_on_bit_by_bit_from_any_epoch(described: Experiment) -> 
         for _ in epochs(whole, described, teacher=teacher)
     ]
     assert len(checkpoints) == last
-    assert (whole.kept_epoch < described.training.epochs) is (described.training.keep == "best_validation"), "choose an earlier best"
+    assert (whole.kept_epoch < described.training.epochs) is (described.training.keep == "best_validation"), (
+        "choose an earlier best"
+    )
     for done, checkpoint in enumerate(checkpoints, start=1):
         torch.manual_seed(done)
         torch.rand(done)  # what a process has drawn before must not matter

@@ -15,20 +15,33 @@ import torch
 
 from kdray import trial
 from kdray.core import canonical_json, fingerprint
-from kdray.data import ImageData
+from kdray.data import ImageData, to_unit
 from kdray.experiment import Experiment
-from kdray.models import normalizer
+from kdray.models import normalizer, storage_key
 from kdray.results import Results, Store
-from kdray.robustness import PGD, Clean, GaussianNoise, Measurement, Subject, label_of, score
+from kdray.robustness import (
+    PGD,
+    Clean,
+    GaussianNoise,
+    Measurement,
+    PredictionBound,
+    Subject,
+    label_of,
+    measurements,
+    score,
+)
 from kdray.teachers import load_classifier
 from kdray.training import Diverged
 from kdray.trial import (
+    Bench,
     DamagedCheckpoint,
     Step,
     Task,
     checkpoint_file,
     describe,
+    epochs_of,
     is_fault,
+    measurable,
     run_task,
     weights_file,
 )
@@ -326,6 +339,287 @@ def wait_for_epochs(count: int, described: Experiment, store: Store, process: su
         assert process.poll() is None, "the trial ended by itself"
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+# Methods in stages
+
+
+BY_CLASSIFIER = {"name": "fitnet", "hint": "classifier", "hint_epochs": 2, "classifier_epochs": 1}
+HINTED = distillation(method=BY_CLASSIFIER, training={"epochs": 2, "batch_size": 50, "keep": "best_validation"})
+
+
+def test_the_epochs_of_every_stage_are_steps_and_rows(store: Store) -> None:
+    do(experiment(), store, role="teacher")
+    found = do(HINTED, store, CLEAN)
+    assert [step.text for step in found] == [
+        "classifier 1/1", "hint 1/2", "hint 2/2", "epoch 1/2", "epoch 2/2", "trained", "clean", "completed",
+    ]  # fmt: skip
+    assert [step.done for step in found] == [1, 2, 3, 4, 5, 6, 7, 7]
+    assert {step.total for step in found} == {7}
+    assert epochs_of(HINTED) == 5
+    rows = stored(store, HINTED.trial_id)["epochs"].sort_values(["stage", "epoch"])
+    assert list(zip(rows["stage"], rows["epoch"], strict=True)) == [
+        ("classifier", 1), ("hint", 1), ("hint", 2), ("main", 1), ("main", 2),
+    ]  # fmt: skip
+    by_stage = rows.set_index("stage")
+    for stage, terms in (("classifier", {"hint_classifier"}), ("hint", {"hint"}), ("main", {"cross_entropy", "soft"})):
+        filled = {name for name in rows if name.startswith("loss.") and by_stage.loc[[stage], name].notna().all()}
+        assert filled == {f"loss.{term}" for term in terms}
+    assert row(store, HINTED)["kept_epoch"] in (1, 2)
+
+
+def test_a_weights_file_holds_the_student_and_nothing_that_was_learned_beside_it(store: Store) -> None:
+    do(experiment(), store, role="teacher")
+    do(HINTED, store)
+    weights, _ = unpack(store.read(weights_file(HINTED.trial_id)))
+    assert weights.keys() == {
+        "normalization.mean", "normalization.std", *(f"network.{layer}.{part}" for layer in ("hidden.0.0", "head")
+                                                     for part in ("weight", "bias")),
+    }  # fmt: skip
+    assert row(store, HINTED)["parameters"] == 64 * 8 + 8 + 8 * 10 + 10
+
+
+@pytest.mark.parametrize("done", [1, 2, 3, 4, 5])
+def test_a_trial_stopped_in_any_stage_goes_on_where_it_was(done: int, store: Store, elsewhere: Store) -> None:
+    for place in (store, elsewhere):
+        do(experiment(), place, role="teacher")
+    stop_after(done, HINTED, store)
+    found = [step.done for step in do(HINTED, store, CLEAN) if step.kind == "epoch"]
+    assert found == list(range(done + 1, 6))
+    do(HINTED, elsewhere, CLEAN)
+    assert_same_bits(stored(store, HINTED.trial_id), stored(elsewhere, HINTED.trial_id))
+    assert store.read(weights_file(HINTED.trial_id)) == elsewhere.read(weights_file(HINTED.trial_id))
+
+
+# What is looked at while it trains
+
+
+PLAIN_PGD3 = {key: value for key, value in PGD3.items() if key != "label"}
+LOOK = {"every": 2, "suite": [PLAIN_PGD3, {"name": "clean", "split": "val"}]}
+WATCHED = experiment(training={"epochs": 4, "batch_size": 50, "monitor": LOOK, "gradients": True})
+
+
+def test_numbers_taken_during_training_are_rows_with_an_epoch(store: Store) -> None:
+    do(WATCHED, store, PGD3)
+    rows = stored(store, WATCHED.trial_id)["robustness"]
+    looked = rows[rows["label"] == "pgd"]
+    assert (looked["epoch"].tolist(), looked["split"].unique().tolist()) == ([2, 4], ["val"])
+    gradients = rows[rows["label"] == "gradients"]
+    assert list(zip(gradients["layer"], gradients["epoch"], strict=True)) == [
+        (layer, epoch) for epoch in (1, 2, 3, 4) for layer in ("hidden.0.0", "head")
+    ]
+    assert gradients["value"].gt(0).all()
+    assert rows["dataset"].eq("digits").all()
+    after = rows[rows["label"] == "pgd3"]
+    assert after["epoch"].isna().all()
+    assert set(after["evaluation_id"]).isdisjoint(looked["evaluation_id"])
+    assert looked["value"].tolist()[-1] == after["value"].item(), "the same network, measured alike"
+
+
+def test_numbers_taken_during_training_are_no_columns_of_the_frame(store: Store) -> None:
+    do(WATCHED, store, PLAIN_PGD3)
+    (found,) = Results(store.location).frame().to_dict("records")
+    rows = stored(store, WATCHED.trial_id)["robustness"]
+    measured = {name for name in found if name.partition(".")[0] in ("pgd", "clean", "gradients")}
+    assert measured == {"pgd.accuracy"}
+    assert found["pgd.accuracy"] == rows.loc[rows["epoch"].isna(), "value"].item()
+
+
+@pytest.mark.parametrize("done", [1, 2, 3, 4])
+def test_a_trial_that_went_on_has_the_numbers_of_all_its_epochs(done: int, store: Store, elsewhere: Store) -> None:
+    stop_after(done, WATCHED, store)
+    for place in (store, elsewhere):
+        do(WATCHED, place, CLEAN)
+    assert len(stored(store, WATCHED.trial_id)["robustness"]) == 2 * (1 + 2) + 4 * 2 + 2
+    assert_same_bits(stored(store, WATCHED.trial_id), stored(elsewhere, WATCHED.trial_id))
+
+
+def test_a_trial_is_the_same_but_for_its_looks_whether_it_is_watched_or_not(store: Store) -> None:
+    plain = experiment(training={"epochs": 4, "batch_size": 50})
+    for described in (WATCHED, plain):
+        do(described, store, CLEAN)
+    one, other = (stored(store, described.trial_id) for described in (WATCHED, plain))
+    numbers = ["epoch", "loss", "train_accuracy", "val_loss", "val_accuracy"]
+    pd.testing.assert_frame_equal(one["epochs"][numbers], other["epochs"][numbers], check_exact=True)
+    weights = [unpack(store.read(weights_file(described.trial_id)))[0] for described in (WATCHED, plain)]
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+
+
+def test_gradients_of_a_method_in_stages_are_those_of_the_last_one(store: Store) -> None:
+    do(experiment(), store, role="teacher")
+    described = distillation(method=BY_CLASSIFIER, training={"epochs": 2, "batch_size": 50, "gradients": True})
+    do(described, store)
+    rows = stored(store, described.trial_id)["robustness"]
+    assert rows["epoch"].tolist() == [1, 1, 2, 2]
+    assert rows["value"].gt(0).all(), "in a hint stage none reaches the last layer"
+
+
+# Compared with its teacher
+
+
+BOUND = {"name": "prediction_bound", "points": 2, "epsilon": 0.5}
+
+
+def test_the_bound_compares_a_student_with_its_stored_teacher(store: Store) -> None:
+    student = distillation()
+    assert student.teacher is not None
+    do(student.teacher, store, role="teacher")
+    end = do(student, store, BOUND)[-1]
+    bench = Bench(store, NOWHERE, CPU, 1)
+    subject = Subject(bench.trained(student), digits(student).test, teacher=bench.trained(student.teacher))
+    expected = {
+        f"prediction_bound.{m.metric}": m.value for m in measurements(PredictionBound(points=2, epsilon=0.5), subject)
+    }
+    assert {name: end.numbers[name] for name in expected} == expected
+    rows = stored(store, student.trial_id)["robustness"]
+    assert rows["checks"].str.contains("not certified").all()
+
+
+def test_the_bound_means_nothing_without_a_trained_teacher() -> None:
+    suite = (Clean(), PredictionBound())
+    assert measurable(suite, distillation()) == suite
+    virtual = experiment(supervision={"virtual": {}}, method={"name": "kd"})
+    for described in (experiment(), virtual):
+        assert measurable(suite, described) == (Clean(),)
+
+
+def test_a_bound_asked_of_a_trial_without_a_teacher_is_an_error_row_with_the_reason(store: Store) -> None:
+    end = do(experiment(), store, BOUND, CLEAN)[-1]
+    reason = "ValueError: it compares a student with its trained teacher, and there is none"
+    assert end.failed == {"prediction_bound": reason}
+    assert "clean.accuracy" in end.numbers
+
+
+# What a data set's first layers learn
+
+
+WHITENED = {"name": "digits", "examples": 300, "normalization": "gcn_zca"}
+
+
+@pytest.fixture
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[ImageData]:
+    """The data that anything was fitted to."""
+    done: list[ImageData] = []
+    real = trial.fitted
+
+    def fitted(data: ImageData, dataset: Any) -> Any:
+        done.append(data)
+        return real(data, dataset)
+
+    monkeypatch.setattr(trial, "fitted", fitted)
+    return done
+
+
+def normalization_file(described: Experiment) -> str:
+    key = storage_key(described.data)
+    assert key is not None
+    return f"normalizations/{key}.safetensors"
+
+
+def test_a_whitening_is_fitted_once_and_stored_beside_the_weights(store: Store, fits: list[ImageData]) -> None:
+    first, second = experiment(data=WHITENED), experiment(data=WHITENED | {"augment": "flip"}, seed=1)
+    name = normalization_file(first)
+    assert normalization_file(second) == name
+    do(first, store, CLEAN)
+    assert len(fits) == 1, "training, storing, loading and measuring need it"
+    assert store.names("normalizations", ".safetensors") == [name]
+    before = store.read(name)
+    do(second, store, CLEAN)
+    assert len(fits) == 1
+    assert store.read(name) == before
+    assert set(Results(store.location).trials()["status"]) == {"completed"}
+
+
+def test_weights_files_do_not_hold_the_whitening_and_parameters_do_not_count_it(store: Store) -> None:
+    described = experiment(data=WHITENED)
+    do(described, store)
+    weights, _ = unpack(store.read(weights_file(described.trial_id)))
+    assert {name.partition(".")[0] for name in weights} == {"network"}
+    assert row(store, described)["parameters"] == 64 * 16 + 16 + 16 * 10 + 10
+    assert unpack(store.read(normalization_file(described)))[0]["matrix"].shape == (64, 64)
+
+
+@pytest.mark.parametrize("harm", [alter, lambda store, name: store.delete(name)], ids=["damaged", "missing"])
+def test_a_whitening_that_is_gone_is_fitted_again_and_is_the_same(
+    harm: Any, store: Store, elsewhere: Store, fits: list[ImageData]
+) -> None:
+    described = experiment(data=WHITENED)
+    name = normalization_file(described)
+    do(described, store, CLEAN)
+    before = unpack(store.read(name))[0]
+    harm(store, name)
+    assert do(described, store, NOISE, train=False)[-1].outcome == "completed"
+    assert len(fits) == 2
+    assert all(torch.equal(tensor, before[key]) for key, tensor in unpack(store.read(name))[0].items())
+    do(described, elsewhere, CLEAN, NOISE)
+    assert_same_bits(stored(store, described.trial_id), stored(elsewhere, described.trial_id))
+
+
+def test_a_stored_whitening_is_what_a_trained_model_is_loaded_with(store: Store) -> None:
+    described = experiment(data=WHITENED)
+    do(described, store)
+    classifier = Bench(store, NOWHERE, CPU, 1).trained(described)
+    images = to_unit(digits(described).test.images[:20])
+    tensors, _ = unpack(store.read(normalization_file(described)))
+    centred = images - images.mean((1, 2, 3), keepdim=True)
+    contrasts = 55 * centred / centred.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    whitened = (contrasts.flatten(1) - tensors["mean"]) @ tensors["matrix"]
+    torch.testing.assert_close(classifier.normalization(images).flatten(1), whitened, rtol=1e-4, atol=1e-4)
+    assert not any(buffer.requires_grad for buffer in classifier.buffers())
+
+
+def test_channel_means_are_fitted_for_every_trial_and_stored_in_its_weights(store: Store) -> None:
+    do(experiment(), store)
+    assert store.names("normalizations", ".safetensors") == []
+
+
+# Combinations
+
+
+LEARNED = {"epochs": 1, "batch_size": 60}
+COMBINED: dict[str, dict[str, Any]] = {
+    "a fickle teacher with soft randomization": {
+        "teacher": description(model={"name": "mlp", "hidden": [16], "dropout": 0.3}), "method": {"name": "kd"},
+        "supervision": {"dropout": "active"}, "noise": {"input": {"name": "gaussian", "sigma": 0.2}},
+    },
+    "label noise with the margin loss": {
+        "teacher": description(), "method": {"name": "margin"}, "noise": {"labels": {"name": "uniform", "rate": 0.3}},
+    },
+    "a smoothed adversarial teacher with gradient matching": {
+        "teacher": description(
+            model={"name": "mlp", "hidden": [16], "input_sigma": 0.1},
+            method={"name": "adversarial", "attack": {"epsilon": 0.1, "steps": 2, "samples": 2}},
+        ),
+        "method": {"name": "gradient_matching"}, "supervision": {"smoothing": {"samples": 3}},
+    },
+    "several changes of the logits in order": {
+        "teacher": description(), "method": {"name": "kd"},
+        "supervision": {"noise": [{"name": "signal_dependent", "sigma": 0.3},
+                                  {"name": "swap", "probability": 0.5, "threshold": 0.3},
+                                  {"name": "swap", "which": "all", "probability": 0.5, "threshold": 0.3}]},
+    },
+    "a teacher with weight noise, smoothed, for an adversarial student": {
+        "teacher": description(
+            model={"name": "wide_resnet", "depth": 10, "width": 1, "weight_noise": {"name": "cni"}}, training=LEARNED
+        ),
+        "method": {"name": "adversarial", "attack": {"steps": 1}, "clean": {"name": "kd"}, "perturbed": {"name": "margin"}},
+        "supervision": {"smoothing": {"samples": 2, "aggregate": "prediction"}},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", COMBINED.values(), ids=list(COMBINED))
+def test_combinations_train_to_finite_numbers_and_repeat(
+    fields: dict[str, Any], store: Store, elsewhere: Store
+) -> None:
+    described = experiment(model={"name": "mlp", "hidden": [8]}, training=LEARNED, **fields)
+    assert described.teacher is not None
+    for place in (store, elsewhere):
+        do(described.teacher, place, role="teacher")
+        assert do(described, place, CLEAN)[-1].outcome == "completed"
+    found = stored(store, described.trial_id)
+    assert found["epochs"][["loss", "val_loss"]].map(lambda value: 0 < value < 1e3).all(axis=None)
+    assert_same_bits(found, stored(elsewhere, described.trial_id))
 
 
 # What goes wrong becomes a row

@@ -36,6 +36,8 @@ AnyOutputMethod = Annotated[CrossEntropy | KD | AdditiveKD | OutputRegression | 
 class Attack(Value):
     """PGD with one random start, on the cross-entropy of the label that is trained on."""
 
+    paper: ClassVar[str] = "smoothed_models section 2.2 (PGD-10, EPGD); current_understanding table 5 (PGD-7)"
+
     norm: Norm = "linf"
     epsilon: Annotated[float, Field(ge=0)] = 8 / 255
     """Radius of the ball, in pixel units of images in [0, 1]."""
@@ -73,7 +75,8 @@ class Adversarial(Method):
 
     @property
     def asks_teacher(self) -> bool:
-        return self.clean.asks_teacher or self.perturbed.asks_teacher
+        """Of the halves that count."""
+        return (self.mix < 1 and self.clean.asks_teacher) or (self.mix > 0 and self.perturbed.asks_teacher)
 
     def losses(self, stage: str, step: Step) -> Losses:
         del stage
@@ -95,7 +98,10 @@ class Adversarial(Method):
         )
 
     def craft(self, step: Step) -> Float32[Tensor, "B C H W"]:
-        """Adversarial examples for the student as it stands, from the images that it would be trained on."""
+        """Adversarial examples for the student as it stands, around the images that it would be trained on.
+
+        They lie in [0, 1]: input noise that is not clipped in the clean half is clipped here.
+        """
         attack, images = self.attack, step.batch.images
         start = random_start(images, attack.norm, attack.epsilon, step.draws)
         with crafting(step.student, attack.batch_norm):
@@ -107,7 +113,8 @@ class Adversarial(Method):
 
 @contextmanager
 def crafting(student: Classifier, batch_norm: Literal["running", "batch"]) -> Iterator[None]:
-    """``student`` in the mode that examples are crafted in; in train mode again afterwards, running statistics untouched."""
+    """``student`` in the mode that examples are crafted in; in train mode again afterwards, running mean and variance as
+    they were."""
     norms = [module for module in student.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     try:

@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     images: Float32[Tensor, "B C H W"]
     """The student's input: augmented, with input noise."""
     clean: Float32[Tensor, "B C H W"]
-    """The teacher's input: the same augmented images without noise."""
+    """The teacher's input: the same augmented images without noise, unless the experiment says otherwise."""
     labels: Int64[Tensor, "B"]
     """The labels to train on, corrupted where the experiment says so."""
 

@@ -10,6 +10,7 @@ robust_student compares with it (section V). Stage "hint", two readings:
 
 Stage "main": eq. 3, CE(z_S, y) + λ·H(softmax(z_T/τ), softmax(z_S/τ)). Each stage has an optimiser of its own. What is learned
 below the guided layer in the hint stage is the student's initialisation in the main one; r and the classifier are dropped.
+No weight above the guided layer changes in it, though the running statistics of batch norm there do.
 """
 
 from __future__ import annotations
@@ -105,24 +106,24 @@ class FitNet(Method):
         with torch.no_grad():
             ours = student(images)
             theirs = teacher(images, torch.zeros(1, dtype=torch.long, device=images.device), temperature=1.0)
-        guided, hint = stage(ours.stages, self.student_stage), stage(theirs.stages, self.teacher_stage)
+        guided, hint = pick(ours.stages, self.student_stage), pick(theirs.stages, self.teacher_stage)
         return Hints(tuple(guided.shape[1:]), tuple(hint.shape[1:]), ours.logits.shape[1]).to(images.device)
 
-    def losses(self, stage_name: str, step: Step) -> Losses:
+    def losses(self, stage: str, step: Step) -> Losses:
         assert step.teacher is not None  # an experiment with hints and no teacher is refused
         batch = step.batch
         answer = step.teacher(batch.clean, batch.labels, temperature=self.temperature)
-        if stage_name == "main":
+        if stage == "main":
             main = AdditiveKD(weight=self.weight, temperature=self.temperature)
             return main.of(step.student.logits(batch.images), batch.labels, answer.logits)
         assert isinstance(step.helper, Hints)
-        hint = stage(answer.stages, self.teacher_stage)
-        if stage_name == "classifier":
+        hint = pick(answer.stages, self.teacher_stage)
+        if stage == "classifier":
             logits = step.helper.classify(hint, learn=True)
             loss = functional.cross_entropy(logits, batch.labels)
             return Losses(loss, {"hint_classifier": loss}, logits)
         outputs = step.student(batch.images)
-        features = step.helper.regressor(stage(outputs.stages, self.student_stage))
+        features = step.helper.regressor(pick(outputs.stages, self.student_stage))
         if self.hint == "regression":
             loss = hint_loss(features, hint, self.hint_reduction)
         else:
@@ -130,7 +131,7 @@ class FitNet(Method):
         return Losses(loss, {"hint": loss}, outputs.logits)
 
 
-def stage(stages: tuple[Tensor, ...], index: int | None) -> Tensor:
+def pick(stages: tuple[Tensor, ...], index: int | None) -> Tensor:
     """The stage with ``index``, or the middle one."""
     return stages[middle(len(stages)) if index is None else index]
 

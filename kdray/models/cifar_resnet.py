@@ -29,7 +29,7 @@ class CifarResNet(Model):
     small: ClassVar[dict[str, Json]] = {"depth": 8}
 
     name: Literal["cifar_resnet"] = "cifar_resnet"
-    depth: Annotated[int, Field(ge=8)] = 20
+    depth: Annotated[int, Field(ge=8, le=2000)] = 20
     """Layers: 6·n + 2 (8, 14, 20, 26, 32, …)."""
     weight_noise: AnyWeightNoise | None = None
     """Learned noise on the weights, in training and in inference; none: no noise."""

@@ -20,7 +20,7 @@ class MLP(Model):
     paper: ClassVar[str] = "current_understanding table 1 (784-1200-1200-10 and 784-400-10)"
 
     name: Literal["mlp"] = "mlp"
-    hidden: Several[Annotated[int, Field(ge=1)]] = (128,)
+    hidden: Several[Annotated[int, Field(ge=1, le=1_000_000)]] = (128,)
     """Units of each hidden layer, input side first; none: a linear classifier."""
     dropout: Probability = 0.0
     """Probability that a hidden unit is set to zero; 0: no dropout."""

@@ -12,7 +12,7 @@ need no more memory than one.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -28,7 +28,9 @@ Aggregate = Literal["prediction", "soft_prediction", "logits"]
 
 
 class Smoothing(Value):
-    """M passes and their aggregate."""
+    """M passes of a model that draws, and their aggregate."""
+
+    paper: ClassVar[str] = "smoothed_models sections 1.2 and 2 (Nemcovsky et al. 2020, Cohen et al. 2019)"
 
     samples: Annotated[int, Field(ge=1, le=100_000)]
     """M, the number of passes (512 in the paper)."""

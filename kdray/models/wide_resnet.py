@@ -27,9 +27,9 @@ class WideResNet(Model):
     small: ClassVar[dict[str, Json]] = {"depth": 10, "width": 1}
 
     name: Literal["wide_resnet"] = "wide_resnet"
-    depth: Annotated[int, Field(ge=10)] = 16
+    depth: Annotated[int, Field(ge=10, le=2000)] = 16
     """Layers: 6·n + 4 (10, 16, 22, 28, 34, 40, …)."""
-    width: Annotated[int, Field(ge=1)] = 2
+    width: Annotated[int, Field(ge=1, le=1000)] = 2
     """Multiplies the channels of every stage."""
     dropout: Probability = 0.0
     """Between the two convolutions of every block (the paper's own place); 0: no dropout."""

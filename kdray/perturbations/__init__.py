@@ -3,7 +3,7 @@
 A new one is a file with a value and its pure function, and its name in a union.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -22,7 +22,10 @@ class Noise(Value):
     """Where noise enters a training: the student's input, the labels."""
 
     input: AnyInputNoise | None = None
-    """On the images that the student sees; the teacher sees the clean ones."""
+    """On the images that the student sees."""
+    teacher_sees: Literal["clean", "noisy"] = "clean"
+    """While it teaches: the image without ``input`` noise (Soft Randomization), or the one that the student sees, as if the
+    noise were part of the training set (robust_student table I)."""
     labels: AnyLabelNoise | None = None
     """On the labels that the student is trained on."""
 

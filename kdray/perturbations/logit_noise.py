@@ -67,7 +67,11 @@ class LogitNoise(Value):
 
 
 class SignalDependent(LogitNoise):
-    """ẑ_i = (1 + δ_i)·z_i, δ_i ~ N(0, σ²) (eq. 1); σ = 0 changes nothing. The same on z as on z/τ."""
+    """ẑ_i = (1 + δ_i)·z_i, δ_i ~ N(0, σ²) (eq. 1); σ = 0 changes nothing. The same on z as on z/τ.
+
+    In proportion to the logits as they are given: those of a smoothed or virtual teacher are log-probabilities or
+    probabilities, and the noise is as large as these.
+    """
 
     paper: ClassVar[str] = "noisy_collaboration section 4.1, eq. 1"
 

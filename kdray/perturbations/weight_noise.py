@@ -73,7 +73,7 @@ class Coloured(WeightNoise):
     """Every d at the start."""
     factor: float = 0.01
     """Every entry of F at the start."""
-    rank: Annotated[int, Field(ge=1)] = 5
+    rank: Annotated[int, Field(ge=1, le=1000)] = 5
     """Columns of F: draws that the weights of a layer share."""
 
 

@@ -105,6 +105,8 @@ def column_names(numbers: pd.DataFrame) -> pd.Series[str]:
     for column in VARYING:
         # In one trial always, and over the trials where a label came to mean several things.
         differs = grouped[column].transform("nunique", dropna=False) > 1
+        if column == "examples":  # of one evaluation they differ with the data, not in meaning
+            differs &= grouped["evaluation_id"].transform("nunique") > 1
         stated = numbers[column].map(
             lambda value, c=column: f"{c}={value:g}" if isinstance(value, float) else f"{c}={value}"
         )

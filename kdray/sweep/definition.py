@@ -18,6 +18,7 @@ from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.smoke import shrink
 from kdray.sweep.space import MOST, Distribution, Point, Same, Space, Tree, check_sames, inside, put, read_leaves, walk
 from kdray.sweep.yaml import parse_text, read_yaml
+from kdray.trial import measurable
 
 Role = Literal["teacher", "student"]
 INHERITED: dict[str, frozenset[str]] = {
@@ -367,13 +368,23 @@ def _check_objective(file: SweepFile) -> None:
         )
 
 
+def _check_measured(file: SweepFile, student: Experiment) -> None:
+    """The objective is a number of every student."""
+    label = file.objective.metric.rpartition(".")[0]
+    chosen = [evaluation for evaluation in file.evaluate.suite if label_of(evaluation) == label]
+    if chosen and not measurable(chosen, student):
+        reason = "it has no trained teacher" if chosen[0].needs_teacher else "it draws nothing that smoothing could average"
+        raise InputError(f"objective.metric: {label} cannot be measured of a student here: {reason}")
+
+
 def _check_edges(sweep: Sweep, space: Space) -> None:
     """Put every leaf at each of its edges and read the whole experiment."""
     for path, values in space.corners():
         point = Point(-1, space, values)
         try:
             candidates = sweep.candidates(point)
-            sweep.student(point, 0, candidates[0] if candidates else None)
+            student = sweep.student(point, 0, candidates[0] if candidates else None)
+            _check_measured(sweep.file, student)
         except InputError as error:
             stated = f" (at {path} = {json.dumps(values[path])})" if path else ""
             raise InputError(f"{error}{stated}") from None

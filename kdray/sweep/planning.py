@@ -144,8 +144,9 @@ class Speeds:
     @staticmethod
     def _key(described: dict[str, Any]) -> str:
         teacher = (described.get("teacher") or {}).get("model")
-        method = described.get("method", {}).get("name")
-        return json.dumps([described["data"], described["model"], teacher, method], sort_keys=True)
+        method, smoothing = described.get("method", {}), described.get("supervision", {}).get("smoothing")
+        asked = [method.get("name"), method.get("attack"), smoothing]  # what a step costs, not how it weighs
+        return json.dumps([described["data"], described["model"], teacher, *asked], sort_keys=True)
 
 
 def _seconds(work: list[tuple[Task | None, str]], plan: Plan, speeds: Speeds) -> float | None:

@@ -98,7 +98,9 @@ def test_mix_1_is_the_perturbed_loss_and_nothing_is_computed_of_the_clean_image(
     working = given(case, distilled)
     total, terms, logits = distilled.losses("main", working)
     adversarial = distilled.craft(given(case, distilled))
-    alone = distilled.perturbed.losses("main", given(case._replace(batch=Batch(adversarial, adversarial, LABELS)), distilled))
+    alone = distilled.perturbed.losses(
+        "main", given(case._replace(batch=Batch(adversarial, adversarial, LABELS)), distilled)
+    )
     assert torch.equal(total, alone.total)
     assert list(terms) == ["perturbed_cross_entropy", "perturbed_soft"]
     assert torch.equal(logits, working.student.logits(adversarial))

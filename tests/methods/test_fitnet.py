@@ -119,7 +119,12 @@ def test_the_regressor_of_vectors_is_linear() -> None:
 
 @pytest.mark.parametrize(
     ("guided", "hint", "kernel"),
-    [((16, 8, 8), (32, 4, 4), (5, 5)), ((4, 8, 6), (2, 8, 2), (1, 5)), ((3, 5, 5), (3, 5, 5), (1, 1)), ((3, 4, 4), (2, 1, 1), (4, 4))],
+    [
+        ((16, 8, 8), (32, 4, 4), (5, 5)),
+        ((4, 8, 6), (2, 8, 2), (1, 5)),
+        ((3, 5, 5), (3, 5, 5), (1, 1)),
+        ((3, 4, 4), (2, 1, 1), (4, 4)),
+    ],
 )
 def test_the_regressor_of_maps_is_a_convolution_as_large_as_the_guided_map_exceeds_the_hint_map(
     guided: tuple[int, ...], hint: tuple[int, ...], kernel: tuple[int, int]
@@ -134,8 +139,12 @@ def test_the_regressor_of_maps_is_a_convolution_as_large_as_the_guided_map_excee
     ("guided", "hint"),
     [((16, 4, 4), (16, 8, 8)), ((16, 8, 4), (16, 4, 8)), ((16,), (16, 8, 8)), ((16, 8, 8), (16,)), ((4, 4), (4, 4))],
 )
-def test_a_smaller_map_and_a_vector_for_a_map_cannot_be_regressed(guided: tuple[int, ...], hint: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"^method fitnet: the student's stage .* cannot be regressed onto the teacher's"):
+def test_a_smaller_map_and_a_vector_for_a_map_cannot_be_regressed(
+    guided: tuple[int, ...], hint: tuple[int, ...]
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"^method fitnet: the student's stage .* cannot be regressed onto the teacher's"
+    ):
         check_regression(guided, hint)
     with pytest.raises(ValueError, match="cannot be regressed"):
         regressor(guided, hint)
@@ -192,7 +201,9 @@ def test_the_main_stage_teaches_the_student_alone(hint: str) -> None:
 
 
 @both_kinds
-def test_wiring_the_classifier_learns_the_labels_from_the_mean_over_the_teachers_map(networks: tuple[Model, Model]) -> None:
+def test_wiring_the_classifier_learns_the_labels_from_the_mean_over_the_teachers_map(
+    networks: tuple[Model, Model],
+) -> None:
     fitnet = method(hint="classifier")
     working = given(fitnet, networks)
     total, terms, logits = fitnet.losses("classifier", working)
@@ -206,7 +217,9 @@ def test_wiring_the_classifier_learns_the_labels_from_the_mean_over_the_teachers
 
 
 @both_kinds
-def test_wiring_the_classifier_is_then_applied_to_the_students_regressed_features(networks: tuple[Model, Model]) -> None:
+def test_wiring_the_classifier_is_then_applied_to_the_students_regressed_features(
+    networks: tuple[Model, Model],
+) -> None:
     fitnet = method(hint="classifier")
     working = given(fitnet, networks)
     total, terms, logits = fitnet.losses("hint", working)

@@ -268,7 +268,9 @@ def test_an_evaluation_measures_the_smoothed_answer(aggregate: str) -> None:
     assert loss.value == pytest.approx(total / len(split.labels), rel=1e-4)
 
 
-@pytest.mark.parametrize("fields", [{"samples": 0}, {"samples": 4, "sigma": -1.0}, {"samples": 4, "aggregate": "mean"}, {}])
+@pytest.mark.parametrize(
+    "fields", [{"samples": 0}, {"samples": 4, "sigma": -1.0}, {"samples": 4, "aggregate": "mean"}, {}]
+)
 def test_what_is_no_smoothing_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"^(samples|sigma|aggregate): "):
         parse(Smoothing, fields)

@@ -212,7 +212,9 @@ class Drawing:
 def test_a_step_follows_the_mean_gradient_over_the_calls(norm: Norm) -> None:
     weights, images = 3 * torch.randn(5, 8, generator=draws()), torch.rand(1, 1, 2, 4, generator=draws(1)) / 2 + 0.25
     model = Drawing(weights)
-    moved = pgd(model, images, torch.tensor([1]), norm=norm, epsilon=0.2, step_size=0.05, steps=1, start=images, samples=5)
+    moved = pgd(
+        model, images, torch.tensor([1]), norm=norm, epsilon=0.2, step_size=0.05, steps=1, start=images, samples=5
+    )
     assert model.calls == 5
     # The cross-entropy of class 1 is log(1 + exp(-w.x)), its gradient -w / (1 + exp(w.x)).
     w, x = weights.double().numpy(), images.flatten().double().numpy()

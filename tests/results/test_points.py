@@ -64,6 +64,34 @@ def test_an_accuracy_of_an_evaluation_is_a_metric_and_other_numbers_are_not(resu
     assert metrics == {"val_accuracy", "noise.accuracy[sigma=0.1]", "noise.accuracy[sigma=0.2]"}
 
 
+def test_a_radius_is_a_metric_and_a_number_taken_during_training_is_none(results: Results) -> None:
+    member(results, "a", 0)
+    trial(results, "a", 0.5)
+    number = {"trial_id": "a", "label": "bound", "value": 0.25}
+    write_rows(results.store, "robustness", "bound", [
+        number | {"evaluation_id": "bound", "metric": "radius"}, number | {"evaluation_id": "bound", "metric": "ahead"},
+    ], {})  # fmt: skip
+    looked = [
+        number | {"evaluation_id": "look", "label": "pgd", "metric": "accuracy", "epoch": epoch} for epoch in (1, 2)
+    ]
+    write_rows(results.store, "robustness", "training", looked, {})
+    metrics = {name for name, statistic in points(results, "s").columns if statistic}
+    assert metrics == {"val_accuracy", "bound.radius"}
+
+
+def test_accuracies_on_seen_and_on_omitted_classes_are_metrics(results: Results) -> None:
+    member(results, "a", 0)
+    trial(results, "a", 0.5)
+    number = {"trial_id": "a", "evaluation_id": "e", "label": "clean"}
+    values = {"accuracy": 0.5, "seen_accuracy": 0.75, "omitted_accuracy": 0.25, "loss": 2.0}
+    rows = [number | {"metric": metric, "value": value} for metric, value in values.items()]
+    write_rows(results.store, "robustness", "e", rows, {})
+    table = points(results, "s")
+    found = {name: table[name, "mean"][0] for name, statistic in table.columns if statistic == "mean"}
+    del values["loss"]
+    assert found == {"val_accuracy": 0.5, **{f"clean.{metric}": value for metric, value in values.items()}}
+
+
 def test_one_trial_may_stand_for_several_points(results: Results) -> None:
     for point in (0, 1):
         member(results, "a", point, case=f"case {point}")

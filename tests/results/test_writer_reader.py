@@ -358,6 +358,28 @@ def test_frame_without_numbers_or_with_errors_only_is_the_trials(results: Result
     pd.testing.assert_frame_equal(results.frame(), results.trials())
 
 
+def test_frame_leaves_numbers_taken_during_training_to_the_robustness_table(results: Results) -> None:
+    write(results, "trials", trial(), file="t")
+    looks = [number("pgd", 0.1 * epoch, evaluation_id="while training", epoch=epoch) for epoch in (1, 2, 3)]
+    gradients = [number("gradients", 1.0, metric="mean_gradient", layer=layer, epoch=1) for layer in ("conv", "head")]
+    write(results, "robustness", *looks, *gradients, file="t-training")
+    assert list(results.frame()) == list(results.trials())
+    write(results, "robustness", number("pgd", 0.9), file="t-pgd")
+    assert set(results.frame()) - set(results.trials()) == {"pgd.accuracy"}
+    assert results.frame()["pgd.accuracy"].tolist() == [0.9]
+    assert sorted(results.robustness()["epoch"].dropna()) == [1, 1, 1, 2, 3]
+
+
+def test_numbers_of_one_evaluation_are_told_apart_by_epoch_and_layer(results: Results) -> None:
+    rows = [
+        number("gradients", epoch + 0.1 * i, layer=layer, epoch=epoch)
+        for epoch in (1, 2)
+        for i, layer in enumerate("ab")
+    ]
+    write(results, "robustness", *rows, file="t-training")
+    assert sorted(results.robustness()["value"]) == [1.0, 1.1, 2.0, 2.1]
+
+
 def test_frame_has_one_row_per_trial_measured_or_not_and_none_for_numbers_without_a_trial(results: Results) -> None:
     write(results, "trials", trial("a"), trial("b"), file="t")
     write(results, "robustness", number(trial_id="b"), number(trial_id="trial of another folder"), file="r")

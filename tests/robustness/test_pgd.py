@@ -122,9 +122,9 @@ def test_robust_accuracy_of_a_linear_model_is_the_share_of_margins_above_epsilon
     )
     margins = (to_unit(images).flatten(1) - 0.5) @ weight * (2 * labels - 1)
     robust = margins > epsilon * weight.norm(1 if norm == "linf" else 2)
-    (measured,) = PGD(norm=norm, epsilon=epsilon, step_size=epsilon / 2, steps=30).measure(Subject(
-        classifier, Split(images, labels)
-    ))
+    (measured,) = PGD(norm=norm, epsilon=epsilon, step_size=epsilon / 2, steps=30).measure(
+        Subject(classifier, Split(images, labels))
+    )
     assert 0 < int(robust.sum()) < int((margins > 0).sum())
     assert measured.correct == int(robust.sum())
 
@@ -143,7 +143,9 @@ def test_another_seed_draws_other_starts() -> None:
     assert not torch.equal(*starts)
 
 
-@pytest.mark.parametrize("fields", [{"epsilon": -0.1}, {"step_size": 0}, {"steps": 0}, {"restarts": 0}, {"norm": "l1"}, {"samples": 0}])
+@pytest.mark.parametrize(
+    "fields", [{"epsilon": -0.1}, {"step_size": 0}, {"steps": 0}, {"restarts": 0}, {"norm": "l1"}, {"samples": 0}]
+)
 def test_parameters_without_meaning_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(InputError, match=rf"^{next(iter(fields))}: "):
         parse(PGD, {"name": "pgd", **fields})
@@ -182,6 +184,7 @@ def test_a_smoothed_model_is_attacked_through_its_smoothing(aggregate: str) -> N
     subject, smoothing = Subject(trained_on_digits(), digits().test.first(60)), {"samples": 8, "sigma": 0.4}
     described = parse(Smoothing, {**smoothing, "aggregate": aggregate})
     (none,), (some,) = (
-        measurements(PGD(epsilon=epsilon, step_size=0.1, steps=3, smoothing=described), subject) for epsilon in (0.0, 0.25)
+        measurements(PGD(epsilon=epsilon, step_size=0.1, steps=3, smoothing=described), subject)
+        for epsilon in (0.0, 0.25)
     )
     assert some.value < none.value - 0.2

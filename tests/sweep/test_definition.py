@@ -10,7 +10,7 @@ import pytest
 
 from kdray.core import InputError, canonical
 from kdray.experiment import Experiment
-from kdray.sweep.definition import Sweep, data_of, load_sweep, sweep_from
+from kdray.sweep.definition import Sweep, TeacherChoice, data_of, load_sweep, sweep_from
 from kdray.sweep.space import Point
 from tests.sweep.fakes import ALONE, TINY, changed, sweep_of
 
@@ -69,6 +69,53 @@ def test_fields_of_another_data_set_are_not_taken_over() -> None:
         "experiment.teacher.data": {"name": "digits"},
     })  # fmt: skip
     assert canonical(teachers(sweep_from(tree))[0].data) == {"name": "digits"}
+
+
+NOT_TAKEN: dict[str, Any] = {
+    "data.omit_classes": [3],
+    "training.monitor": {"suite": [{"name": "clean", "split": "val"}]},
+    "training.gradients": True,
+    "supervision.dropout": "active",
+    "supervision.noise": [{"name": "signal_dependent", "sigma": 0.1}],
+}
+"""What concerns the student alone, with a value that is not the default."""
+
+
+def field(described: Experiment, path: str) -> Any:
+    found: Any = described
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+@pytest.mark.parametrize("path", NOT_TAKEN)
+def test_a_teacher_does_not_take_what_is_the_students_alone(path: str) -> None:
+    dropping = {"experiment.teacher.model": {"name": "mlp", "hidden": [16], "dropout": 0.2}}
+    sweep = sweep_of(dropping, {f"experiment.{path}": NOT_TAKEN[path]})
+    teacher, student = teachers(sweep)[0], students(sweep)[0]
+    assert field(student, path) != field(students(sweep_of(dropping))[0], path)
+    assert teachers(sweep) == teachers(sweep_of(dropping))
+    assert (teacher.data.examples, teacher.training.epochs) == (200, 2), "of the same parts it takes the rest"
+
+
+def test_a_teachers_teacher_does_not_take_them_either_and_sweeping_them_trains_no_more_teachers() -> None:
+    grand = {"model": {"name": "mlp", "hidden": [32]}}
+    sweep = sweep_of(
+        {"experiment.teacher.teacher": grand, "experiment.teacher.method": {"name": "kd"}},
+        {"experiment.teacher.data": {"omit_classes": [1]}, "experiment.data.omit_classes": {"grid": [[], [3]]}},
+    )
+    assert {teacher.data.omit_classes for teacher in teachers(sweep)} == {(1,)}
+    assert {teacher.teacher.data.omit_classes for teacher in teachers(sweep) if teacher.teacher} == {()}
+    assert len(teachers(sweep)) == 2
+    assert {student.data.omit_classes for student in students(sweep)} == {(), (3,)}
+
+
+def test_a_teacher_may_be_given_what_it_does_not_take() -> None:
+    look = {"suite": [{"name": "clean", "split": "val"}]}
+    teacher = teachers(sweep_of({"experiment.teacher.training": {"monitor": look, "gradients": True}}))[0]
+    assert teacher.training.gradients
+    assert teacher.training.monitor is not None
+    assert (teacher.training.epochs, teacher.training.batch_size) == (2, 10)
 
 
 def test_a_swept_leaf_that_a_teacher_takes_follows_the_students() -> None:
@@ -169,6 +216,80 @@ def test_select_each_trains_as_many_teachers_as_there_are_students() -> None:
     sweep = sweep_from(tree)
     assert [teacher.seed for teacher in teachers(sweep)] == [0, 1, 2]
     assert sweep.choice(next(sweep.grid())).select == "each"
+
+
+def test_a_teacher_is_chosen_by_validation_unless_the_file_says_otherwise() -> None:
+    assert sweep_of({}).choice(next(sweep_of({}).grid())).select == TeacherChoice().select == "best_validation"
+    by_test = sweep_of({"experiment.teacher.select": "best_test"})
+    assert by_test.choice(next(by_test.grid())).select == "best_test"
+
+
+def test_a_way_to_choose_a_teacher_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(InputError, match=r"^experiment\.teacher\.select: .*'best_validation', 'best_test' or 'each'"):
+        sweep_of({"experiment.teacher.select": "best_train"})
+
+
+SWEPT_NOISE = {"experiment.supervision.noise": [
+    {"name": "signal_dependent", "sigma": {"grid": [0, 0.3]}},
+    {"name": "swap", "probability": 0.1, "threshold": 0.2},
+]}  # fmt: skip
+
+
+def changes_of_logits(sweep: Sweep) -> list[tuple[Any, ...]]:
+    """Of the first student of every point."""
+    return [student.supervision.noise for student in students(sweep)[:: sweep.file.seeds]]
+
+
+def test_a_leaf_inside_a_list_is_swept_under_its_number() -> None:
+    sweep = sweep_of(SWEPT_NOISE)
+    assert list(sweep.spaces[0].distributions) == ["noise.input.sigma", "supervision.noise.0.sigma"]
+    assert [signal.sigma for signal, _ in changes_of_logits(sweep)] == [0, 0.3, 0, 0.3]
+    assert {swap.name for _, swap in changes_of_logits(sweep)} == {"swap"}
+
+
+def test_a_leaf_inside_a_list_may_be_continuous() -> None:
+    sweep = sweep_of(
+        {"search": {"sampler": "random", "points": 2}, "experiment.noise.input.sigma": 0.1},
+        {"experiment.supervision.noise": [{"name": "signal_dependent", "sigma": {"uniform": [0, 0.5]}}]},
+    )
+    assert list(sweep.spaces[0].distributions) == ["supervision.noise.0.sigma"]
+    point = Point(0, sweep.spaces[0], {"supervision.noise.0.sigma": 0.37})
+    (change,) = sweep.student(point, 0, sweep.candidates(point)[0]).supervision.noise
+    assert canonical(change) == {"name": "signal_dependent", "sigma": 0.37}
+
+
+def test_a_leaf_inside_a_list_is_put_at_its_edges() -> None:
+    noise = [{"name": "signal_dependent", "sigma": {"grid": [0.1, -1]}}]
+    with pytest.raises(InputError, match=r"sigma: .* \(at supervision\.noise\.0\.sigma = -1\)$"):
+        sweep_of({"experiment.supervision.noise": noise})
+
+
+@pytest.mark.parametrize(
+    ("override", "sigmas"),
+    [
+        ("supervision.noise.0.sigma={grid: [0.1, 0.2, 0.4]}", [0.1, 0.2, 0.4] * 2),
+        ("supervision.noise.0.sigma=0.2", [0.2] * 2),
+        ("experiment.supervision.noise.0.sigma=1/4", [0.25] * 2),
+    ],
+)
+def test_set_reaches_into_a_list(override: str, sigmas: list[float]) -> None:
+    found = changes_of_logits(sweep_from(changed(TINY, SWEPT_NOISE), set=[override]))
+    assert [signal.sigma for signal, _ in found] == sigmas
+    assert {swap.name for _, swap in found} == {"swap"}
+
+
+def test_set_beyond_the_end_of_a_list_is_refused() -> None:
+    with pytest.raises(InputError, match="'2' is no item of a list of 2"):
+        sweep_from(changed(TINY, SWEPT_NOISE), set=["supervision.noise.2.sigma=0.1"])
+
+
+def test_a_case_reaches_into_a_list() -> None:
+    cases = [{"name": "loud", "set": {"supervision.noise.0.sigma": 0.5}},
+             {"name": "swept", "set": {"supervision.noise.1.threshold": {"grid": [0.3, 0.4]}}}]  # fmt: skip
+    found = changes_of_logits(sweep_of({"experiment.noise": {}}, SWEPT_NOISE, {"cases": cases}))
+    assert [(signal.sigma, swap.threshold) for signal, swap in found] == [
+        (0.5, 0.2), (0.0, 0.3), (0.0, 0.4), (0.3, 0.3), (0.3, 0.4),
+    ]  # fmt: skip
 
 
 def test_the_identity_of_a_student_depends_on_its_teachers_seed() -> None:

@@ -12,6 +12,7 @@ from kdray.core import fingerprint, parse
 from kdray.experiment import Experiment
 from kdray.results import Results, Store, write_rows
 from kdray.robustness import AnyEvaluation, label_of
+from kdray.sweep.definition import TeacherChoice
 from kdray.sweep.ledger import Ledger, Record
 from kdray.trial import Step, Task, run_task
 from kdray.weights import pack
@@ -24,10 +25,11 @@ def evaluations(*described: dict[str, Any]) -> tuple[AnyEvaluation, ...]:
     return tuple(parse(AnyEvaluation, each) for each in described)  # type: ignore[arg-type]  # a union of types
 
 
-CLEAN, NOISE, PGD = evaluations(
+CLEAN, NOISE, PGD, BOUND = evaluations(
     {"name": "clean", "split": "val"},
     {"name": "gaussian_noise", "label": "noise", "sigmas": [0.1, 0.2]},
     {"name": "pgd", "label": "pgd1", "steps": 1, "examples": 10},
+    {"name": "prediction_bound", "points": 1},
 )
 TRIAL = experiment()
 
@@ -37,9 +39,16 @@ def store(tmp_path: Path) -> Store:
     return store_in(tmp_path / "results")
 
 
-def trained(store: Store, described: Experiment = TRIAL, accuracy: float = 0.9, *, weights: bool = True) -> None:
+def trained(
+    store: Store,
+    described: Experiment = TRIAL,
+    accuracy: float = 0.9,
+    *,
+    test: float | None = None,
+    weights: bool = True,
+) -> None:
     """Rows as if ``described`` had been trained."""
-    row = {"trial_id": described.trial_id, "status": "completed", "val_accuracy": accuracy}
+    row = {"trial_id": described.trial_id, "status": "completed", "val_accuracy": accuracy, "test_accuracy": test}
     write_rows(store, "trials", described.trial_id, [row], {})
     write_rows(store, "epochs", described.trial_id, [{"trial_id": described.trial_id, "epoch": 1}], {})
     if weights:
@@ -165,6 +174,42 @@ def test_the_best_candidate_has_the_highest_validation_accuracy_and_ties_go_to_t
     assert Ledger(Results(store.location)).best(candidates[:2]) == candidates[0]
 
 
+def test_by_test_the_teacher_is_the_one_with_the_highest_test_accuracy_and_ties_go_to_the_lowest_seed(
+    store: Store,
+) -> None:
+    candidates = [experiment(seed=seed) for seed in range(4)]
+    by_test = TeacherChoice(seeds=4, select="best_test")
+    for candidate, accuracy, test in zip(candidates, (0.9, 0.6, 0.7, 0.8), (0.5, 0.7, 0.8, 0.8), strict=True):
+        assert Ledger(Results(store.location)).choose(candidates, by_test, 0) is None, "not until all are there"
+        trained(store, candidate, accuracy, test=test)
+    ledger = Ledger(Results(store.location))
+    assert [ledger.choose(candidates, by_test, seed) for seed in (0, 1)] == [candidates[2]] * 2
+    assert [ledger.choose(candidates, TeacherChoice(seeds=4), seed) for seed in (0, 1)] == [candidates[0]] * 2
+    each = TeacherChoice(seeds=4, select="each")
+    assert [ledger.choose(candidates, each, seed) for seed in range(4)] == candidates
+
+
+def test_without_a_test_accuracy_nobody_is_chosen_by_it(store: Store) -> None:
+    trained(store)
+    ledger = Ledger(Results(store.location))
+    assert ledger.choose([TRIAL], TeacherChoice(select="best_test"), 0) is None
+    assert ledger.choose([TRIAL], TeacherChoice(), 0) == TRIAL
+
+
+def test_a_comparison_with_the_teacher_is_left_only_for_trials_that_have_one(store: Store) -> None:
+    student, virtual = distillation(), experiment(supervision={"virtual": {}}, method={"name": "kd"})
+    for described in (TRIAL, student, virtual):
+        trained(store, described)
+    assert left(store, BOUND) is None
+    assert left(store, BOUND, CLEAN) == (False, ["clean"])
+    ledger = Ledger(Results(store.location))
+    assert ledger.outcome(TRIAL.trial_id, (BOUND,)) == ("completed", None), "what means nothing is no failure"
+    task = ledger.task("student", student, (BOUND, CLEAN))
+    assert task is not None
+    assert task.evaluations == (BOUND, CLEAN)
+    assert ledger.task("student", virtual, (BOUND,)) is None
+
+
 def test_there_is_no_best_candidate_where_one_failed(store: Store) -> None:
     trained(store, other := experiment(seed=1))
     ended(store, "diverged", "Diverged: no")
@@ -201,6 +246,17 @@ def noted(store: Store, ledger: Ledger, trial_id: str) -> tuple[Record | None, R
     fresh = Ledger(Results(store.location))
     assert ledger.has_weights(trial_id) == fresh.has_weights(trial_id)
     return ledger.get(trial_id), fresh.get(trial_id)
+
+
+def test_numbers_taken_during_training_are_no_measurement_of_the_trained_network(store: Store) -> None:
+    monitor = {"suite": [{"name": "clean", "split": "val"}]}
+    watched = experiment(training={"epochs": 1, "batch_size": 50, "monitor": monitor})
+    do(store, Ledger(Results(store.location)), watched)
+    ledger = Ledger(Results(store.location))
+    task = ledger.task("student", watched, (CLEAN,))
+    assert task is not None
+    assert (task.train, task.evaluations) == (False, (CLEAN,))
+    assert ledger.numbers(watched.trial_id, (CLEAN,)).keys() == {"val_accuracy"}
 
 
 def unmeasurable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -317,6 +317,39 @@ def test_select_each_gives_every_student_the_teacher_of_its_seed(engine: Engine,
     assert set(members(results)["teacher_selection"].dropna()) == {"each"}
 
 
+def test_select_best_test_gives_every_student_the_best_teacher_on_the_test_split_and_says_so(
+    engine: Engine, results: Path
+) -> None:
+    by_test = {f"experiment.teacher.{key}": value for key, value in
+               (("select", "best_test"), ("seeds", 4), ("model.hidden", [8]))}  # fmt: skip
+    assert go(results, by_test).exit_status == 0
+    teachers = trials(results, "teacher").sort_values("seed")
+    best, by_validation = (teachers.loc[teachers[f"{split}_accuracy"].idxmax()] for split in ("test", "val"))
+    assert best["trial_id"] != by_validation["trial_id"], "choose teachers of which the two splits prefer another"
+    assert set(trials(results, "student")["teacher_id"]) == {best["trial_id"]}
+    students = members(results).query("role == 'student'")
+    assert set(students["teacher_selection"]) == {"best_test"}
+    expected = [
+        {"trial_id": row.trial_id, "seed": row.seed, "test_accuracy": row.test_accuracy}
+        for row in teachers.itertuples()
+    ]
+    assert [json.loads(text) for text in students["teacher_candidates"]] == [expected] * 4
+    measured = Results(results).robustness()["trial_id"]
+    assert set(measured) == {best["trial_id"], *students["trial_id"]}, "the chosen teacher is measured, and no other"
+    engine.ran.clear()
+    assert go(results, by_test).exit_status == 0
+    assert engine.ran == []
+
+
+def test_a_comparison_with_the_teacher_is_made_of_students_and_not_of_teachers(engine: Engine, results: Path) -> None:
+    bound = {"evaluate.suite": [{"name": "prediction_bound", "points": 1, "examples": 20}]}
+    assert go(results, bound).exit_status == 0
+    assert set(Results(results).robustness()["trial_id"]) == set(trials(results, "student")["trial_id"])
+    engine.ran.clear()
+    assert go(results, bound).exit_status == 0
+    assert engine.ran == []
+
+
 CASES = {"cases": [{"name": "bad", "set": {"teacher.training": DIVERGES}}, {"name": "good"}]}
 
 

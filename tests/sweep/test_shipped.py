@@ -1,0 +1,85 @@
+"""Every sweep that kdray ships runs from end to end with ``--smoke``, all on one Ray (``make smoke``: minutes)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdray.experiment import Experiment
+from kdray.results import Results
+from kdray.robustness import label_of
+from kdray.sweep.definition import Sweep, load_sweep
+from kdray.sweep.engine import cluster
+from kdray.sweep.progress import Progress
+from kdray.sweep.resources import this_machine
+from kdray.sweep.running import run
+from kdray.trial import epochs_of, measurable
+
+pytestmark = pytest.mark.smoke
+FILES = sorted((Path(__file__).parents[2] / "sweeps").rglob("*.yaml"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_ray() -> Iterator[None]:
+    with cluster(None, this_machine(None, None)):
+        yield
+
+
+def name(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_shipped_sweep_runs_with_smoke_to_finished_finite_rows_that_say_something(path: Path, tmp_path: Path) -> None:
+    sweep = load_sweep(path, smoke=True)
+    summary = run(sweep, tmp_path, progress=Progress())
+    assert summary.failures == {}
+    results = Results(tmp_path)
+    assert_every_trial_trained(results)
+    assert_every_evaluation_is_there(sweep, results)
+    again = run(sweep, tmp_path, progress=Progress())
+    assert again.ran == set(), "what is there was done again"
+
+
+def experiments(results: Results) -> dict[str, Experiment]:
+    trials = results.trials()
+    return {i: Experiment.model_validate_json(text) for i, text in zip(trials["trial_id"], trials["experiment"], strict=True)}
+
+
+def assert_every_trial_trained(results: Results) -> None:
+    trials, epochs, described = results.trials(), results.epochs(), experiments(results)
+    assert set(trials["status"]) == {"completed"}
+    assert trials[["val_accuracy", "test_accuracy"]].apply(lambda column: column.between(0, 1)).all(axis=None)
+    assert (trials[["parameters", "weights", "macs", "train_seconds"]] > 0).all(axis=None)
+    assert np.isfinite(epochs[["loss", "val_loss", "train_accuracy"]]).all(axis=None)
+    for trial_id, rows in epochs.groupby("trial_id"):
+        experiment = described[str(trial_id)]
+        assert len(rows) == epochs_of(experiment)
+        main = rows[rows["stage"] == "main"].sort_values("epoch")
+        assert main["val_loss"].nunique() == len(main), f"{trial_id} learned nothing from one epoch to the next"
+        terms = main.filter(like="loss.").dropna(axis=1, how="all")
+        assert np.isfinite(terms).all(axis=None)
+        assert {column.removeprefix("loss.") for column in terms} <= set(experiment.method.terms)
+        assert (terms > 0).any().any()
+    # Seeds are replicates: nothing but the seed differs, and no two give the same network.
+    losses = epochs[epochs["stage"] == "main"].groupby("trial_id")["val_loss"].last()
+    alike: dict[str, list[float]] = {}
+    for trial_id, experiment in described.items():
+        key = experiment.model_copy(update={"seed": 0, "teacher": None}).model_dump_json()
+        alike.setdefault(key, []).append(losses[trial_id])
+    assert all(len(set(values)) > 1 for values in alike.values() if len(values) > 1)
+
+
+def assert_every_evaluation_is_there(sweep: Sweep, results: Results) -> None:
+    rows, members, described = results.robustness(), results.members(), experiments(results)
+    assert rows["error"].isna().all()
+    assert np.isfinite(rows["value"]).all()
+    assert (rows["examples"] > 0).all()
+    assert set(members["outcome"]) == {"completed"}
+    found = set(zip(rows["trial_id"], rows["label"], strict=True))
+    for trial_id in members.loc[members["role"] == "student", "trial_id"]:
+        for evaluation in measurable(sweep.suite("student"), described[trial_id]):
+            assert (trial_id, label_of(evaluation)) in found
