@@ -48,6 +48,10 @@ def points(results: Results, sweep: str) -> pd.DataFrame:
     return pd.DataFrame(columns, columns=pd.MultiIndex.from_tuples(order))
 
 
+TABULATED = ("accuracy", "seen_accuracy", "omitted_accuracy", "mean_accuracy", "radius")
+"""What is read side by side; the hundred accuracies of single classes and corruptions stay in the frame."""
+
+
 def _is_tabulated(column: str) -> bool:
-    """Shares and radii: what is read as "more is better" side by side."""
-    return "." in column and column.partition("[")[0].endswith(("accuracy", ".radius"))
+    metric, _, apart = column.rpartition("]")[0].partition("[") if column.endswith("]") else (column, "", "")
+    return metric.partition(".")[2] in TABULATED and "corruption=" not in apart

@@ -17,7 +17,7 @@ from kdray.results.schema import KEYS, SCHEMA_VERSION, TableName, arrow_schema
 from kdray.results.store import Store
 
 VARYING = ("split", "dataset", "examples", "norm", "epsilon", "step_size", "steps", "restarts", "samples", "sigma",
-           "corruption", "severity", "snr", "class", "layer", "epoch", "source_trial_id")  # fmt: skip
+           "corruption", "severity", "snr", "peak", "side", "class", "layer", "epoch", "source_trial_id")  # fmt: skip
 """Columns of the robustness table that tell the numbers with one label apart."""
 
 
@@ -74,9 +74,8 @@ class Results:
         for problem in (part for part in read if isinstance(part, str)):
             warnings.warn(problem, DamagedFile, stacklevel=4)
         parts = [part for part in read if isinstance(part, pa.Table)]
-        if not parts:
-            return arrow_schema(table, {}).empty_table()
-        return _joined(parts)
+        # The columns of today, which every file may have been written before.
+        return _joined([arrow_schema(table, {}).empty_table(), *parts])
 
     def _frame(self, table: TableName) -> pd.DataFrame:
         frame: pd.DataFrame = self.table(table).to_pandas()

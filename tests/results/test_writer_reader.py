@@ -128,6 +128,15 @@ def test_no_rows_give_empty_frames_with_all_columns(results: Results) -> None:
     assert list(results.frame()) == list(results.trials())
 
 
+def test_results_that_were_all_written_before_a_column_was_added_are_read(results: Results, folder: Path) -> None:
+    write(results, "trials", trial("one"), file="a")
+    write(results, "robustness", number("noise", 0.9, trial_id="one", sigma=0.1), file="a")
+    rewrite(folder / "robustness" / "a.parquet", lambda part: part.drop_columns(["peak", "samples", "class"]))
+    assert results.robustness()[["value", "sigma"]].to_numpy().tolist() == [[0.9, 0.1]]
+    assert results.robustness()[["peak", "samples", "class"]].isna().all(axis=None)
+    assert results.frame()["noise.accuracy"].tolist() == [0.9]
+
+
 def test_a_column_that_an_older_file_lacks_is_null_there(results: Results, folder: Path) -> None:
     write(results, "trials", trial("old", cpu="lost with the column"), file="old")
     write(results, "trials", trial("new", cpu="fast", **{"model.depth": 16}), file="new", extra=CONFIGURATION)
