@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from kdray.core import Value, fingerprint, leaf_types, leaves, parse, value_types
+from kdray.core import InputError, Value, fingerprint, leaf_types, leaves, parse, value_types
 from kdray.data import AnyData
 from kdray.methods import AnyMethod, CrossEntropy, Method
 from kdray.methods.adversarial import Adversarial
@@ -59,6 +59,8 @@ def _network_fits(experiment: Experiment) -> None:
     model, data, monitor = experiment.model, experiment.data, experiment.training.monitor
     try:
         stage_shapes(model, data.shape, data.classes)
+    except InputError as error:
+        raise ValueError(f"model.{error}") from None
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"model: {model.name} cannot take images of {_times(data.shape)}: {reason}") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -315,7 +315,7 @@ def evaluate(
     error, measured = None, []
     try:
         measured = measurements(evaluation, Subject(classifier, split, dataset.omitted, teacher))
-        rows: list[Row] = [{**common, **asdict(measurement)} for measurement in measured]
+        rows: list[Row] = [{**common, **measurement.row()} for measurement in measured]
     except Exception as raised:
         error = describe(raised)
         rows = [{**common, "error": error}]

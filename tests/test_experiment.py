@@ -93,6 +93,36 @@ def attacked(**attack: Any) -> dict[str, Any]:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a teacher that only a half of weight 0 would ask": (
+        {"teacher": description(), "method": {"name": "adversarial", "mix": 1, "clean": {"name": "kd"}}},
+        "method adversarial asks no teacher: set teacher to null, or choose another method",
+    ),
+    "a network for larger images": (
+        {"model": {"name": "maxout", "network": "teacher_mnist"}},
+        "model.network: images of 8 x 8 pixels are too small for it (those of mnist are made for 28 x 28, the others for "
+        "32 x 32)",
+    ),
+    "a teacher that sees noise that is not there": (
+        {"teacher": description(), "method": {"name": "kd"}, "noise": {"teacher_sees": "noisy"}},
+        "noise.teacher_sees: noisy, but there is no noise.input",
+    ),
+    "a virtual teacher that sees anything": (
+        {"supervision": {"virtual": {}}, "method": {"name": "kd"},
+         "noise": {"teacher_sees": "noisy", "input": {"name": "gaussian", "sigma": 0.1}}},
+        "noise.teacher_sees: noisy, but there is no trained teacher",
+    ),
+    "regression onto logits that are probabilities": (
+        {"supervision": {"virtual": {}}, "method": {"name": "output_regression", "on": "logits"}},
+        "method.on: logits: a virtual teacher's numbers stand in the place of logits but are probabilities",
+    ),
+    "a monitor that smooths what does not draw": (
+        {"training": {"epochs": 2, "monitor": {"suite": [{"name": "clean", "split": "val", "smoothing": {"samples": 3}}]}}},
+        "training.monitor.suite: clean smooths a model that draws nothing",
+    ),
+    "a monitor that never looks": (
+        {"training": {"epochs": 2, "monitor": {"every": 3, "suite": [{"name": "clean", "split": "val"}]}}},
+        "training: monitor.every: 3 is more than the 2 epochs: it never looks",
+    ),
     "two who answer": (
         {"teacher": description(), "method": KD, **VIRTUAL},
         "supervision.virtual: stands in for a trained teacher, and there is one: set one of them to null",

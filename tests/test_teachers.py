@@ -110,6 +110,15 @@ def test_images_that_ask_for_a_gradient_get_one_and_no_parameter_does(
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in trained.parameters())
 
 
+def test_images_that_ask_for_none_get_no_graph_even_if_somebody_wakes_the_parameters(
+    trained: Classifier, images: Tensor
+) -> None:
+    supervisor = asking(trained)
+    trained.requires_grad_(True)
+    (logits,) = told(supervisor, images, 0)
+    assert not logits.requires_grad
+
+
 def test_the_gradient_is_that_of_the_classifier(trained: Classifier, images: Tensor) -> None:
     images.requires_grad_(True)
     (logits,) = told(asking(trained), images, 0)

@@ -359,6 +359,25 @@ def test_corrupted_labels_are_drawn_each_epoch_or_once(resample: str, same: bool
         assert 0.25 < float((labels != dataset.train.labels).float().mean()) < 0.55
 
 
+@pytest.mark.parametrize("kind", ["uniform", "symmetric"])
+def test_no_noise_brings_omitted_classes_back(kind: str) -> None:
+    described = experiment(
+        data={"name": "digits", "examples": 300, "omit_classes": [1, 8]}, noise={"labels": {"name": kind, "rate": 0.9}}
+    )
+    dataset = digits(described)
+    drawn = torch.cat([training_labels(dataset, 10, described.noise, 0, (epoch,)) for epoch in range(5)])
+    assert drawn.unique().tolist() == [0, 2, 3, 4, 5, 6, 7, 9]
+
+
+def test_the_teacher_sees_the_noise_where_it_is_part_of_the_training_set(seen: Seen) -> None:
+    described = distillation(noise={"input": GAUSSIAN, "teacher_sees": "noisy"})
+    list(epochs(fresh(described, teacher_of(described)), described, method=seen, teacher=teacher_of(described)))
+    levels = to_unit(digits(described).train.images).unique()
+    for batch in seen.batches:
+        assert torch.equal(batch.clean, batch.images)
+        assert not torch.isin(batch.clean, levels).all()
+
+
 def test_label_noise_follows_the_seed() -> None:
     noise, dataset = parse(Noise, {"labels": {"name": "uniform", "rate": 0.4}}), digits(experiment())
     assert torch.equal(training_labels(dataset, 10, noise, 0, (1,)), training_labels(dataset, 10, noise, 0, (1,)))
@@ -421,7 +440,10 @@ def test_looking_changes_no_number_of_the_training() -> None:
     for history, weights, _ in found[1:]:
         assert history == found[0][0]
         assert_equal(weights, found[0][1])
-    assert [measured for *_, measured in found] == [[0, 0, 0], [3, 3, 3], [2, 2, 2], [2, 5, 2]]
+    look, layers = 1 + 4 + 10, 2  # pgd, and clean with a row for each class
+    assert [measured for *_, measured in found] == [
+        [0, 0, 0], [look] * 3, [layers] * 3, [layers, layers + look, layers],
+    ]  # fmt: skip
 
 
 def test_a_look_measures_the_network_as_it_stands_on_the_validation_split() -> None:

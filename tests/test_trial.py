@@ -55,9 +55,11 @@ from tests.trials import (
     distillation,
     do,
     experiment,
+    fresh,
     steps,
     store_in,
     stored,
+    teacher_of,
 )
 
 CLEAN = {"name": "clean"}
@@ -205,8 +207,10 @@ def test_the_rows_of_an_evaluation_say_what_was_measured(store: Store) -> None:
 
 def test_the_last_step_has_every_number_that_has_one_value(store: Store) -> None:
     end = do(experiment(), store, CLEAN, NOISE, PGD3, {"name": "gaussian_noise", "sigmas": [0.2]})[-1]
-    assert end.numbers.keys() == {"val_accuracy", "test_accuracy", "clean.accuracy", "clean.loss", "pgd3.accuracy",
-                                  "gaussian_noise.accuracy"}  # fmt: skip
+    assert end.numbers.keys() == {
+        "val_accuracy", "test_accuracy", "clean.accuracy", "clean.loss", "clean.ece", "clean.brier", "pgd3.accuracy",
+        "gaussian_noise.accuracy",
+    }  # fmt: skip
 
 
 def test_steps_count_up_to_their_total(store: Store) -> None:
@@ -430,7 +434,8 @@ def test_a_trial_that_went_on_has_the_numbers_of_all_its_epochs(done: int, store
     stop_after(done, WATCHED, store)
     for place in (store, elsewhere):
         do(WATCHED, place, CLEAN)
-    assert len(stored(store, WATCHED.trial_id)["robustness"]) == 2 * (1 + 2) + 4 * 2 + 2
+    clean = 4 + 10  # of them one for each class
+    assert len(stored(store, WATCHED.trial_id)["robustness"]) == 2 * (1 + clean) + 4 * 2 + clean
     assert_same_bits(stored(store, WATCHED.trial_id), stored(elsewhere, WATCHED.trial_id))
 
 
@@ -902,3 +907,13 @@ def test_errors_of_the_machine_are_faults(error: str) -> None:
 @pytest.mark.parametrize("error", ["ValueError: x", "Diverged: x", "RuntimeError: OSError", "len: x", "", None])
 def test_other_errors_are_not(error: str | None) -> None:
     assert not is_fault(error)
+
+
+def test_what_is_learned_beside_the_student_starts_from_the_seed() -> None:
+    regressors = []
+    for seed in (0, 0, 1):
+        described = distillation(method={"name": "fitnet"}, seed=seed)
+        state = fresh(described, teacher_of(described))
+        regressors.append(state.helper.get_parameter("regressor.weight"))
+    assert torch.equal(regressors[0], regressors[1])
+    assert not torch.equal(regressors[0], regressors[2])

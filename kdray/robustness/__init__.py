@@ -2,13 +2,19 @@
 
 from kdray.robustness.base import Evaluation, Measurement, Subject, kind_of, label_of, measurements
 from kdray.robustness.clean import Clean, score
+from kdray.robustness.corruptions import Corruptions
+from kdray.robustness.fgsm import FGSM
 from kdray.robustness.gaussian_noise import GaussianNoise
 from kdray.robustness.gradients import Gradients
+from kdray.robustness.occlusion import Occlusion
 from kdray.robustness.pgd import PGD
+from kdray.robustness.poisson_noise import PoissonNoise
 from kdray.robustness.prediction_bound import PredictionBound
+from kdray.robustness.signal_to_noise import SignalToNoise
 from kdray.robustness.suite import AnyEvaluation, Monitor, columns_of
 
 __all__ = [
-    "PGD", "AnyEvaluation", "Clean", "Evaluation", "GaussianNoise", "Gradients", "Measurement", "Monitor",
-    "PredictionBound", "Subject", "columns_of", "kind_of", "label_of", "measurements", "score",
+    "FGSM", "PGD", "AnyEvaluation", "Clean", "Corruptions", "Evaluation", "GaussianNoise", "Gradients", "Measurement",
+    "Monitor", "Occlusion", "PoissonNoise", "PredictionBound", "SignalToNoise", "Subject", "columns_of", "kind_of", "label_of",
+    "measurements", "score",
 ]  # fmt: skip

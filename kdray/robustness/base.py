@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float32, Int64
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kdray import seeds
 from kdray.core import Value, canonical
-from kdray.data import Split, to_unit
+from kdray.data import Shape, Split, to_unit
 from kdray.models import Classifier, Smoothing, smoothed
 
 BLOCK = 250
@@ -37,8 +37,20 @@ class Measurement:
     restarts: int | None = None
     sigma: float | None = None
     samples: int | None = None
+    snr: float | None = None
+    peak: float | None = None
+    side: int | None = None
+    corruption: str | None = None
+    severity: int | None = None
+    class_: int | None = None
+    """Of a number for one class: the column ``class``."""
     checks: str | None = None
     """Reasons to distrust the number."""
+
+    def row(self) -> dict[str, Any]:
+        """As columns of the robustness table."""
+        plain = asdict(self)
+        return {"class": plain.pop("class_"), **plain}
 
 
 def accuracy(
@@ -108,13 +120,28 @@ class Evaluation(Value):
     smoothing: Smoothing | None = None
     """Measure the model as it answers under smoothing; none: one pass of it."""
 
+    def misfit(self, shape: Shape) -> str | None:
+        """Why it cannot be applied to images of ``shape``, if it cannot."""
+        del shape
+        return None
+
     def generator(self, device: torch.device, *counters: int) -> torch.Generator:
         """The evaluation's draws for one block (and restart, and level)."""
         return seeds.generator(self.seed, "attack", *counters, device=device)
 
+    def correct_under(
+        self, subject: Subject, perturb: Callable[[Float32[Tensor, "B C H W"], torch.Generator], Float32[Tensor, "B C H W"]]
+    ) -> int:
+        """How many images are classified correctly after ``perturb``; its draws are the same for every strength."""
+        correct = torch.zeros((), dtype=torch.long, device=subject.split.labels.device)
+        for block in blocks(subject.split):
+            perturbed = perturb(block.images, self.generator(block.images.device, block.number))
+            correct += is_correct(subject.classifier, perturbed, block.labels).sum()
+        return int(correct)
+
     @abstractmethod
     def metrics(self) -> dict[str, int]:
-        """Which metrics :meth:`measure` always yields, and how many values of each."""
+        """Which metrics :meth:`measure` always yields, and how many values of each; not those of single classes."""
 
     @abstractmethod
     def measure(self, subject: Subject) -> Iterator[Measurement]:

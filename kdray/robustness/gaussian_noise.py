@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from kdray.core import Several
-from kdray.perturbations.input_noise import gaussian
-from kdray.robustness.base import Evaluation, Measurement, Subject, accuracy, blocks, is_correct
+from kdray.perturbations.input_noise import Gaussian
+from kdray.robustness.base import Evaluation, Measurement, Subject, accuracy
 
 
 class GaussianNoise(Evaluation):
@@ -27,9 +27,5 @@ class GaussianNoise(Evaluation):
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
         for sigma in self.sigmas:
-            correct = 0
-            for block in blocks(subject.split):
-                noisy = gaussian(block.images, sigma, self.generator(block.images.device, block.number))
-                noisy = noisy.clamp_(0, 1) if self.clip else noisy
-                correct += int(is_correct(subject.classifier, noisy, block.labels).sum())
-            yield accuracy(correct, len(subject.split.labels), sigma=sigma)
+            noise = Gaussian(sigma=sigma, clip=self.clip)
+            yield accuracy(self.correct_under(subject, noise), len(subject.split.labels), sigma=sigma)

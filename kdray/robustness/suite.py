@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -10,11 +9,19 @@ from pydantic import Field, model_validator
 from kdray.core import Several, Value, canonical_json, fingerprint
 from kdray.robustness.base import Evaluation, Subject, kind_of, label_of, measurements
 from kdray.robustness.clean import Clean
+from kdray.robustness.corruptions import Corruptions
+from kdray.robustness.fgsm import FGSM
 from kdray.robustness.gaussian_noise import GaussianNoise
+from kdray.robustness.occlusion import Occlusion
 from kdray.robustness.pgd import PGD
+from kdray.robustness.poisson_noise import PoissonNoise
 from kdray.robustness.prediction_bound import PredictionBound
+from kdray.robustness.signal_to_noise import SignalToNoise
 
-AnyEvaluation = Annotated[Clean | GaussianNoise | PGD | PredictionBound, Field(discriminator="name")]
+AnyEvaluation = Annotated[
+    Clean | GaussianNoise | SignalToNoise | PoissonNoise | Occlusion | Corruptions | FGSM | PGD | PredictionBound,
+    Field(discriminator="name"),
+]
 
 
 def columns_of(evaluation: Evaluation) -> dict[str, Any]:
@@ -55,7 +62,7 @@ class Monitor(Value):
         return [
             {
                 **columns_of(evaluation), "evaluation_id": fingerprint(WhileTraining(evaluation=evaluation)),
-                **asdict(measurement),
+                **measurement.row(),
             }
             for evaluation in self.suite
             for measurement in measurements(evaluation, subject)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -377,6 +377,14 @@ def _check_measured(file: SweepFile, student: Experiment) -> None:
         raise InputError(f"objective.metric: {label} cannot be measured of a student here: {reason}")
 
 
+def check_applies(suite: Iterable[AnyEvaluation], experiment: Experiment, where: str) -> None:
+    """:class:`InputError` if an evaluation cannot be applied to the experiment's images."""
+    for evaluation in suite:
+        problem = evaluation.misfit(experiment.data.shape)
+        if problem is not None:
+            raise InputError(f"{where}: {label_of(evaluation)}: {problem}")
+
+
 def _check_edges(sweep: Sweep, space: Space) -> None:
     """Put every leaf at each of its edges and read the whole experiment."""
     for path, values in space.corners():
@@ -385,6 +393,7 @@ def _check_edges(sweep: Sweep, space: Space) -> None:
             candidates = sweep.candidates(point)
             student = sweep.student(point, 0, candidates[0] if candidates else None)
             _check_measured(sweep.file, student)
+            check_applies(sweep.file.evaluate.suite, student, "evaluate.suite")
         except InputError as error:
             stated = f" (at {path} = {json.dumps(values[path])})" if path else ""
             raise InputError(f"{error}{stated}") from None

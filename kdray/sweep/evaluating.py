@@ -12,7 +12,7 @@ from kdray.data import data_root
 from kdray.experiment import Experiment
 from kdray.results import open_results
 from kdray.robustness import AnyEvaluation
-from kdray.sweep.definition import Request, Role, Suite
+from kdray.sweep.definition import Request, Role, Suite, check_applies
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import check, this_machine
@@ -61,6 +61,7 @@ def evaluate(
         groups = []
         for text, kind in zip(table["experiment"], table["role"], strict=True):
             experiment = Experiment.parse(json.loads(text))
+            check_applies(wanted.suite, experiment, f"trial {experiment.trial_id}")
             task = work.ledger.task(kind, experiment, wanted.suite)
             if task is None:
                 work.summary.there.add(experiment.trial_id)

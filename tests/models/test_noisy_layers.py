@@ -74,6 +74,14 @@ def test_coefficients_start_where_the_description_says(noise: Independent | Colo
             assert (parameter == start).all()
 
 
+def test_the_shared_part_of_coloured_noise_has_mean_zero() -> None:
+    torch.manual_seed(0)
+    noise = ColouredNoise(torch.ones(4), Coloured(diagonal=0.0, factor=1.0, rank=1))
+    drawn = torch.stack([noise(torch.ones(4)).detach()[0] for _ in range(2000)])
+    assert abs(float(drawn.mean())) < 0.1
+    assert float(drawn.std()) == pytest.approx(1, rel=0.1)
+
+
 def test_coloured_noise_has_a_row_of_its_factor_for_every_weight() -> None:
     noise = conv(Coloured(rank=3)).noise
     assert noise.diagonal.shape == (6, 4, 3, 3)

@@ -256,7 +256,7 @@ def test_many_passes_keep_no_more_for_the_backward_pass_than_few() -> None:
 def test_an_evaluation_measures_the_smoothed_answer(aggregate: str) -> None:
     split = digits().test
     smoothing = parse(Smoothing, {"samples": 6, "aggregate": aggregate, "sigma": 0.6})
-    accuracy, loss = measurements(Clean(smoothing=smoothing, seed=2), Subject(trained_on_digits(), split))
+    accuracy, loss, *_ = measurements(Clean(smoothing=smoothing, seed=2), Subject(trained_on_digits(), split))
     right, total = 0, 0.0
     with seeds.ambient(2, "evaluation"):
         for images, labels in zip(to_unit(split.images).split(BLOCK), split.labels.split(BLOCK), strict=True):

@@ -35,7 +35,7 @@ def noise_shown(sigma: float, **fields: bool | int) -> Tensor:
 
 
 def test_sigma_0_gives_clean_accuracy() -> None:
-    (clean, _), (noisy,) = (
+    (clean, *_), (noisy,) = (
         evaluation.measure(Subject(trained_on_digits(), digits().test))
         for evaluation in (Clean(), GaussianNoise(sigmas=(0.0,)))
     )

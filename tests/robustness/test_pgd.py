@@ -84,7 +84,7 @@ def test_misclassified_examples_count_as_broken_though_a_random_start_may_make_t
 
 @both_norms
 def test_epsilon_0_gives_clean_accuracy(norm: Norm) -> None:
-    clean, _ = Clean().measure(Subject(trained_on_digits(), digits().test))
+    clean, *_ = Clean().measure(Subject(trained_on_digits(), digits().test))
     assert correct(PGD(norm=norm, epsilon=0.0, steps=2, restarts=2), digits().test) == clean.correct
 
 

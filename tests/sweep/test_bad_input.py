@@ -26,6 +26,16 @@ GOOD = {
 }
 
 WRONG = [
+    (
+        {"objective": {"metric": "smooth.accuracy"},
+         "evaluate.suite": [{"label": "smooth", "name": "clean", "split": "val", "smoothing": {"samples": 4}}]},
+        "objective.metric: smooth cannot be measured of a student here: it draws nothing that smoothing could average",
+    ),
+    (
+        {"objective": {"metric": "bound.radius"}, "experiment.teacher": None, "experiment.method": {"name": "cross_entropy"},
+         "evaluate.suite": [{"label": "bound", "name": "prediction_bound", "split": "val"}]},
+        "objective.metric: bound cannot be measured of a student here: it has no trained teacher",
+    ),
     ({"sedes": 3}, "sedes: unknown key, did you mean 'seeds'?"),
     ({"experiment.method.temperatur": 3}, "experiment.method.temperatur: unknown key, did you mean 'temperature'?"),
     ({"experiment.trainin": {}}, "experiment.trainin: unknown key, did you mean 'training'?"),

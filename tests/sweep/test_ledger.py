@@ -272,7 +272,7 @@ def test_what_is_noted_of_a_trial_is_what_a_fresh_ledger_reads(store: Store, mon
     here, there = noted(store, ledger, TRIAL.trial_id)
     assert here == there
     assert here is not None
-    assert set(here.numbers) == {f"{fingerprint(CLEAN)}.accuracy", f"{fingerprint(CLEAN)}.loss"}
+    assert set(here.numbers) == {f"{fingerprint(CLEAN)}.{metric}" for metric in ("accuracy", "loss", "ece", "brier")}
     assert here.measured == {fingerprint(CLEAN), fingerprint(NOISE)}
     # One is added that cannot be measured.
     with monkeypatch.context() as patch:

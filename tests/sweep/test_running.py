@@ -80,7 +80,7 @@ def test_the_chosen_teacher_is_measured_and_the_other_candidate_is_not(finished:
     assert set(students["teacher_id"]) == {best}
     numbers = Results(finished).robustness()
     assert set(numbers["trial_id"]) == {best, *students["trial_id"]}
-    assert sorted(numbers.loc[numbers["trial_id"] == best, "label"]) == ["clean", "clean", "pgd1"]
+    assert set(numbers.loc[numbers["trial_id"] == best, "label"]) == {"clean", "pgd1"}
 
 
 def test_members_say_who_took_which_part(finished: Path) -> None:
