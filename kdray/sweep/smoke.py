@@ -42,11 +42,20 @@ def shrink(tree: Tree) -> Tree:
             small["cases"] = [_case(case, whole) for case in small["cases"]]
     evaluate = small.get("evaluate")
     if isinstance(evaluate, dict) and isinstance(evaluate.get("suite"), list):
-        suite = [{**e, "examples": 32} if isinstance(e, dict) else e for e in evaluate["suite"]]
+        suite = [_evaluation(e) if isinstance(e, dict) else e for e in evaluate["suite"]]
         small["evaluate"] = {**evaluate, "suite": suite}
     if "search" in small and _is_searched(tree) and not _is_searched(small):
         small["search"] = {}
     return small
+
+
+def _evaluation(evaluation: Tree) -> Tree:
+    """Of few images and, of corruptions, the last severity only."""
+    few = {**evaluation, "examples": 32}
+    if few.get("name") == "corruptions":
+        severities = few.get("severities", [5])
+        few["severities"] = severities[-1:] if isinstance(severities, list) else severities
+    return few
 
 
 def _is_searched(tree: Tree) -> bool:

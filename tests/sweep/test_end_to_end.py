@@ -177,7 +177,11 @@ def test_diverged_trials_are_rows_and_the_exit_status_says_so(copy: Path) -> Non
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "kdray", "run", "tiny.yaml", *arguments]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell starts what it puts into the background with SIGINT ignored, these tests perhaps among them.
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
 
 
 def wait_for(condition: object, seconds: float = 90) -> None:
