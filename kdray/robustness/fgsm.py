@@ -35,6 +35,4 @@ class FGSM(Evaluation):
                     steps=1, start=block.images,
                 )  # fmt: skip
                 correct += is_correct(classifier, adversarial, block.labels).sum()
-            yield accuracy(
-                int(correct), examples, norm="linf", epsilon=epsilon, step_size=epsilon, steps=1, restarts=1
-            )  # fmt: skip
+            yield accuracy(int(correct), examples, norm="linf", epsilon=epsilon, steps=1)
