@@ -58,3 +58,16 @@ def trained_on_digits() -> Classifier:
         optimizer.step()
     optimizer.zero_grad()
     return frozen(classifier)
+
+
+class Watched(Classifier):
+    """The classifier trained on digits, remembering the images that it was shown."""
+
+    def __init__(self) -> None:
+        inner = trained_on_digits()
+        super().__init__(inner.network, inner.normalization)
+        self.shown: list[Tensor] = []
+
+    def logits(self, images: Tensor) -> Tensor:
+        self.shown.append(images.clone())
+        return super().logits(images)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from kdray.core import InputError, parse
 from kdray.data import to_unit
-from kdray.models import Classifier
 from kdray.robustness import (
     AnyEvaluation,
     Clean,
@@ -20,20 +19,7 @@ from kdray.robustness import (
     Subject,
     measurements,
 )
-from tests.tensors import digits, trained_on_digits
-
-
-class Watched(Classifier):
-    """The classifier trained on digits, remembering the images that it was shown."""
-
-    def __init__(self) -> None:
-        inner = trained_on_digits()
-        super().__init__(inner.network, inner.normalization)
-        self.shown: list[Tensor] = []
-
-    def logits(self, images: Tensor) -> Tensor:
-        self.shown.append(images.clone())
-        return super().logits(images)
+from tests.tensors import Watched, digits, trained_on_digits
 
 
 def values(evaluation: Evaluation, metric: str = "accuracy") -> list[float]:
