@@ -274,7 +274,7 @@ def evaluate(chosen: argparse.Namespace) -> int:
     from kdray.core import parse
     from kdray.data import data_root
     from kdray.sweep import Options, evaluate, load_suite
-    from kdray.sweep.definition import Request
+    from kdray.sweep.file import Request
 
     options: Options = Options(
         address=chosen.address, retry_failed=chosen.retry_failed, max_concurrent=chosen.max_concurrent, cpus=chosen.cpus,

@@ -109,7 +109,10 @@ def _teacher_fits(experiment: Experiment) -> None:
 def _supervision_makes_sense(experiment: Experiment) -> None:
     """What is asked of the teacher, it can do."""
     supervision, teacher = experiment.supervision, experiment.teacher
-    live, smoothing = supervision.dropout == "active", supervision.smoothing
+    live, smoothing, noise = supervision.dropout == "active", supervision.smoothing, experiment.noise
+    if noise.teacher_sees == "noisy" and (noise.input is None or teacher is None):
+        lacking = "noise.input" if noise.input is None else "trained teacher"
+        raise ValueError(f"noise.teacher_sees: noisy, but there is no {lacking}")
     if teacher is None:
         if live or smoothing is not None:
             raise ValueError(f"supervision.{'dropout' if live else 'smoothing'}: a virtual teacher has no network")
@@ -127,14 +130,11 @@ def _supervision_makes_sense(experiment: Experiment) -> None:
 
 def _method_makes_sense(experiment: Experiment) -> None:
     """The method finds in both networks what it compares."""
-    method, teacher, noise = experiment.method, experiment.teacher, experiment.noise
+    method, teacher = experiment.method, experiment.teacher
     if isinstance(method, GradientMatching | RobustStudent) and teacher is None:
         raise ValueError(f"method {method.name} compares input gradients, and a virtual teacher has none")
     if isinstance(method, OutputRegression) and method.on == "logits" and teacher is None:
         raise ValueError("method.on: logits: a virtual teacher's numbers stand in the place of logits but are probabilities")
-    if noise.teacher_sees == "noisy" and (noise.input is None or teacher is None):
-        lacks = "noise.input" if noise.input is None else "a trained teacher"
-        raise ValueError(f"noise.teacher_sees: noisy, but there is no {lacks.removeprefix('a ')}")
     if isinstance(method, FitNet):
         if teacher is None:
             raise ValueError(f"method {method.name} needs hidden layers, and a virtual teacher has none")

@@ -182,9 +182,8 @@ def run_task(task: Task, *, store: Store, data_root: Path, device: torch.device,
             training = False
             classifier = bench.trained(task.experiment)
         done = epochs + 1
-        teacher = bench.teacher(task.experiment) if any(e.needs_teacher for e in task.evaluations) else None
         for evaluation in task.evaluations:
-            error = evaluate(evaluation, classifier, teacher, task.experiment, dataset, store, numbers)
+            error = evaluate(evaluation, classifier, task.experiment, dataset, bench, numbers)
             if error is not None:
                 failed[label_of(evaluation)] = error
             done += 1
@@ -304,8 +303,8 @@ def fresh_state(experiment: Experiment, lesson: Lesson, classifier: Classifier) 
 
 
 def evaluate(
-    evaluation: Evaluation, classifier: Classifier, teacher: Classifier | None, experiment: Experiment, dataset: Dataset,
-    store: Store, numbers: dict[str, float],
+    evaluation: Evaluation, classifier: Classifier, experiment: Experiment, dataset: Dataset, bench: Bench,
+    numbers: dict[str, float],
 ) -> str | None:  # fmt: skip
     """Measure and write the rows; the numbers go into ``numbers`` by ``label.metric``. The error, if there was one."""
     began = perf_counter()
@@ -314,6 +313,8 @@ def evaluate(
     common = {"trial_id": trial_id, "dataset": experiment.data.name, **columns_of(evaluation)}
     error, measured = None, []
     try:
+        # Here, because a teacher whose weights are gone is the failure of this evaluation and of no other.
+        teacher = bench.teacher(experiment) if evaluation.needs_teacher else None
         measured = measurements(evaluation, Subject(classifier, split, dataset.omitted, teacher))
         rows: list[Row] = [{**common, **measurement.row()} for measurement in measured]
     except Exception as raised:
@@ -321,7 +322,7 @@ def evaluate(
         rows = [{**common, "error": error}]
     seconds = perf_counter() - began
     name = f"{trial_id}-{common['evaluation_id']}"
-    write_rows(store, "robustness", name, [{**row, "seconds": seconds} for row in rows], {})
+    write_rows(bench.store, "robustness", name, [{**row, "seconds": seconds} for row in rows], {})
     metrics = [measurement.metric for measurement in measured]
     numbers |= {f"{label_of(evaluation)}.{m.metric}": m.value for m in measured if metrics.count(m.metric) == 1}
     return error

@@ -917,3 +917,16 @@ def test_what_is_learned_beside_the_student_starts_from_the_seed() -> None:
         regressors.append(state.helper.get_parameter("regressor.weight"))
     assert torch.equal(regressors[0], regressors[1])
     assert not torch.equal(regressors[0], regressors[2])
+
+
+def test_a_teacher_whose_weights_are_gone_is_the_failure_of_the_evaluation_that_compares_with_it(store: Store) -> None:
+    described = distillation()
+    assert described.teacher is not None
+    do(described.teacher, store, role="teacher")
+    do(described, store)
+    store.delete(weights_file(described.teacher.trial_id))
+    end = do(described, store, CLEAN, {"name": "prediction_bound", "examples": 5}, PGD3, train=False)[-1]
+    assert end.error is None
+    assert end.failed.keys() == {"prediction_bound"}
+    assert end.failed["prediction_bound"].startswith("FileNotFoundError")
+    assert {"clean.accuracy", "pgd3.accuracy"} <= end.numbers.keys()

@@ -28,7 +28,7 @@ from ray.tune.search import Searcher
 
 from kdray.core import InputError
 from kdray.results import Store
-from kdray.sweep.definition import Request
+from kdray.sweep.file import Request
 from kdray.sweep.resources import Node, at_once
 from kdray.sweep.sources import SpaceUsedUp
 from kdray.sweep.trainable import TrialActor, tune_config

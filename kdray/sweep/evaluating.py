@@ -12,7 +12,8 @@ from kdray.data import data_root
 from kdray.experiment import Experiment
 from kdray.results import open_results
 from kdray.robustness import AnyEvaluation
-from kdray.sweep.definition import Request, Role, Suite, check_applies
+from kdray.sweep.definition import check_applies
+from kdray.sweep.file import Request, Role, Suite
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import check, this_machine

@@ -12,7 +12,7 @@ from kdray.experiment import Experiment
 from kdray.results import Results
 from kdray.results.points import ACCURACIES
 from kdray.robustness import AnyEvaluation, Evaluation, label_of
-from kdray.sweep.definition import Role, TeacherChoice
+from kdray.sweep.file import Role, TeacherChoice
 from kdray.trial import Outcome, Step, Task, is_fault, measurable, weights_file
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 from kdray.core import InputError, canonical_json
 from kdray.experiment import Experiment
 from kdray.results import Results
-from kdray.sweep.definition import Role, Sweep
+from kdray.sweep.definition import Sweep
+from kdray.sweep.file import Role
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.resources import at_once, check, this_machine
 from kdray.sweep.space import Point

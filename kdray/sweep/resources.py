@@ -10,7 +10,7 @@ import torch
 
 from kdray import machine
 from kdray.core import InputError
-from kdray.sweep.definition import Request
+from kdray.sweep.file import Request
 
 
 class Node(NamedTuple):

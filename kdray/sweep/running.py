@@ -18,7 +18,8 @@ from kdray.results import Results, Store, write_rows
 from kdray.results.points import NOT_NEEDED
 from kdray.results.schema import KEYS
 from kdray.robustness import AnyEvaluation
-from kdray.sweep.definition import Role, Sweep, TeacherChoice, data_of
+from kdray.sweep.definition import Sweep, data_of
+from kdray.sweep.file import Role, TeacherChoice
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.lock import only_driver
 from kdray.sweep.planning import Counts, ancestors, chain, roles, students

@@ -14,7 +14,7 @@ import torch
 
 from kdray.data import data_root
 from kdray.results import Store, has_completed, write_rows
-from kdray.sweep.definition import Request
+from kdray.sweep.file import Request
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import Node, check, this_machine

@@ -20,7 +20,8 @@ import torch
 
 from kdray.results import Results, Store
 from kdray.sweep import Progress, Summary, Sweep, run
-from kdray.sweep.definition import Request, sweep_from
+from kdray.sweep.definition import sweep_from
+from kdray.sweep.file import Request
 from kdray.sweep.resources import Node
 from kdray.sweep.work import Assignment, Dispatcher, write_member
 from kdray.trial import Step, Task, run_task

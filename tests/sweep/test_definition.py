@@ -10,7 +10,8 @@ import pytest
 
 from kdray.core import InputError, canonical
 from kdray.experiment import Experiment
-from kdray.sweep.definition import Sweep, TeacherChoice, data_of, load_sweep, sweep_from
+from kdray.sweep.definition import Sweep, data_of, load_sweep, sweep_from
+from kdray.sweep.file import TeacherChoice
 from kdray.sweep.space import Point
 from tests.sweep.fakes import ALONE, TINY, changed, sweep_of
 

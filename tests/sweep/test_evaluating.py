@@ -13,7 +13,7 @@ import yaml
 from kdray.core import InputError
 from kdray.results import Results
 from kdray.sweep import Progress, Summary, evaluate, load_suite
-from kdray.sweep.definition import Suite
+from kdray.sweep.file import Suite
 from tests.sweep.fakes import TINY, Engine, tables
 
 CLEAN = {"name": "clean", "label": "again"}

@@ -12,7 +12,7 @@ from kdray.core import fingerprint, parse
 from kdray.experiment import Experiment
 from kdray.results import Results, Store, write_rows
 from kdray.robustness import AnyEvaluation, label_of
-from kdray.sweep.definition import TeacherChoice
+from kdray.sweep.file import TeacherChoice
 from kdray.sweep.ledger import Ledger, Record
 from kdray.trial import Step, Task, run_task
 from kdray.weights import pack

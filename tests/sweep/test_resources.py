@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kdray import machine
 from kdray.core import InputError
-from kdray.sweep.definition import Request
+from kdray.sweep.file import Request
 from kdray.sweep.resources import Node, at_once, check, this_machine
 
 
