@@ -74,6 +74,11 @@ def test_calibration_error_and_brier_score_are_those_of_numpy() -> None:
     )
 
 
+def test_too_sure_in_one_bin_and_not_sure_enough_in_another_do_not_make_up_for_each_other() -> None:
+    probabilities = torch.tensor([[0.6, 0.4], [0.9, 0.1]], dtype=torch.float64)
+    assert calibration_error(probabilities, torch.tensor([0, 1])) == pytest.approx((0.4 + 0.9) / 2)
+
+
 def test_who_is_sure_and_right_is_calibrated_and_who_is_sure_and_wrong_is_not() -> None:
     sure, labels = torch.eye(4, dtype=torch.float64), torch.arange(4)
     assert (calibration_error(sure, labels), brier(sure, labels)) == (0, 0)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kdray.core import InputError, parse
 from kdray.data import to_unit
+from kdray.perturbations.corruptions import corrupt
 from kdray.robustness import (
     AnyEvaluation,
     Clean,
@@ -19,7 +20,7 @@ from kdray.robustness import (
     Subject,
     measurements,
 )
-from tests.tensors import Watched, digits, trained_on_digits
+from tests.tensors import Watched, digits, draws, trained_on_digits
 
 
 def values(evaluation: Evaluation, metric: str = "accuracy") -> list[float]:
@@ -61,6 +62,24 @@ def test_the_ratio_is_measured_back_from_the_noise(value: float, unit: str, rati
     signal = images.square().mean((1, 2, 3))
     measured = signal / noise.square().mean((1, 2, 3))
     assert float((1 / measured).mean()) == pytest.approx(1 / ratio, rel=0.02)
+
+
+@pytest.mark.parametrize("peak", [16.0, 64.0])
+def test_the_photons_are_measured_back_from_the_noise(peak: float) -> None:
+    images = to_unit(digits().test.images)
+    noise = shown(PoissonNoise(peaks=(peak,), clip=False)) - images
+    assert float(noise.square().mean()) == pytest.approx(float(images.mean()) / peak, rel=0.03)
+
+
+def test_every_severity_is_measured_at_its_own_strength() -> None:
+    images = to_unit(digits().test.images[:50])
+    watched = Watched()
+    chosen = Corruptions(kinds=("brightness",), severities=(1, 3, 5))
+    measurements(chosen, Subject(watched, digits().test.first(50)))
+    clean, *corrupted = watched.shown
+    assert torch.equal(clean, images)
+    for severity, found in zip((1, 3, 5), corrupted, strict=True):
+        assert torch.equal(found, corrupt(images, "brightness", severity, draws()))
 
 
 def test_clipped_images_are_in_range_and_unclipped_ones_are_not() -> None:
