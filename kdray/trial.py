@@ -315,7 +315,8 @@ def evaluate(
     try:
         # Here, because a teacher whose weights are gone is the failure of this evaluation and of no other.
         teacher = bench.teacher(experiment) if evaluation.needs_teacher else None
-        measured = measurements(evaluation, Subject(classifier, split, dataset.omitted, teacher))
+        subject = Subject(classifier, split, dataset.omitted, teacher, experiment.data, bench.data_root)
+        measured = measurements(evaluation, subject)
         rows: list[Row] = [{**common, **measurement.row()} for measurement in measured]
     except Exception as raised:
         error = describe(raised)

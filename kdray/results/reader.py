@@ -17,7 +17,7 @@ from kdray.results.schema import KEYS, SCHEMA_VERSION, TableName, arrow_schema
 from kdray.results.store import Store
 
 VARYING = ("split", "dataset", "examples", "norm", "epsilon", "step_size", "steps", "restarts", "samples", "sigma",
-           "corruption", "severity", "snr", "peak", "side", "class", "layer", "epoch", "source_trial_id")  # fmt: skip
+           "corruption", "severity", "snr", "peak", "side", "class", "image", "layer", "epoch", "source_trial_id")  # fmt: skip
 """Columns of the robustness table that tell the numbers with one label apart."""
 
 

@@ -114,6 +114,7 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
         Column("correct", _INT, "examples", "of an accuracy: how many were right"),
         Column("examples", _INT, "examples", "how many were measured"),
         Column("class", _INT, "", "of a number for one class"),
+        Column("image", _INT, "", "of a number for one image: its position in the split"),
         Column("layer", _TEXT, "", "of a number for one layer"),
         Column("epoch", _INT, "epochs", "of a number taken during training"),
         Column("source_trial_id", _TEXT, "", "of a transfer attack: the model that the examples were made on"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from kdray import seeds
 from kdray.core import Value, canonical
-from kdray.data import Shape, Split, to_unit
+from kdray.data import ImageData, Split, to_unit
 from kdray.models import Classifier, Smoothing, smoothed
 
+Images = Float32[Tensor, "B C H W"]
 BLOCK = 250
 """Images per forward pass. Part of every number: random draws are made block by block."""
 
@@ -44,6 +46,8 @@ class Measurement:
     severity: int | None = None
     class_: int | None = None
     """Of a number for one class: the column ``class``."""
+    image: int | None = None
+    """Of a number for one image: its position in the split."""
     checks: str | None = None
     """Reasons to distrust the number."""
 
@@ -76,13 +80,17 @@ class Subject(NamedTuple):
     """Classes that its training set lacked."""
     teacher: Classifier | None = None
     """The trained classifier that taught it, if one did."""
+    data: ImageData | None = None
+    """The description of the data set that it was trained on."""
+    root: Path = Path()
+    """The folder that data sets are read from."""
 
 
 class Block(NamedTuple):
     """Some images of a split, in order."""
 
     number: int
-    images: Float32[Tensor, "B C H W"]
+    images: Images
     labels: Int64[Tensor, "B"]
 
 
@@ -92,12 +100,15 @@ def blocks(split: Split) -> Iterator[Block]:
         yield Block(number, to_unit(images), labels)
 
 
-def is_correct(
-    classifier: Classifier, images: Float32[Tensor, "B C H W"], labels: Int64[Tensor, "B"]
-) -> Bool[Tensor, "B"]:
+def is_correct(classifier: Classifier, images: Images, labels: Int64[Tensor, "B"]) -> Bool[Tensor, "B"]:
     """Which of ``images`` the classifier gives their label."""
     with torch.no_grad():
         return classifier.logits(images).argmax(1) == labels
+
+
+def all_correct(subject: Subject) -> int:
+    """How many images are classified correctly as they are."""
+    return sum(int(is_correct(subject.classifier, block.images, block.labels).sum()) for block in blocks(subject.split))
 
 
 class Evaluation(Value):
@@ -120,24 +131,23 @@ class Evaluation(Value):
     smoothing: Smoothing | None = None
     """Measure the model as it answers under smoothing; none: one pass of it."""
 
-    def misfit(self, shape: Shape) -> str | None:
-        """Why it cannot be applied to images of ``shape``, if it cannot."""
-        del shape
+    def misfit(self, data: ImageData) -> str | None:
+        """Why it cannot be applied to models of ``data``, if it cannot: the field that is wrong, why, what is allowed."""
+        del data
         return None
+
+    def check(self, data: ImageData, root: Path) -> None:
+        """Raise :class:`kdray.core.InputError` unless what it needs beside the images of ``data`` is there: files below
+        ``root``, optional packages."""
+        del data, root
+
+    def cautions(self) -> Iterator[str]:
+        """What a user is warned of before it is measured."""
+        return iter(())
 
     def generator(self, device: torch.device, *counters: int) -> torch.Generator:
         """The evaluation's draws for one block (and restart, and level)."""
         return seeds.generator(self.seed, "attack", *counters, device=device)
-
-    def correct_under(
-        self, subject: Subject, perturb: Callable[[Float32[Tensor, "B C H W"], torch.Generator], Float32[Tensor, "B C H W"]]
-    ) -> int:
-        """How many images are classified correctly after ``perturb``; its draws are the same for every strength."""
-        correct = torch.zeros((), dtype=torch.long, device=subject.split.labels.device)
-        for block in blocks(subject.split):
-            perturbed = perturb(block.images, self.generator(block.images.device, block.number))
-            correct += is_correct(subject.classifier, perturbed, block.labels).sum()
-        return int(correct)
 
     @abstractmethod
     def metrics(self) -> dict[str, int]:
@@ -146,6 +156,42 @@ class Evaluation(Value):
     @abstractmethod
     def measure(self, subject: Subject) -> Iterator[Measurement]:
         """The numbers of ``subject``; call :func:`measurements`, which asks the model as the evaluation says."""
+
+
+class Variant(NamedTuple):
+    """One perturbation of images, and the parameters that name it."""
+
+    parameters: dict[str, Any]
+    perturb: Callable[[Classifier, Block], Images]
+    """The images as the classifier is shown them, in the order of the block."""
+
+    def correct(self, subject: Subject) -> int:
+        """How many images are classified correctly when perturbed so."""
+        correct = torch.zeros((), dtype=torch.long, device=subject.split.labels.device)
+        for block in blocks(subject.split):
+            correct += is_correct(subject.classifier, self.perturb(subject.classifier, block), block.labels).sum()
+        return int(correct)
+
+
+class Perturbing(Evaluation):
+    """An evaluation that shows the classifier perturbed images, by one perturbation after the other."""
+
+    @abstractmethod
+    def variants(self) -> list[Variant]:
+        """The perturbations, in order."""
+
+    def drawn(self, perturb: Callable[[Images, torch.Generator], Images], **parameters: str | float | int) -> Variant:
+        """A variant that looks at nothing but the images; the draws are the same for every strength."""
+        return Variant(
+            parameters, lambda _, block: perturb(block.images, self.generator(block.images.device, block.number))
+        )
+
+    def metrics(self) -> dict[str, int]:
+        return {"accuracy": len(self.variants())}
+
+    def measure(self, subject: Subject) -> Iterator[Measurement]:
+        for variant in self.variants():
+            yield accuracy(variant.correct(subject), len(subject.split.labels), **variant.parameters)
 
 
 def measurements(evaluation: Evaluation, subject: Subject) -> list[Measurement]:

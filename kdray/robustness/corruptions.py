@@ -11,16 +11,14 @@ from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from jaxtyping import Float32
 from pydantic import Field
-from torch import Tensor
 
 from kdray.core import Several
 from kdray.perturbations.corruptions import CORRUPTIONS, Corruption, corrupt
-from kdray.robustness.base import Evaluation, Measurement, Subject, accuracy
+from kdray.robustness.base import Images, Measurement, Perturbing, Subject, Variant, accuracy, all_correct
 
 
-class Corruptions(Evaluation):
+class Corruptions(Perturbing):
     """Every kind at every severity; a row without severity is the mean over them, one without kind the mean over all."""
 
     paper: ClassVar[str] = "noisy_collaboration figs. 5, 6, 10, 11 (Hendrycks, Dietterich 2019); CIFAR-C-like, not CIFAR-10-C"
@@ -28,6 +26,12 @@ class Corruptions(Evaluation):
     name: Literal["corruptions"] = "corruptions"
     kinds: Annotated[Several[Corruption], Field(min_length=1)] = CORRUPTIONS
     severities: Annotated[Several[Literal[1, 2, 3, 4, 5]], Field(min_length=1)] = (1, 2, 3, 4, 5)
+
+    def variants(self) -> list[Variant]:
+        return [self._variant(kind, severity) for kind in self.kinds for severity in self.severities]
+
+    def _variant(self, kind: Corruption, severity: int) -> Variant:
+        return self.drawn(partial(corrupted, kind, severity), corruption=kind, severity=severity)
 
     def metrics(self) -> dict[str, int]:
         kinds = len(self.kinds)
@@ -38,12 +42,12 @@ class Corruptions(Evaluation):
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
         examples, levels = len(subject.split.labels), len(self.severities)
-        clean = self.correct_under(subject, unchanged)
+        clean = all_correct(subject)
         total = 0
         for kind in self.kinds:
             of_kind = 0
             for severity in self.severities:
-                correct = self.correct_under(subject, partial(corrupted, kind, severity))
+                correct = self._variant(kind, severity).correct(subject)
                 yield accuracy(correct, examples, corruption=kind, severity=severity)
                 of_kind += correct
             yield accuracy(of_kind, examples * levels, corruption=kind)
@@ -62,12 +66,5 @@ class Corruptions(Evaluation):
         return Measurement(metric=metric, value=value, examples=examples, corruption=corruption, checks=checks)
 
 
-def unchanged(images: Float32[Tensor, "B C H W"], draws: torch.Generator) -> Float32[Tensor, "B C H W"]:
-    del draws
-    return images
-
-
-def corrupted(
-    kind: Corruption, severity: int, images: Float32[Tensor, "B C H W"], draws: torch.Generator
-) -> Float32[Tensor, "B C H W"]:
+def corrupted(kind: Corruption, severity: int, images: Images, draws: torch.Generator) -> Images:
     return corrupt(images, kind, severity, draws)

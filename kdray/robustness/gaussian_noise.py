@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from kdray.core import Several
 from kdray.perturbations.input_noise import Gaussian
-from kdray.robustness.base import Evaluation, Measurement, Subject, accuracy
+from kdray.robustness.base import Perturbing, Variant
 
 
-class GaussianNoise(Evaluation):
+class GaussianNoise(Perturbing):
     """x + N(0, σ²), clipped to [0, 1]; the same draws, scaled, for every σ."""
 
     paper: ClassVar[str] = "robust_student fig. 2 and noisy_collaboration fig. 5, by standard deviation"
@@ -22,10 +21,5 @@ class GaussianNoise(Evaluation):
     """Standard deviations, for images in [0, 1]."""
     clip: bool = True
 
-    def metrics(self) -> dict[str, int]:
-        return {"accuracy": len(self.sigmas)}
-
-    def measure(self, subject: Subject) -> Iterator[Measurement]:
-        for sigma in self.sigmas:
-            noise = Gaussian(sigma=sigma, clip=self.clip)
-            yield accuracy(self.correct_under(subject, noise), len(subject.split.labels), sigma=sigma)
+    def variants(self) -> list[Variant]:
+        return [self.drawn(Gaussian(sigma=sigma, clip=self.clip), sigma=sigma) for sigma in self.sigmas]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from kdray.core import Several
 from kdray.perturbations.input_noise import Poisson
-from kdray.robustness.base import Evaluation, Measurement, Subject, accuracy
+from kdray.robustness.base import Perturbing, Variant
 
 
-class PoissonNoise(Evaluation):
+class PoissonNoise(Perturbing):
     """Poisson(x·peak)/peak, clipped to [0, 1]: photons counted at every pixel."""
 
     paper: ClassVar[str] = "robust_student table I, P"
@@ -22,10 +21,5 @@ class PoissonNoise(Evaluation):
     """Photons at white, where the standard deviation is 1/√peak; the more, the less noise. The paper gives none."""
     clip: bool = True
 
-    def metrics(self) -> dict[str, int]:
-        return {"accuracy": len(self.peaks)}
-
-    def measure(self, subject: Subject) -> Iterator[Measurement]:
-        for peak in self.peaks:
-            noise = Poisson(peak=peak, clip=self.clip)
-            yield accuracy(self.correct_under(subject, noise), len(subject.split.labels), peak=peak)
+    def variants(self) -> list[Variant]:
+        return [self.drawn(Poisson(peak=peak, clip=self.clip), peak=peak) for peak in self.peaks]

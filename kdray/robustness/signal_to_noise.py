@@ -6,17 +6,16 @@ decibels; they agree at 10, and from 1 to 12 the variances are within 0.63 to 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from kdray.core import Several
 from kdray.perturbations.input_noise import GaussianSNR, Unit
-from kdray.robustness.base import Evaluation, Measurement, Subject, accuracy
+from kdray.robustness.base import Perturbing, Variant
 
 
-class SignalToNoise(Evaluation):
+class SignalToNoise(Perturbing):
     """x + N(0, mean(x²)/ratio), clipped to [0, 1]; the same draws, scaled, for every ratio."""
 
     paper: ClassVar[str] = "robust_student fig. 2 (MNIST 9 to 1, CIFAR from 12 down), fig. 3 (10), table I G"
@@ -34,10 +33,5 @@ class SignalToNoise(Evaluation):
             GaussianSNR(snr=value, unit=self.unit)
         return self
 
-    def metrics(self) -> dict[str, int]:
-        return {"accuracy": len(self.ratios)}
-
-    def measure(self, subject: Subject) -> Iterator[Measurement]:
-        for value in self.ratios:
-            noise = GaussianSNR(snr=value, unit=self.unit, clip=self.clip)
-            yield accuracy(self.correct_under(subject, noise), len(subject.split.labels), snr=value)
+    def variants(self) -> list[Variant]:
+        return [self.drawn(GaussianSNR(snr=value, unit=self.unit, clip=self.clip), snr=value) for value in self.ratios]

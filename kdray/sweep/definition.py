@@ -272,9 +272,9 @@ def _check_measured(file: SweepFile, student: Experiment) -> None:
 
 
 def check_applies(suite: Iterable[AnyEvaluation], experiment: Experiment, where: str) -> None:
-    """:class:`InputError` if an evaluation cannot be applied to the experiment's images."""
+    """:class:`InputError` if an evaluation cannot be applied to models of the experiment's data."""
     for evaluation in suite:
-        problem = evaluation.misfit(experiment.data.shape)
+        problem = evaluation.misfit(experiment.data)
         if problem is not None:
             raise InputError(f"{where}: {label_of(evaluation)}: {problem}")
 
@@ -287,7 +287,9 @@ def _check_edges(sweep: Sweep, space: Space) -> None:
             candidates = sweep.candidates(point)
             student = sweep.student(point, 0, candidates[0] if candidates else None)
             _check_measured(sweep.file, student)
-            check_applies(sweep.file.evaluate.suite, student, "evaluate.suite")
+            check_applies(sweep.suite("student"), student, "evaluate.suite")
+            for teacher in candidates[:1]:
+                check_applies(sweep.suite("teacher"), teacher, "evaluate.suite: of a teacher")
         except InputError as error:
             stated = f" (at {path} = {json.dumps(values[path])})" if path else ""
             raise InputError(f"{error}{stated}") from None

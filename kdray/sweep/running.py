@@ -17,7 +17,7 @@ from kdray.experiment import Experiment
 from kdray.results import Results, Store, write_rows
 from kdray.results.points import NOT_NEEDED
 from kdray.results.schema import KEYS
-from kdray.robustness import AnyEvaluation
+from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition import Sweep, data_of
 from kdray.sweep.file import Role, TeacherChoice
 from kdray.sweep.ledger import Ledger
@@ -50,6 +50,9 @@ def run(
             check(role, getattr(sweep.file.resources, role), [this_machine(cpus, gpus)])
     store.create()
     progress = progress or Progress()
+    for evaluation in sweep.file.evaluate.suite:
+        for caution in evaluation.cautions():
+            progress.warn(f"{label_of(evaluation)}: {caution}")
     with only_driver(store, sweep.name):
         found = Results(store.location)
         with Work(store, Ledger(found, retry_failed=retry_failed), options, progress) as work:
@@ -59,9 +62,11 @@ def run(
 
 
 def check_data(sweep: Sweep, root: Path) -> None:
-    """:class:`InputError` unless every data set of the sweep is below ``root``."""
+    """:class:`InputError` unless every data set of the sweep, and what its evaluations need, is below ``root``."""
     for data in data_of(sweep):
         data.check(root)
+        for evaluation in sweep.file.evaluate.suite:
+            evaluation.check(data, root)
 
 
 class Driver:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kdray.core import InputError, parse
-from kdray.data import to_unit
+from kdray.data import CIFAR10, Digits, to_unit
 from kdray.perturbations.corruptions import corrupt
 from kdray.robustness import (
     AnyEvaluation,
@@ -107,8 +107,8 @@ def test_impossible_strengths_are_refused_in_one_line(written: dict[str, object]
 
 
 def test_a_square_larger_than_the_image_does_not_fit() -> None:
-    assert Occlusion().misfit((1, 8, 8)) == "sides: a square of 10 pixels is larger than the image's 8"
-    assert Occlusion().misfit((3, 32, 32)) is None
+    assert Occlusion().misfit(Digits()) == "sides: a square of 10 pixels is larger than the image's 8"
+    assert Occlusion().misfit(CIFAR10()) is None
 
 
 def test_corruptions_are_told_by_kind_and_severity_with_their_means_and_relative_to_clean() -> None:
