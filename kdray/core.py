@@ -16,12 +16,25 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Strict, TypeAdapter, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 T = TypeVar("T")
 Several = Annotated[tuple[T, ...], Strict(False)]
 """A tuple that may be written as a list, as it is in YAML and JSON."""
+OneOrMore = Annotated[
+    tuple[T, ...], Strict(False), BeforeValidator(lambda given: given if isinstance(given, list | tuple) else (given,))
+]
+"""The same, where a value that stands alone need not be put into a list."""
 
 
 class InputError(ValueError):

@@ -440,7 +440,7 @@ def test_looking_changes_no_number_of_the_training() -> None:
     for history, weights, _ in found[1:]:
         assert history == found[0][0]
         assert_equal(weights, found[0][1])
-    look, layers = 1 + 4 + 10, 2  # pgd, and clean with a row for each class
+    look, layers = 2 + 4 + 10, 2  # pgd counted in two ways, and clean with a row for each class
     assert [measured for *_, measured in found] == [
         [0, 0, 0], [look] * 3, [layers] * 3, [layers, layers + look, layers],
     ]  # fmt: skip

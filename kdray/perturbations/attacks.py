@@ -3,13 +3,13 @@
     x₀ = x + U(ball of radius ε),   x_{n+1} = Π(x_n + step · direction(∇_x J(x_n, y)))
 
 Π projects onto the ball around x and then onto [0, 1]; the direction is the gradient's sign for linf and the normalised
-gradient for l2. The final iterate is the adversarial example. The same function serves training and evaluation.
+gradient for l2. The final iterate is the adversarial example. The same functions serve training and evaluation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float32, Int64
@@ -17,7 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 Norm = Literal["linf", "l2"]
+Loss = Literal["cross_entropy", "margin"]
 Images = Float32[Tensor, "B C H W"]
+Labels = Int64[Tensor, "B"]
+Model = Callable[[Images], Float32[Tensor, "B K"]]
 _TINY = 1e-12  # a gradient of exactly zero has no direction: its step is zero, not NaN
 
 
@@ -35,10 +38,50 @@ def random_start(images: Images, norm: Norm, epsilon: float, draws: torch.Genera
     return (images + in_ball(images, norm, epsilon, draws)).clamp(0, 1)
 
 
+class Slope(NamedTuple):
+    """What a model says at some points, and where its loss rises."""
+
+    gradient: Images
+    """Of each image's own loss for its pixels; of a model that draws, averaged over passes."""
+    logits: Float32[Tensor, "B K"]
+    """Of the first pass."""
+
+
+def slope(logits: Model, points: Images, labels: Labels, *, loss: Loss = "cross_entropy", samples: int = 1) -> Slope:
+    """The gradient of ``loss`` at ``points``.
+
+    For ``logits`` that draw it is the mean over ``samples`` calls (EPGD: in expectation over the noise), up to its length.
+    """
+    points = points.detach().requires_grad_(True)
+    gradient, first = torch.zeros_like(points), None
+    for _ in range(samples):
+        answer = logits(points)
+        first = answer.detach() if first is None else first
+        # The sum, not the mean: each image has its own direction.
+        gradient += torch.autograd.grad(losses(answer, labels, loss).sum(), points)[0]
+    assert first is not None  # samples is at least 1
+    return Slope(gradient, first)
+
+
+def losses(logits: Float32[Tensor, "B K"], labels: Labels, loss: Loss) -> Float32[Tensor, "B"]:
+    """What an attack makes rise, for each image: the cross-entropy of the label, or the margin by which the highest other
+    logit is above the label's (Carlini, Wagner 2017, arXiv:1608.04644, their f without bound)."""
+    if loss == "cross_entropy":
+        return functional.cross_entropy(logits, labels, reduction="none")
+    of_label = logits.gather(1, labels[:, None])
+    others = logits.scatter(1, labels[:, None], -torch.inf)
+    return others.amax(1) - of_label[:, 0]
+
+
+def step(points: Images, gradient: Images, images: Images, *, norm: Norm, epsilon: float, step_size: float) -> Images:
+    """The ``points`` moved by ``step_size`` in the ball around ``images``, to where the loss with ``gradient`` is higher."""
+    return project(points + step_size * _steepest(gradient, norm), images, norm, epsilon)
+
+
 def pgd(
-    logits: Callable[[Images], Float32[Tensor, "B K"]],
+    logits: Model,
     images: Images,
-    labels: Int64[Tensor, "B"],
+    labels: Labels,
     *,
     norm: Norm,
     epsilon: float,
@@ -46,23 +89,18 @@ def pgd(
     steps: int,
     start: Images,
     samples: int = 1,
+    loss: Loss = "cross_entropy",
 ) -> Images:
-    """Adversarial examples for ``images`` after ``steps`` steps from ``start``; cross-entropy of the true label rises.
+    """Adversarial examples for ``images`` after ``steps`` steps from ``start``: the ``loss`` of the true label rises.
 
-    ``epsilon`` and ``step_size`` are absolute, in pixel units. The result lies in the ball and in [0, 1]. For a ``logits``
-    that draws, the gradient of each step is the mean over ``samples`` calls (EPGD: in expectation over the noise).
+    ``epsilon`` and ``step_size`` are absolute, in pixel units. The result lies in the ball and in [0, 1]. ``samples``: as of
+    :func:`slope`.
     """
-    adversarial = start.detach()
+    points = start.detach()
     for _ in range(steps):
-        adversarial.requires_grad_(True)
-        gradient = torch.zeros_like(images)
-        for _ in range(samples):
-            loss = functional.cross_entropy(logits(adversarial), labels, reduction="sum")
-            gradient += torch.autograd.grad(loss, adversarial)[0]
-        # The sum, not the mean: only its direction counts.
-        moved = adversarial.detach() + step_size * _steepest(gradient, norm)
-        adversarial = project(moved, images, norm, epsilon)
-    return adversarial.detach()
+        gradient = slope(logits, points, labels, loss=loss, samples=samples).gradient
+        points = step(points, gradient, images, norm=norm, epsilon=epsilon, step_size=step_size)
+    return points
 
 
 def project(points: Images, images: Images, norm: Norm, epsilon: float) -> Images:

@@ -3,36 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
 
-from kdray.core import Several
-from kdray.perturbations.attacks import pgd
-from kdray.robustness.base import Evaluation, Measurement, Subject, accuracy, blocks, is_correct
+from kdray.core import OneOrMore
+from kdray.models import Classifier
+from kdray.perturbations.attacks import slope, step
+from kdray.robustness import checks
+from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, Variant, accuracy, blocks, is_correct
 
 
-class FGSM(Evaluation):
-    """x + ε·sign(∇_x CE), clipped to [0, 1], for several ε; from the image itself, without a random start."""
+class FGSM(Perturbing):
+    """x + ε·sign(∇_x CE), clipped to [0, 1], for one or more ε; from the image itself, without a random start."""
 
     paper: ClassVar[str] = "noisy_collaboration eq. 5 with one step (Goodfellow et al. 2015)"
 
     name: Literal["fgsm"] = "fgsm"
-    epsilons: Annotated[Several[Annotated[float, Field(ge=0)]], Field(min_length=1)] = (8 / 255,)
+    epsilon: Annotated[OneOrMore[Annotated[float, Field(ge=0)]], Field(min_length=1)] = (8 / 255,)
     """Pixel units of images in [0, 1]; 0: the clean image."""
 
-    def metrics(self) -> dict[str, int]:
-        return {"accuracy": len(self.epsilons)}
+    def variants(self) -> list[Variant]:
+        return [Variant(self._parameters(epsilon), partial(_perturbed, epsilon)) for epsilon in self.epsilon]
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
-        classifier, examples = subject.classifier, len(subject.split.labels)
-        for epsilon in self.epsilons:
-            correct = torch.zeros((), dtype=torch.long, device=subject.split.labels.device)
-            for block in blocks(subject.split):
-                adversarial = pgd(
-                    classifier.logits, block.images, block.labels, norm="linf", epsilon=epsilon, step_size=epsilon,
-                    steps=1, start=block.images,
-                )  # fmt: skip
-                correct += is_correct(classifier, adversarial, block.labels).sum()
-            yield accuracy(int(correct), examples, norm="linf", epsilon=epsilon, steps=1)
+        clean, flat, correct = 0, 0, dict.fromkeys(self.epsilon, 0)
+        for block in blocks(subject.split):
+            gradient, logits = slope(subject.classifier.logits, block.images, block.labels)
+            clean += int((logits.argmax(1) == block.labels).sum())
+            flat += int((gradient == 0).flatten(1).all(1).sum())
+            for epsilon in correct:
+                moved = _moved(block.images, gradient, epsilon)
+                correct[epsilon] += int(is_correct(subject.classifier, moved, block.labels).sum())
+        examples = len(subject.split.labels)
+        flat_at, drawn = checks.zero_gradients(flat, examples), checks.random_output(subject)
+        for epsilon, right in correct.items():
+            reasons = checks.joined(flat_at, drawn, checks.above_clean(right, clean))
+            yield accuracy(right, examples, checks=reasons, **self._parameters(epsilon))
+
+    def _parameters(self, epsilon: float) -> dict[str, Any]:
+        return {"norm": "linf", "epsilon": epsilon, "steps": 1}
+
+
+def _perturbed(epsilon: float, classifier: Classifier, block: Block) -> Images:
+    return _moved(block.images, slope(classifier.logits, block.images, block.labels).gradient, epsilon)
+
+
+def _moved(images: Images, gradient: Images, epsilon: float) -> Images:
+    return step(images, gradient, images, norm="linf", epsilon=epsilon, step_size=epsilon)

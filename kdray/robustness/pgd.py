@@ -1,63 +1,253 @@
 """Accuracy under projected gradient descent: noisy_collaboration, eqs. 4 and 5, "worst of 5 random initializations".
 
-An example counts as robust only if no restart breaks it (worst per example, the usual and stricter reading). Examples that
-are misclassified without a perturbation are broken from the start, and an example that a restart broke is left out of the
-next ones; neither changes the number.
+Counted in three ways, each with its own metric:
+
+    accuracy               an image is robust if the final iterate of no restart breaks it: worst per example, final iterate
+    any_iterate_accuracy   … if no iterate of any restart breaks it, the starts included; the stronger claim
+    lowest_run_accuracy    … of each restart by itself; the lowest of these accuracies
+
+An image that is misclassified without perturbation counts as broken in all of them. A run of n steps passes through the final
+iterates of all shorter ones, so several ``steps`` cost no more than the largest: accuracy by attack step (smoothed_models,
+figures 4 to 6). An image that a restart broke is left out of the next, as soon as no number needs it; it is left out of the
+steps that follow only where any iterate counts. Neither changes a number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Bool
-from pydantic import Field
+from jaxtyping import Bool, Int64
+from pydantic import Field, model_validator
 from torch import Tensor
 
+from kdray.core import OneOrMore
 from kdray.models import Classifier
-from kdray.perturbations.attacks import Norm, pgd, random_start
-from kdray.robustness.base import Block, Evaluation, Measurement, Subject, accuracy, blocks, is_correct
+from kdray.perturbations.attacks import Loss, Norm, losses, pgd, random_start, slope, step
+from kdray.robustness import checks
+from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, Variant, accuracy, blocks, is_correct
+
+NEVER = 2**31
+"""Number of the iterate that breaks an image which none breaks."""
 
 
-class PGD(Evaluation):
-    """PGD-``steps`` on the cross-entropy, final iterate, uniform random start in the ball."""
+class PGD(Perturbing):
+    """PGD from uniform random starts in the ball, for every combination of epsilon, step_size and steps."""
 
-    paper: ClassVar[str] = "noisy_collaboration figs. 1, 2, 4; smoothed_models tables 2, 3"
+    paper: ClassVar[str] = "noisy_collaboration figs. 1, 2, 4 (5 restarts); smoothed_models tables 2, 3, figs. 4 to 6 (EPGD)"
 
     name: Literal["pgd"] = "pgd"
     norm: Norm = "linf"
-    epsilon: Annotated[float, Field(ge=0)] = 8 / 255
-    """Radius of the ball, in pixel units of images in [0, 1]."""
-    step_size: Annotated[float, Field(gt=0)] = 2 / 255
-    steps: Annotated[int, Field(ge=1)] = 20
+    epsilon: Annotated[OneOrMore[Annotated[float, Field(ge=0)]], Field(min_length=1)] = (8 / 255,)
+    """Radius of the ball, in pixel units of images in [0, 1]; one or a list."""
+    step_size: Annotated[OneOrMore[Annotated[float, Field(gt=0)]], Field(min_length=1)] = (2 / 255,)
+    """Absolute, in pixel units; one or a list."""
+    steps: Annotated[OneOrMore[Annotated[int, Field(ge=1)]], Field(min_length=1)] = (20,)
+    """One or a list: accuracy by attack step, from one run."""
     restarts: Annotated[int, Field(ge=1)] = 1
+    loss: Loss = "cross_entropy"
+    """What rises: the cross-entropy, or the margin of the highest other logit (Carlini, Wagner 2017)."""
+    iterate: Literal["final", "any"] = "final"
+    """What may break an image: the final iterate (the papers'), which gives any_iterate_accuracy beside accuracy, or any,
+    which gives that alone and is faster."""
+    lowest_run: bool = False
+    """Also the lowest accuracy of a single restart; every image then goes through every restart."""
     samples: Annotated[int, Field(ge=1)] = 1
     """Passes that each step's gradient is averaged over (EPGD), for models that draw."""
+    repeats: Annotated[int, Field(ge=1)] = 1
+    """Predictions of each adversarial example, for models that draw: accuracy is the share of right ones, and they are
+    made afresh once the worst restart is chosen, which one prediction would make look worse than it is."""
+
+    @model_validator(mode="after")
+    def _counts_what_it_can(self) -> PGD:
+        if self.iterate == "any" and (self.repeats > 1 or self.lowest_run):
+            raise ValueError("iterate: any counts one prediction of every iterate; repeats and lowest_run need final")
+        return self
+
+    def cautions(self) -> Iterator[str]:
+        for epsilon, step_size in self._attacks():
+            if step_size > epsilon > 0:
+                yield f"step_size {step_size:g} is larger than epsilon {epsilon:g}: every step leaves the ball"
+
+    def _attacks(self) -> list[tuple[float, float]]:
+        return [(epsilon, step_size) for epsilon in self.epsilon for step_size in self.step_size]
 
     def metrics(self) -> dict[str, int]:
-        return {"accuracy": 1}
+        numbers = len(self._attacks()) * len(self.steps)
+        if self.iterate == "any":
+            return {"any_iterate_accuracy": numbers}
+        named = ["accuracy", *(["any_iterate_accuracy"] if self._one_prediction else [])]
+        return dict.fromkeys([*named, *(["lowest_run_accuracy"] if self.lowest_run else [])], numbers)
+
+    @property
+    def _one_prediction(self) -> bool:
+        """Whether the pass that a step is made with also tells what its iterate breaks: not where predictions are drawn."""
+        return self.samples == self.repeats == 1
+
+    def variants(self) -> list[Variant]:
+        """The final iterates, of every image that of the restart with the highest loss; all images go through all restarts."""
+        return [
+            Variant(self._parameters(*attack, steps), partial(self._perturbed, *attack, steps))
+            for attack in self._attacks()
+            for steps in self.steps
+        ]
+
+    def _parameters(self, epsilon: float, step_size: float, steps: int) -> dict[str, Any]:
+        return {
+            "norm": self.norm, "epsilon": epsilon, "step_size": step_size, "steps": steps, "restarts": self.restarts,
+            "samples": self.samples,
+        }  # fmt: skip
+
+    def _perturbed(self, epsilon: float, step_size: float, steps: int, classifier: Classifier, block: Block) -> Images:
+        worst, highest = block.images, torch.full_like(block.labels, -torch.inf, dtype=torch.float32)
+        for restart in range(self.restarts):
+            found = pgd(
+                classifier.logits, block.images, block.labels, norm=self.norm, epsilon=epsilon, step_size=step_size,
+                steps=steps, start=self._start(block, epsilon, restart), samples=self.samples, loss=self.loss,
+            )  # fmt: skip
+            if self.restarts == 1:
+                return found
+            with torch.no_grad():
+                loss = losses(classifier.logits(found), block.labels, self.loss)
+            worst = torch.where((loss > highest).view(-1, 1, 1, 1), found, worst)
+            highest = torch.maximum(loss, highest)
+        return worst
+
+    def _start(self, block: Block, epsilon: float, restart: int) -> Images:
+        """Drawn for the whole block: an image's start does not depend on which others are still standing."""
+        draws = self.generator(block.images.device, block.number, restart)
+        return random_start(block.images, self.norm, epsilon, draws)
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
-        correct = sum(int(self._robust(subject.classifier, block).sum()) for block in blocks(subject.split))
-        yield accuracy(
-            correct, len(subject.split.labels), norm=self.norm, epsilon=self.epsilon, step_size=self.step_size,
-            steps=self.steps, restarts=self.restarts, samples=self.samples,
+        fates = {
+            attack: Fate.joined([self._attack(subject.classifier, block, *attack) for block in blocks(subject.split)])
+            for attack in self._attacks()
+        }
+        expected = self.samples > 1 or (self.smoothing is not None and self.smoothing.samples > 1)
+        drawn = None if expected else checks.random_output(subject)
+        for attack, fate in fates.items():
+            for steps in self.steps:
+                for metric in self.metrics():
+                    correct, examples = self._count(fate, metric, steps)
+                    doubts = checks.joined(drawn, *self._doubts(fate, metric, steps, correct, tells=drawn is None))
+                    yield accuracy(correct, examples, metric=metric, checks=doubts, **self._parameters(*attack, steps))
+
+    def _attack(self, classifier: Classifier, block: Block, epsilon: float, step_size: float) -> Fate:
+        """All restarts on a block."""
+        fate = Fate.before(self._right(classifier, block.images, block.labels), self)
+        worst = {steps: block.images.clone() for steps in self.steps} if self.repeats > 1 else {}
+        for restart in range(self.restarts):
+            start = self._start(block, epsilon, restart)
+            at = torch.nonzero(fate.undecided(self)).flatten()
+            points, images, labels = start[at], block.images[at], block.labels[at]
+            for taken in range(max(self.steps) + 1):
+                if not len(at):
+                    break
+                if taken < max(self.steps):
+                    gradient, logits = slope(classifier.logits, points, labels, loss=self.loss, samples=self.samples)
+                else:
+                    with torch.no_grad():
+                        gradient, logits = None, classifier.logits(points)
+                wrong = logits.argmax(1) != labels
+                fate.broken_at[at] = torch.where(wrong, fate.broken_at[at].clamp(max=taken), fate.broken_at[at])
+                if restart == taken == 0 and gradient is not None:
+                    fate.flat[at] = (gradient == 0).flatten(1).all(1)
+                if self.iterate == "final" and taken in self.steps:
+                    right = (~wrong).long() if self.repeats == 1 else self._right(classifier, points, labels)
+                    if worst:
+                        worse = right < fate.right[taken][:, at].amin(0)
+                        worst[taken][at] = torch.where(worse.view(-1, 1, 1, 1), points, worst[taken][at])
+                    fate.right[taken][restart, at] = right
+                if gradient is None:
+                    break
+                if self.iterate == "any":
+                    at, points, images, labels, gradient = (each[~wrong] for each in (at, points, images, labels, gradient))
+                points = step(points, gradient, images, norm=self.norm, epsilon=epsilon, step_size=step_size)
+        for steps, examples in worst.items():
+            fate.afresh[steps] = self._right(classifier, examples, block.labels) * fate.attackable
+        return fate
+
+    @torch.no_grad()
+    def _right(self, classifier: Classifier, images: Images, labels: Int64[Tensor, "B"]) -> Int64[Tensor, "B"]:
+        """How many of ``repeats`` predictions of each image are right."""
+        right = torch.zeros_like(labels)
+        for _ in range(self.repeats):
+            right += is_correct(classifier, images, labels)
+        return right
+
+    def _count(self, fate: Fate, metric: str, steps: int) -> tuple[int, int]:
+        """Right predictions, and all of them."""
+        if metric == "any_iterate_accuracy":
+            return int((fate.broken_at > steps).sum()), len(fate.broken_at)
+        predictions = len(fate.broken_at) * self.repeats
+        if metric == "lowest_run_accuracy":
+            return int(fate.right[steps].sum(1).min()), predictions
+        return int((fate.afresh[steps] if self.repeats > 1 else fate.right[steps].amin(0)).sum()), predictions
+
+    def _doubts(self, fate: Fate, metric: str, steps: int, correct: int, *, tells: bool) -> Iterator[str | None]:
+        """Reasons to distrust a number; ``tells``: whether a prediction tells what an iterate breaks, or luck."""
+        examples, late = len(fate.broken_at), steps // 4
+        yield checks.zero_gradients(int(fate.flat.sum()), int(fate.attackable.sum()))
+        yield checks.above_clean(correct, int(fate.clean.sum()))
+        if metric == "lowest_run_accuracy" or not (tells and self._one_prediction):
+            return
+        if late:
+            broken = (fate.broken_at > steps - late) & (fate.broken_at <= steps)
+            yield checks.still_falling(int(broken.sum()), examples, f"{late} of {steps} steps")
+        if metric == "accuracy":
+            if self.restarts > 1:
+                before, after = (fate.right[steps][:restarts].amin(0).sum() for restarts in (-1, self.restarts))
+                yield checks.still_falling(int(before - after), examples, f"of {self.restarts} restarts")
+            yield checks.final_worse(correct - int((fate.broken_at > steps).sum()), examples)
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What an attack did to some images."""
+
+    clean: Int64[Tensor, "B"]
+    """Right predictions without perturbation, of ``repeats``."""
+    right: dict[int, Int64[Tensor, "R B"]]
+    """By steps: right predictions of the final iterate of each restart; all of them where it was left out."""
+    broken_at: Int64[Tensor, "B"]
+    """The first iterate of any restart that breaks the image (0 is the start), or :data:`NEVER`; -1 without perturbation."""
+    flat: Bool[Tensor, "B"]
+    """Whether the gradient at the first start is zero."""
+    afresh: dict[int, Int64[Tensor, "B"]] = field(default_factory=dict)
+    """By steps, with ``repeats``: right ones of new predictions of the worst restart."""
+
+    @classmethod
+    def before(cls, clean: Int64[Tensor, "B"], attack: PGD) -> Fate:
+        """Nothing has been tried."""
+        alive = torch.where(clean > 0, attack.repeats, 0).expand(attack.restarts, -1)
+        return cls(
+            clean, {steps: alive.clone() for steps in attack.steps}, torch.where(clean > 0, NEVER, -1),
+            torch.zeros_like(clean, dtype=torch.bool),
         )  # fmt: skip
 
-    def _robust(self, classifier: Classifier, block: Block) -> Bool[Tensor, "B"]:
-        robust = is_correct(classifier, block.images, block.labels)
-        for restart in range(self.restarts):
-            # Drawn for the whole block: an example's start does not depend on which others are still standing.
-            draws = self.generator(block.images.device, block.number, restart)
-            start = random_start(block.images, self.norm, self.epsilon, draws)
-            standing = torch.nonzero(robust).flatten()
-            if not len(standing):
-                break
-            images, labels = block.images[standing], block.labels[standing]
-            adversarial = pgd(
-                classifier.logits, images, labels, norm=self.norm, epsilon=self.epsilon, step_size=self.step_size,
-                steps=self.steps, start=start[standing], samples=self.samples,
-            )  # fmt: skip
-            robust[standing] = is_correct(classifier, adversarial, labels)
-        return robust
+    @classmethod
+    def joined(cls, parts: list[Fate]) -> Fate:
+        """Of all blocks."""
+        first, *_ = parts
+        return cls(
+            torch.cat([part.clean for part in parts]),
+            {steps: torch.cat([part.right[steps] for part in parts], dim=1) for steps in first.right},
+            torch.cat([part.broken_at for part in parts]),
+            torch.cat([part.flat for part in parts]),
+            {steps: torch.cat([part.afresh[steps] for part in parts]) for steps in first.afresh},
+        )
+
+    @property
+    def attackable(self) -> Bool[Tensor, "B"]:
+        return self.clean > 0
+
+    def undecided(self, attack: PGD) -> Bool[Tensor, "B"]:
+        """The images on which another restart may change a number."""
+        if attack.lowest_run:
+            return self.attackable
+        if attack.iterate == "any":
+            return self.broken_at > min(attack.steps)
+        return torch.stack([right.amin(0) > 0 for right in self.right.values()]).any(0)

@@ -13,7 +13,7 @@ from tests.tensors import digits, draws, linear_classifier, trained_on_digits
 def test_epsilon_0_is_clean_and_larger_ones_are_worse() -> None:
     subject = Subject(trained_on_digits(), digits().test)
     clean, *_ = measurements(Clean(), subject)
-    found = measurements(FGSM(epsilons=(0.0, 0.02, 0.05, 0.1)), subject)
+    found = measurements(FGSM(epsilon=(0.0, 0.02, 0.05, 0.1)), subject)
     assert found[0].correct == clean.correct
     assert [m.value for m in found] == sorted((m.value for m in found), reverse=True)
     assert found[-1].value < found[0].value
@@ -31,14 +31,14 @@ def test_on_a_linear_model_of_two_classes_it_is_the_strongest_attack() -> None:
     expected = int((margin > epsilon * (weight[1] - weight[0]).abs().sum()).sum())
     assert 0 < expected < 200
     subject = Subject(classifier, Split(images, labels))
-    (found,) = measurements(FGSM(epsilons=(epsilon,)), subject)
-    (stronger,) = measurements(PGD(epsilon=epsilon, step_size=epsilon, steps=5, restarts=3), subject)
+    (found,) = measurements(FGSM(epsilon=(epsilon,)), subject)
+    stronger, *_ = measurements(PGD(epsilon=epsilon, step_size=epsilon, steps=5, restarts=3), subject)
     assert found.correct == expected == stronger.correct
 
 
 @pytest.mark.parametrize("epsilon", [0.05, 0.3])
 def test_it_is_no_stronger_than_many_steps_with_restarts(epsilon: float) -> None:
     subject = Subject(trained_on_digits(), digits().test.first(200))
-    (one,) = measurements(FGSM(epsilons=(epsilon,)), subject)
-    (many,) = measurements(PGD(epsilon=epsilon, step_size=epsilon / 4, steps=20, restarts=2), subject)
+    (one,) = measurements(FGSM(epsilon=(epsilon,)), subject)
+    many, *_ = measurements(PGD(epsilon=epsilon, step_size=epsilon / 4, steps=20, restarts=2), subject)
     assert many.value <= one.value

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from kdray import seeds
 from kdray.core import InputError, parse
 from kdray.data import Split, to_unit
-from kdray.models import Classifier, Smoothing
+from kdray.models import Classifier, Network, Outputs, Smoothing
 from kdray.perturbations.attacks import Norm, pgd, random_start
 from kdray.robustness import PGD, Clean, Subject, measurements
 from kdray.robustness.base import BLOCK, blocks
@@ -22,15 +24,27 @@ EPSILON = {"linf": 0.15, "l2": 0.9}
 """Some examples survive, some fall to the first restart, and some only to a later one."""
 
 
-def weak(norm: Norm, **fields: int) -> PGD:
+def weak(norm: Norm, **fields: Any) -> PGD:
     epsilon = EPSILON[norm]
     return PGD(**{"norm": norm, "epsilon": epsilon, "step_size": epsilon / 4, "steps": 2, "restarts": 4, **fields})
 
 
 def correct(attack: PGD, split: Split) -> int:
-    (measured,) = attack.measure(Subject(trained_on_digits(), split))
+    measured, *_ = attack.measure(Subject(trained_on_digits(), split))
     assert measured.correct is not None
     return measured.correct
+
+
+class Scaled(Network):
+    """A network whose logits are ``factor`` times as large."""
+
+    def __init__(self, network: Network, factor: float) -> None:
+        super().__init__()
+        self.network, self.factor = network, factor
+
+    def forward(self, images: Tensor) -> Outputs:
+        said: Outputs = self.network(images)
+        return said._replace(logits=self.factor * said.logits)
 
 
 def answers(split: Split) -> Tensor:
@@ -45,10 +59,10 @@ def survived(attack: PGD) -> Tensor:
         row = []
         for block in blocks(digits().test):
             generator = seeds.generator(attack.seed, "attack", block.number, restart)
-            start = random_start(block.images, attack.norm, attack.epsilon, generator)
+            start = random_start(block.images, attack.norm, attack.epsilon[0], generator)
             adversarial = pgd(
-                classifier.logits, block.images, block.labels, norm=attack.norm, epsilon=attack.epsilon,
-                step_size=attack.step_size, steps=attack.steps, start=start,
+                classifier.logits, block.images, block.labels, norm=attack.norm, epsilon=attack.epsilon[0],
+                step_size=attack.step_size[0], steps=attack.steps[0], start=start,
             )  # fmt: skip
             right = classifier.logits(block.images).argmax(1) == block.labels
             row.append(right & (classifier.logits(adversarial).argmax(1) == block.labels))
@@ -78,7 +92,7 @@ def test_misclassified_examples_count_as_broken_though_a_random_start_may_make_t
     attack = PGD(epsilon=0.1, step_size=1e-6, steps=1)
     started = random_start(to_unit(split.images), "linf", 0.1, attack.generator(torch.device("cpu"), 0, 0))
     assert (just_wrong.logits(started).argmax(1) == 0).any()
-    (measured,) = attack.measure(Subject(just_wrong, split))
+    measured, *_ = attack.measure(Subject(just_wrong, split))
     assert measured.correct == 0
 
 
@@ -122,7 +136,7 @@ def test_robust_accuracy_of_a_linear_model_is_the_share_of_margins_above_epsilon
     )
     margins = (to_unit(images).flatten(1) - 0.5) @ weight * (2 * labels - 1)
     robust = margins > epsilon * weight.norm(1 if norm == "linf" else 2)
-    (measured,) = PGD(norm=norm, epsilon=epsilon, step_size=epsilon / 2, steps=30).measure(
+    measured, *_ = PGD(norm=norm, epsilon=epsilon, step_size=epsilon / 2, steps=30).measure(
         Subject(classifier, Split(images, labels))
     )
     assert 0 < int(robust.sum()) < int((margins > 0).sum())
@@ -130,7 +144,7 @@ def test_robust_accuracy_of_a_linear_model_is_the_share_of_margins_above_epsilon
 
 
 def test_the_number_says_what_it_was_measured_with() -> None:
-    (measured,) = weak("l2", restarts=2).measure(Subject(trained_on_digits(), digits().test.first(40)))
+    measured, *_ = weak("l2", restarts=2).measure(Subject(trained_on_digits(), digits().test.first(40)))
     assert (measured.norm, measured.epsilon, measured.step_size) == ("l2", 0.9, 0.225)
     assert (measured.steps, measured.restarts, measured.examples, measured.samples) == (2, 2, 40, 1)
 
@@ -147,8 +161,115 @@ def test_another_seed_draws_other_starts() -> None:
     "fields", [{"epsilon": -0.1}, {"step_size": 0}, {"steps": 0}, {"restarts": 0}, {"norm": "l1"}, {"samples": 0}]
 )
 def test_parameters_without_meaning_are_refused(fields: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=rf"^{next(iter(fields))}: "):
+    with pytest.raises(InputError, match=rf"^{next(iter(fields))}(\[0\])?: "):
         parse(PGD, {"name": "pgd", **fields})
+
+
+# Ways to count, and several numbers from one run
+
+
+def counted(attack: PGD, split: Split | None = None) -> dict[tuple[str, int], int]:
+    """Right images by metric and steps."""
+    found = measurements(attack, Subject(trained_on_digits(), split or digits().test))
+    return {(m.metric, m.steps or 0): m.correct or 0 for m in found}
+
+
+@both_norms
+def test_several_steps_give_what_each_gives_alone(norm: Norm) -> None:
+    together = counted(weak(norm, steps=(1, 2, 5), restarts=2))
+    for steps in (1, 2, 5):
+        alone = counted(weak(norm, steps=steps, restarts=2))
+        assert {key: together[key] for key in alone} == alone
+
+
+@both_norms
+def test_any_iterate_is_the_same_with_and_without_dropping_what_is_broken(norm: Norm) -> None:
+    attack = weak(norm, steps=(1, 3), restarts=3)
+    free, dropping = counted(attack), counted(attack.model_copy(update={"iterate": "any"}))
+    assert {key: free[key] for key in dropping} == dropping
+    assert {metric for metric, _ in dropping} == {"any_iterate_accuracy"}
+    assert all(free["any_iterate_accuracy", steps] <= free["accuracy", steps] for steps in (1, 3))
+
+
+@both_norms
+def test_any_iterate_is_what_no_iterate_of_any_restart_breaks_as_brute_force_says(norm: Norm) -> None:
+    attack, classifier, robust = weak(norm, steps=3, restarts=2), trained_on_digits(), []
+    for block in blocks(digits().test):
+        unbroken = classifier.logits(block.images).argmax(1) == block.labels
+        for restart in range(2):
+            start = random_start(block.images, norm, EPSILON[norm], seeds.generator(0, "attack", block.number, restart))
+            for steps in range(4):
+                points = pgd(
+                    classifier.logits, block.images, block.labels, norm=norm, epsilon=EPSILON[norm],
+                    step_size=EPSILON[norm] / 4, steps=steps, start=start,
+                )  # fmt: skip
+                unbroken &= classifier.logits(points).argmax(1) == block.labels
+        robust.append(unbroken)
+    assert counted(attack)["any_iterate_accuracy", 3] == int(torch.cat(robust).sum())
+
+
+@both_norms
+def test_the_lowest_run_is_that_of_one_restart_and_never_below_the_worst_per_example(norm: Norm) -> None:
+    found = counted(weak(norm, lowest_run=True))
+    assert found["lowest_run_accuracy", 2] == min(int(row.sum()) for row in survived(weak(norm)))
+    assert found["accuracy", 2] == int(survived(weak(norm)).all(0).sum()) < found["lowest_run_accuracy", 2]
+
+
+def test_lists_are_crossed_and_each_number_is_that_of_its_own_attack() -> None:
+    split = digits().test.first(60)
+    attack = PGD(epsilon=(0.0, 0.1), step_size=(0.02, 0.05), steps=2)
+    found = measurements(attack, Subject(trained_on_digits(), split))
+    assert {(m.epsilon, m.step_size) for m in found} == {(e, s) for e in (0.0, 0.1) for s in (0.02, 0.05)}
+    for m in found:
+        alone = measurements(PGD(epsilon=m.epsilon, step_size=m.step_size, steps=2), Subject(trained_on_digits(), split))
+        assert m.correct in [other.correct for other in alone if other.metric == m.metric]
+
+
+def test_the_margin_loss_breaks_what_a_saturated_cross_entropy_cannot() -> None:
+    inner, split = trained_on_digits(), digits().test.first(100)
+    certain = Classifier(Scaled(inner.network, 1e4), inner.normalization).eval()
+    entropy, margin = (
+        measurements(PGD(epsilon=0.2, step_size=0.05, steps=5, loss=loss), Subject(certain, split))[0]
+        for loss in ("cross_entropy", "margin")
+    )
+    assert (margin.correct or 0) < (entropy.correct or 0)
+    assert "zero gradient" in str(entropy.checks)
+    assert "zero gradient" not in str(margin.checks)
+
+
+def test_the_examples_for_others_are_those_that_it_counts() -> None:
+    attack = PGD(epsilon=0.1, step_size=0.03, steps=(1, 4))
+    for variant in attack.variants():
+        (block,) = blocks(digits().test.first(80))
+        shown = variant.perturb(trained_on_digits(), block)
+        assert float((shown - block.images).abs().max()) <= 0.1 + 1e-6
+        right = trained_on_digits().logits(shown).argmax(1) == block.labels
+        clean = trained_on_digits().logits(block.images).argmax(1) == block.labels
+        assert int((right & clean).sum()) == counted(attack, digits().test.first(80))["accuracy", variant.parameters["steps"]]
+
+
+def test_of_several_restarts_others_are_given_the_one_with_the_highest_loss() -> None:
+    attack = weak("linf")
+    (block,) = blocks(digits().test.first(80))
+    (variant,) = attack.variants()
+    ours = functional.cross_entropy(trained_on_digits().logits(variant.perturb(trained_on_digits(), block)), block.labels)
+    for restarts in (1, 2, 3):
+        (fewer,) = weak("linf", restarts=restarts).variants()
+        logits = trained_on_digits().logits(fewer.perturb(trained_on_digits(), block))
+        assert ours >= functional.cross_entropy(logits, block.labels)
+
+
+def test_a_step_larger_than_the_ball_is_warned_of() -> None:
+    assert list(PGD(epsilon=(0.1, 0.2), step_size=0.15).cautions()) == [
+        "step_size 0.15 is larger than epsilon 0.1: every step leaves the ball"
+    ]
+    assert not list(PGD(epsilon=0.0).cautions())
+
+
+@pytest.mark.parametrize("fields", [{"repeats": 2}, {"lowest_run": True}])
+def test_any_iterate_counts_no_repeated_predictions_and_no_single_runs(fields: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="iterate: any counts one prediction"):
+        parse(PGD, {"name": "pgd", "iterate": "any", **fields})
 
 
 # Models that draw
@@ -164,7 +285,7 @@ def drawing() -> Classifier:
 def test_a_model_that_draws_is_attacked_in_expectation_with_the_evaluations_draws(samples: int) -> None:
     split = digits().test.first(40)
     attack = PGD(epsilon=0.1, step_size=0.05, steps=3, samples=samples, seed=4)
-    (measured,) = measurements(attack, Subject(drawing(), split))
+    measured, *_ = measurements(attack, Subject(drawing(), split))
     images, classifier = to_unit(split.images), drawing()
     with seeds.ambient(4, "evaluation"):
         robust = classifier.logits(images).argmax(1) == split.labels
@@ -183,8 +304,19 @@ def test_a_model_that_draws_is_attacked_in_expectation_with_the_evaluations_draw
 def test_a_smoothed_model_is_attacked_through_its_smoothing(aggregate: str) -> None:
     subject, smoothing = Subject(trained_on_digits(), digits().test.first(60)), {"samples": 8, "sigma": 0.4}
     described = parse(Smoothing, {**smoothing, "aggregate": aggregate})
-    (none,), (some,) = (
+    (none, *_), (some, *_) = (
         measurements(PGD(epsilon=epsilon, step_size=0.1, steps=3, smoothing=described), subject)
         for epsilon in (0.0, 0.25)
     )
     assert some.value < none.value - 0.2
+
+
+def test_repeated_predictions_are_made_afresh_once_the_worst_restart_is_chosen() -> None:
+    """A coin has an accuracy of a half, however many restarts look for a draw that is wrong."""
+    split = Split(torch.zeros(200, 1, 1, 4, dtype=torch.uint8), torch.zeros(200, dtype=torch.long))
+    noise = Classifier(linear_classifier(torch.tensor([[1.0] * 4, [-1.0] * 4])).network, torch.nn.Identity(), input_sigma=1.0)
+    once, *_ = measurements(PGD(epsilon=0.0, steps=1, restarts=8), Subject(noise.eval(), split))
+    repeated, *_ = measurements(PGD(epsilon=0.0, steps=1, restarts=8, repeats=20), Subject(noise.eval(), split))
+    assert once.value < 0.05
+    assert repeated.value == pytest.approx(0.5, abs=0.03)
+    assert (repeated.examples, repeated.correct) == (4000, round(repeated.value * 4000))

@@ -1,0 +1,53 @@
+"""Reasons to distrust a robust accuracy, after the list that AutoAttack keeps (Croce, Hein 2020, arXiv:2003.01690).
+
+Each is a text for the column ``checks``, or none. What follows from comparing rows with each other (a transferred attack that
+beats the white-box one) is told by :mod:`kdray.results.checks`, when the rows are read.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from kdray.robustness.base import Subject, blocks
+
+NOTICED = 0.01
+"""Share of the images, and never a single one, from which on a difference counts."""
+
+
+def joined(*reasons: str | None) -> str | None:
+    """All that apply, as one text."""
+    return "; ".join(reason for reason in reasons if reason) or None
+
+
+def zero_gradients(flat: int, attacked: int) -> str | None:
+    """A gradient of zero leads nowhere: it is masked, or underflows."""
+    return f"zero gradient for {flat} of {attacked} images: nothing to follow" if flat else None
+
+
+@torch.no_grad()
+def random_output(subject: Subject) -> str | None:
+    """Two passes differ: the attack follows one draw and is judged by another."""
+    block = next(blocks(subject.split))
+    first, second = (subject.classifier.logits(block.images) for _ in range(2))
+    if torch.allclose(first, second, atol=1e-5):
+        return None
+    return f"randomised output: two passes differ by up to {float((first - second).abs().max()):.2g}"
+
+
+def above_clean(correct: int, clean: int) -> str | None:
+    """No attack that works leaves a model better than it was."""
+    return f"robust above clean accuracy: {correct} images right, {clean} without attack" if correct > clean else None
+
+
+def still_falling(broken: int, examples: int, by: str) -> str | None:
+    """What was tried last still broke images: more of it would break more."""
+    return f"not converged: the last {by} still broke {broken} of {examples} images" if noticed(broken, examples) else None
+
+
+def final_worse(lost: int, examples: int) -> str | None:
+    """The attack overshoots: an image was broken on the way and is right at the end."""
+    return f"an earlier iterate breaks {lost} images that the final one does not" if noticed(lost, examples) else None
+
+
+def noticed(count: int, examples: int) -> bool:
+    return count > max(1, NOTICED * examples)
