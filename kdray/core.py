@@ -104,6 +104,12 @@ def fingerprint(value: Value) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
 
 
+def describe(error: BaseException) -> str:
+    """An exception in one line, its class first."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:500]}"
+
+
 def parse(kind: type[T], data: object, where: str = "") -> T:
     """``data`` (plain JSON values) as a ``kind``, or an :class:`InputError` naming the field below ``where``."""
     try:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from kdray import machine, seeds
-from kdray.core import Several, Value, canonical_json
+from kdray.core import Several, Value, canonical_json, describe, fingerprint
 from kdray.data import AnyData, Dataset, to_unit
 from kdray.experiment import Experiment, configuration, configuration_columns, loss_columns, says_something
 from kdray.models import Classifier, build, fitted, images_per_second, normalizer, size, storage_key
@@ -47,6 +48,8 @@ class Task(Value):
     """Only those that are still missing."""
     train: bool = True
     """False: it is trained already, its weights are stored."""
+    others: Several[Experiment] = ()
+    """The trained trials that evaluations across trials measure it with."""
     retrain_damaged: bool = True
     """Whether weights that turn out to be missing or damaged are trained again, or are the failure of this task."""
 
@@ -93,12 +96,6 @@ def is_fault(error: str | None) -> bool:
     name = (error or "").partition(":")[0]
     kind = getattr(builtins, name, None)
     return name in FAULTS or (isinstance(kind, type) and issubclass(kind, OSError | MemoryError))
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line, its class first."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:500]}"
 
 
 def measurable(suite: Iterable[AnyEvaluation], experiment: Experiment) -> tuple[AnyEvaluation, ...]:
@@ -183,7 +180,7 @@ def run_task(task: Task, *, store: Store, data_root: Path, device: torch.device,
             classifier = bench.trained(task.experiment)
         done = epochs + 1
         for evaluation in task.evaluations:
-            error = evaluate(evaluation, classifier, task.experiment, dataset, bench, numbers)
+            error = evaluate(evaluation, classifier, task, dataset, bench, numbers)
             if error is not None:
                 failed[label_of(evaluation)] = error
             done += 1
@@ -303,29 +300,38 @@ def fresh_state(experiment: Experiment, lesson: Lesson, classifier: Classifier) 
 
 
 def evaluate(
-    evaluation: Evaluation, classifier: Classifier, experiment: Experiment, dataset: Dataset, bench: Bench,
-    numbers: dict[str, float],
-) -> str | None:  # fmt: skip
+    evaluation: Evaluation, classifier: Classifier, task: Task, dataset: Dataset, bench: Bench, numbers: dict[str, float]
+) -> str | None:
     """Measure and write the rows; the numbers go into ``numbers`` by ``label.metric``. The error, if there was one."""
     began = perf_counter()
-    trial_id = experiment.trial_id
+    experiment, trial_id = task.experiment, task.experiment.trial_id
+    others = {other.trial_id: partial(bench.trained, other) for other in task.others}
     split = {"val": dataset.val, "test": dataset.test}[evaluation.split]
     common = {"trial_id": trial_id, "dataset": experiment.data.name, **columns_of(evaluation)}
+    if evaluation.across:
+        common["source_trial_id"] = trial_id
     error, measured = None, []
     try:
         # Here, because a teacher whose weights are gone is the failure of this evaluation and of no other.
         teacher = bench.teacher(experiment) if evaluation.needs_teacher else None
-        subject = Subject(classifier, split, dataset.omitted, teacher, experiment.data, bench.data_root)
+        subject = Subject(classifier, split, dataset.omitted, teacher, experiment.data, bench.data_root, others)
         measured = measurements(evaluation, subject)
         rows: list[Row] = [{**common, **measurement.row()} for measurement in measured]
+        error = next((measurement.error for measurement in measured if measurement.error), None)
     except Exception as raised:
         error = describe(raised)
         rows = [{**common, "error": error}]
     seconds = perf_counter() - began
     name = f"{trial_id}-{common['evaluation_id']}"
+    if evaluation.across:  # those that join later have a file of their own
+        name += f"-{fingerprint(task.model_copy(update={'evaluations': ()}))}"
     write_rows(bench.store, "robustness", name, [{**row, "seconds": seconds} for row in rows], {})
     metrics = [measurement.metric for measurement in measured]
-    numbers |= {f"{label_of(evaluation)}.{m.metric}": m.value for m in measured if metrics.count(m.metric) == 1}
+    numbers |= {
+        f"{label_of(evaluation)}.{m.metric}": m.value
+        for m in measured
+        if m.value is not None and metrics.count(m.metric) == 1 and not evaluation.across
+    }
     return error
 
 

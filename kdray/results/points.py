@@ -54,4 +54,4 @@ TABULATED = ("accuracy", "seen_accuracy", "omitted_accuracy", "mean_accuracy", "
 
 def _is_tabulated(column: str) -> bool:
     metric, _, apart = column.rpartition("]")[0].partition("[") if column.endswith("]") else (column, "", "")
-    return metric.partition(".")[2] in TABULATED and "corruption=" not in apart
+    return metric.partition(".")[2] in TABULATED and not any(f"{name}=" in apart for name in ("corruption", "source_trial_id"))

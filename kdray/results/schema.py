@@ -142,7 +142,7 @@ KEYS: dict[TableName, tuple[str, ...]] = {
     "members": ("sweep", "role", "case", "parameters", "trial_id"),
     "trials": ("trial_id",),
     "epochs": ("trial_id", "stage", "epoch"),
-    "robustness": ("trial_id", "evaluation_id"),
+    "robustness": ("trial_id", "evaluation_id", "source_trial_id"),
 }
 """Rows with the same key were written by one act; of several such acts the newest counts."""
 

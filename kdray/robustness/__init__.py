@@ -10,11 +10,13 @@ from kdray.robustness.occlusion import Occlusion
 from kdray.robustness.pgd import PGD
 from kdray.robustness.poisson_noise import PoissonNoise
 from kdray.robustness.prediction_bound import PredictionBound
+from kdray.robustness.prediction_scores import PredictionScores
 from kdray.robustness.signal_to_noise import SignalToNoise
 from kdray.robustness.suite import AnyEvaluation, Monitor, columns_of
+from kdray.robustness.transfer import Transfer
 
 __all__ = [
     "FGSM", "PGD", "AnyEvaluation", "Clean", "Corruptions", "Evaluation", "GaussianNoise", "Gradients", "Measurement",
-    "Monitor", "Occlusion", "PoissonNoise", "PredictionBound", "SignalToNoise", "Subject", "columns_of", "kind_of", "label_of",
-    "measurements", "score",
+    "Monitor", "Occlusion", "PoissonNoise", "PredictionBound", "PredictionScores", "SignalToNoise", "Subject", "Transfer",
+    "columns_of", "kind_of", "label_of", "measurements", "score",
 ]  # fmt: skip

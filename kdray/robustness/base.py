@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdray import seeds
-from kdray.core import Value, canonical
+from kdray.core import Value, canonical, describe, tag_of
 from kdray.data import ImageData, Split, to_unit
 from kdray.models import Classifier, Smoothing, smoothed
 
@@ -27,11 +28,11 @@ BLOCK = 250
 class Measurement:
     """One number, with the parameters that say what it is. Field names are columns of the robustness table."""
 
-    metric: str
-    value: float
+    metric: str | None
+    value: float | None
     correct: int | None = None
     """Of an accuracy: correctly classified examples."""
-    examples: int
+    examples: int | None
     norm: str | None = None
     epsilon: float | None = None
     step_size: float | None = None
@@ -50,10 +51,21 @@ class Measurement:
     """Of a number for one image: its position in the split."""
     checks: str | None = None
     """Reasons to distrust the number."""
+    trial_id: str | None = None
+    """Whose number it is, if it is another trial's than the subject's."""
+    error: str | None = None
+    """Why there is no number."""
+
+    @classmethod
+    def missing(cls, error: Exception, **parameters: str | float | int | None) -> Measurement:
+        """What could not be measured."""
+        return cls(metric=None, value=None, examples=None, error=describe(error), **parameters)  # type: ignore[arg-type]
 
     def row(self) -> dict[str, Any]:
-        """As columns of the robustness table."""
+        """As columns of the robustness table; ``trial_id`` only where it is another's."""
         plain = asdict(self)
+        if self.trial_id is None:
+            del plain["trial_id"]
         return {"class": plain.pop("class_"), **plain}
 
 
@@ -84,6 +96,8 @@ class Subject(NamedTuple):
     """The description of the data set that it was trained on."""
     root: Path = Path()
     """The folder that data sets are read from."""
+    others: Mapping[str, Callable[[], Classifier]] = MappingProxyType({})
+    """By trial id, how to load the classifiers that it is measured together with; it may be one of them itself."""
 
 
 class Block(NamedTuple):
@@ -119,6 +133,8 @@ class Evaluation(Value):
     """Which table or figure of which paper measures this."""
     needs_teacher: ClassVar[bool] = False
     """Whether it compares a student with its trained teacher; trials without one are then not measured."""
+    across: ClassVar[bool] = False
+    """Whether it measures trials with each other; once all of them are trained, then."""
 
     label: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$")] | None = None
     """Names the rows and the objective (``label.metric``); none: the evaluation's name."""
@@ -144,6 +160,10 @@ class Evaluation(Value):
     def cautions(self) -> Iterator[str]:
         """What a user is warned of before it is measured."""
         return iter(())
+
+    def dataset(self, data: ImageData) -> str:
+        """The data set that models of ``data`` are measured on: the column ``dataset`` of its rows."""
+        return str(tag_of(type(data)))
 
     def generator(self, device: torch.device, *counters: int) -> torch.Generator:
         """The evaluation's draws for one block (and restart, and level)."""

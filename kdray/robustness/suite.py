@@ -16,12 +16,15 @@ from kdray.robustness.occlusion import Occlusion
 from kdray.robustness.pgd import PGD
 from kdray.robustness.poisson_noise import PoissonNoise
 from kdray.robustness.prediction_bound import PredictionBound
+from kdray.robustness.prediction_scores import PredictionScores
 from kdray.robustness.signal_to_noise import SignalToNoise
+from kdray.robustness.transfer import Transfer
 
 AnyEvaluation = Annotated[
-    Clean | GaussianNoise | SignalToNoise | PoissonNoise | Occlusion | Corruptions | FGSM | PGD | PredictionBound,
+    Clean | GaussianNoise | SignalToNoise | PoissonNoise | Occlusion | Corruptions | FGSM | PGD | Transfer
+    | PredictionScores | PredictionBound,
     Field(discriminator="name"),
-]
+]  # fmt: skip
 
 
 def columns_of(evaluation: Evaluation) -> dict[str, Any]:
@@ -52,6 +55,8 @@ class Monitor(Value):
                 raise ValueError(f"suite: {label_of(evaluation)} is on the test split; while training set split: val")
             if evaluation.needs_teacher:
                 raise ValueError(f"suite: {label_of(evaluation)} compares with the teacher; measure it after training")
+            if evaluation.across:
+                raise ValueError(f"suite: {label_of(evaluation)} compares trials; measure it after training")
         # Labels may repeat: an experiment that is read back from its row has none.
         if len({fingerprint(evaluation) for evaluation in self.suite}) < len(self.suite):
             raise ValueError("suite: two evaluations differ in their label only")

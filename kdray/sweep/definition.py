@@ -40,8 +40,8 @@ class Sweep:
         return self.file.name
 
     def suite(self, role: Role) -> tuple[AnyEvaluation, ...]:
-        """The evaluations of a trial in ``role``."""
-        return self.file.evaluate.suite if role in self.file.evaluate.roles else ()
+        """The evaluations of each trial in ``role`` by itself."""
+        return self.file.evaluate.alone if role in self.file.evaluate.roles else ()
 
     def grid(self) -> Iterator[Point]:
         """Every point, in stable order: cases in order, the last leaf of each varying fastest."""

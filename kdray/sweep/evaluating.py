@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from kdray.core import InputError, parse
-from kdray.data import data_root
+from kdray.core import InputError, fingerprint, parse
+from kdray.data import AnyData, data_root
 from kdray.experiment import Experiment
 from kdray.results import open_results
-from kdray.robustness import AnyEvaluation
-from kdray.sweep.definition import check_applies
+from kdray.robustness import AnyEvaluation, label_of
+from kdray.sweep import across
 from kdray.sweep.file import Request, Role, Suite
+from kdray.sweep.forms import forms_of, in_forms
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import check, this_machine
@@ -50,6 +51,7 @@ def evaluate(
     found = open_results(results)
     wanted = suite if isinstance(suite, Suite) else Suite(suite=tuple(suite))
     table = found.trials()
+    asked = forms_of(Experiment.parse(json.loads(text)) for text in table["experiment"])
     table = table[(table["status"] == "completed") & table["role"].isin([role] if role else wanted.roles)]
     if trials is not None:
         unknown = sorted(set(trials) - set(table["trial_id"]))
@@ -58,21 +60,50 @@ def evaluate(
         table = table[table["trial_id"].isin(trials)]
     if options.address is None:
         check("student", request, [this_machine(options.cpus, options.gpus)])
+    listed = [(role, Experiment.parse(json.loads(text))) for text, role in zip(table["experiment"], table["role"], strict=True)]
+    images = {fingerprint(experiment.data): experiment.data for _, experiment in listed}
+    of_images = {key: dict(_unfit(wanted, data, options.data)) for key, data in images.items()}
+    unfit = {experiment.trial_id: of_images[fingerprint(experiment.data)] for _, experiment in listed}
+    if listed and all(len(problems) == len(wanted.suite) for problems in unfit.values()):
+        evaluation, problem = next(iter(unfit[listed[0][1].trial_id].items()))
+        raise InputError(f"{label_of(evaluation)}: {problem}")
+    for evaluation in wanted.suite:
+        for caution in evaluation.cautions():
+            progress.warn(f"{label_of(evaluation)}: {caution}")
     with Work(found.store, Ledger(found, retry_failed=options.retry_failed), options, progress) as work:
         groups = []
-        for text, kind in zip(table["experiment"], table["role"], strict=True):
-            experiment = Experiment.parse(json.loads(text))
-            check_applies(wanted.suite, experiment, f"trial {experiment.trial_id}")
-            task = work.ledger.task(kind, experiment, wanted.suite)
+        for role, experiment in listed:
+            trial_id, problems = experiment.trial_id, unfit[experiment.trial_id]
+            suite = in_forms([e for e in wanted.alone if e not in problems], asked.get(trial_id, ()))
+            task = work.ledger.task(role, experiment, suite)
             if task is None:
-                work.summary.there.add(experiment.trial_id)
-                outcome, reason = work.ledger.outcome(experiment.trial_id, wanted.suite)
+                work.summary.there.add(trial_id)
+                outcome, reason = work.ledger.outcome(trial_id, suite)
                 if outcome == "failed":
-                    work.summary.failures[experiment.trial_id] = reason or "failed"
+                    work.summary.failures[trial_id] = reason or "failed"
                 continue
-            experiment.data.check(options.data)
             # Weights that are gone or damaged are this trial's failure: nothing is trained here.
             stored = Task.model_validate({**dict(task), "train": False, "retrain_damaged": False})
             groups.append(Group([Assignment(stored, None)]))
         work.do("evaluations", "student", request, in_turn(groups), planned=len(groups), there=work.summary.there)
+        for evaluation in wanted.across:
+            fit = [(role, experiment) for role, experiment in listed if evaluation not in unfit[experiment.trial_id]]
+            across.measure(work, fit, (evaluation,), request, retrain=False)
+        for trial_id, problems in unfit.items():
+            reasons = [work.summary.failures.get(trial_id), *(f"{label_of(e)}: {why}" for e, why in problems.items())]
+            if problems:
+                work.summary.failures[trial_id] = "; ".join(reason for reason in reasons if reason)
     return work.summary
+
+
+def _unfit(suite: Suite, data: AnyData, root: Path) -> Iterator[tuple[AnyEvaluation, str]]:
+    """The evaluations that cannot be made on models of ``data``, and why: the others are."""
+    for evaluation in suite.suite:
+        problem = evaluation.misfit(data)
+        try:
+            data.check(root)
+            evaluation.check(data, root)
+        except InputError as error:
+            problem = problem or str(error)
+        if problem is not None:
+            yield evaluation, problem

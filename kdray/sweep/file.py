@@ -72,6 +72,16 @@ class Suite(Value):
     roles: Several[Role] = ("student", "teacher")
     suite: Several[AnyEvaluation] = ()
 
+    @property
+    def alone(self) -> tuple[AnyEvaluation, ...]:
+        """Those that measure each trial by itself."""
+        return tuple(evaluation for evaluation in self.suite if not evaluation.across)
+
+    @property
+    def across(self) -> tuple[AnyEvaluation, ...]:
+        """Those that measure trials with each other."""
+        return tuple(evaluation for evaluation in self.suite if evaluation.across)
+
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
         labels = [label_of(evaluation) for evaluation in self.suite]

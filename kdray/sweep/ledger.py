@@ -36,7 +36,10 @@ class Ledger:
     def __init__(self, results: Results, *, retry_failed: bool = False) -> None:
         self._retry_failed = retry_failed
         self._weights = set(results.store.names("weights", ".safetensors"))
-        self._records = _records(results.trials(), results.robustness())
+        robustness = results.robustness()
+        between = robustness["source_trial_id"].notna()
+        self._records = _records(results.trials(), robustness[~between])
+        self._cells = _cells(robustness[between])
         with_epochs = set(results.table("epochs").column("trial_id").to_pylist())
         for trial_id in [i for i, r in self._records.items() if r.status == "completed" and i not in with_epochs]:
             del self._records[trial_id]  # its learning curve was taken away: it is not all there
@@ -84,6 +87,23 @@ class Ledger:
             return None
         return Task(role=role, experiment=experiment, evaluations=missing, train=train)
 
+    def cells_missing(self, source: str, evaluation: Evaluation, targets: Iterable[str]) -> frozenset[str]:
+        """Which ``targets`` an evaluation across trials has not measured with what it made on ``source``."""
+        known = self._cells.get((source, fingerprint(evaluation)), {})
+        failure = known.get(source)  # it could not even be measured with itself
+        if failure is not None and not self._again(failure):
+            return frozenset()
+        return frozenset(t for t in targets if t not in known or ((error := known[t]) is not None and self._again(error)))
+
+    def cells_failed(self, evaluation: Evaluation) -> dict[str, str]:
+        """By target, why it could not be measured with some source."""
+        evaluation_id = fingerprint(evaluation)
+        return {
+            target: f"{label_of(evaluation)}: {error}"
+            for (_, its), cells in self._cells.items() if its == evaluation_id
+            for target, error in cells.items() if error is not None
+        }  # fmt: skip
+
     def outcome(self, trial_id: str, suite: Iterable[AnyEvaluation]) -> tuple[Outcome, str | None]:
         """How a trial with nothing left to do ended, and why."""
         record = self._records.get(trial_id)
@@ -120,7 +140,7 @@ class Ledger:
         numbers, failed, measured = (
             (dict(kept.numbers), dict(kept.failed), set(kept.measured)) if kept else ({}, {}, set())
         )
-        for evaluation in task.evaluations:
+        for evaluation in (each for each in task.evaluations if not each.across):
             evaluation_id, label = fingerprint(evaluation), label_of(evaluation)
             measured.add(evaluation_id)
             failed.pop(evaluation_id, None)
@@ -142,6 +162,15 @@ class Ledger:
         if evaluation_id in record.failed:
             return self._again(record.failed[evaluation_id])
         return evaluation_id not in record.measured
+
+
+def _cells(between: pd.DataFrame) -> dict[tuple[str, str], dict[str, str | None]]:
+    """By source and evaluation: the targets that were measured, and why one could not be."""
+    cells: dict[tuple[str, str], dict[str, str | None]] = {}
+    columns = ["source_trial_id", "evaluation_id", "trial_id", "error"]
+    for source, evaluation_id, target, error in between[columns].itertuples(index=False, name=None):
+        cells.setdefault((source, evaluation_id), {})[target] = None if pd.isna(error) else error
+    return cells
 
 
 def _records(trials: pd.DataFrame, robustness: pd.DataFrame) -> dict[str, Record]:

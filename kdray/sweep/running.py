@@ -18,8 +18,10 @@ from kdray.results import Results, Store, write_rows
 from kdray.results.points import NOT_NEEDED
 from kdray.results.schema import KEYS
 from kdray.robustness import AnyEvaluation, label_of
+from kdray.sweep import across
 from kdray.sweep.definition import Sweep, data_of
 from kdray.sweep.file import Role, TeacherChoice
+from kdray.sweep.forms import forms, in_forms
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.lock import only_driver
 from kdray.sweep.planning import Counts, ancestors, chain, roles, students
@@ -82,31 +84,39 @@ class Driver:
         self._orders: dict[tuple[Any, ...], int] = {}
         self._counters: dict[Role, Iterator[int]] = {"teacher": itertools.count(), "student": itertools.count()}
         self._there: dict[Role, set[str]] = {"teacher": set(), "student": set()}
+        self._measured: list[across.Trained] = []
+        """Who is measured, teachers first, in order."""
 
     def run(self) -> None:
         try:
             self._teachers()
             self._students()
+            self._across()
             self._drop_the_rest()
         finally:
             self._write_members()
 
     def _teachers(self) -> None:
         """Train what teaches, the teachers' own teachers first; once all are there, measure the chosen ones."""
-        suite, choices = self._sweep.suite("teacher"), list(self._choices())
+        suite, asked, choices = self._sweep.suite("teacher"), forms(self._sweep), list(self._choices())
         each = {c.trial_id for candidates, choice in choices if choice.select == "each" for c in candidates}
         generations = [list(g) for _, g in itertools.groupby(chain(self._sweep), key=lambda t: len(list(ancestors(t))))]
         later: deque[Group] = deque()
 
+        def suite_of(teacher: Experiment) -> tuple[AnyEvaluation, ...]:
+            return in_forms(suite, asked.get(teacher.trial_id, ()))
+
         def measure() -> None:
             best = [self._ledger.choose(c, choice, 0) for c, choice in choices if choice.select != "each"]
             chosen = {teacher.trial_id: teacher for teacher in best if teacher is not None}
+            self._measured += [("teacher", teacher) for teacher in chosen.values()]
             if suite and chosen:
-                later.append(self._group("teacher", [(teacher, suite) for teacher in chosen.values()]))
+                later.append(self._group("teacher", [(teacher, suite_of(teacher)) for teacher in chosen.values()]))
 
         for teachers in generations:
             taught = [t for t in teachers if self._may_train(t)]
-            group = self._group("teacher", [(t, suite if t.trial_id in each else ()) for t in taught])
+            self._measured += [("teacher", teacher) for teacher in taught if teacher.trial_id in each]
+            group = self._group("teacher", [(t, suite_of(t) if t.trial_id in each else ()) for t in taught])
             if teachers is generations[-1]:
                 group.ended = measure
             self._work.do(
@@ -191,6 +201,7 @@ class Driver:
                 self._not_run({**self._place_of("student", None, point), "order": None}, problem)
             else:
                 wanted.append((student, self._sweep.suite("student")))
+        self._measured += [("student", student) for student, _ in wanted]
         return self._group("student", wanted, point)
 
     def _tell(self, point: Point, tell: Any) -> None:
@@ -210,6 +221,13 @@ class Driver:
         if problem is None:
             parameters = ({"case": point.space.case} if point.space.case else {}) | point.values
             self._work.progress.point(statistics.fmean(each[metric] for each in numbers), parameters)
+
+    def _across(self) -> None:
+        """Measure with each other what has been trained."""
+        evaluate = self._sweep.file.evaluate
+        trained = [(role, trial) for role, trial in self._measured
+                   if role in evaluate.roles and self._ledger.outcome(trial.trial_id, ())[0] == "completed"]  # fmt: skip
+        across.measure(self._work, trained, evaluate.across, self._sweep.file.resources.student, retrain=True)
 
     def _teacher_problem(self, point: Point, seed: int) -> str:
         """Why a student has no teacher."""

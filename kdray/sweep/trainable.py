@@ -17,10 +17,10 @@ import ray
 import torch
 from ray import tune
 
-from kdray.core import parse
+from kdray.core import describe, parse
 from kdray.results import Store
 from kdray.sweep.work import write_member
-from kdray.trial import Step, Task, describe, run_task
+from kdray.trial import Step, Task, run_task
 
 
 def tune_config(

@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 import pytest
 import torch
 
-from kdray.core import InputError, Value, fingerprint, parse, tag_of
+from kdray.core import InputError, Value, canonical, fingerprint, parse
 from kdray.results import TABLES
 from kdray.robustness import AnyEvaluation, Evaluation, Measurement, Subject, measurements
 from tests.contracts.members import every
@@ -78,7 +78,7 @@ def test_its_label_is_no_part_of_its_identity_and_everything_else_is(kind: type[
     same = value.model_copy(update={"label": "called-so"})
     assert fingerprint(same) == fingerprint(value)
     for change in ({"split": "val"}, {"examples": 50}, {"seed": 1}):
-        written = {"name": tag_of(kind), **value.model_dump(mode="json", exclude_defaults=True), **change}
+        written = {**canonical(value), **change}
         assert fingerprint(parse(kind, written)) != fingerprint(value)
 
 
@@ -87,7 +87,7 @@ def test_its_label_is_no_part_of_its_identity_and_everything_else_is(kind: type[
 def test_a_label_that_would_not_do_in_a_metrics_name_is_refused(
     kind: type[Value], value: Evaluation, label: str
 ) -> None:
-    written = {"name": tag_of(kind), **value.model_dump(mode="json", exclude_defaults=True), "label": label}
+    written = {**canonical(value), "label": label}
     with pytest.raises(InputError, match=r"^label: "):
         parse(kind, written)
 
