@@ -43,6 +43,11 @@ class Sweep:
         """The evaluations of each trial in ``role`` by itself."""
         return self.file.evaluate.alone if role in self.file.evaluate.roles else ()
 
+    def cautions(self) -> Iterator[str]:
+        """What a user is warned of before anything starts."""
+        for evaluation in self.file.evaluate.suite:
+            yield from (f"{label_of(evaluation)}: {caution}" for caution in evaluation.cautions())
+
     def grid(self) -> Iterator[Point]:
         """Every point, in stable order: cases in order, the last leaf of each varying fastest."""
         values = ((space, values) for space in self.spaces for values in space.grid())

@@ -13,6 +13,7 @@ import pandas as pd
 from kdray.core import InputError, canonical_json
 from kdray.experiment import Experiment
 from kdray.results import Results
+from kdray.sweep.across import Trained, missing
 from kdray.sweep.definition import Sweep
 from kdray.sweep.file import Role
 from kdray.sweep.ledger import Ledger
@@ -54,6 +55,10 @@ class Plan:
     students: Counts = field(default_factory=Counts)
     searched: bool = False
     """The students come from a search: how many are there already shows only when it asks for them."""
+    across: int = 0
+    """Trials, of those that are known by now, that are still to be measured with others."""
+    cautions: list[str] = field(default_factory=list)
+    """What a user is warned of."""
     at_once: dict[str, int | str] = field(default_factory=dict)
     """By role: how many trials run at once, or why none can."""
     seconds: float | None = None
@@ -68,7 +73,8 @@ def plan(
     found = Results(results)
     found.store.check_version()
     ledger, speeds = Ledger(found, retry_failed=retry_failed), Speeds(found.trials())
-    out, work = Plan(sweep.name), []
+    out, work = Plan(sweep.name, cautions=list(sweep.cautions())), []
+    measured: dict[str, Trained] = {}
     for teacher in chain(sweep):
         task = ledger.task("teacher", teacher, (), weights_needed=True)
         out.teachers.add(task)
@@ -83,8 +89,13 @@ def plan(
                 task = ledger.task("student", student, sweep.suite("student"))
                 out.students.add(task)
                 work.append((task, "student"))
+                if student.teacher is not None:
+                    measured.setdefault(student.teacher.trial_id, ("teacher", student.teacher))
+                measured.setdefault(student.trial_id, ("student", student))
     else:
         out.searched, out.students.pending = True, (search.points or 0) * sweep.file.seeds
+    together = [trained for trained in measured.values() if trained[0] in sweep.file.evaluate.roles]
+    out.across = len(list(missing(together, sweep.file.evaluate.across, ledger, retrain=True)))
     node = this_machine(cpus, gpus)
     for role in roles(sweep):
         request = getattr(sweep.file.resources, role)

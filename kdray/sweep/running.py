@@ -17,7 +17,7 @@ from kdray.experiment import Experiment
 from kdray.results import Results, Store, write_rows
 from kdray.results.points import NOT_NEEDED
 from kdray.results.schema import KEYS
-from kdray.robustness import AnyEvaluation, label_of
+from kdray.robustness import AnyEvaluation
 from kdray.sweep import across
 from kdray.sweep.definition import Sweep, data_of
 from kdray.sweep.file import Role, TeacherChoice
@@ -52,9 +52,8 @@ def run(
             check(role, getattr(sweep.file.resources, role), [this_machine(cpus, gpus)])
     store.create()
     progress = progress or Progress()
-    for evaluation in sweep.file.evaluate.suite:
-        for caution in evaluation.cautions():
-            progress.warn(f"{label_of(evaluation)}: {caution}")
+    for caution in sweep.cautions():
+        progress.warn(caution)
     with only_driver(store, sweep.name):
         found = Results(store.location)
         with Work(store, Ledger(found, retry_failed=retry_failed), options, progress) as work:

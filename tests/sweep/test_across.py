@@ -10,7 +10,7 @@ import pytest
 
 from kdray.core import InputError
 from kdray.results import Results
-from kdray.sweep import load_suite
+from kdray.sweep import load_suite, plan
 from kdray.sweep.file import Suite
 from tests.sweep.fakes import Engine, go, sweep_of
 from tests.sweep.test_evaluating import measure, students, suite_file
@@ -42,6 +42,9 @@ def test_a_sweep_ends_with_the_matrix_of_what_it_measures(engine: Engine, tmp_pa
     engine.ran.clear()
     assert go(tmp_path / "r", WITH_TRANSFER).ran == set()
     assert engine.ran == []
+    assert plan(sweep_of(WITH_TRANSFER), tmp_path / "r").across == 0
+    again = {"evaluate.suite": [{**TRANSFER, "seed": 1}]}
+    assert plan(sweep_of(again), tmp_path / "r").across == 5
 
 
 def test_roles_leave_others_out(engine: Engine, tmp_path: Path) -> None:  # noqa: ARG001

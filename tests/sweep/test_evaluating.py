@@ -12,9 +12,9 @@ import yaml
 
 from kdray.core import InputError
 from kdray.results import Results
-from kdray.sweep import Progress, Summary, evaluate, load_suite
+from kdray.sweep import Progress, Summary, evaluate, load_suite, plan
 from kdray.sweep.file import Suite
-from tests.sweep.fakes import TINY, Engine, tables
+from tests.sweep.fakes import TINY, Engine, go, sweep_of, tables
 
 CLEAN = {"name": "clean", "label": "again"}
 NOISE = {"name": "gaussian_noise", "sigmas": [0.1], "examples": 20}
@@ -114,6 +114,33 @@ def test_an_unknown_trial_is_refused(engine: Engine, finished: Path, noise: Suit
     with pytest.raises(InputError, match=f"no trained trial '{students(finished)[0]}'"):
         measure(finished, noise, trials=students(finished)[:1], role="teacher")
     assert engine.ran == []
+
+
+def test_what_does_not_fit_is_told_and_the_rest_is_measured(engine: Engine, finished: Path, tmp_path: Path) -> None:
+    everyone = set(Results(finished).trials()["trial_id"])
+    large = {"name": "occlusion", "sides": [9]}
+    suite = load_suite(suite_file(tmp_path, [NOISE, large]))
+    for _ in range(2):
+        summary = measure(finished, suite)
+        reason = "occlusion: sides: a square of 9 pixels is larger than the image's 8"
+        assert summary.failures == dict.fromkeys(everyone, reason)
+        assert (measured(finished), measured(finished, "occlusion")) == (everyone, set())
+    assert len(engine.ran) == len(everyone), "measured once"
+    with pytest.raises(InputError, match=r"^occlusion: sides: a square of 9"):
+        measure(finished, load_suite(suite_file(tmp_path, [large])))
+
+
+def test_what_looks_wrong_is_warned_of(engine: Engine, finished: Path, tmp_path: Path) -> None:
+    said = io.StringIO()
+    leaving = {"name": "pgd", "label": "leaving", "epsilon": 0.01, "step_size": 0.1, "steps": 1, "examples": 10}
+    evaluate(finished, load_suite(suite_file(tmp_path, [leaving])), progress=Progress(said))
+    warning = "leaving: step_size 0.1 is larger than epsilon 0.01: every step leaves the ball"
+    assert warning in said.getvalue()
+    run = io.StringIO()
+    go(tmp_path / "r", {"evaluate.suite": [leaving]}, said=run)
+    assert warning in run.getvalue()
+    assert warning in plan(sweep_of({"evaluate.suite": [leaving]}), tmp_path / "r").cautions
+    assert engine.ran
 
 
 def test_a_folder_without_results_is_refused(engine: Engine, tmp_path: Path, noise: Suite) -> None:  # noqa: ARG001
