@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdray.core import InputError
+from kdray.results.checks import with_transfers
+from kdray.results.intervals import with_intervals
 from kdray.results.schema import KEYS, SCHEMA_VERSION, TableName, arrow_schema
 from kdray.results.store import Store
 
@@ -48,8 +50,15 @@ class Results:
         return self._frame("epochs")
 
     def robustness(self) -> pd.DataFrame:
-        """Every number of every evaluation of every trial."""
-        return self._frame("robustness")
+        """Every number of every evaluation of every trial.
+
+        In ``checks`` stand the reasons to distrust a number, also that a transferred attack beats the model's own.
+
+        Where a row has ``correct``, ``low`` and ``high`` are its 95 % Wilson score interval, and NaN elsewhere. It takes the
+        images for a sample of all that could have been tested, and says nothing of other training seeds. Where ``examples``
+        counts several predictions of one image (means over severities, repeats), which are not independent, it is too narrow.
+        """
+        return with_intervals(with_transfers(self._frame("robustness")))
 
     def frame(self) -> pd.DataFrame:
         """``trials`` with a column for every number in ``robustness``: ``pgd20.accuracy``, ``noise.accuracy[sigma=0.1]``.

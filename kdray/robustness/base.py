@@ -133,6 +133,8 @@ class Evaluation(Value):
     """Which table or figure of which paper measures this."""
     needs_teacher: ClassVar[bool] = False
     """Whether it compares a student with its trained teacher; trials without one are then not measured."""
+    smooths: ClassVar[bool] = False
+    """Whether it smooths the model itself, and so takes no ``smoothing``."""
     across: ClassVar[bool] = False
     """Whether it measures trials with each other; once all of them are trained, then."""
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from kdray.core import Several, Value, canonical_json, fingerprint
 from kdray.robustness.base import Evaluation, Subject, kind_of, label_of, measurements
+from kdray.robustness.certified_radius import CertifiedRadius
 from kdray.robustness.clean import Clean
 from kdray.robustness.corruptions import Corruptions
 from kdray.robustness.fgsm import FGSM
@@ -22,7 +23,7 @@ from kdray.robustness.transfer import Transfer
 
 AnyEvaluation = Annotated[
     Clean | GaussianNoise | SignalToNoise | PoissonNoise | Occlusion | Corruptions | FGSM | PGD | Transfer
-    | PredictionScores | PredictionBound,
+    | CertifiedRadius | PredictionScores | PredictionBound,
     Field(discriminator="name"),
 ]  # fmt: skip
 

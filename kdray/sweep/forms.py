@@ -50,7 +50,7 @@ def in_forms(suite: Sequence[AnyEvaluation], forms: Sequence[Form]) -> tuple[Any
     wanted: dict[str, AnyEvaluation] = {}
     for form in forms or (None,):
         for evaluation in suite:
-            if form is not None and evaluation.smoothing is None:
+            if form is not None and evaluation.smoothing is None and not evaluation.smooths:
                 label = f"{label_of(evaluation)}-smoothed{form.samples}"
                 evaluation = evaluation.model_copy(update={"smoothing": form, "label": label})
             wanted.setdefault(fingerprint(evaluation), evaluation)

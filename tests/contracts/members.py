@@ -11,7 +11,7 @@ from kdray.data import Arrays, ImageFolder
 from kdray.models import CifarResNet, Maxout, WideResNet
 from kdray.optimizers import MultiStep
 from kdray.perturbations import Gaussian, GaussianSNR, Laplace, SignalDependent, Swap, Symmetric, Uniform, UniformNoise
-from kdray.robustness import FGSM, PGD, Occlusion, PredictionScores, SignalToNoise, Transfer
+from kdray.robustness import FGSM, PGD, CertifiedRadius, Occlusion, PredictionScores, SignalToNoise, Transfer
 
 FIELDS: dict[type[Value], dict[str, Any]] = {
     Arrays: {"path": "own.npz", "classes": 3, "image_shape": (1, 8, 8)},
@@ -29,6 +29,7 @@ FIELDS: dict[type[Value], dict[str, Any]] = {
     Maxout: {"network": "student_1", "scale": 0.25},
     MultiStep: {"milestones": (2, 4)},
     PGD: {"steps": 3, "restarts": 2},
+    CertifiedRadius: {"selection": 5, "samples": 20},
     PredictionScores: {"images": (0,), "under": SignalToNoise(ratios=(10.0,))},
     Transfer: {"attack": FGSM()},
     Occlusion: {"sides": (2, 4)},

@@ -10,7 +10,7 @@ import pytest
 from kdray.core import parse
 from kdray.models import Smoothing
 from kdray.results import Results
-from kdray.robustness import Clean, GaussianNoise
+from kdray.robustness import CertifiedRadius, Clean, GaussianNoise
 from kdray.sweep import load_suite
 from kdray.sweep.forms import forms, in_forms
 from tests.sweep.fakes import Engine, go, sweep_of
@@ -33,6 +33,7 @@ def test_what_is_not_smoothed_yet_is_smoothed_as_the_students_do() -> None:
     both = in_forms([GaussianNoise(), own], [None, FORM])
     assert [e.label for e in both] == [None, "own", "gaussian_noise-smoothed3"]
     assert in_forms([Clean()], []) == (Clean(),)
+    assert in_forms([CertifiedRadius()], [FORM]) == (CertifiedRadius(),), "it smooths by itself"
 
 
 def test_every_form_of_a_sweep_is_found_and_live_dropout_is_none() -> None:
