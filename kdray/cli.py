@@ -19,7 +19,7 @@ from kdray.core import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kdray.data import VisionData
+    from kdray.data import CINIC10, VisionData
     from kdray.sweep import Options, Plan, Summary
 
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -239,6 +239,10 @@ def plan(chosen: argparse.Namespace) -> int:
         at_once = found.at_once[role]
         width = f"{at_once} at once" if isinstance(at_once, int) else f"cannot run here: {at_once}"
         print(f"  {role}s: {counts.total}: {parts}; {width}")
+    if found.across:
+        print(f"  across trials: {found.across} to measure with the others")
+    for caution in found.cautions:
+        print(f"  warning: {caution}")
     if found.seconds is not None:
         print(f"  estimated time: {duration(found.seconds)} of training")
     elif found.teachers.train or found.students.train or found.students.pending:
@@ -299,7 +303,7 @@ def list_(chosen: argparse.Namespace) -> int:
 
 def data(chosen: argparse.Namespace) -> int:
     from kdray.core import parse, tag_of, value_types
-    from kdray.data import AnyData, ImageData, OwnData, VisionData, data_root
+    from kdray.data import CINIC10, AnyData, ImageData, OwnData, VisionData, data_root
 
     root = data_root(chosen.data)
     own = {tag_of(kind): kind for kind in value_types(AnyData) if issubclass(kind, OwnData)}
@@ -308,6 +312,8 @@ def data(chosen: argparse.Namespace) -> int:
         print(f"and describe them in the sweep: data: {{name: {chosen.name}, path: …, …}} ('kdray list datasets')")
         return OK
     described: ImageData = parse(AnyData, {"name": chosen.name}, "NAME")  # type: ignore[arg-type]  # a union of types
+    if isinstance(described, CINIC10):
+        return _unpacked_by_hand(described, root)
     if not isinstance(described, VisionData):
         print(f"{chosen.name}: shipped with kdray, nothing to fetch")
         return OK
@@ -319,6 +325,20 @@ def data(chosen: argparse.Namespace) -> int:
     for state in states:
         print(f"{root / state.path}: {meaning[state.state]}")
     return FAILED if any(state.state in ("different", "missing") for state in states) else OK
+
+
+def _unpacked_by_hand(described: CINIC10, root: Path) -> int:
+    """Whether it is there; if not, where it comes from and where it goes is said."""
+    name, place = described.name, described.place(root)
+    try:
+        described.check(root)
+    except InputError as error:
+        print(f"kdray: {error}", file=sys.stderr)
+        print(f"kdray: kdray does not fetch {name}. Download its archive from {described.page}", file=sys.stderr)
+        print(f"kdray: and unpack it so that {place} is {described.needed}", file=sys.stderr)
+        return FAILED
+    print(f"{place}: there, with every class; checksum not verifiable")
+    return OK
 
 
 def _fetched(name: str, described: VisionData, root: Path) -> bool:

@@ -20,6 +20,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     Strict,
     TypeAdapter,
     ValidationError,
@@ -32,9 +33,15 @@ T = TypeVar("T")
 Several = Annotated[tuple[T, ...], Strict(False)]
 """A tuple that may be written as a list, as it is in YAML and JSON."""
 OneOrMore = Annotated[
-    tuple[T, ...], Strict(False), BeforeValidator(lambda given: given if isinstance(given, list | tuple) else (given,))
+    T | Annotated[tuple[T, ...], Strict(False), Field(min_length=1)],
+    BeforeValidator(lambda given: given[0] if isinstance(given, list | tuple) and len(given) == 1 else given),
 ]
-"""The same, where a value that stands alone need not be put into a list."""
+"""One value or several; a list of one is that one. :func:`several` gives a tuple."""
+
+
+def several(given: T | tuple[T, ...]) -> tuple[T, ...]:
+    """What a field of type :data:`OneOrMore` holds."""
+    return given if isinstance(given, tuple) else (given,)
 
 
 class InputError(ValueError):

@@ -307,7 +307,7 @@ def evaluate(
     experiment, trial_id = task.experiment, task.experiment.trial_id
     others = {other.trial_id: partial(bench.trained, other) for other in task.others}
     split = {"val": dataset.val, "test": dataset.test}[evaluation.split]
-    common = {"trial_id": trial_id, "dataset": experiment.data.name, **columns_of(evaluation)}
+    common = {"trial_id": trial_id, "dataset": evaluation.dataset(experiment.data), **columns_of(evaluation)}
     if evaluation.across:
         common["source_trial_id"] = trial_id
     error, measured = None, []

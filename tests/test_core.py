@@ -199,7 +199,7 @@ MESSAGES = {
     "unknown name near a valid one": (
         wrong(data={"name": "digit"}),
         "data: unknown name 'digit', did you mean 'digits'? "
-        "(allowed: digits, mnist, fashion_mnist, usps, cifar10, cifar100, arrays, image_folder)",
+        "(allowed: digits, mnist, fashion_mnist, usps, cifar10, cifar100, cinic10, arrays, image_folder)",
     ),
     "unknown name near none": (
         wrong(model={"name": "transformer"}),

@@ -6,16 +6,18 @@ from pydantic import Field
 
 from kdray.data.arrays import Arrays
 from kdray.data.base import Dataset, Examples, ImageData, Shape, Split, batches, data_root, to_unit
+from kdray.data.cinic10 import CINIC10
 from kdray.data.digits import Digits
 from kdray.data.image_folder import ImageFolder
 from kdray.data.own import OwnData
 from kdray.data.vision import CIFAR10, CIFAR100, MNIST, USPS, FashionMNIST, VisionData
 
 AnyData = Annotated[
-    Digits | MNIST | FashionMNIST | USPS | CIFAR10 | CIFAR100 | Arrays | ImageFolder, Field(discriminator="name")
+    Digits | MNIST | FashionMNIST | USPS | CIFAR10 | CIFAR100 | CINIC10 | Arrays | ImageFolder,
+    Field(discriminator="name"),
 ]
 
 __all__ = [
-    "CIFAR10", "CIFAR100", "MNIST", "USPS", "AnyData", "Arrays", "Dataset", "Digits", "Examples", "FashionMNIST",
-    "ImageData", "ImageFolder", "OwnData", "Shape", "Split", "VisionData", "batches", "data_root", "to_unit",
+    "CIFAR10", "CIFAR100", "CINIC10", "MNIST", "USPS", "AnyData", "Arrays", "Dataset", "Digits", "Examples",
+    "FashionMNIST", "ImageData", "ImageFolder", "OwnData", "Shape", "Split", "VisionData", "batches", "data_root", "to_unit",
 ]  # fmt: skip

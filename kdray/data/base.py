@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float32, Int64, UInt8
@@ -69,6 +69,9 @@ class ImageData(Value):
         @property
         def native_shape(self) -> Shape: ...
 
+    labels: ClassVar[str | None] = None
+    """What the class numbers mean, the same word where they mean the same; none: only the user knows."""
+
     resize: Annotated[int, Field(ge=4, le=1024)] | None = None
     """Side in pixels that images are scaled to (bilinear, antialiased); none: as they are."""
     channels: Literal[1, 3] | None = None
@@ -123,10 +126,22 @@ class ImageData(Value):
         """The data set with images of :attr:`shape`; cached, because a worker process trains many trials on it."""
         return _load(self, root)
 
+    def read_test(self, root: Path) -> Split:
+        """The test split at its native shape; a data set whose other images take long to read leaves them alone."""
+        return self.read(root)[2]
+
+    def test_split(self, root: Path) -> Split:
+        """The test split with images of :attr:`shape`; cached, because a worker process measures many trials on it."""
+        return _load_test(self, root)
+
+    def fitted(self, split: Split) -> Split:
+        """``split`` with images of :attr:`shape`: made grey or coloured, resized and padded as the data's own images."""
+        return _fit(split, self.shape, pad=self.pad)
+
 
 @lru_cache(maxsize=2)
 def _load(data: ImageData, root: Path) -> Dataset:
-    train, val, test = (_fit(split, data.shape, pad=data.pad) for split in data.read(root))
+    train, val, test = (data.fitted(split) for split in data.read(root))
     if data.omit_classes:
         train = train.take(torch.nonzero(~torch.isin(train.labels, torch.tensor(data.omit_classes))).flatten())
     # From exact counts of the 256 levels, so that they do not depend on how a sum is split over threads.
@@ -136,6 +151,11 @@ def _load(data: ImageData, root: Path) -> Dataset:
     mean = (counts * levels).sum(1) / channels.shape[1]
     variance = (counts * levels.square()).sum(1) / channels.shape[1] - mean.square()
     return Dataset(train, val, test, mean.float(), variance.sqrt().clamp(min=1e-3).float(), data.omit_classes)
+
+
+@lru_cache(maxsize=2)
+def _load_test(data: ImageData, root: Path) -> Split:
+    return data.fitted(data.read_test(root))
 
 
 def _fit(split: Split, shape: Shape, *, pad: int = 0) -> Split:

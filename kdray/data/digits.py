@@ -27,6 +27,7 @@ class Digits(ImageData):
     """scikit-learn's digits: 10 classes, 1 x 8 x 8."""
 
     classes: ClassVar[int] = 10
+    labels: ClassVar[str | None] = "digits"
     native_shape: ClassVar[Shape] = (1, 8, 8)
 
     name: Literal["digits"] = "digits"

@@ -137,6 +137,7 @@ class MNIST(VisionData):
     """MNIST: 60,000 + 10,000 handwritten digits, 1 x 28 x 28."""
 
     classes: ClassVar[int] = 10
+    labels: ClassVar[str | None] = "digits"
     native_shape: ClassVar[Shape] = (1, 28, 28)
     training_images: ClassVar[int] = 60_000
     folder: ClassVar[str] = "."
@@ -156,6 +157,7 @@ class MNIST(VisionData):
 class FashionMNIST(MNIST):
     """Fashion-MNIST: 60,000 + 10,000 pieces of clothing, 1 x 28 x 28."""
 
+    labels: ClassVar[str | None] = "fashion"
     _dataset: ClassVar[str] = "FashionMNIST"
 
     name: Literal["fashion_mnist"] = "fashion_mnist"  # type: ignore[assignment]
@@ -165,6 +167,7 @@ class USPS(VisionData):
     """USPS: 7,291 + 2,007 handwritten digits from envelopes, 1 x 16 x 16."""
 
     classes: ClassVar[int] = 10
+    labels: ClassVar[str | None] = "digits"
     native_shape: ClassVar[Shape] = (1, 16, 16)
     training_images: ClassVar[int] = 7291
     folder: ClassVar[str] = "USPS"
@@ -187,6 +190,7 @@ class CIFAR10(VisionData):
     """
 
     classes: ClassVar[int] = 10
+    labels: ClassVar[str | None] = "cifar10"
     native_shape: ClassVar[Shape] = (3, 32, 32)
     training_images: ClassVar[int] = 50_000
     folder: ClassVar[str] = "."
@@ -208,6 +212,7 @@ class CIFAR100(CIFAR10):
     """CIFAR-100: 50,000 + 10,000 photographs in 100 classes, 3 x 32 x 32."""
 
     classes: ClassVar[int] = 100
+    labels: ClassVar[str | None] = "cifar100"
     _dataset: ClassVar[str] = "CIFAR100"
 
     name: Literal["cifar100"] = "cifar100"  # type: ignore[assignment]

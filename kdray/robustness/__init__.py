@@ -8,6 +8,8 @@ from kdray.robustness.fgsm import FGSM
 from kdray.robustness.gaussian_noise import GaussianNoise
 from kdray.robustness.gradients import Gradients
 from kdray.robustness.occlusion import Occlusion
+from kdray.robustness.official_corruptions import OfficialCorruptions
+from kdray.robustness.out_of_distribution import OutOfDistribution
 from kdray.robustness.pgd import PGD
 from kdray.robustness.poisson_noise import PoissonNoise
 from kdray.robustness.prediction_bound import PredictionBound
@@ -18,6 +20,6 @@ from kdray.robustness.transfer import Transfer
 
 __all__ = [
     "FGSM", "PGD", "AnyEvaluation", "CertifiedRadius", "Clean", "Corruptions", "Evaluation", "GaussianNoise", "Gradients",
-    "Measurement", "Monitor", "Occlusion", "PoissonNoise", "PredictionBound", "PredictionScores", "SignalToNoise", "Subject",
-    "Transfer", "columns_of", "kind_of", "label_of", "measurements", "score",
+    "Measurement", "Monitor", "Occlusion", "OfficialCorruptions", "OutOfDistribution", "PoissonNoise", "PredictionBound",
+    "PredictionScores", "SignalToNoise", "Subject", "Transfer", "columns_of", "kind_of", "label_of", "measurements", "score",
 ]  # fmt: skip

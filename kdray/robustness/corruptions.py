@@ -6,9 +6,9 @@ only a ratio explains: beside every accuracy stands the one relative to the same
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
 
 import torch
 from pydantic import Field
@@ -16,6 +16,53 @@ from pydantic import Field
 from kdray.core import Several
 from kdray.perturbations.corruptions import CORRUPTIONS, Corruption, corrupt
 from kdray.robustness.base import Images, Measurement, Perturbing, Subject, Variant, accuracy, all_correct
+
+
+class Count(NamedTuple):
+    """Of some images, how many are classified correctly."""
+
+    correct: int
+    examples: int
+
+
+K = TypeVar("K", bound=str)
+S = TypeVar("S", bound=int | None)
+
+
+def by_kind_and_severity(
+    kinds: Sequence[K], severities: Sequence[S], count: Callable[[K, S], Count], *, clean: Count
+) -> Iterator[Measurement]:
+    """The accuracy of every kind at every severity, the mean of every kind where it has more than one strength, the mean over
+    all, and both relative to ``clean``, the same images without corruption."""
+    everything: list[Count] = []
+    for kind in kinds:
+        of_kind = []
+        for severity in severities:
+            found = count(kind, severity)
+            yield accuracy(found.correct, found.examples, corruption=kind, severity=severity)
+            of_kind.append(found)
+        together = _sum(of_kind)
+        if list(severities) != [None]:
+            yield accuracy(together.correct, together.examples, corruption=kind)
+        yield _relative("relative_accuracy", together, clean, corruption=kind)
+        everything.append(together)
+    whole = _sum(everything)
+    yield accuracy(whole.correct, whole.examples, metric="mean_accuracy")
+    yield _relative("mean_relative_accuracy", whole, clean, kinds=len(kinds))
+
+
+def _sum(counts: Sequence[Count]) -> Count:
+    return Count(sum(each.correct for each in counts), sum(each.examples for each in counts))
+
+
+def _relative(
+    metric: str, found: Count, clean: Count, *, kinds: int = 1, corruption: str | None = None
+) -> Measurement:  # fmt: skip
+    """Correct images under corruption for each that is correct without."""
+    checks = None if clean.correct else "no image is classified correctly without corruption"
+    levels = found.examples / kinds / clean.examples
+    value = found.correct / levels / kinds / clean.correct if clean.correct else 0.0
+    return Measurement(metric=metric, value=value, examples=clean.examples, corruption=corruption, checks=checks)
 
 
 class Corruptions(Perturbing):
@@ -41,29 +88,14 @@ class Corruptions(Perturbing):
         }  # fmt: skip
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
-        examples, levels = len(subject.split.labels), len(self.severities)
-        clean = all_correct(subject)
-        total = 0
-        for kind in self.kinds:
-            of_kind = 0
-            for severity in self.severities:
-                correct = self._variant(kind, severity).correct(subject)
-                yield accuracy(correct, examples, corruption=kind, severity=severity)
-                of_kind += correct
-            yield accuracy(of_kind, examples * levels, corruption=kind)
-            yield self._relative("relative_accuracy", of_kind / levels, clean, examples, corruption=kind)
-            total += of_kind
-        yield accuracy(total, examples * levels * len(self.kinds), metric="mean_accuracy")
-        yield self._relative("mean_relative_accuracy", total / levels / len(self.kinds), clean, examples)
+        examples = len(subject.split.labels)
 
-    @staticmethod
-    def _relative(
-        metric: str, correct: float, clean: int, examples: int, corruption: Corruption | None = None
-    ) -> Measurement:  # fmt: skip
-        """Correct images under corruption for each that is correct without."""
-        checks = None if clean else "no image is classified correctly without corruption"
-        value = correct / clean if clean else 0.0
-        return Measurement(metric=metric, value=value, examples=examples, corruption=corruption, checks=checks)
+        def count(kind: Corruption, severity: int) -> Count:
+            return Count(self._variant(kind, severity).correct(subject), examples)
+
+        yield from by_kind_and_severity(
+            self.kinds, self.severities, count, clean=Count(all_correct(subject), examples)
+        )  # fmt: skip
 
 
 def corrupted(kind: Corruption, severity: int, images: Images, draws: torch.Generator) -> Images:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from kdray.core import OneOrMore
+from kdray.core import OneOrMore, several
 from kdray.models import Classifier
 from kdray.perturbations.attacks import slope, step
 from kdray.robustness import checks
@@ -21,14 +21,14 @@ class FGSM(Perturbing):
     paper: ClassVar[str] = "noisy_collaboration eq. 5 with one step (Goodfellow et al. 2015)"
 
     name: Literal["fgsm"] = "fgsm"
-    epsilon: Annotated[OneOrMore[Annotated[float, Field(ge=0)]], Field(min_length=1)] = (8 / 255,)
-    """Pixel units of images in [0, 1]; 0: the clean image."""
+    epsilon: OneOrMore[Annotated[float, Field(ge=0)]] = 8 / 255
+    """One or a list; pixel units of images in [0, 1]; 0: the clean image."""
 
     def variants(self) -> list[Variant]:
-        return [Variant(self._parameters(epsilon), partial(_perturbed, epsilon)) for epsilon in self.epsilon]
+        return [Variant(self._parameters(epsilon), partial(_perturbed, epsilon)) for epsilon in several(self.epsilon)]
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
-        clean, flat, correct = 0, 0, dict.fromkeys(self.epsilon, 0)
+        clean, flat, correct = 0, 0, dict.fromkeys(several(self.epsilon), 0)
         for block in blocks(subject.split):
             gradient, logits = slope(subject.classifier.logits, block.images, block.labels)
             clean += int((logits.argmax(1) == block.labels).sum())

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Int64
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from kdray.core import OneOrMore
+from kdray.core import OneOrMore, several
 from kdray.models import Classifier
 from kdray.perturbations.attacks import Loss, Norm, losses, pgd, random_start, slope, step
 from kdray.robustness import checks
@@ -41,11 +41,11 @@ class PGD(Perturbing):
 
     name: Literal["pgd"] = "pgd"
     norm: Norm = "linf"
-    epsilon: Annotated[OneOrMore[Annotated[float, Field(ge=0)]], Field(min_length=1)] = (8 / 255,)
+    epsilon: OneOrMore[Annotated[float, Field(ge=0)]] = 8 / 255
     """Radius of the ball, in pixel units of images in [0, 1]; one or a list."""
-    step_size: Annotated[OneOrMore[Annotated[float, Field(gt=0)]], Field(min_length=1)] = (2 / 255,)
+    step_size: OneOrMore[Annotated[float, Field(gt=0)]] = 2 / 255
     """Absolute, in pixel units; one or a list."""
-    steps: Annotated[OneOrMore[Annotated[int, Field(ge=1)]], Field(min_length=1)] = (20,)
+    steps: OneOrMore[Annotated[int, Field(ge=1)]] = 20
     """One or a list: accuracy by attack step, from one run."""
     restarts: Annotated[int, Field(ge=1)] = 1
     loss: Loss = "cross_entropy"
@@ -73,10 +73,10 @@ class PGD(Perturbing):
                 yield f"step_size {step_size:g} is larger than epsilon {epsilon:g}: every step leaves the ball"
 
     def _attacks(self) -> list[tuple[float, float]]:
-        return [(epsilon, step_size) for epsilon in self.epsilon for step_size in self.step_size]
+        return [(epsilon, step_size) for epsilon in several(self.epsilon) for step_size in several(self.step_size)]
 
     def metrics(self) -> dict[str, int]:
-        numbers = len(self._attacks()) * len(self.steps)
+        numbers = len(self._attacks()) * len(several(self.steps))
         if self.iterate == "any":
             return {"any_iterate_accuracy": numbers}
         named = ["accuracy", *(["any_iterate_accuracy"] if self._one_prediction else [])]
@@ -92,7 +92,7 @@ class PGD(Perturbing):
         return [
             Variant(self._parameters(*attack, steps), partial(self._perturbed, *attack, steps))
             for attack in self._attacks()
-            for steps in self.steps
+            for steps in several(self.steps)
         ]
 
     def _parameters(self, epsilon: float, step_size: float, steps: int) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class PGD(Perturbing):
         expected = self.samples > 1 or (self.smoothing is not None and self.smoothing.samples > 1)
         drawn = None if expected else checks.random_output(subject)
         for attack, fate in fates.items():
-            for steps in self.steps:
+            for steps in several(self.steps):
                 for metric in self.metrics():
                     correct, examples = self._count(fate, metric, steps)
                     doubts = checks.joined(drawn, *self._doubts(fate, metric, steps, correct, tells=drawn is None))
@@ -138,15 +138,15 @@ class PGD(Perturbing):
     def _attack(self, classifier: Classifier, block: Block, epsilon: float, step_size: float) -> Fate:
         """All restarts on a block."""
         fate = Fate.before(self._right(classifier, block.images, block.labels), self)
-        worst = {steps: block.images.clone() for steps in self.steps} if self.repeats > 1 else {}
+        worst = {steps: block.images.clone() for steps in several(self.steps)} if self.repeats > 1 else {}
         for restart in range(self.restarts):
             start = self._start(block, epsilon, restart)
             at = torch.nonzero(fate.undecided(self)).flatten()
             points, images, labels = start[at], block.images[at], block.labels[at]
-            for taken in range(max(self.steps) + 1):
+            for taken in range(max(several(self.steps)) + 1):
                 if not len(at):
                     break
-                if taken < max(self.steps):
+                if taken < max(several(self.steps)):
                     gradient, logits = slope(classifier.logits, points, labels, loss=self.loss, samples=self.samples)
                 else:
                     with torch.no_grad():
@@ -155,7 +155,7 @@ class PGD(Perturbing):
                 fate.broken_at[at] = torch.where(wrong, fate.broken_at[at].clamp(max=taken), fate.broken_at[at])
                 if restart == taken == 0 and gradient is not None:
                     fate.flat[at] = (gradient == 0).flatten(1).all(1)
-                if self.iterate == "final" and taken in self.steps:
+                if self.iterate == "final" and taken in several(self.steps):
                     right = (~wrong).long() if self.repeats == 1 else self._right(classifier, points, labels)
                     if worst:
                         worse = right < fate.right[taken][:, at].amin(0)
@@ -224,7 +224,7 @@ class Fate:
         """Nothing has been tried."""
         alive = torch.where(clean > 0, attack.repeats, 0).expand(attack.restarts, -1)
         return cls(
-            clean, {steps: alive.clone() for steps in attack.steps}, torch.where(clean > 0, NEVER, -1),
+            clean, {steps: alive.clone() for steps in several(attack.steps)}, torch.where(clean > 0, NEVER, -1),
             torch.zeros_like(clean, dtype=torch.bool),
         )  # fmt: skip
 
@@ -249,5 +249,5 @@ class Fate:
         if attack.lowest_run:
             return self.attackable
         if attack.iterate == "any":
-            return self.broken_at > min(attack.steps)
+            return self.broken_at > min(several(attack.steps))
         return torch.stack([right.amin(0) > 0 for right in self.right.values()]).any(0)

@@ -14,6 +14,8 @@ from kdray.robustness.corruptions import Corruptions
 from kdray.robustness.fgsm import FGSM
 from kdray.robustness.gaussian_noise import GaussianNoise
 from kdray.robustness.occlusion import Occlusion
+from kdray.robustness.official_corruptions import OfficialCorruptions
+from kdray.robustness.out_of_distribution import OutOfDistribution
 from kdray.robustness.pgd import PGD
 from kdray.robustness.poisson_noise import PoissonNoise
 from kdray.robustness.prediction_bound import PredictionBound
@@ -22,8 +24,8 @@ from kdray.robustness.signal_to_noise import SignalToNoise
 from kdray.robustness.transfer import Transfer
 
 AnyEvaluation = Annotated[
-    Clean | GaussianNoise | SignalToNoise | PoissonNoise | Occlusion | Corruptions | FGSM | PGD | Transfer
-    | CertifiedRadius | PredictionScores | PredictionBound,
+    Clean | OutOfDistribution | GaussianNoise | SignalToNoise | PoissonNoise | Occlusion | Corruptions | OfficialCorruptions
+    | FGSM | PGD | Transfer | CertifiedRadius | PredictionScores | PredictionBound,
     Field(discriminator="name"),
 ]  # fmt: skip
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kdray.core import InputError, value_types
-from kdray.data import AnyData, VisionData
+from kdray.data import CINIC10, AnyData, VisionData
 from kdray.data.vision import tag
 
 
@@ -100,10 +100,11 @@ def _data(root: Path) -> Iterator[Finding]:
         )
         return
     for kind in value_types(AnyData):
-        if issubclass(kind, VisionData):
+        if issubclass(kind, VisionData | CINIC10):
             data = kind()
             try:
                 data.check(root)
                 yield Finding(tag(data), True, f"in {root}")
             except InputError:
-                yield Finding(tag(data), None, f"not in {root}: kdray data {tag(data)} fetches it")
+                how = "fetches it" if isinstance(data, VisionData) else "says where from"
+                yield Finding(tag(data), None, f"not in {root}: kdray data {tag(data)} {how}")

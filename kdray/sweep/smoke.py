@@ -19,7 +19,7 @@ from kdray.sweep.space import Distribution, put, read_leaves, walk
 EXAMPLES = 100
 _AT_MOST = {
     "seeds": 2, "points": 4, "startup": 2, "epochs": 2, "hint_epochs": 2, "classifier_epochs": 2, "batch_size": 16,
-    "steps": 3, "restarts": 2, "samples": 4, "every": 1,
+    "steps": 3, "restarts": 2, "samples": 4, "queries": 50, "every": 1,
 }  # fmt: skip
 _NEVER_SWEPT = ("epochs", "hint_epochs", "classifier_epochs", "batch_size")
 """Else the smoke test would be as long as its longest point."""
@@ -50,8 +50,13 @@ def shrink(tree: Tree) -> Tree:
 
 
 def _evaluation(evaluation: Tree) -> Tree:
-    """Of few images and, of corruptions, the last severity only."""
+    """Of few images, digits for those of another data set and, of corruptions, the last severity only."""
     few = {**evaluation, "examples": 32}
+    if few.get("name") == "out_of_distribution" and isinstance(few.get("data"), dict):
+        sized = {key: few["data"][key] for key in ("resize", "channels", "pad") if key in few["data"]}
+        few["data"] = {"name": "digits", "examples": EXAMPLES, **sized}
+    if few.get("name") == "official_corruptions":
+        few = {"name": "corruptions", "label": few.get("label", few["name"]), "seed": few.get("seed", 0) + 1, "examples": 32}
     if few.get("name") == "corruptions":
         severities = few.get("severities", [5])
         few["severities"] = severities[-1:] if isinstance(severities, list) else severities

@@ -7,11 +7,21 @@ from typing import Any
 import pytest
 
 from kdray.core import Value, tag_of, value_types
-from kdray.data import Arrays, ImageFolder
+from kdray.data import Arrays, Digits, ImageFolder
 from kdray.models import CifarResNet, Maxout, WideResNet
 from kdray.optimizers import MultiStep
 from kdray.perturbations import Gaussian, GaussianSNR, Laplace, SignalDependent, Swap, Symmetric, Uniform, UniformNoise
-from kdray.robustness import FGSM, PGD, CertifiedRadius, Occlusion, PredictionScores, SignalToNoise, Transfer
+from kdray.robustness import (
+    FGSM,
+    PGD,
+    CertifiedRadius,
+    Occlusion,
+    OfficialCorruptions,
+    OutOfDistribution,
+    PredictionScores,
+    SignalToNoise,
+    Transfer,
+)
 
 FIELDS: dict[type[Value], dict[str, Any]] = {
     Arrays: {"path": "own.npz", "classes": 3, "image_shape": (1, 8, 8)},
@@ -30,6 +40,8 @@ FIELDS: dict[type[Value], dict[str, Any]] = {
     MultiStep: {"milestones": (2, 4)},
     PGD: {"steps": 3, "restarts": 2},
     CertifiedRadius: {"selection": 5, "samples": 20},
+    OutOfDistribution: {"data": Digits()},
+    OfficialCorruptions: {"kinds": ("fog", "zigzag")},
     PredictionScores: {"images": (0,), "under": SignalToNoise(ratios=(10.0,))},
     Transfer: {"attack": FGSM()},
     Occlusion: {"sides": (2, 4)},

@@ -63,7 +63,7 @@ def test_randomised_output(attack: Evaluation) -> None:
 
 
 def test_the_gradient_in_expectation_is_not_distrusted_for_the_models_draws() -> None:
-    assert "randomised" not in doubts(STRONG.model_copy(update={"samples": 2, "steps": (2,)}), Trembling())
+    assert "randomised" not in doubts(STRONG.model_copy(update={"samples": 2, "steps": 2}), Trembling())
 
 
 def test_robust_above_clean_accuracy() -> None:

@@ -59,10 +59,10 @@ def survived(attack: PGD) -> Tensor:
         row = []
         for block in blocks(digits().test):
             generator = seeds.generator(attack.seed, "attack", block.number, restart)
-            start = random_start(block.images, attack.norm, attack.epsilon[0], generator)
+            start = random_start(block.images, attack.norm, attack.epsilon, generator)
             adversarial = pgd(
-                classifier.logits, block.images, block.labels, norm=attack.norm, epsilon=attack.epsilon[0],
-                step_size=attack.step_size[0], steps=attack.steps[0], start=start,
+                classifier.logits, block.images, block.labels, norm=attack.norm, epsilon=attack.epsilon,
+                step_size=attack.step_size, steps=attack.steps, start=start,
             )  # fmt: skip
             right = classifier.logits(block.images).argmax(1) == block.labels
             row.append(right & (classifier.logits(adversarial).argmax(1) == block.labels))
@@ -161,7 +161,7 @@ def test_another_seed_draws_other_starts() -> None:
     "fields", [{"epsilon": -0.1}, {"step_size": 0}, {"steps": 0}, {"restarts": 0}, {"norm": "l1"}, {"samples": 0}]
 )
 def test_parameters_without_meaning_are_refused(fields: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=rf"^{next(iter(fields))}(\[0\])?: "):
+    with pytest.raises(InputError, match=rf"^{next(iter(fields))}: "):
         parse(PGD, {"name": "pgd", **fields})
 
 

@@ -77,7 +77,7 @@ WRONG = [
     ({"objective": {"metric": "pgd.accuracy"}}, "objective.metric: pgd is measured on the test split"),
     ({"objective": {"metric": "pdg.accuracy"}}, "unknown metric 'pdg.accuracy' (allowed: val_accuracy, clean_val.accuracy)"),
     ({"objective": {"metric": "clean_val.acuracy"}}, "clean_val gives no 'acuracy'"),
-    ({"evaluate": {"suite": [{"name": "pgd", "epsilon": -1}]}}, "evaluate.suite[0].epsilon[0]: input should be greater"),
+    ({"evaluate": {"suite": [{"name": "pgd", "epsilon": -1}]}}, "evaluate.suite[0].epsilon: input should be greater"),
     ({"evaluate": {"suite": [{"name": "pgd"}, {"name": "pgd", "steps": 3}]}}, "label 'pgd' is used twice"),
     ({"evaluate": {"suite": [{"name": "pgd"}, {"name": "pgd", "label": "x"}]}}, "differ in their label only"),
     ({"resources": {"student": {"cpu": 0}}}, "resources.student.cpu: input should be greater than 0, not 0"),

@@ -62,7 +62,7 @@ def test_a_suite_is_a_list_a_mapping_or_the_evaluate_part_of_a_sweep(tmp_path: P
         ({"name": "x", "evaluate": {}}, "suite: is empty"),
         ([{"name": "pdg"}], "suite[0]: unknown name 'pdg', did you mean 'pgd'?"),
         ({"suit": [CLEAN]}, "suit: unknown key, did you mean 'suite'?"),
-        ({"evaluate": {"suite": [{"name": "pgd", "steps": 0}]}}, "evaluate.suite[0].steps[0]: input should be greater"),
+        ({"evaluate": {"suite": [{"name": "pgd", "steps": 0}]}}, "evaluate.suite[0].steps: input should be greater"),
         ([CLEAN, CLEAN], "label 'again' is used twice"),
         (3, "input should be"),
     ],

@@ -17,9 +17,9 @@ from kdray.sweep.progress import Progress
 from kdray.sweep.resources import this_machine
 from kdray.sweep.running import run
 from kdray.trial import epochs_of, measurable
+from tests.shipped import SWEEPS
 
 pytestmark = pytest.mark.smoke
-FILES = sorted((Path(__file__).parents[2] / "sweeps").rglob("*.yaml"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,7 +32,7 @@ def name(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
+@pytest.mark.parametrize("path", SWEEPS, ids=name)
 def test_a_shipped_sweep_runs_with_smoke_to_finished_finite_rows_that_say_something(path: Path, tmp_path: Path) -> None:
     sweep = load_sweep(path, smoke=True)
     summary = run(sweep, tmp_path, progress=Progress())

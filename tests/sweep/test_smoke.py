@@ -13,9 +13,9 @@ from kdray.data import AnyData, Digits
 from kdray.sweep.definition import Sweep, data_of, load_sweep, sweep_from
 from kdray.sweep.planning import chain
 from kdray.sweep.smoke import EXAMPLES, MODELS, digits_like, shrink, smallest
+from tests.shipped import SWEEPS
 from tests.sweep.fakes import TINY, changed
 
-FILES = sorted((Path(__file__).parents[2] / "sweeps").rglob("*.yaml"))
 MOST_TRIALS = 60
 LESS = {
     "data.name",
@@ -43,10 +43,10 @@ def trials(sweep: Sweep) -> int:
 
 
 def test_there_are_sweeps_to_shrink() -> None:
-    assert "quickstart.yaml" in [path.name for path in FILES]
+    assert "quickstart.yaml" in [path.name for path in SWEEPS]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
 def test_a_shipped_sweep_becomes_small_and_stays_what_it_is(path: Path) -> None:
     full, small = load_sweep(path), load_sweep(path, smoke=True)
     assert small.name == full.name
@@ -68,7 +68,7 @@ def test_a_shipped_sweep_becomes_small_and_stays_what_it_is(path: Path) -> None:
             assert described.training.batch_size <= 16
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
 def test_of_every_list_the_ends_are_left(path: Path) -> None:
     full, small = load_sweep(path), load_sweep(path, smoke=True)
     for large, little in zip(full.spaces, small.spaces, strict=True):
@@ -311,3 +311,16 @@ def test_what_costs_time_is_limited(field: str, value: Any, small: Any) -> None:
 def test_values_of_a_list_are_shrunk_too() -> None:
     swept = {"method": {"choice": [{"name": "a", "hint_epochs": 9}, {"name": "b"}, {"name": "a", "hint_epochs": 5}]}}
     assert shrink({"experiment": swept})["experiment"] == {"method": {"choice": [{"name": "a", "hint_epochs": 2}]}}
+
+
+def test_other_images_become_digits_and_official_corruptions_generated_ones() -> None:
+    suite = [
+        {"name": "corruptions"},
+        {"name": "official_corruptions", "kinds": ["fog"]},
+        {"name": "out_of_distribution", "data": {"name": "usps", "pad": 6}},
+    ]
+    small = sweep_from(changed(TINY, {"evaluate.suite": suite, "experiment.data": {"name": "mnist"}}), smoke=True)
+    generated, official, other = small.suite("student")
+    assert (official.name, official.label, official.seed) == ("corruptions", "official_corruptions", generated.seed + 1)
+    assert (other.data.name, other.data.examples, other.data.pad) == ("digits", EXAMPLES, 6)
+    assert {evaluation.examples for evaluation in small.suite("student")} == {32}
