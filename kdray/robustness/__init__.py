@@ -1,5 +1,6 @@
 """Evaluations. A new one is a file with a subclass of :class:`Evaluation`, its name in :data:`AnyEvaluation`, and a test."""
 
+from kdray.robustness.autoattack import AutoAttack
 from kdray.robustness.base import Evaluation, Measurement, Subject, kind_of, label_of, measurements
 from kdray.robustness.certified_radius import CertifiedRadius
 from kdray.robustness.clean import Clean, score
@@ -19,7 +20,8 @@ from kdray.robustness.suite import AnyEvaluation, Monitor, columns_of
 from kdray.robustness.transfer import Transfer
 
 __all__ = [
-    "FGSM", "PGD", "AnyEvaluation", "CertifiedRadius", "Clean", "Corruptions", "Evaluation", "GaussianNoise", "Gradients",
-    "Measurement", "Monitor", "Occlusion", "OfficialCorruptions", "OutOfDistribution", "PoissonNoise", "PredictionBound",
-    "PredictionScores", "SignalToNoise", "Subject", "Transfer", "columns_of", "kind_of", "label_of", "measurements", "score",
+    "FGSM", "PGD", "AnyEvaluation", "AutoAttack", "CertifiedRadius", "Clean", "Corruptions", "Evaluation", "GaussianNoise",
+    "Gradients", "Measurement", "Monitor", "Occlusion", "OfficialCorruptions", "OutOfDistribution", "PoissonNoise",
+    "PredictionBound", "PredictionScores", "SignalToNoise", "Subject", "Transfer", "columns_of", "kind_of", "label_of",
+    "measurements", "score",
 ]  # fmt: skip

@@ -180,40 +180,36 @@ class Evaluation(Value):
         """The numbers of ``subject``; call :func:`measurements`, which asks the model as the evaluation says."""
 
 
-class Variant(NamedTuple):
-    """One perturbation of images, and the parameters that name it."""
-
-    parameters: dict[str, Any]
-    perturb: Callable[[Classifier, Block], Images]
-    """The images as the classifier is shown them, in the order of the block."""
-
-    def correct(self, subject: Subject) -> int:
-        """How many images are classified correctly when perturbed so."""
-        correct = torch.zeros((), dtype=torch.long, device=subject.split.labels.device)
-        for block in blocks(subject.split):
-            correct += is_correct(subject.classifier, self.perturb(subject.classifier, block), block.labels).sum()
-        return int(correct)
-
-
 class Perturbing(Evaluation):
-    """An evaluation that shows the classifier perturbed images, by one perturbation after the other."""
+    """An evaluation that shows the classifier perturbed images, at one strength after the other."""
 
     @abstractmethod
-    def variants(self) -> list[Variant]:
-        """The perturbations, in order."""
+    def strengths(self) -> list[dict[str, Any]]:
+        """The parameters that name each perturbation."""
 
-    def drawn(self, perturb: Callable[[Images, torch.Generator], Images], **parameters: str | float | int) -> Variant:
-        """A variant that looks at nothing but the images; the draws are the same for every strength."""
-        return Variant(
-            parameters, lambda _, block: perturb(block.images, self.generator(block.images.device, block.number))
-        )
+    @abstractmethod
+    def perturbed(self, classifier: Classifier, block: Block) -> Iterator[Images]:
+        """The images of ``block`` as the classifier is shown them, at each strength in turn."""
+
+    def draws(self, block: Block) -> torch.Generator:
+        """For one block; the same for every strength and every classifier."""
+        return self.generator(block.images.device, block.number)
+
+    def correct(self, subject: Subject) -> list[int]:
+        """At each strength, how many images are classified correctly."""
+        right = torch.zeros(len(self.strengths()), dtype=torch.long, device=subject.split.labels.device)
+        for block in blocks(subject.split):
+            for number, images in enumerate(self.perturbed(subject.classifier, block)):
+                right[number] += is_correct(subject.classifier, images, block.labels).sum()
+        counted: list[int] = right.tolist()
+        return counted
 
     def metrics(self) -> dict[str, int]:
-        return {"accuracy": len(self.variants())}
+        return {"accuracy": len(self.strengths())}
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
-        for variant in self.variants():
-            yield accuracy(variant.correct(subject), len(subject.split.labels), **variant.parameters)
+        for parameters, correct in zip(self.strengths(), self.correct(subject), strict=True):
+            yield accuracy(correct, len(subject.split.labels), **parameters)
 
 
 def measurements(evaluation: Evaluation, subject: Subject) -> list[Measurement]:

@@ -7,15 +7,14 @@ only a ratio explains: beside every accuracy stands the one relative to the same
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
-import torch
 from pydantic import Field
 
 from kdray.core import Several
+from kdray.models import Classifier
 from kdray.perturbations.corruptions import CORRUPTIONS, Corruption, corrupt
-from kdray.robustness.base import Images, Measurement, Perturbing, Subject, Variant, accuracy, all_correct
+from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, accuracy, all_correct
 
 
 class Count(NamedTuple):
@@ -74,11 +73,16 @@ class Corruptions(Perturbing):
     kinds: Annotated[Several[Corruption], Field(min_length=1)] = CORRUPTIONS
     severities: Annotated[Several[Literal[1, 2, 3, 4, 5]], Field(min_length=1)] = (1, 2, 3, 4, 5)
 
-    def variants(self) -> list[Variant]:
-        return [self._variant(kind, severity) for kind in self.kinds for severity in self.severities]
+    def _each(self) -> list[tuple[Corruption, int]]:
+        return [(kind, severity) for kind in self.kinds for severity in self.severities]
 
-    def _variant(self, kind: Corruption, severity: int) -> Variant:
-        return self.drawn(partial(corrupted, kind, severity), corruption=kind, severity=severity)
+    def strengths(self) -> list[dict[str, Any]]:
+        return [{"corruption": kind, "severity": severity} for kind, severity in self._each()]
+
+    def perturbed(self, classifier: Classifier, block: Block) -> Iterator[Images]:
+        del classifier
+        for kind, severity in self._each():
+            yield corrupt(block.images, kind, severity, self.draws(block))
 
     def metrics(self) -> dict[str, int]:
         kinds = len(self.kinds)
@@ -89,14 +93,10 @@ class Corruptions(Perturbing):
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
         examples = len(subject.split.labels)
+        clean = Count(all_correct(subject), examples)
+        correct = dict(zip(self._each(), self.correct(subject), strict=True))
 
         def count(kind: Corruption, severity: int) -> Count:
-            return Count(self._variant(kind, severity).correct(subject), examples)
+            return Count(correct[kind, severity], examples)
 
-        yield from by_kind_and_severity(
-            self.kinds, self.severities, count, clean=Count(all_correct(subject), examples)
-        )  # fmt: skip
-
-
-def corrupted(kind: Corruption, severity: int, images: Images, draws: torch.Generator) -> Images:
-    return corrupt(images, kind, severity, draws)
+        yield from by_kind_and_severity(self.kinds, self.severities, count, clean=clean)

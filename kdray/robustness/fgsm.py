@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -12,7 +11,7 @@ from kdray.core import OneOrMore, several
 from kdray.models import Classifier
 from kdray.perturbations.attacks import slope, step
 from kdray.robustness import checks
-from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, Variant, accuracy, blocks, is_correct
+from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, accuracy, blocks, is_correct
 
 
 class FGSM(Perturbing):
@@ -24,31 +23,26 @@ class FGSM(Perturbing):
     epsilon: OneOrMore[Annotated[float, Field(ge=0)]] = 8 / 255
     """One or a list; pixel units of images in [0, 1]; 0: the clean image."""
 
-    def variants(self) -> list[Variant]:
-        return [Variant(self._parameters(epsilon), partial(_perturbed, epsilon)) for epsilon in several(self.epsilon)]
+    def strengths(self) -> list[dict[str, Any]]:
+        return [{"norm": "linf", "epsilon": epsilon, "steps": 1} for epsilon in several(self.epsilon)]
+
+    def perturbed(self, classifier: Classifier, block: Block) -> Iterator[Images]:
+        return self._moved(block.images, slope(classifier.logits, block.images, block.labels).gradient)
+
+    def _moved(self, images: Images, gradient: Images) -> Iterator[Images]:
+        for epsilon in several(self.epsilon):
+            yield step(images, gradient, images, norm="linf", epsilon=epsilon, step_size=epsilon)
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
-        clean, flat, correct = 0, 0, dict.fromkeys(several(self.epsilon), 0)
+        strengths, examples = self.strengths(), len(subject.split.labels)
+        clean, flat, correct = 0, 0, [0] * len(strengths)
         for block in blocks(subject.split):
             gradient, logits = slope(subject.classifier.logits, block.images, block.labels)
             clean += int((logits.argmax(1) == block.labels).sum())
             flat += int((gradient == 0).flatten(1).all(1).sum())
-            for epsilon in correct:
-                moved = _moved(block.images, gradient, epsilon)
-                correct[epsilon] += int(is_correct(subject.classifier, moved, block.labels).sum())
-        examples = len(subject.split.labels)
+            for number, moved in enumerate(self._moved(block.images, gradient)):
+                correct[number] += int(is_correct(subject.classifier, moved, block.labels).sum())
         flat_at, drawn = checks.zero_gradients(flat, examples), checks.random_output(subject)
-        for epsilon, right in correct.items():
+        for parameters, right in zip(strengths, correct, strict=True):
             reasons = checks.joined(flat_at, drawn, checks.above_clean(right, clean))
-            yield accuracy(right, examples, checks=reasons, **self._parameters(epsilon))
-
-    def _parameters(self, epsilon: float) -> dict[str, Any]:
-        return {"norm": "linf", "epsilon": epsilon, "steps": 1}
-
-
-def _perturbed(epsilon: float, classifier: Classifier, block: Block) -> Images:
-    return _moved(block.images, slope(classifier.logits, block.images, block.labels).gradient, epsilon)
-
-
-def _moved(images: Images, gradient: Images, epsilon: float) -> Images:
-    return step(images, gradient, images, norm="linf", epsilon=epsilon, step_size=epsilon)
+            yield accuracy(right, examples, checks=reasons, **parameters)

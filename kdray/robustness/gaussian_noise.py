@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from kdray.core import Several
+from kdray.models import Classifier
 from kdray.perturbations.input_noise import Gaussian
-from kdray.robustness.base import Perturbing, Variant
+from kdray.robustness.base import Block, Images, Perturbing
 
 
 class GaussianNoise(Perturbing):
@@ -21,5 +23,10 @@ class GaussianNoise(Perturbing):
     """Standard deviations, for images in [0, 1]."""
     clip: bool = True
 
-    def variants(self) -> list[Variant]:
-        return [self.drawn(Gaussian(sigma=sigma, clip=self.clip), sigma=sigma) for sigma in self.sigmas]
+    def strengths(self) -> list[dict[str, Any]]:
+        return [{"sigma": sigma} for sigma in self.sigmas]
+
+    def perturbed(self, classifier: Classifier, block: Block) -> Iterator[Images]:
+        del classifier
+        for sigma in self.sigmas:
+            yield Gaussian(sigma=sigma, clip=self.clip)(block.images, self.draws(block))

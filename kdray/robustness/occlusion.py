@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from kdray.core import Several
 from kdray.data import ImageData
+from kdray.models import Classifier
 from kdray.perturbations.occlusion import occlude
-from kdray.robustness.base import Perturbing, Variant
+from kdray.robustness.base import Block, Images, Perturbing
 
 
 class Occlusion(Perturbing):
@@ -26,5 +27,10 @@ class Occlusion(Perturbing):
         largest, side = max(self.sides), min(data.shape[1:])
         return f"sides: a square of {largest} pixels is larger than the image's {side}" if largest > side else None
 
-    def variants(self) -> list[Variant]:
-        return [self.drawn(partial(occlude, side), side=side) for side in self.sides]
+    def strengths(self) -> list[dict[str, Any]]:
+        return [{"side": side} for side in self.sides]
+
+    def perturbed(self, classifier: Classifier, block: Block) -> Iterator[Images]:
+        del classifier
+        for side in self.sides:
+            yield occlude(side, block.images, self.draws(block))

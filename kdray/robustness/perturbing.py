@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from kdray.robustness.autoattack import AutoAttack
 from kdray.robustness.corruptions import Corruptions
 from kdray.robustness.fgsm import FGSM
 from kdray.robustness.gaussian_noise import GaussianNoise
@@ -15,7 +16,8 @@ from kdray.robustness.poisson_noise import PoissonNoise
 from kdray.robustness.signal_to_noise import SignalToNoise
 
 AnyPerturbing = Annotated[
-    GaussianNoise | SignalToNoise | PoissonNoise | Occlusion | Corruptions | FGSM | PGD, Field(discriminator="name")
+    GaussianNoise | SignalToNoise | PoissonNoise | Occlusion | Corruptions | FGSM | PGD | AutoAttack,
+    Field(discriminator="name"),
 ]
-AnyAttack = Annotated[FGSM | PGD, Field(discriminator="name")]
+AnyAttack = Annotated[FGSM | PGD | AutoAttack, Field(discriminator="name")]
 """Those whose images are made on a model."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -26,9 +25,9 @@ from torch import Tensor
 
 from kdray.core import OneOrMore, several
 from kdray.models import Classifier
-from kdray.perturbations.attacks import Loss, Norm, losses, pgd, random_start, slope, step
+from kdray.perturbations.attacks import Loss, Norm, losses, random_start, slope, step
 from kdray.robustness import checks
-from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, Variant, accuracy, blocks, is_correct
+from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, accuracy, blocks, is_correct
 
 NEVER = 2**31
 """Number of the iterate that breaks an image which none breaks."""
@@ -87,13 +86,13 @@ class PGD(Perturbing):
         """Whether the pass that a step is made with also tells what its iterate breaks: not where predictions are drawn."""
         return self.samples == self.repeats == 1
 
-    def variants(self) -> list[Variant]:
-        """The final iterates, of every image that of the restart with the highest loss; all images go through all restarts."""
-        return [
-            Variant(self._parameters(*attack, steps), partial(self._perturbed, *attack, steps))
-            for attack in self._attacks()
-            for steps in several(self.steps)
-        ]
+    def strengths(self) -> list[dict[str, Any]]:
+        return [self._parameters(*attack, steps) for attack in self._attacks() for steps in several(self.steps)]
+
+    def perturbed(self, classifier: Classifier, block: Block) -> Iterator[Images]:
+        """Final iterates, of every image that of the restart with the highest loss; all images go through all restarts."""
+        for attack in self._attacks():
+            yield from self._strongest(classifier, block, *attack)
 
     def _parameters(self, epsilon: float, step_size: float, steps: int) -> dict[str, Any]:
         return {
@@ -101,20 +100,24 @@ class PGD(Perturbing):
             "samples": self.samples,
         }  # fmt: skip
 
-    def _perturbed(self, epsilon: float, step_size: float, steps: int, classifier: Classifier, block: Block) -> Images:
-        worst, highest = block.images, torch.full_like(block.labels, -torch.inf, dtype=torch.float32)
+    def _strongest(self, classifier: Classifier, block: Block, epsilon: float, step_size: float) -> list[Images]:
+        """By steps."""
+        _, images, labels = block
+        worst = dict.fromkeys(several(self.steps), images)
+        highest = {steps: torch.full(labels.shape, -torch.inf, device=labels.device) for steps in worst}
         for restart in range(self.restarts):
-            found = pgd(
-                classifier.logits, block.images, block.labels, norm=self.norm, epsilon=epsilon, step_size=step_size,
-                steps=steps, start=self._start(block, epsilon, restart), samples=self.samples, loss=self.loss,
-            )  # fmt: skip
-            if self.restarts == 1:
-                return found
-            with torch.no_grad():
-                loss = losses(classifier.logits(found), block.labels, self.loss)
-            worst = torch.where((loss > highest).view(-1, 1, 1, 1), found, worst)
-            highest = torch.maximum(loss, highest)
-        return worst
+            points = self._start(block, epsilon, restart)
+            for taken in range(1, max(worst) + 1):
+                gradient = slope(classifier.logits, points, labels, loss=self.loss, samples=self.samples).gradient
+                points = step(points, gradient, images, norm=self.norm, epsilon=epsilon, step_size=step_size)
+                if taken in worst and self.restarts == 1:
+                    worst[taken] = points
+                elif taken in worst:
+                    with torch.no_grad():
+                        loss = losses(classifier.logits(points), labels, self.loss)
+                    worst[taken] = torch.where((loss > highest[taken]).view(-1, 1, 1, 1), points, worst[taken])
+                    highest[taken] = torch.maximum(loss, highest[taken])
+        return list(worst.values())
 
     def _start(self, block: Block, epsilon: float, restart: int) -> Images:
         """Drawn for the whole block: an image's start does not depend on which others are still standing."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from kdray.core import Several
+from kdray.models import Classifier
 from kdray.perturbations.input_noise import Poisson
-from kdray.robustness.base import Perturbing, Variant
+from kdray.robustness.base import Block, Images, Perturbing
 
 
 class PoissonNoise(Perturbing):
@@ -21,5 +23,10 @@ class PoissonNoise(Perturbing):
     """Photons at white, where the standard deviation is 1/√peak; the more, the less noise. The paper gives none."""
     clip: bool = True
 
-    def variants(self) -> list[Variant]:
-        return [self.drawn(Poisson(peak=peak, clip=self.clip), peak=peak) for peak in self.peaks]
+    def strengths(self) -> list[dict[str, Any]]:
+        return [{"peak": peak} for peak in self.peaks]
+
+    def perturbed(self, classifier: Classifier, block: Block) -> Iterator[Images]:
+        del classifier
+        for peak in self.peaks:
+            yield Poisson(peak=peak, clip=self.clip)(block.images, self.draws(block))

@@ -14,7 +14,7 @@ from torch.nn import functional
 from kdray.core import Several
 from kdray.data import ImageData
 from kdray.models import Classifier
-from kdray.robustness.base import Block, Evaluation, Measurement, Subject, Variant, blocks
+from kdray.robustness.base import Evaluation, Measurement, Subject, blocks
 from kdray.robustness.perturbing import AnyPerturbing
 
 
@@ -48,24 +48,20 @@ class PredictionScores(Evaluation):
         held = len(subject.split.labels)
         if max(self.images) >= held:
             raise ValueError(f"images: there is no image {max(self.images)} (allowed: 0 to {held - 1})")
-        variants = [Variant({}, _as_they_are)] if self.under is None else self.under.variants()
+        strengths = [{}] if self.under is None else self.under.strengths()
         first = 0
         for block in blocks(subject.split):
             chosen = [image - first for image in self.images if first <= image < first + len(block.labels)]
-            for variant in variants if chosen else ():
-                scores = self._scores(subject.classifier, variant.perturb(subject.classifier, block)[chosen])
+            shown = iter([block.images]) if self.under is None else self.under.perturbed(subject.classifier, block)
+            for parameters, images in zip(strengths, shown, strict=True) if chosen else ():
+                scores = self._scores(subject.classifier, images[chosen])
                 for image, row in zip(chosen, scores.tolist(), strict=True):
                     for label, score in enumerate(row):
                         yield Measurement(
-                            metric="score", value=score, examples=1, image=first + image, class_=label, **variant.parameters
+                            metric="score", value=score, examples=1, image=first + image, class_=label, **parameters
                         )  # fmt: skip
             first += len(block.labels)
 
     @torch.no_grad()
     def _scores(self, classifier: Classifier, images: Tensor) -> Tensor:
         return functional.softmax(classifier.logits(images).double(), dim=1)
-
-
-def _as_they_are(classifier: Classifier, block: Block) -> Tensor:
-    del classifier
-    return block.images

@@ -6,13 +6,15 @@ decibels; they agree at 10, and from 1 to 12 the variances are within 0.63 to 1.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from kdray.core import Several
+from kdray.models import Classifier
 from kdray.perturbations.input_noise import GaussianSNR, Unit
-from kdray.robustness.base import Perturbing, Variant
+from kdray.robustness.base import Block, Images, Perturbing
 
 
 class SignalToNoise(Perturbing):
@@ -33,5 +35,10 @@ class SignalToNoise(Perturbing):
             GaussianSNR(snr=value, unit=self.unit)
         return self
 
-    def variants(self) -> list[Variant]:
-        return [self.drawn(GaussianSNR(snr=value, unit=self.unit, clip=self.clip), snr=value) for value in self.ratios]
+    def strengths(self) -> list[dict[str, Any]]:
+        return [{"snr": snr} for snr in self.ratios]
+
+    def perturbed(self, classifier: Classifier, block: Block) -> Iterator[Images]:
+        del classifier
+        for snr in self.ratios:
+            yield GaussianSNR(snr=snr, unit=self.unit, clip=self.clip)(block.images, self.draws(block))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from kdray.core import Several, Value, canonical_json, fingerprint
+from kdray.robustness.autoattack import AutoAttack
 from kdray.robustness.base import Evaluation, Subject, kind_of, label_of, measurements
 from kdray.robustness.certified_radius import CertifiedRadius
 from kdray.robustness.clean import Clean
@@ -25,7 +26,7 @@ from kdray.robustness.transfer import Transfer
 
 AnyEvaluation = Annotated[
     Clean | OutOfDistribution | GaussianNoise | SignalToNoise | PoissonNoise | Occlusion | Corruptions | OfficialCorruptions
-    | FGSM | PGD | Transfer | CertifiedRadius | PredictionScores | PredictionBound,
+    | FGSM | PGD | AutoAttack | Transfer | CertifiedRadius | PredictionScores | PredictionBound,
     Field(discriminator="name"),
 ]  # fmt: skip
 

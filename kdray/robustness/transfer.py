@@ -2,7 +2,8 @@
 
 A cell of the matrix is a source and a target; the white-box attack is the diagonal. Every image is attacked, also those that
 the source gets wrong, and of several restarts an image is that with the highest loss on the source. The images of a source are
-made once for all targets.
+made once for all targets, which are held in memory together; an attack of several steps gives the accuracy of each target by
+step from one run (figures 4 to 6).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from kdray.robustness.pgd import PGD
 class Transfer(Evaluation):
     """The accuracy of every trial on the adversarial images of every trial, over those that are measured together."""
 
-    paper: ClassVar[str] = "smoothed_models table 3 (ε 8/255)"
+    paper: ClassVar[str] = "smoothed_models table 3, figs. 4 to 6 (by step; ε 2, 8, 30/255)"
     across: ClassVar[bool] = True
 
     name: Literal["transfer"] = "transfer"
@@ -53,16 +54,21 @@ class Transfer(Evaluation):
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
         """A row for every target; one that cannot be loaded has an error in it."""
-        for variant in self.attack.variants() if subject.others else ():
-            made = [block._replace(images=variant.perturb(subject.classifier, block)) for block in blocks(subject.split)]
-            for trial_id, load in subject.others.items():
-                try:
-                    target = self._as_used(load())
-                except Exception as error:
-                    yield Measurement.missing(error, trial_id=trial_id, **variant.parameters)
-                    continue
-                correct = sum(int(is_correct(target, block.images, block.labels).sum()) for block in made)
-                yield accuracy(correct, len(subject.split.labels), trial_id=trial_id, **variant.parameters)
+        targets: dict[str, Classifier] = {}
+        for trial_id, load in subject.others.items():
+            try:
+                targets[trial_id] = self._as_used(load())
+            except Exception as error:
+                yield Measurement.missing(error, trial_id=trial_id)
+        strengths = self.attack.strengths()
+        correct = {trial_id: [0] * len(strengths) for trial_id in targets}
+        for block in blocks(subject.split) if targets else ():
+            for number, images in enumerate(self.attack.perturbed(subject.classifier, block)):
+                for trial_id, target in targets.items():
+                    correct[trial_id][number] += int(is_correct(target, images, block.labels).sum())
+        for trial_id, counted in correct.items():
+            for parameters, right in zip(strengths, counted, strict=True):
+                yield accuracy(right, len(subject.split.labels), trial_id=trial_id, **parameters)
 
     def _as_used(self, target: Classifier) -> Classifier:
         """Smoothed if so asked, unless all its passes are the same."""

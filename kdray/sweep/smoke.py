@@ -55,6 +55,8 @@ def _evaluation(evaluation: Tree) -> Tree:
     if few.get("name") == "out_of_distribution" and isinstance(few.get("data"), dict):
         sized = {key: few["data"][key] for key in ("resize", "channels", "pad") if key in few["data"]}
         few["data"] = {"name": "digits", "examples": EXAMPLES, **sized}
+    if few.get("name") == "autoattack":
+        few = {"steps": _AT_MOST["steps"], "queries": _AT_MOST["queries"], **few}
     if few.get("name") == "official_corruptions":
         few = {"name": "corruptions", "label": few.get("label", few["name"]), "seed": few.get("seed", 0) + 1, "examples": 32}
     if few.get("name") == "corruptions":
