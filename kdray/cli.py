@@ -387,15 +387,25 @@ def print_points(results: str, sweep: str) -> None:
     metrics = [column[0] for column in frame.columns if column[1] == "mean"]
     last = [name.rpartition(".")[2] for name in names]
     short = {name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)}
-    for name in names:
-        table.add_column(escape(short[name]), justify="right")
-    for metric in metrics:
-        table.add_column(escape(metric.replace(".accuracy", "").replace("_accuracy", "")), justify="right")
-    for _, row in frame.iterrows():
-        cells = [escape(_cell(row[name, ""])) for name in names]
-        cells += [_mean(row[metric, "mean"], row[metric, "std"]) for metric in metrics]
-        table.add_row(*cells)
+    columns = {short[name]: [_cell(row[name, ""]) for _, row in frame.iterrows()] for name in names}
+    columns |= {
+        metric.replace(".accuracy", "").replace("_accuracy", ""): [
+            _mean(row[metric, "mean"], row[metric, "std"]) for _, row in frame.iterrows()
+        ]
+        for metric in metrics
+    }
+    room = console.width - 1
+    shown: list[str] = []
+    for name, cells in columns.items():
+        room -= max(map(len, [name, *cells])) + 3
+        if room >= 0 or len(shown) <= len(names):
+            shown.append(name)
+            table.add_column(escape(name), justify="right")
+    for row in zip(*(columns[name] for name in shown), strict=True):
+        table.add_row(*map(escape, row))
     console.print(table)
+    if len(shown) < len(columns):
+        print(f"and {len(columns) - len(shown)} more numbers: kdray.open_results({results!r}).frame() has all")
 
 
 def _cell(value: Any) -> str:

@@ -11,6 +11,7 @@ SAME_BALL = ["trial_id", "split", "dataset", "examples", "norm", "epsilon"]
 def with_transfers(robustness: pd.DataFrame) -> pd.DataFrame:
     """``robustness`` with a reason in ``checks`` of each white-box accuracy that a transferred attack in the same ball beats:
     who knows the model does worse than who does not, so its gradients mislead (AutoAttack's list; Athalye et al. 2018).
+    An attack is compared with those of no more steps.
     """
     accuracies = robustness[robustness["metric"].eq("accuracy") & robustness["epoch"].isna()]
     source = accuracies["source_trial_id"]
@@ -18,17 +19,20 @@ def with_transfers(robustness: pd.DataFrame) -> pd.DataFrame:
     if transferred.empty:
         return robustness
     own = source.isna() & accuracies["evaluation"].isin(WHITE_BOX) | (source == accuracies["trial_id"])
-    strongest = transferred.groupby(SAME_BALL, dropna=False)["value"].idxmin()
-    lowest = transferred.loc[strongest, [*SAME_BALL, "source_trial_id", "value"]]
-    pairs = accuracies[own].reset_index().merge(lowest, on=SAME_BALL, suffixes=("", "_transferred"))
-    beaten = pairs[pairs["value_transferred"] < pairs["value"]].set_index("index")
+    columns = [*SAME_BALL, "steps", "value", "source_trial_id"]
+    pairs = accuracies[own].reset_index().merge(transferred[columns], on=SAME_BALL, suffixes=("", "_transferred"))
+    # An attack with fewer steps is weaker by itself.
+    no_weaker = ~(pairs["steps"] < pairs["steps_transferred"]) | (pairs["evaluation"] == "autoattack")
+    beaten = pairs[no_weaker & (pairs["value_transferred"] < pairs["value"])]
     if beaten.empty:
         return robustness
-    reason = (
-        "transferred attack beats the white-box one: "
-        + beaten["value_transferred"].map("{:.4f}".format) + " with images made on " + beaten["source_trial_id_transferred"]
-    )  # fmt: skip
+    beaten = beaten.loc[beaten.groupby("index")["value_transferred"].idxmin()].set_index("index")
+    reasons = [
+        f"transferred attack beats the white-box one: {value:.4f} with images made on {made_on}"
+        for value, made_on in zip(beaten["value_transferred"], beaten["source_trial_id_transferred"], strict=True)
+    ]
     known = robustness["checks"].reindex(beaten.index)
-    out = robustness.copy()
-    out.loc[beaten.index, "checks"] = reason.where(known.isna(), known + "; " + reason)
-    return out
+    told = [reason if pd.isna(before) else f"{before}; {reason}" for before, reason in zip(known, reasons, strict=True)]
+    checks = robustness["checks"].astype(object)
+    checks.loc[beaten.index] = told
+    return robustness.assign(checks=checks)

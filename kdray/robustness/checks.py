@@ -39,9 +39,11 @@ def above_clean(correct: int, clean: int) -> str | None:
     return f"robust above clean accuracy: {correct} images right, {clean} without attack" if correct > clean else None
 
 
-def still_falling(broken: int, examples: int, by: str) -> str | None:
-    """What was tried last still broke images: more of it would break more."""
-    return f"not converged: the last {by} still broke {broken} of {examples} images" if noticed(broken, examples) else None
+def still_falling(broken: int, examples: int, last: int, tried: str) -> str | None:
+    """The ``last`` of what was ``tried`` ("20 steps") still broke images: more of it would break more."""
+    number = f" {last}" if last > 1 else ""
+    text = f"not converged: the last{number} of {tried} still broke {broken} of {examples} images"
+    return text if noticed(broken, examples) else None
 
 
 def final_worse(lost: int, examples: int) -> str | None:

@@ -199,11 +199,11 @@ class PGD(Perturbing):
             return
         if late:
             broken = (fate.broken_at > steps - late) & (fate.broken_at <= steps)
-            yield checks.still_falling(int(broken.sum()), examples, f"{late} of {steps} steps")
+            yield checks.still_falling(int(broken.sum()), examples, late, f"{steps} steps")
         if metric == "accuracy":
             if self.restarts > 1:
                 before, after = (fate.right[steps][:restarts].amin(0).sum() for restarts in (-1, self.restarts))
-                yield checks.still_falling(int(before - after), examples, f"of {self.restarts} restarts")
+                yield checks.still_falling(int(before - after), examples, 1, f"{self.restarts} restarts")
             yield checks.final_worse(correct - int((fate.broken_at > steps).sum()), examples)
 
 

@@ -11,7 +11,7 @@ from kdray.results.checks import with_transfers
 COLUMNS = {
     "trial_id": "t", "evaluation_id": "e", "label": "x", "evaluation": "transfer", "split": "test", "dataset": "digits",
     "metric": "accuracy", "value": 0.5, "examples": 100, "norm": "linf", "epsilon": 0.1, "epoch": None,
-    "source_trial_id": None, "checks": None,
+    "source_trial_id": None, "checks": None, "steps": 10,
 }  # fmt: skip
 
 
@@ -35,6 +35,18 @@ def test_the_diagonal_and_every_white_box_attack_in_the_same_ball_are_doubted() 
     )
     beaten = "transferred attack beats the white-box one: 0.3000 with images made on other"
     assert found == [beaten, None, None, f"known; {beaten}", None, None, None, None, None, None]
+
+
+def test_an_attack_of_fewer_steps_is_not_compared_with_one_of_more() -> None:
+    found = checks(
+        {"source_trial_id": "other", "value": 0.3, "steps": 10},
+        {"source_trial_id": "other", "value": 0.4, "steps": 2},
+        {"evaluation": "pgd", "value": 0.45, "steps": 2},
+        {"evaluation": "pgd", "value": 0.45, "steps": 20},
+        {"evaluation": "fgsm", "value": 0.35, "steps": 1},
+        {"evaluation": "autoattack", "value": 0.35, "steps": None},
+    )
+    assert [text and text.split()[6] for text in found] == [None, None, "0.4000", "0.3000", None, "0.3000"]
 
 
 def test_an_equal_one_is_no_reason_and_nothing_transferred_is_nothing_to_say() -> None:
