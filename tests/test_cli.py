@@ -299,6 +299,19 @@ def test_one_seed_has_no_deviation_and_a_number_that_is_missing_is_a_dash(
     assert rows_shown[0].count("0.250") == 2
 
 
+def test_as_many_columns_are_shown_as_there_is_room_for_and_the_rest_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    store.create()
+    number = {"evaluation_id": "e", "label": "noise", "metric": "accuracy", "value": 0.25, "trial_id": "t0"}
+    write_rows(store, "robustness", "r", [{**number, "sigma": sigma / 100} for sigma in range(30)], {})
+    out = table_of(tmp_path, capsys, {"parameters": '{"a.b": 1}'})
+    assert max(map(len, out.splitlines())) <= 200
+    assert 5 <= out.count("noise[sigma=") < 30
+    assert f"and {30 - out.count('noise[sigma=')} more numbers: kdray.open_results('{tmp_path}').frame() has all" in out
+
+
 def test_parameters_with_the_same_last_word_are_told_by_their_whole_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

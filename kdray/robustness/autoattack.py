@@ -57,7 +57,7 @@ class AutoAttack(Perturbing):
     point an image gets depends on which others are still standing, as in the authors' code.
     """
 
-    paper: ClassVar[str] = "Croce, Hein 2020, table 2 (standard), table 3 (rand)"
+    paper: ClassVar[str] = "none of the four papers; Croce, Hein 2020 (arXiv:2003.01690)"
 
     name: Literal["autoattack"] = "autoattack"
     norm: Norm = "linf"
