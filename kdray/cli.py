@@ -131,6 +131,12 @@ def build_parser() -> Parser:
         "trial_id", metavar="TRIAL_ID", nargs="?", help="one trial; the first letters of its id will do"
     )
 
+    forgetting = add("forget", forget, "delete trials and all that was measured of them", "kdray forget results 3f2a 91c0")
+    forgetting.add_argument("results", metavar="DIR", help="results folder")
+    forgetting.add_argument(
+        "trial_ids", metavar="TRIAL_ID", nargs="+", help="the first letters of an id will do; 'kdray status' shows ids"
+    )
+
     evaluating = add(
         "evaluate", evaluate, "measure new evaluations on stored weights", "kdray evaluate results --suite suite.yaml"
     )
@@ -271,6 +277,17 @@ def status(chosen: argparse.Namespace) -> int:
         for trial_id, reason in sweep.failures.items():
             print(f"  failed: {trial_id}: {reason}")
         print_points(chosen.results, sweep.sweep)
+    return OK
+
+
+def forget(chosen: argparse.Namespace) -> int:
+    from kdray.results import open_results
+    from kdray.sweep.status import forget
+
+    gone = forget(open_results(chosen.results), chosen.trial_ids)
+    with_it = ", ".join(f"{number} {what}" for what, number in gone.items() if number and what != "trials")
+    print(f"{gone['trials']} trials forgotten, with rows and files: {with_it}")
+    print("'kdray run' on their sweep trains them again; students of a forgotten teacher stay")
     return OK
 
 

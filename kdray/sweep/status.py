@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from kdray.core import InputError
 from kdray.results import Results
+from kdray.results.forgetting import forget as results_without
 from kdray.sweep.lock import running
 from kdray.sweep.progress import progress_file
 
@@ -53,8 +55,26 @@ def sweeps(results: Results) -> list[SweepStatus]:
 def trial(results: Results, trial_id: str) -> dict[str, object]:
     """Everything known of one trial; a prefix of its id will do if no other trial shares it."""
     frame = results.frame()
-    matching = frame[frame["trial_id"].str.startswith(trial_id)] if len(frame) else frame
+    found = frame[frame["trial_id"] == the_one(results, list(frame["trial_id"]), trial_id)].iloc[0]
+    return {str(name): value for name, value in found.dropna().items()}
+
+
+def forget(results: Results, trial_ids: Iterable[str]) -> dict[str, int]:
+    """Delete trials (prefixes of their ids will do) with all that was measured of them: rows by table, and files.
+
+    :class:`kdray.InputError` if there is no such trial, or a sweep is being run in the folder.
+    """
+    for sweep in sweeps(results):
+        if sweep.running is not None:
+            raise InputError(f"{results.store.location}: sweep {sweep.sweep!r} is running, {sweep.running}; stop it first")
+    known = list(results.trials()["trial_id"])
+    return results_without(results.store, {the_one(results, known, trial_id) for trial_id in trial_ids})
+
+
+def the_one(results: Results, known: Sequence[str], beginning: str) -> str:
+    """The trial whose id begins so."""
+    matching = [trial_id for trial_id in known if trial_id.startswith(beginning)]
     if len(matching) != 1:
-        problem = "no trial" if matching.empty else f"{len(matching)} trials"
-        raise InputError(f"{results.store.location}: {problem} {trial_id!r}")
-    return {str(name): value for name, value in matching.iloc[0].dropna().items()}
+        problem = "no trial" if not matching else f"{len(matching)} trials"
+        raise InputError(f"{results.store.location}: {problem} {beginning!r}")
+    return matching[0]
