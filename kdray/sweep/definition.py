@@ -229,7 +229,7 @@ def _check_search(sweep: Sweep) -> None:
             if leaf.count is None:
                 raise InputError(
                     f"experiment.{path}.{leaf.kind}: a grid cannot hold a continuous range; "
-                    "give a list of values, or search.sampler: random or tpe"
+                    "give a list of values, or another search.sampler: random, qmc, tpe, gp or nsgaii"
                 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from statistics import fmean, stdev
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
@@ -15,29 +17,72 @@ Role = Literal["teacher", "student"]
 class Search(Value):
     """How points of the space are chosen."""
 
-    sampler: Literal["grid", "random", "tpe"] = "grid"
-    """grid: every combination, in order; random, tpe: Optuna's."""
+    sampler: Literal["grid", "random", "qmc", "tpe", "gp", "nsgaii"] = "grid"
+    """grid: every combination, in order; the others are Optuna's: random, quasi-Monte Carlo (scrambled Sobol), tree-structured
+    Parzen estimator, Gaussian process, the genetic algorithm NSGA-II."""
     points: Annotated[int, Field(ge=1)] | None = None
-    """How many points random and tpe try (points, not seeds)."""
+    """How many points are tried (points, not seeds); not of a grid."""
     seed: Annotated[int, Field(ge=0)] = 0
     startup: Annotated[int, Field(ge=1)] = 10
-    """Random points before tpe begins to learn."""
+    """Random points before tpe or gp begins to learn."""
+    multivariate: bool = False
+    """tpe: parameters are looked at together, not one by one."""
+    group: bool = False
+    """tpe, multivariate: parameters that only some cases have are looked at with those that occur beside them."""
+    constant_liar: bool = True
+    """tpe: points that are still running count as bad, so that those that run at once differ."""
+    population: Annotated[int, Field(ge=2)] = 50
+    """nsgaii: points of one generation."""
 
     @model_validator(mode="after")
-    def _points_where_needed(self) -> Self:
+    def _what_the_sampler_uses(self) -> Self:
         if self.sampler == "grid" and self.points is not None:
             raise ValueError("points: a grid has as many as it has; leave points out")
         if self.sampler != "grid" and self.points is None:
             raise ValueError(f"points: sampler {self.sampler} needs to know how many")
+        for name, samplers in _USED_BY.items():
+            if self.sampler not in samplers and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: sampler {self.sampler} has no use for it (allowed: with {', '.join(samplers)})")
+        if self.group and not self.multivariate:
+            raise ValueError("group: needs multivariate: true")
         return self
 
 
+_USED_BY = {
+    "startup": ("tpe", "gp"), "multivariate": ("tpe",), "group": ("tpe",), "constant_liar": ("tpe",),
+    "population": ("nsgaii",),
+}  # fmt: skip
+
+
 class Objective(Value):
-    """What the search improves: the mean over a point's seeds of a number on the validation split."""
+    """What the search improves: a number on the validation split, over a point's seeds."""
 
     metric: str = "val_accuracy"
     """val_accuracy, or ``label.metric`` of an evaluation on val."""
     mode: Literal["max", "min"] = "max"
+    over_seeds: Literal["mean", "worst", "mean_minus_sd"] = "mean"
+    """What the seeds of a point count as: their mean, the worst of them, or the mean less ``deviations`` standard deviations
+    (ddof 1; more, where less is better)."""
+    deviations: Annotated[float, Field(gt=0)] = 1.0
+    """k of mean_minus_sd."""
+
+    @model_validator(mode="after")
+    def _deviates(self) -> Self:
+        if self.deviations != 1.0 and self.over_seeds != "mean_minus_sd":
+            raise ValueError("deviations: only over_seeds: mean_minus_sd has a use for it")
+        return self
+
+    def of(self, numbers: Iterable[Mapping[str, float]]) -> float:
+        """What a point counts as, from the numbers of each of its seeds."""
+        values = [each[self.metric] for each in numbers]
+        match self.over_seeds:
+            case "mean":
+                return fmean(values)
+            case "worst":
+                return min(values) if self.mode == "max" else max(values)
+            case "mean_minus_sd":
+                margin = self.deviations * stdev(values)
+                return fmean(values) - (margin if self.mode == "max" else -margin)
 
 
 class Request(Value):
@@ -124,3 +169,9 @@ class SweepFile(Value):
     experiment: dict[str, JsonValue]
     cases: Several[Case] = ()
     evaluate: Suite = Suite()
+
+    @model_validator(mode="after")
+    def _can_deviate(self) -> Self:
+        if self.objective.over_seeds == "mean_minus_sd" and self.seeds < 2:
+            raise ValueError("objective.over_seeds: mean_minus_sd needs seeds of 2 or more")
+        return self

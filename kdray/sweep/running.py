@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import os
-import statistics
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -219,7 +218,7 @@ class Driver:
         tell(point, numbers, problem)
         if problem is None:
             parameters = ({"case": point.space.case} if point.space.case else {}) | point.values
-            self._work.progress.point(statistics.fmean(each[metric] for each in numbers), parameters)
+            self._work.progress.point(self._sweep.file.objective.of(numbers), parameters)
 
     def _across(self) -> None:
         """Measure with each other what has been trained."""

@@ -1,8 +1,7 @@
 """Where points come from: the grid in order, or Optuna's samplers by ask and tell.
 
-Either way the point ends in an Optuna study, told once with the mean over its seeds, so that optuna-dashboard shows it. The
-study is a file beside the results. Samplers are seeded anew for every point from (search seed, number of the point), which
-makes a continued search draw what the uninterrupted one would have drawn from the same history.
+Either way the point ends in an Optuna study, told once with what its seeds count as, so that optuna-dashboard shows it. The
+study is a file beside the results.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ import sqlalchemy
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from kdray import seeds
 from kdray.results import Results, Store
 from kdray.results.points import NOT_NEEDED
 from kdray.sweep.definition import Sweep
+from kdray.sweep.samplers import sampler_of
 from kdray.sweep.space import Distribution, Point, Space, walk
 
 REPEATS = 200
@@ -143,7 +142,7 @@ class GridSource:
 
 
 class OptunaSource:
-    """Optuna's random or TPE sampler over the space; the case is one of its parameters.
+    """One of Optuna's samplers over the space; the case is one of its parameters.
 
     The points that the study knows come first, so that seeds and evaluations that they lack are added; then those that a
     killed run left under way; then new ones.
@@ -151,7 +150,7 @@ class OptunaSource:
 
     def __init__(self, sweep: Sweep, study: optuna.Study) -> None:
         self._sweep, self._study, self._search = sweep, study, sweep.file.search
-        self._objective = sweep.file.objective.metric
+        self._objective = sweep.file.objective
         self._asked: dict[int, Trial] = {}
         self._values: dict[str, float] = {}
         self._taken: set[str] = set()
@@ -210,7 +209,7 @@ class OptunaSource:
 
     def tell(self, point: Point, numbers: Sequence[Mapping[str, float]], problem: str | None) -> None:
         trial = self._asked.pop(point.number, None)
-        value = None if problem else statistics.fmean(each[self._objective] for each in numbers)
+        value = None if problem else self._objective.of(numbers)
         if trial is not None:
             for name, attribute in _attributes(point, numbers, problem).items():
                 trial.set_user_attr(name, attribute)
@@ -222,14 +221,7 @@ class OptunaSource:
 
     def _ask(self) -> Trial:
         number = len(self._study.get_trials(deepcopy=False))
-        seed = seeds.stream_seed(self._search.seed, "search", number) % 2**32
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study.sampler = (
-                optuna.samplers.RandomSampler(seed)
-                if self._search.sampler == "random"
-                else optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._search.startup)
-            )
+        self._study.sampler = sampler_of(self._search, number)
         trial = self._study.ask()
         space = self._sweep.spaces[0]
         if len(self._sweep.spaces) > 1:
@@ -244,7 +236,7 @@ def _add(
     study: optuna.Study, sweep: Sweep, point: Point, numbers: Sequence[Mapping[str, float]], problem: str | None
 ) -> None:  # fmt: skip
     """Put a point that was not asked for into the study."""
-    value = None if problem else statistics.fmean(each[sweep.file.objective.metric] for each in numbers)
+    value = None if problem else sweep.file.objective.of(numbers)
     study.add_trial(optuna.trial.create_trial(
         state=TrialState.FAIL if problem else TrialState.COMPLETE, value=value, params=_parameters(sweep, point),
         distributions=_distributions(sweep, point.space, case=True), user_attrs=_attributes(point, numbers, problem),

@@ -167,11 +167,11 @@ def test_a_point_under_way_that_is_not_of_the_space_is_told_as_failed(nowhere: S
 SMALL = {f"experiment.{SIGMA}": {"choice": [0, 0.2]}, f"experiment.{ALPHA}": {"choice": [0.5, 0.9]}}
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii"])
 def test_a_search_of_a_small_space_stops_when_it_is_used_up_and_repeats_cost_nothing(
     nowhere: Store, sampler: str
 ) -> None:
-    sweep = sweep_of(SMALL, {"search": {"sampler": sampler, "points": 50, "startup": 5}})
+    sweep = sweep_of(SMALL, {"search": {"sampler": sampler, "points": 50}})
     study = open_study(nowhere, sweep)
     with pytest.warns(UserWarning, match="the search space is used up: 4 different points"):
         points = search(source_of(sweep, study))
@@ -379,3 +379,72 @@ def test_the_value_of_a_point_is_the_plain_mean(nowhere: Store, changes: dict[st
         search(source_of(sweep, study), numbers=lambda _: [{"val_accuracy": v} for v in (0.1, 0.2, 0.9)])
     assert {trial.value for trial in study.trials} == {statistics.fmean([0.1, 0.2, 0.9])}
     assert "RUNNING" not in states(study)
+
+
+# Samplers, and what the seeds of a point count as.
+
+WIDE = {f"experiment.{SIGMA}": {"uniform": [0, 1]}, f"experiment.{ALPHA}": {"uniform": [0.1, 1]}}
+SAMPLERS = {
+    "qmc": {"sampler": "qmc"}, "tpe-together": {"sampler": "tpe", "startup": 3, "multivariate": True, "group": True},
+    "gp": {"sampler": "gp", "startup": 3}, "nsgaii": {"sampler": "nsgaii", "population": 4},
+}  # fmt: skip
+each_sampler = pytest.mark.parametrize("chosen", SAMPLERS.values(), ids=list(SAMPLERS))
+
+
+@each_sampler
+def test_a_search_gives_different_points_and_continued_those_of_one_that_was_not_interrupted(
+    store: Store, tmp_path: Path, chosen: dict[str, Any]
+) -> None:
+    sweep = sweep_of(WIDE, {"search": {**chosen, "points": 8}})
+    whole = search(source_of(sweep, open_study(store, sweep)))
+    assert len({str(point.values) for point in whole}) == 8
+    other = Store(tmp_path / "other")
+    other.create()
+    first = search(source_of(sweep, open_study(other, sweep)), points=5)
+    # What is known comes first, then new points.
+    rest = search(source_of(sweep, open_study(other, sweep)))
+    assert values(first) == values(whole[:5]) == values(rest[:5])
+    assert values(rest) == values(whole)
+
+
+@pytest.mark.parametrize("sampler", ["gp", "tpe"])
+def test_what_learns_gets_nearer_than_what_does_not(nowhere: Store, sampler: str) -> None:
+    def nearest(chosen: str) -> float:
+        nowhere.folder = None
+        sweep = sweep_of(WIDE, {"search": {"sampler": chosen, "points": 25}})
+        return statistics.fmean(abs(0.3 - p.values[SIGMA]) for p in search(source_of(sweep, open_study(nowhere, sweep)))[10:])
+
+    assert nearest(sampler) < 0.7 * nearest("random")
+
+
+def test_quasi_monte_carlo_covers_the_space_evenly(nowhere: Store) -> None:
+    sweep = sweep_of(WIDE, {"search": {"sampler": "qmc", "points": 16}})
+    points = search(source_of(sweep, open_study(nowhere, sweep)))
+    sigmas = sorted(int(point.values[SIGMA] * 16) for point in points)
+    # The first point is drawn before the space is known; a scrambled Sobol sequence then puts one into each sixteenth.
+    assert len(set(sigmas)) >= 15
+
+
+SEEDS = {"val_accuracy": [0.5, 0.9, 0.7]}
+
+
+@pytest.mark.parametrize(
+    ("objective", "value"),
+    [
+        ({}, 0.7),
+        ({"over_seeds": "worst"}, 0.5),
+        ({"over_seeds": "worst", "mode": "min"}, 0.9),
+        ({"over_seeds": "mean_minus_sd"}, 0.5),
+        ({"over_seeds": "mean_minus_sd", "deviations": 0.5}, 0.6),
+        ({"over_seeds": "mean_minus_sd", "mode": "min"}, 0.9),
+    ],
+)
+@pytest.mark.parametrize("changes", [{}, RANDOM], ids=["grid", "random"])
+def test_the_study_is_told_what_the_seeds_count_as(
+    nowhere: Store, objective: dict[str, Any], value: float, changes: dict[str, Any]
+) -> None:
+    sweep = sweep_of(changes, {"objective": objective, "seeds": 3})
+    study = open_study(nowhere, sweep)
+    search(source_of(sweep, study), 1, lambda _: [{"val_accuracy": each} for each in SEEDS["val_accuracy"]])
+    assert study.trials[0].value == pytest.approx(value)
+    assert study.trials[0].user_attrs["val_accuracy"] == pytest.approx(0.7), "the mean is shown beside it"

@@ -1,0 +1,39 @@
+"""Optuna's samplers by the names that a sweep file gives them.
+
+One is made anew for every point, seeded by the number of the point, so that a continued search draws what the uninterrupted one
+would have drawn from the same history. CMA-ES is not among them: Optuna keeps its state pickled in the study, and nothing in a
+results folder is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import optuna
+from optuna.samplers import BaseSampler
+
+from kdray import seeds
+from kdray.sweep.file import Search
+
+
+def sampler_of(search: Search, number: int) -> BaseSampler:
+    """The sampler that chooses the point with ``number``."""
+    seed = seeds.stream_seed(search.seed, "search", number) % 2**32
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        match search.sampler:
+            case "qmc":
+                # One sequence for all points; how far it has come stands in the study.
+                once = seeds.stream_seed(search.seed, "search", 0) % 2**32
+                return optuna.samplers.QMCSampler(scramble=True, seed=once)
+            case "tpe":
+                return optuna.samplers.TPESampler(
+                    seed=seed, n_startup_trials=search.startup, multivariate=search.multivariate, group=search.group,
+                    constant_liar=search.constant_liar,
+                )  # fmt: skip
+            case "gp":
+                return optuna.samplers.GPSampler(seed=seed, n_startup_trials=search.startup)
+            case "nsgaii":
+                return optuna.samplers.NSGAIISampler(seed=seed, population_size=search.population)
+            case _:
+                return optuna.samplers.RandomSampler(seed)
