@@ -222,6 +222,8 @@ def _check_search(sweep: Sweep) -> None:
             raise InputError(
                 "search.sampler: there is nothing to search; give some leaf a range or a list, or use grid"
             )
+        for number, values in enumerate(sweep.file.search.first):
+            _check_first(sweep, values, f"search.first[{number}]")
         return
     for space in sweep.spaces:
         for path, leaf in space.distributions.items():
@@ -231,6 +233,22 @@ def _check_search(sweep: Sweep) -> None:
                     f"experiment.{path}.{leaf.kind}: a grid cannot hold a continuous range; "
                     "give a list of values, or another search.sampler: random, qmc, tpe, gp or nsgaii"
                 )
+
+
+def _check_first(sweep: Sweep, values: dict[str, Any], where: str) -> None:
+    """A point to begin with is one of the space."""
+    cases = [str(space.case) for space in sweep.spaces]
+    if len(cases) > 1 and values.get("case") not in cases:
+        raise InputError(f"{where}.case: {json.dumps(values.get('case'))} is no case (allowed: {', '.join(cases)})")
+    space = sweep.spaces[cases.index(values["case"]) if len(cases) > 1 else 0]
+    for path, value in values.items():
+        if path == "case" and len(cases) > 1:
+            continue
+        leaf = space.distributions.get(path.removeprefix("experiment."))
+        if leaf is None:
+            raise InputError(f"{where}.{path}: is not searched (allowed: {', '.join(space.distributions)})")
+        if not leaf.holds(value):
+            raise InputError(f"{where}.{path}: {json.dumps(value)} is not in the range searched ({leaf})")
 
 
 def _check_count(path: str, leaf: Distribution) -> None:

@@ -23,6 +23,8 @@ class Search(Value):
     points: Annotated[int, Field(ge=1)] | None = None
     """How many points are tried (points, not seeds); not of a grid."""
     seed: Annotated[int, Field(ge=0)] = 0
+    first: Several[dict[str, JsonValue]] = ()
+    """Points to try before any other, not of a grid: values by path, the case as ``case``; what is left out is chosen."""
     startup: Annotated[int, Field(ge=1)] = 10
     """Random points before tpe or gp begins to learn."""
     multivariate: bool = False
@@ -38,8 +40,12 @@ class Search(Value):
     def _what_the_sampler_uses(self) -> Self:
         if self.sampler == "grid" and self.points is not None:
             raise ValueError("points: a grid has as many as it has; leave points out")
+        if self.sampler == "grid" and self.first:
+            raise ValueError("first: a grid has its order; leave first out")
         if self.sampler != "grid" and self.points is None:
             raise ValueError(f"points: sampler {self.sampler} needs to know how many")
+        if len(self.first) > (self.points or len(self.first)):
+            raise ValueError(f"first: {len(self.first)} points are more than the {self.points} that are tried")
         for name, samplers in _USED_BY.items():
             if self.sampler not in samplers and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name}: sampler {self.sampler} has no use for it (allowed: with {', '.join(samplers)})")

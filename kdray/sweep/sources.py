@@ -65,8 +65,19 @@ def open_study(store: Store, sweep: Sweep) -> optuna.Study:
                 study.enqueue_trial(parameters, skip_if_exists=True)
     if before is None and sweep.file.search.sampler != "grid":
         _enqueue_known(study, store, sweep)
+    for values in sweep.file.search.first:
+        study.enqueue_trial(_given(sweep, values), skip_if_exists=True)
     study.set_user_attr("description", now)
     return study
+
+
+def _given(sweep: Sweep, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A point of which some values are given, as a study's parameters."""
+    space = next((each for each in sweep.spaces if str(each.case) == values.get("case")), sweep.spaces[0])
+    by_path = {path.removeprefix("experiment."): value for path, value in values.items()}
+    given = {name: _encode(space.distributions[path], by_path[path])
+             for name, path in _names(sweep, space).items() if path in by_path}  # fmt: skip
+    return ({"case": str(space.case)} if len(sweep.spaces) > 1 else {}) | given
 
 
 def _enqueue_known(study: optuna.Study, store: Store, sweep: Sweep) -> None:

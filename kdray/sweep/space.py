@@ -61,6 +61,22 @@ class Distribution:
         """All values, in order; none if there are infinitely many."""
         return None if self.count is None else tuple(map(self.value, range(self.count)))
 
+    def holds(self, value: Any) -> bool:
+        """Whether ``value`` is one of them."""
+        if self.kind in ("grid", "choice"):
+            return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in self.arguments)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        low, high = self.edges
+        if self.count is None:
+            return bool(low <= value <= high)
+        step = self.arguments[2] if self.kind == "quniform" else 1
+        return bool(low <= value <= high and value == self.value(round((value - low) / step)))
+
+    def __str__(self) -> str:
+        """As it is written in a sweep file."""
+        return f"{self.kind}: {json.dumps(list(self.arguments))}"
+
     @property
     def edges(self) -> tuple[Any, ...]:
         """The values that are validated before the first trial: all of a list, both ends of a range."""

@@ -448,3 +448,30 @@ def test_the_study_is_told_what_the_seeds_count_as(
     search(source_of(sweep, study), 1, lambda _: [{"val_accuracy": each} for each in SEEDS["val_accuracy"]])
     assert study.trials[0].value == pytest.approx(value)
     assert study.trials[0].user_attrs["val_accuracy"] == pytest.approx(0.7), "the mean is shown beside it"
+
+
+# Points to begin with.
+
+FIRST: dict[str, Any] = {"first": [{SIGMA: 0.25, f"experiment.{ALPHA}": 0.5}, {ALPHA: 0.75}]}
+
+
+@pytest.mark.parametrize("chosen", [{"sampler": "random"}, *SAMPLERS.values()], ids=["random", *SAMPLERS])
+def test_given_points_come_first_once_and_what_they_leave_out_is_chosen(store: Store, chosen: dict[str, Any]) -> None:
+    sweep = sweep_of(WIDE, {"search": {**chosen, **FIRST, "points": 5}})
+    found = search(source_of(sweep, open_study(store, sweep)), 3)
+    assert found[0].values == {SIGMA: 0.25, ALPHA: 0.5}
+    assert found[1].values[ALPHA] == 0.75
+    assert 0 < found[1].values[SIGMA] < 1
+    again = search(source_of(sweep, open_study(store, sweep)))
+    assert len(again) == 5
+    assert values(again[:3]) == values(found)
+    assert [point.values[ALPHA] for point in again].count(0.75) == 1
+
+
+def test_a_point_to_begin_with_says_its_case(nowhere: Store) -> None:
+    small, large = {"choice": [0.5, 0.6]}, {"choice": [0.8, 0.9]}
+    cases = [{"name": "small", "set": {ALPHA: small}}, {"name": "large", "set": {ALPHA: large}}]
+    sweep = sweep_of(RANDOM, {"cases": cases, "search.first": [{"case": "large", ALPHA: 0.9}]})
+    (first,) = search(source_of(sweep, open_study(nowhere, sweep)), 1)
+    assert (first.space.case, first.values[ALPHA]) == ("large", 0.9)
+

@@ -214,3 +214,24 @@ def test_below_goes_by_whole_words() -> None:
     assert below("teacher.model", "teacher")
     assert below("teacher", "teacher")
     assert not below("teachers.model", "teacher")
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "inside", "outside"),
+    [
+        ("choice", (0, "a", None, [1]), [0, "a", None, [1], 0.0], [False, "b", 1]),
+        ("uniform", (0, 2), [0, 1.5, 2], [-0.1, 2.1, "1", True, None]),
+        ("loguniform", (1e-4, 1), [1e-4, 0.5], [0, 2]),
+        ("quniform", (0, 1, 0.1), [0, 0.3, 0.7, 1], [0.35, 1.1]),
+        ("randint", (2, 5), [2, 4, 3.0], [5, 1, 2.5]),
+        ("lograndint", (1, 8), [1, 7], [8, 0]),
+    ],
+)
+def test_a_distribution_holds_its_values_and_no_others(
+    kind: Any, arguments: tuple[Any, ...], inside: list[Any], outside: list[Any]
+) -> None:
+    leaf = Distribution(kind, arguments)
+    assert [value for value in inside if not leaf.holds(value)] == []
+    assert [value for value in outside if leaf.holds(value)] == []
+    assert all(leaf.holds(value) for value in leaf.finite or leaf.edges)
+
