@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -30,10 +31,19 @@ from pydantic import (
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 T = TypeVar("T")
+
+
+def _different(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    for value in given:
+        if given.count(value) > 1:
+            raise ValueError(f"{value} is there twice")
+    return given
+
+
 Several = Annotated[tuple[T, ...], Strict(False)]
 """A tuple that may be written as a list, as it is in YAML and JSON."""
 OneOrMore = Annotated[
-    T | Annotated[tuple[T, ...], Strict(False), Field(min_length=1)],
+    T | Annotated[tuple[T, ...], Strict(False), Field(min_length=1), AfterValidator(_different)],
     BeforeValidator(lambda given: given[0] if isinstance(given, list | tuple) and len(given) == 1 else given),
 ]
 """One value or several; a list of one is that one. :func:`several` gives a tuple."""

@@ -30,7 +30,7 @@ from kdray.teachers import Supervisor, frozen, load_classifier
 from kdray.training import Diverged, Lesson, State, train
 from kdray.weights import Damaged, pack, unpack
 
-FAULTS = ("OutOfMemoryError", "WorkerDied", "Damaged")
+FAULTS = ("OutOfMemoryError", "AcceleratorError", "WorkerDied", "Damaged")
 """Beside Python's OSError and MemoryError: errors of the machine rather than of the experiment, which the same command tries
 again."""
 
@@ -95,6 +95,8 @@ def is_fault(error: str | None) -> bool:
     """Whether a stored error speaks of the machine, so that trying again may help."""
     name = (error or "").partition(":")[0]
     kind = getattr(builtins, name, None)
+    if name == "RuntimeError" and "CUDA error" in str(error):
+        return True
     return name in FAULTS or (isinstance(kind, type) and issubclass(kind, OSError | MemoryError))
 
 

@@ -138,10 +138,10 @@ class AutoAttack(Perturbing):
         yield accuracy(correct[attacks[-1]], predictions, checks=doubts, **parameters)
 
     def _flat(self, classifier: Classifier, images: Images, labels: Int64[Tensor, "B"]) -> int:
-        """How many ``images`` have a gradient of the cross-entropy that is zero."""
+        """How many ``images`` have a gradient of the cross-entropy that leads nowhere."""
         samples = self.samples if self.attacks == "rand" else 1
         gradient = slope(classifier.logits, images, labels, samples=samples).gradient if len(images) else images
-        return int((gradient == 0).flatten(1).all(1).sum())
+        return int(checks.leads_nowhere(gradient).sum())
 
     def _wrong_ensemble(self, subject: Subject) -> str | None:
         """A model that draws needs rand; one that does not is attacked by more in standard."""

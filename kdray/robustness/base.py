@@ -167,6 +167,10 @@ class Evaluation(Value):
         """The data set that models of ``data`` are measured on: the column ``dataset`` of its rows."""
         return str(tag_of(type(data)))
 
+    def as_used(self, classifier: Classifier) -> Classifier:
+        """The form in which a classifier is measured."""
+        return smoothed(classifier, self.smoothing)
+
     def generator(self, device: torch.device, *counters: int) -> torch.Generator:
         """The evaluation's draws for one block (and restart, and level)."""
         return seeds.generator(self.seed, "attack", *counters, device=device)
@@ -214,8 +218,10 @@ class Perturbing(Evaluation):
 
 def measurements(evaluation: Evaluation, subject: Subject) -> list[Measurement]:
     """What ``evaluation`` measures of ``subject``: its first ``examples`` images, smoothed if so asked, every draw seeded."""
+    if not len(subject.split.labels):
+        raise ValueError(f"the {evaluation.split} split has no images")
     asked = subject._replace(
-        classifier=smoothed(subject.classifier, evaluation.smoothing),
+        classifier=evaluation.as_used(subject.classifier),
         split=subject.split.first(evaluation.examples),
     )
     with seeds.ambient(evaluation.seed, "evaluation"):  # what the model itself draws

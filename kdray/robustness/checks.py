@@ -7,8 +7,10 @@ beats the white-box one) is told by :mod:`kdray.results.checks`, when the rows a
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
-from kdray.robustness.base import Subject, blocks
+from kdray.robustness.base import Images, Subject, blocks
 
 NOTICED = 0.01
 """Share of the images, and never a single one, from which on a difference counts."""
@@ -19,9 +21,15 @@ def joined(*reasons: str | None) -> str | None:
     return "; ".join(reason for reason in reasons if reason) or None
 
 
+def leads_nowhere(gradient: Images) -> Bool[Tensor, "B"]:
+    """Whether an image's gradient is zero (masked, or underflown) or not finite."""
+    flat: Tensor = (gradient == 0).flatten(1).all(1) | ~gradient.isfinite().flatten(1).all(1)
+    return flat
+
+
 def zero_gradients(flat: int, attacked: int) -> str | None:
-    """A gradient of zero leads nowhere: it is masked, or underflows."""
-    return f"zero gradient for {flat} of {attacked} images: nothing to follow" if flat else None
+    """There is nothing to follow."""
+    return f"zero or undefined gradient for {flat} of {attacked} images" if flat else None
 
 
 @torch.no_grad()

@@ -39,7 +39,7 @@ class FGSM(Perturbing):
         for block in blocks(subject.split):
             gradient, logits = slope(subject.classifier.logits, block.images, block.labels)
             clean += int((logits.argmax(1) == block.labels).sum())
-            flat += int((gradient == 0).flatten(1).all(1).sum())
+            flat += int(checks.leads_nowhere(gradient).sum())
             for number, moved in enumerate(self._moved(block.images, gradient)):
                 correct[number] += int(is_correct(subject.classifier, moved, block.labels).sum())
         flat_at, drawn = checks.zero_gradients(flat, examples), checks.random_output(subject)

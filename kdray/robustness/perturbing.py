@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from kdray.robustness.autoattack import AutoAttack
+from kdray.robustness.base import Evaluation
 from kdray.robustness.corruptions import Corruptions
 from kdray.robustness.fgsm import FGSM
 from kdray.robustness.gaussian_noise import GaussianNoise
@@ -21,3 +22,10 @@ AnyPerturbing = Annotated[
 ]
 AnyAttack = Annotated[FGSM | PGD | AutoAttack, Field(discriminator="name")]
 """Those whose images are made on a model."""
+
+
+def said_above(where: str, inner: Evaluation, *names: str) -> None:
+    """ValueError if the evaluation inside another one says what only the outer one may."""
+    for name in names:
+        if getattr(inner, name) != type(inner).model_fields[name].default:
+            raise ValueError(f"{where}.{name}: say it one level above, of the evaluation that holds this one")

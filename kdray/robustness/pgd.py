@@ -142,6 +142,7 @@ class PGD(Perturbing):
         """All restarts on a block."""
         fate = Fate.before(self._right(classifier, block.images, block.labels), self)
         worst = {steps: block.images.clone() for steps in several(self.steps)} if self.repeats > 1 else {}
+        fewest = {steps: torch.full_like(block.labels, self.repeats + 1) for steps in worst}  # any example is better than none
         for restart in range(self.restarts):
             start = self._start(block, epsilon, restart)
             at = torch.nonzero(fate.undecided(self)).flatten()
@@ -157,12 +158,13 @@ class PGD(Perturbing):
                 wrong = logits.argmax(1) != labels
                 fate.broken_at[at] = torch.where(wrong, fate.broken_at[at].clamp(max=taken), fate.broken_at[at])
                 if restart == taken == 0 and gradient is not None:
-                    fate.flat[at] = (gradient == 0).flatten(1).all(1)
+                    fate.flat[at] = checks.leads_nowhere(gradient)
                 if self.iterate == "final" and taken in several(self.steps):
                     right = (~wrong).long() if self.repeats == 1 else self._right(classifier, points, labels)
                     if worst:
-                        worse = right < fate.right[taken][:, at].amin(0)
+                        worse = right < fewest[taken][at]
                         worst[taken][at] = torch.where(worse.view(-1, 1, 1, 1), points, worst[taken][at])
+                        fewest[taken][at] = torch.minimum(right, fewest[taken][at])
                     fate.right[taken][restart, at] = right
                 if gradient is None:
                     break
@@ -218,7 +220,7 @@ class Fate:
     broken_at: Int64[Tensor, "B"]
     """The first iterate of any restart that breaks the image (0 is the start), or :data:`NEVER`; -1 without perturbation."""
     flat: Bool[Tensor, "B"]
-    """Whether the gradient at the first start is zero."""
+    """Whether the gradient at the first start leads nowhere."""
     afresh: dict[int, Int64[Tensor, "B"]] = field(default_factory=dict)
     """By steps, with ``repeats``: right ones of new predictions of the worst restart."""
 

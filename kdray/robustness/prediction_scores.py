@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,7 +15,7 @@ from kdray.core import Several
 from kdray.data import ImageData
 from kdray.models import Classifier
 from kdray.robustness.base import Evaluation, Measurement, Subject, blocks
-from kdray.robustness.perturbing import AnyPerturbing
+from kdray.robustness.perturbing import AnyPerturbing, said_above
 
 
 class PredictionScores(Evaluation):
@@ -28,6 +28,12 @@ class PredictionScores(Evaluation):
     """Positions in the split, from 0."""
     under: AnyPerturbing | None = None
     """The perturbation, which an image is given as it is when its accuracy is measured; none: the image as it is."""
+
+    @model_validator(mode="after")
+    def _says_it_once(self) -> PredictionScores:
+        if self.under is not None:
+            said_above("under", self.under, "split", "examples", "smoothing", "label")
+        return self
 
     def misfit(self, data: ImageData) -> str | None:
         problem = None if self.under is None else self.under.misfit(data)

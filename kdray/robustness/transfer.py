@@ -14,10 +14,11 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
+from kdray import seeds
 from kdray.data import ImageData
-from kdray.models import Classifier, Stochastic, smoothed
+from kdray.models import Classifier, Stochastic
 from kdray.robustness.base import Evaluation, Measurement, Subject, accuracy, blocks, is_correct
-from kdray.robustness.perturbing import AnyAttack
+from kdray.robustness.perturbing import AnyAttack, said_above
 from kdray.robustness.pgd import PGD
 
 
@@ -29,13 +30,11 @@ class Transfer(Evaluation):
 
     name: Literal["transfer"] = "transfer"
     attack: AnyAttack = PGD()
-    """Its own split, examples and smoothing are not asked for: those of the transfer count."""
+    """Its split, examples, seed and smoothing are those of the transfer."""
 
     @model_validator(mode="after")
     def _says_it_once(self) -> Transfer:
-        for name in ("split", "examples", "smoothing", "label"):
-            if getattr(self.attack, name) != type(self.attack).model_fields[name].default:
-                raise ValueError(f"attack.{name}: say it of the transfer itself, it is the same for all models")
+        said_above("attack", self.attack, "split", "examples", "seed", "smoothing", "label")
         return self
 
     def misfit(self, data: ImageData) -> str | None:
@@ -57,21 +56,26 @@ class Transfer(Evaluation):
         targets: dict[str, Classifier] = {}
         for trial_id, load in subject.others.items():
             try:
-                targets[trial_id] = self._as_used(load())
+                targets[trial_id] = self.as_used(load())
             except Exception as error:
                 yield Measurement.missing(error, trial_id=trial_id)
-        strengths = self.attack.strengths()
+        attack = self.attack.model_copy(update={"seed": self.seed})
+        strengths = attack.strengths()
         correct = {trial_id: [0] * len(strengths) for trial_id in targets}
         for block in blocks(subject.split) if targets else ():
-            for number, images in enumerate(self.attack.perturbed(subject.classifier, block)):
-                for trial_id, target in targets.items():
-                    correct[trial_id][number] += int(is_correct(target, images, block.labels).sum())
+            # What models draw depends on nobody else: a cell is the same whoever is measured beside it.
+            with seeds.ambient(self.seed, "evaluation", block.number):
+                made = list(attack.perturbed(subject.classifier, block))
+            for trial_id, target in targets.items():
+                with seeds.ambient(self.seed, "evaluation", block.number, 1):
+                    for number, images in enumerate(made):
+                        correct[trial_id][number] += int(is_correct(target, images, block.labels).sum())
         for trial_id, counted in correct.items():
             for parameters, right in zip(strengths, counted, strict=True):
                 yield accuracy(right, len(subject.split.labels), trial_id=trial_id, **parameters)
 
-    def _as_used(self, target: Classifier) -> Classifier:
+    def as_used(self, classifier: Classifier) -> Classifier:
         """Smoothed if so asked, unless all its passes are the same."""
-        drawing = any(isinstance(module, Stochastic) for module in target.modules())
+        drawing = any(isinstance(module, Stochastic) for module in classifier.modules())
         noisy = self.smoothing is not None and self.smoothing.sigma > 0
-        return smoothed(target, self.smoothing) if drawing or noisy else target
+        return super().as_used(classifier) if drawing or noisy else classifier

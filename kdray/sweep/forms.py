@@ -51,7 +51,13 @@ def in_forms(suite: Sequence[AnyEvaluation], forms: Sequence[Form]) -> tuple[Any
     for form in forms or (None,):
         for evaluation in suite:
             if form is not None and evaluation.smoothing is None and not evaluation.smooths:
-                label = f"{label_of(evaluation)}-smoothed{form.samples}"
+                label = f"{label_of(evaluation)}-{_called(form)}"
                 evaluation = evaluation.model_copy(update={"smoothing": form, "label": label})
             wanted.setdefault(fingerprint(evaluation), evaluation)
     return tuple(wanted.values())
+
+
+def _called(form: Smoothing) -> str:
+    """For labels: what is at its default is left out."""
+    aggregate = "" if form.aggregate == Smoothing.model_fields["aggregate"].default else f"-{form.aggregate}"
+    return f"smoothed{form.samples}{aggregate}" + (f"-sigma{form.sigma:g}".replace(".", "_") if form.sigma else "")

@@ -185,7 +185,7 @@ def test_images_that_only_square_breaks_are_told_of_and_flat_gradients() -> None
     clean = all_correct(Subject(masked, some()))
     assert broken > 1
     assert found["accuracy"].checks == (
-        f"zero gradient for {clean} of {clean} images: nothing to follow; "
+        f"zero or undefined gradient for {clean} of {clean} images; "
         f"black-box Square broke {broken} images that the white-box attacks did not"
     )
     honest = by_metric(small(queries=300), inner, some())

@@ -53,8 +53,8 @@ def test_an_ordinary_attack_of_an_ordinary_model_is_trusted(attack: Evaluation) 
 
 @both_attacks
 def test_zero_gradients(attack: Evaluation) -> None:
-    assert "of 200 images: nothing to follow" in doubts(FGSM(epsilon=0.1), Stepped())
-    assert "zero gradient for" in doubts(attack, Stepped())
+    assert "zero or undefined gradient for" in doubts(FGSM(epsilon=0.1), Stepped())
+    assert "zero or undefined gradient for" in doubts(attack, Stepped())
 
 
 @both_attacks

@@ -68,9 +68,11 @@ def test_smoothing_is_of_the_source_and_of_targets_that_draw() -> None:
     assert [m.correct for m in found] == [m.correct for m in again]
 
 
-@pytest.mark.parametrize("field", [{"split": "val"}, {"examples": 5}, {"label": "x"}, {"smoothing": {"samples": 2}}])
+@pytest.mark.parametrize(
+    "field", [{"split": "val"}, {"examples": 5}, {"seed": 1}, {"label": "x"}, {"smoothing": {"samples": 2}}]
+)
 def test_what_is_the_same_for_all_models_is_said_of_the_transfer(field: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=rf"attack.{next(iter(field))}: say it of the transfer"):
+    with pytest.raises(InputError, match=rf"attack.{next(iter(field))}: say it one level above"):
         parse(Transfer, {"name": "transfer", "attack": {"name": "fgsm", **field}})
 
 

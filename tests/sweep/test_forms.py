@@ -29,9 +29,9 @@ def labels(results: Path, role: str) -> set[str]:
 def test_what_is_not_smoothed_yet_is_smoothed_as_the_students_do() -> None:
     own = Clean(label="own", smoothing=Smoothing(samples=9, sigma=0.1))
     suite = in_forms([Clean(), own], [FORM])
-    assert [(e.label, e.smoothing) for e in suite] == [("clean-smoothed3", FORM), ("own", own.smoothing)]
+    assert [(e.label, e.smoothing) for e in suite] == [("clean-smoothed3-logits", FORM), ("own", own.smoothing)]
     both = in_forms([GaussianNoise(), own], [None, FORM])
-    assert [e.label for e in both] == [None, "own", "gaussian_noise-smoothed3"]
+    assert [e.label for e in both] == [None, "own", "gaussian_noise-smoothed3-logits"]
     assert in_forms([Clean()], []) == (Clean(),)
     assert in_forms([CertifiedRadius()], [FORM]) == (CertifiedRadius(),), "it smooths by itself"
 
@@ -49,13 +49,13 @@ def test_every_form_of_a_sweep_is_found_and_live_dropout_is_none() -> None:
 
 def test_a_smoothed_teacher_is_measured_smoothed_and_its_students_are_not(engine: Engine, tmp_path: Path) -> None:
     go(tmp_path / "r", DRAWING, SMOOTHED)
-    assert labels(tmp_path / "r", "teacher") == {"clean-smoothed3", "pgd1-smoothed3"}
+    assert labels(tmp_path / "r", "teacher") == {"clean-smoothed3-logits", "pgd1-smoothed3-logits"}
     assert labels(tmp_path / "r", "student") == {"clean", "pgd1"}
     engine.ran.clear()
     assert go(tmp_path / "r", DRAWING, SMOOTHED).ran == set()
     suite = load_suite(suite_file(tmp_path, [{"name": "gaussian_noise", "sigmas": [0.1], "examples": 20}]))
     measure(tmp_path / "r", suite)
-    assert "gaussian_noise-smoothed3" in labels(tmp_path / "r", "teacher"), "afterwards too"
+    assert "gaussian_noise-smoothed3-logits" in labels(tmp_path / "r", "teacher"), "afterwards too"
     assert measure(tmp_path / "r", suite).ran == set()
 
 
@@ -65,7 +65,7 @@ def test_the_smoothed_numbers_are_those_of_the_smoothed_model(engine: Engine, tm
     measure(tmp_path / "r", [plain], role="teacher")
     numbers = Results(tmp_path / "r").robustness()
     losses = numbers[(numbers["metric"] == "loss") & (numbers["label"] != "clean")]
-    assert losses["label"].unique().tolist() == ["clean-smoothed3"], "the same identity: not measured again"
+    assert losses["label"].unique().tolist() == ["clean-smoothed3-logits"], "the same identity: not measured again"
 
 
 @pytest.mark.parametrize("smoothing", [None, {"samples": 1}])
