@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kdray.data import CINIC10, VisionData
     from kdray.sweep import Options, Plan, Summary
 
+FEW = 5
+"""So many trials that failed alike are listed by their ids."""
 OK, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -204,16 +206,20 @@ def results_of(chosen: argparse.Namespace) -> str:
     return f"{chosen.results.rstrip('/')}-smoke" if chosen.smoke else chosen.results
 
 
-def report(summary: Summary, results: str) -> int:
+def report(summary: Summary, results: str, verb: str = "run") -> int:
     """Say what was done, where it is and what failed."""
-    done = f"{len(summary.ran)} trials run" if summary.ran else "nothing left to do"
+    done = f"{len(summary.ran)} trials {verb}" if summary.ran else "nothing left to do"
     before = len(summary.there - summary.ran)
     print(f"{done}, {before} there already; tables in {results}/trials, epochs, robustness, members (Parquet)")
     if summary.failures:
         print(f"{len(summary.failures)} failed:", file=sys.stderr)
+        alike: dict[str, list[str]] = {}
         for name, reason in summary.failures.items():
-            print(f"  {name}: {reason}", file=sys.stderr)
-        if any(not is_fault(reason) for reason in summary.failures.values()):
+            alike.setdefault(reason, []).append(name)
+        for reason, names in alike.items():
+            for name in names if len(names) <= FEW else [f"{len(names)} trials"]:
+                print(f"  {name}: {reason}", file=sys.stderr)
+        if any(not is_fault(reason) for reason in alike):
             print("the same command with --retry-failed tries them again", file=sys.stderr)
     return FAILED if summary.failures else OK
 
@@ -221,7 +227,8 @@ def report(summary: Summary, results: str) -> int:
 def is_fault(reason: str) -> bool:
     from kdray.trial import is_fault
 
-    return is_fault(reason)
+    # Of an evaluation the label comes first.
+    return all(is_fault(part) or is_fault(part.partition(": ")[2]) for part in reason.split("; "))
 
 
 def plan(chosen: argparse.Namespace) -> int:
@@ -305,7 +312,7 @@ def evaluate(chosen: argparse.Namespace) -> int:
         chosen.results, load_suite(chosen.suite), trials=chosen.trial, role=chosen.role,
         request=parse(Request, {"cpu": chosen.cpu, "gpu": chosen.gpu}, ""), options=options,
     )  # fmt: skip
-    return report(summary, chosen.results)
+    return report(summary, chosen.results, "measured")
 
 
 def list_(chosen: argparse.Namespace) -> int:
@@ -402,6 +409,7 @@ def print_points(results: str, sweep: str) -> None:
     table = Table()
     names = [column[0] for column in frame.columns if column[1] == ""]
     metrics = [column[0] for column in frame.columns if column[1] == "mean"]
+    metrics.sort(key=lambda metric: metric.endswith("]"))  # curves last
     last = [name.rpartition(".")[2] for name in names]
     short = {name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)}
     columns = {short[name]: [_cell(row[name, ""]) for _, row in frame.iterrows()] for name in names}

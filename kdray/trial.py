@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import builtins
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -141,6 +142,13 @@ class Bench:
         normalization = normalizer(experiment.data, self.stored_fit(experiment.data))
         return load_classifier(experiment.model, experiment.data, normalization, packed, self.device)
 
+    def known(self, experiment: Experiment) -> Classifier:
+        """The stored classifier; :class:`Damaged` where there is none."""
+        try:
+            return self.trained(experiment)
+        except FileNotFoundError:
+            raise Damaged(f"{weights_file(experiment.trial_id)} is missing") from None
+
     def stored_fit(self, data: AnyData) -> dict[str, Tensor]:
         """What the normalisation of ``data`` learns and weights files do not hold, fitted once for all trials; mostly {}."""
         key = storage_key(data)
@@ -193,6 +201,8 @@ def run_task(task: Task, *, store: Store, data_root: Path, device: torch.device,
         if training and not has_completed(store, trial_id):
             status = "diverged" if isinstance(error, Diverged) else "failed"
             write_trial_row(store, task, {"status": status, "error": describe(error), **_finished()}, device, threads)
+        elif not training:  # the rows of what could not even be begun
+            write_unmeasured(store, task, task.evaluations[max(0, done - epochs - 1) :], describe(error))
         problem = describe(error)
     outcome: Outcome = "failed" if problem or failed else "completed"
     yield Step(kind="end", text=outcome, done=done, total=total, numbers=numbers, outcome=outcome, error=problem,
@@ -207,7 +217,7 @@ def stored_classifier(task: Task, bench: Bench) -> Classifier | None:
     except (FileNotFoundError, Damaged) as error:
         problem = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
         if not task.retrain_damaged:
-            raise Damaged(f"{name} is {problem}; 'kdray run' on its sweep trains it again") from None
+            raise Damaged(f"{name} is {problem}; 'kdray forget' it, and 'kdray run' on its sweep trains it again") from None
         location = bench.store.location
         warnings.warn(f"{location}/{name} is {problem}: training again", DamagedCheckpoint, stacklevel=2)
         return None
@@ -306,28 +316,21 @@ def evaluate(
 ) -> str | None:
     """Measure and write the rows; the numbers go into ``numbers`` by ``label.metric``. The error, if there was one."""
     began = perf_counter()
-    experiment, trial_id = task.experiment, task.experiment.trial_id
-    others = {other.trial_id: partial(bench.trained, other) for other in task.others}
+    experiment = task.experiment
+    others = {other.trial_id: partial(bench.known, other) for other in task.others}
     split = {"val": dataset.val, "test": dataset.test}[evaluation.split]
-    common = {"trial_id": trial_id, "dataset": evaluation.dataset(experiment.data), **columns_of(evaluation)}
-    if evaluation.across:
-        common["source_trial_id"] = trial_id
     error, measured = None, []
     try:
         # Here, because a teacher whose weights are gone is the failure of this evaluation and of no other.
         teacher = bench.teacher(experiment) if evaluation.needs_teacher else None
         subject = Subject(classifier, split, dataset.omitted, teacher, experiment.data, bench.data_root, others)
         measured = measurements(evaluation, subject)
-        rows: list[Row] = [{**common, **measurement.row()} for measurement in measured]
+        rows: list[Row] = [measurement.row() for measurement in measured]
         error = next((measurement.error for measurement in measured if measurement.error), None)
     except Exception as raised:
         error = describe(raised)
-        rows = [{**common, "error": error}]
-    seconds = perf_counter() - began
-    name = f"{trial_id}-{common['evaluation_id']}"
-    if evaluation.across:  # those that join later have a file of their own
-        name += f"-{fingerprint(task.model_copy(update={'evaluations': ()}))}"
-    write_rows(bench.store, "robustness", name, [{**row, "seconds": seconds} for row in rows], {})
+        rows = [{"error": error}]
+    write_measured(bench.store, task, evaluation, rows, perf_counter() - began)
     metrics = [measurement.metric for measurement in measured]
     numbers |= {
         f"{label_of(evaluation)}.{m.metric}": m.value
@@ -335,6 +338,26 @@ def evaluate(
         if m.value is not None and metrics.count(m.metric) == 1 and not evaluation.across
     }
     return error
+
+
+def write_measured(
+    store: Store, task: Task, evaluation: Evaluation, rows: Sequence[Row], seconds: float
+) -> None:  # fmt: skip
+    """Write what an evaluation gave, or why it gave nothing."""
+    experiment = task.experiment
+    common = {"trial_id": experiment.trial_id, "dataset": evaluation.dataset(experiment.data), **columns_of(evaluation)}
+    name = f"{experiment.trial_id}-{common['evaluation_id']}"
+    if evaluation.across:  # those that join later have a file of their own
+        common["source_trial_id"] = experiment.trial_id
+        name += f"-{fingerprint(task.model_copy(update={'evaluations': ()}))}"
+    write_rows(store, "robustness", name, [{**common, **row, "seconds": seconds} for row in rows], {})
+
+
+def write_unmeasured(store: Store, task: Task, evaluations: Iterable[Evaluation], error: str) -> None:
+    """Write why evaluations gave nothing, where that can be written."""
+    with suppress(OSError):
+        for evaluation in evaluations:
+            write_measured(store, task, evaluation, [{"error": error}], 0.0)
 
 
 def write_trial_row(store: Store, task: Task, row: Row, device: torch.device, threads: int) -> None:

@@ -254,10 +254,10 @@ def test_evaluate_measures_what_a_file_lists(
     (tmp_path / "suite.yaml").write_text("- {label: again, name: clean}\n")
     command = ["evaluate", str(results), "--suite", str(tmp_path / "suite.yaml")]
     out, _ = said(capsys, *command, "--role", "student", "--cpu", "0.5")
-    assert "2 trials run, 0 there already" in out
+    assert "2 trials measured, 0 there already" in out
     assert engine.requests[-1].cpu == 0.5
     out, _ = said(capsys, *command)
-    assert "2 trials run, 2 there already" in out
+    assert "2 trials measured, 2 there already" in out
 
 
 def test_a_share_of_a_gpu_that_cannot_be_is_one_line(

@@ -785,7 +785,9 @@ def test_weights_that_are_gone_are_the_failure_of_a_task_that_may_not_train(
     assert end.error.startswith(f"Damaged: {weights_file(described.trial_id)} is {problem}")
     assert "'kdray run'" in end.error
     assert is_fault(end.error)
-    assert_same_bits(stored(store, described.trial_id), before)  # the trial itself is as completed as it was
+    after = stored(store, described.trial_id)
+    assert after["robustness"]["error"].tolist() == [end.error], "the row says why"
+    assert_same_bits({**after, "robustness": before["robustness"]}, before)  # it is as completed as it was
 
 
 def test_weights_of_another_model_are_damaged(store: Store) -> None:

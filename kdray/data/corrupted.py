@@ -123,12 +123,19 @@ def _array(path: Path) -> Any:
         raise InputError(f"{path} is missing")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        reason = "it holds Python objects, which are never unpickled" if _is_objects(error) else " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({reason})") from None
     except Exception as error:  # of a damaged header, Python's own parser has many kinds
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     if not isinstance(array, np.ndarray):
         array.close()
         raise InputError(f"{path}: is no .npy file but an .npz archive")
     return array
+
+
+def _is_objects(error: ValueError) -> bool:
+    return any(word in str(error) for word in ("pickle", "memory-mapped", "Object arrays"))
 
 
 def _described(array: Any) -> str:

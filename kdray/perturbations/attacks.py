@@ -53,13 +53,16 @@ def slope(logits: Model, points: Images, labels: Labels, *, loss: Loss = "cross_
     For ``logits`` that draw it is the mean over ``samples`` calls (EPGD: in expectation over the noise), up to its length.
     """
     points = points.detach().requires_grad_(True)
-    gradient, first = torch.zeros_like(points), None
-    for _ in range(samples):
+
+    def once() -> Slope:
         answer = logits(points)
-        first = answer.detach() if first is None else first
         # The sum, not the mean: each image has its own direction.
-        gradient += torch.autograd.grad(losses(answer, labels, loss).sum(), points)[0]
-    assert first is not None  # samples is at least 1
+        (gradient,) = torch.autograd.grad(losses(answer, labels, loss).sum(), points)
+        return Slope(gradient, answer.detach())
+
+    gradient, first = once()
+    for _ in range(samples - 1):
+        gradient = gradient + once().gradient
     return Slope(gradient, first)
 
 
@@ -75,7 +78,10 @@ def losses(logits: Float32[Tensor, "B K"], labels: Labels, loss: Loss) -> Float3
 
 def step(points: Images, gradient: Images, images: Images, *, norm: Norm, epsilon: float, step_size: float) -> Images:
     """The ``points`` moved by ``step_size`` in the ball around ``images``, to where the loss with ``gradient`` is higher."""
-    return project(points + step_size * _steepest(gradient, norm), images, norm, epsilon)
+    if norm == "linf":  # project() in fewer passes over memory: the bounds of the ball and of [0, 1] are one box
+        low, high = (images - epsilon).clamp_(min=0), (images + epsilon).clamp_(max=1)
+        return torch.add(points, gradient.sign(), alpha=step_size).clamp_(low, high)
+    return project(points + step_size * _steepest(gradient), images, norm, epsilon)
 
 
 def pgd(
@@ -113,9 +119,8 @@ def project(points: Images, images: Images, norm: Norm, epsilon: float) -> Image
     return inside.clamp(0, 1)
 
 
-def _steepest(gradient: Images, norm: Norm) -> Images:
-    if norm == "linf":
-        return gradient.sign()
+def _steepest(gradient: Images) -> Images:
+    """Of length 1 in l2, or 0."""
     # A confident example's gradient is tiny and its squares underflow: scaled first, it still has its direction.
     scaled = gradient / gradient.abs().amax((1, 2, 3), keepdim=True).clamp(min=torch.finfo(gradient.dtype).tiny)
     return scaled / _length(scaled).view(-1, 1, 1, 1)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 
 WHITE_BOX = ("pgd", "fgsm", "autoattack")
-SAME_BALL = ["trial_id", "split", "dataset", "examples", "norm", "epsilon"]
+SAME_BALL = ["trial_id", "split", "dataset", "examples", "norm", "epsilon", "smoothing"]
 
 
 def with_transfers(robustness: pd.DataFrame) -> pd.DataFrame:
     """``robustness`` with a reason in ``checks`` of each white-box accuracy that a transferred attack in the same ball beats:
     who knows the model does worse than who does not, so its gradients mislead (AutoAttack's list; Athalye et al. 2018).
-    An attack is compared with those of no more steps.
+    An attack is compared with those of no more steps on the model in the same form.
     """
     accuracies = robustness[robustness["metric"].eq("accuracy") & robustness["epoch"].isna()]
+    accuracies = accuracies.assign(smoothing=_smoothing(accuracies["parameters"]))
     source = accuracies["source_trial_id"]
     transferred = accuracies[source.notna() & (source != accuracies["trial_id"])]
     if transferred.empty:
@@ -36,3 +39,9 @@ def with_transfers(robustness: pd.DataFrame) -> pd.DataFrame:
     checks = robustness["checks"].astype(object)
     checks.loc[beaten.index] = told
     return robustness.assign(checks=checks)
+
+
+def _smoothing(parameters: pd.Series[str]) -> pd.Series[str]:
+    """How a model was smoothed, as text, from the description of each evaluation."""
+    described = {text: json.dumps(json.loads(text).get("smoothing")) for text in parameters.dropna().unique()}
+    return parameters.map(lambda text: described.get(text, "null"))

@@ -64,10 +64,10 @@ def lower_bound(successes: Int64[Tensor, "N"], *, trials: int, alpha: float) -> 
 
 
 class CertifiedRadius(Evaluation):
-    """The share of images that are certified to be classified correctly within each radius, the share where the classifier
-    abstained, and the mean radius (of Zhai et al. 2020), where a wrong answer and none count as 0.
+    """The share of images certified to be classified correctly within each l2 radius, by randomized smoothing.
 
-    An image costs ``selection + samples`` passes.
+    Also the share where the classifier abstained, and the mean radius (of Zhai et al. 2020), where a wrong answer and none
+    count as 0. An image costs ``selection + samples`` passes.
     """
 
     paper: ClassVar[str] = "certified accuracy by radius of Cohen et al. 2019, which smoothed_models builds on"

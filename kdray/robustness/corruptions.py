@@ -12,9 +12,13 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 from pydantic import Field
 
 from kdray.core import Several
+from kdray.data import ImageData
 from kdray.models import Classifier
 from kdray.perturbations.corruptions import CORRUPTIONS, Corruption, corrupt
 from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, accuracy, all_correct
+
+SMALLEST = 4
+"""Side in pixels that every kind can be made of."""
 
 
 class Count(NamedTuple):
@@ -83,6 +87,12 @@ class Corruptions(Perturbing):
         del classifier
         for kind, severity in self._each():
             yield corrupt(block.images, kind, severity, self.draws(block))
+
+    def misfit(self, data: ImageData) -> str | None:
+        if min(data.shape[1:]) >= SMALLEST:
+            return None
+        size = f"{data.shape[1]} x {data.shape[2]}"
+        return f"images of {size} pixels are too small to corrupt (allowed: from {SMALLEST} x {SMALLEST})"
 
     def metrics(self) -> dict[str, int]:
         kinds = len(self.kinds)

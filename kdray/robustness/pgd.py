@@ -144,8 +144,10 @@ class PGD(Perturbing):
         worst = {steps: block.images.clone() for steps in several(self.steps)} if self.repeats > 1 else {}
         fewest = {steps: torch.full_like(block.labels, self.repeats + 1) for steps in worst}  # any example is better than none
         for restart in range(self.restarts):
-            start = self._start(block, epsilon, restart)
             at = torch.nonzero(fate.undecided(self)).flatten()
+            if not len(at):
+                break
+            start = self._start(block, epsilon, restart)
             points, images, labels = start[at], block.images[at], block.labels[at]
             for taken in range(max(several(self.steps)) + 1):
                 if not len(at):

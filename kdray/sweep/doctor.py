@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -32,6 +33,7 @@ def examine(data_root: Path) -> Iterator[Finding]:
     yield from _packages()
     yield from _torch()
     yield _processors()
+    yield _attacks()
     yield _memory()
     yield _ray()
     yield from _data(data_root)
@@ -65,6 +67,12 @@ def _torch() -> Iterator[Finding]:
             yield Finding(f"GPU {index}", True, f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free")
     else:
         yield Finding("GPU", None, "none that torch can use; sweeps run on the CPU (resources.*.gpu must be 0)")
+
+
+def _attacks() -> Finding:
+    there = importlib.util.find_spec("pyautoattack") is not None
+    text = "pyautoattack is there" if there else "no pyautoattack, which only autoattack needs: pip install 'kdray[attacks]'"
+    return Finding("attacks", True if there else None, text)
 
 
 def _processors() -> Finding:

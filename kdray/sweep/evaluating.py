@@ -10,7 +10,7 @@ from pathlib import Path
 from kdray.core import InputError, fingerprint, parse
 from kdray.data import AnyData, data_root
 from kdray.experiment import Experiment
-from kdray.results import open_results
+from kdray.results import Results, open_results
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep import across
 from kdray.sweep.file import Request, Role, Suite
@@ -20,7 +20,7 @@ from kdray.sweep.progress import Progress
 from kdray.sweep.resources import check, this_machine
 from kdray.sweep.work import Assignment, Group, Options, Summary, Work, in_turn
 from kdray.sweep.yaml import read_yaml
-from kdray.trial import Task
+from kdray.trial import Task, measurable
 
 
 def load_suite(path: str | os.PathLike[str]) -> Suite:
@@ -70,11 +70,16 @@ def evaluate(
     for evaluation in wanted.suite:
         for caution in evaluation.cautions():
             progress.warn(f"{label_of(evaluation)}: {caution}")
-    with Work(found.store, Ledger(found, retry_failed=options.retry_failed), options, progress) as work:
+    for warning in (*_relabelled(wanted, found), *_left_out(wanted, [experiment for _, experiment in listed])):
+        progress.warn(warning)
+    with Work(found.store, Ledger(found, retry_failed=options.retry_failed, curves=False), options, progress) as work:
         groups = []
         for role, experiment in listed:
             trial_id, problems = experiment.trial_id, unfit[experiment.trial_id]
-            suite = in_forms([e for e in wanted.alone if e not in problems], asked.get(trial_id, ()))
+            forms = asked.get(trial_id, [])
+            if role == "student" and forms:
+                forms = [None, *forms]  # in one sweep a student, in another a teacher
+            suite = in_forms([e for e in wanted.alone if e not in problems], forms)
             task = work.ledger.task(role, experiment, suite)
             if task is None:
                 work.summary.there.add(trial_id)
@@ -94,6 +99,23 @@ def evaluate(
             if problems:
                 work.summary.failures[trial_id] = "; ".join(reason for reason in reasons if reason)
     return work.summary
+
+
+def _relabelled(suite: Suite, found: Results) -> Iterator[str]:
+    """Labels that mean something else in the results: their columns in ``frame()`` are then told apart by their parameters."""
+    numbers = found.robustness()
+    for evaluation in suite.suite:
+        others = numbers[(numbers["label"] == label_of(evaluation)) & numbers["epoch"].isna()]["evaluation_id"]
+        if set(others) - {fingerprint(evaluation)}:
+            yield f"{label_of(evaluation)}: another evaluation in the results has this label; another label keeps them apart"
+
+
+def _left_out(suite: Suite, experiments: Sequence[Experiment]) -> Iterator[str]:
+    for evaluation in suite.suite:
+        without = sum(not measurable([evaluation], experiment) for experiment in experiments)
+        reason = "have no trained teacher" if evaluation.needs_teacher else "draw nothing that smoothing could average"
+        if without:
+            yield f"{label_of(evaluation)}: left out for {without} of {len(experiments)} trials, which {reason}"
 
 
 def _unfit(suite: Suite, data: AnyData, root: Path) -> Iterator[tuple[AnyEvaluation, str]]:

@@ -33,16 +33,17 @@ class Record(NamedTuple):
 class Ledger:
     """The trials and evaluations in a results folder, kept up to date while a sweep runs."""
 
-    def __init__(self, results: Results, *, retry_failed: bool = False) -> None:
+    def __init__(self, results: Results, *, retry_failed: bool = False, curves: bool = True) -> None:
+        """``curves``: a trial whose learning curve was taken away is not all there."""
         self._retry_failed = retry_failed
         self._weights = set(results.store.names("weights", ".safetensors"))
         robustness = results.robustness()
         between = robustness["source_trial_id"].notna()
         self._records = _records(results.trials(), robustness[~between])
         self._cells = _cells(robustness[between])
-        with_epochs = set(results.table("epochs").column("trial_id").to_pylist())
+        with_epochs = set(results.table("epochs").column("trial_id").to_pylist() if curves else self._records)
         for trial_id in [i for i, r in self._records.items() if r.status == "completed" and i not in with_epochs]:
-            del self._records[trial_id]  # its learning curve was taken away: it is not all there
+            del self._records[trial_id]
 
     def get(self, trial_id: str) -> Record | None:
         return self._records.get(trial_id)
@@ -136,6 +137,10 @@ class Ledger:
             # What is trained stays trained, though its worker died or its weights could not be read.
             if task.train or kept is None:
                 self._records[trial_id] = Record("failed", last.error, {}, {}, {}, frozenset())
+            else:
+                lost = {fingerprint(each): last.error for each in task.evaluations if not each.across}
+                known = kept._replace(failed=kept.failed | lost, measured=kept.measured | lost.keys())
+                self._records[trial_id] = known
             return
         numbers, failed, measured = (
             (dict(kept.numbers), dict(kept.failed), set(kept.measured)) if kept else ({}, {}, set())

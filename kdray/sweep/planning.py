@@ -16,6 +16,7 @@ from kdray.results import Results
 from kdray.sweep.across import Trained, missing
 from kdray.sweep.definition import Sweep
 from kdray.sweep.file import Role
+from kdray.sweep.forms import forms, in_forms
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.resources import at_once, check, this_machine
 from kdray.sweep.space import Point
@@ -75,10 +76,6 @@ def plan(
     ledger, speeds = Ledger(found, retry_failed=retry_failed), Speeds(found.trials())
     out, work = Plan(sweep.name, cautions=list(sweep.cautions())), []
     measured: dict[str, Trained] = {}
-    for teacher in chain(sweep):
-        task = ledger.task("teacher", teacher, (), weights_needed=True)
-        out.teachers.add(task)
-        work.append((task, "teacher"))
     search = sweep.file.search
     if search.sampler == "grid":
         for point in sweep.grid():
@@ -94,8 +91,15 @@ def plan(
                 measured.setdefault(student.trial_id, ("student", student))
     else:
         out.searched, out.students.pending = True, (search.points or 0) * sweep.file.seeds
+    asked = forms(sweep)
+    for teacher in chain(sweep):
+        suite = in_forms(sweep.suite("teacher"), asked.get(teacher.trial_id, ())) if teacher.trial_id in measured else ()
+        task = ledger.task("teacher", teacher, suite, weights_needed=True)
+        out.teachers.add(task)
+        work.append((task, "teacher"))
     together = [trained for trained in measured.values() if trained[0] in sweep.file.evaluate.roles]
-    out.across = len(list(missing(together, sweep.file.evaluate.across, ledger, retrain=True)))
+    tasks = [task for evaluation in sweep.file.evaluate.across for task in missing(together, evaluation, ledger)]
+    out.across = len({task.experiment.trial_id for task in tasks})
     node = this_machine(cpus, gpus)
     for role in roles(sweep):
         request = getattr(sweep.file.resources, role)

@@ -18,7 +18,7 @@ from kdray.sweep.file import Request
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import Node, check, this_machine
-from kdray.trial import Step, Task, weights_file, write_trial_row
+from kdray.trial import Step, Task, weights_file, write_trial_row, write_unmeasured
 from kdray.weights import Damaged, unpack
 
 DIED = "WorkerDied: its process ended again and again (killed, out of memory, or its node was lost)"
@@ -199,9 +199,12 @@ class Work:
             self._died(task, member)
             last = Step(kind="end", text="failed", done=0, total=1, outcome="failed", error=DIED)
         self.ledger.note(task, last)
-        self.summary.failures.pop(trial_id, None)
-        if last.reasons is not None:
-            self.summary.failures[trial_id] = last.reasons
+        # What is measured across trials says nothing of what else the trial was asked for.
+        before = self.summary.failures.pop(trial_id, None) if task.others else None
+        if reasons := "; ".join(text for text in (before, last.reasons) if text):
+            self.summary.failures[trial_id] = reasons
+        elif not task.others:
+            self.summary.failures.pop(trial_id, None)
 
     def _shared(self, assignment: Assignment, last: Step | None) -> None:
         """A trial that is in the sweep twice has ended: the row of its second place."""
@@ -214,6 +217,8 @@ class Work:
         trial_id = task.experiment.trial_id
         if task.train and not has_completed(self.store, trial_id):
             write_trial_row(self.store, task, {"status": "failed", "error": DIED}, torch.device("cpu"), 1)
+        if not task.train:
+            write_unmeasured(self.store, task, task.evaluations, DIED)
         if member is not None:
             write_member(self.store, {**member, "outcome": "failed", "error": DIED})
 

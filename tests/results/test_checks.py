@@ -11,7 +11,7 @@ from kdray.results.checks import with_transfers
 COLUMNS = {
     "trial_id": "t", "evaluation_id": "e", "label": "x", "evaluation": "transfer", "split": "test", "dataset": "digits",
     "metric": "accuracy", "value": 0.5, "examples": 100, "norm": "linf", "epsilon": 0.1, "epoch": None,
-    "source_trial_id": None, "checks": None, "steps": 10,
+    "source_trial_id": None, "checks": None, "steps": 10, "parameters": "{}",
 }  # fmt: skip
 
 
@@ -32,9 +32,13 @@ def test_the_diagonal_and_every_white_box_attack_in_the_same_ball_are_doubted() 
         {"evaluation": "pgd", "value": 0.9, "trial_id": "u"},
         {"evaluation": "pgd", "value": 0.9, "epoch": 3},
         {"evaluation": "pgd", "value": 0.9, "examples": 50},
+        {"evaluation": "pgd", "value": 0.9, "split": "val"},
+        {"evaluation": "pgd", "value": 0.9, "dataset": "mnist"},
+        {"evaluation": "pgd", "value": 0.9, "norm": "l2"},
+        {"evaluation": "pgd", "value": 0.9, "parameters": '{"smoothing":{"samples":8}}'},
     )
     beaten = "transferred attack beats the white-box one: 0.3000 with images made on other"
-    assert found == [beaten, None, None, f"known; {beaten}", None, None, None, None, None, None]
+    assert found == [beaten, None, None, f"known; {beaten}", *[None] * 10]
 
 
 def test_an_attack_of_fewer_steps_is_not_compared_with_one_of_more() -> None:

@@ -91,3 +91,15 @@ def test_a_final_iterate_better_than_the_best() -> None:
 )
 def test_a_single_image_and_one_in_a_hundred_are_no_reason(count: int, examples: int, counts: bool) -> None:
     assert noticed(count, examples) is counts
+
+
+class Undefined(Stepped):
+    """Answers like the one trained on digits; its gradient is not a number."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        return Classifier.logits(self, images + 0 * (images - images).sqrt())
+
+
+@both_attacks
+def test_undefined_gradients(attack: Evaluation) -> None:
+    assert "zero or undefined gradient for" in doubts(attack, Undefined())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kdray.core import InputError, parse
-from kdray.data import CIFAR10, Digits, to_unit
+from kdray.data import CIFAR10, Arrays, Digits, to_unit
 from kdray.perturbations.corruptions import corrupt
 from kdray.robustness import (
     AnyEvaluation,
@@ -104,6 +104,14 @@ def test_impossible_strengths_are_refused_in_one_line(written: dict[str, object]
     with pytest.raises(InputError, match=message) as refused:
         parse(AnyEvaluation, written)  # type: ignore[arg-type]  # a union of types
     assert "\n" not in str(refused.value)
+
+
+def test_images_that_are_too_small_to_corrupt_do_not_fit() -> None:
+    tiny = Digits(resize=4)
+    assert Corruptions().misfit(tiny) is None
+    assert measurements(Corruptions(), Subject(trained_on_digits(), digits().test.first(1)))
+    small = Arrays(path="x.npz", classes=3, image_shape=(1, 3, 9))
+    assert Corruptions().misfit(small) == "images of 3 x 9 pixels are too small to corrupt (allowed: from 4 x 4)"
 
 
 def test_a_square_larger_than_the_image_does_not_fit() -> None:

@@ -319,3 +319,46 @@ def test_repeated_predictions_are_made_afresh_once_the_worst_restart_is_chosen()
     assert once.value < 0.05
     assert repeated.value == pytest.approx(0.5, abs=0.03)
     assert (repeated.examples, repeated.correct) == (4000, round(repeated.value * 4000))
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_repeated_predictions_are_of_adversarial_images_also_where_all_predictions_were_right(restarts: int) -> None:
+    """A grey image is right with certainty; the perturbed one with probability Φ(1)."""
+    images = torch.full((400, 1, 1, 1), 255, dtype=torch.uint8)
+    split = Split(images, torch.ones(400, dtype=torch.long))
+    edge = linear_classifier(torch.tensor([[0.0], [1.0]]), torch.tensor([0.0, -0.5]))
+    noisy = Classifier(edge.network, torch.nn.Identity(), input_sigma=0.1).eval()
+    found, *_ = measurements(PGD(epsilon=0.4, step_size=0.4, steps=1, restarts=restarts, repeats=5), Subject(noisy, split))
+    assert found.value == pytest.approx(0.8413, abs=0.03)
+
+
+def test_images_that_are_never_right_stay_wrong_when_predictions_are_repeated() -> None:
+    split = Split(torch.full((50, 1, 1, 1), 255, dtype=torch.uint8), torch.zeros(50, dtype=torch.long))
+    edge = linear_classifier(torch.tensor([[0.0], [1.0]]), torch.tensor([0.0, -0.95]))
+    noisy = Classifier(edge.network, torch.nn.Identity(), input_sigma=0.001).eval()
+    # The attack goes the other way where the label is wrong anyway: without care some would be "robust".
+    found, *_ = measurements(PGD(epsilon=0.2, step_size=0.2, steps=1, repeats=3), Subject(noisy, split))
+    assert found.correct == 0
+
+
+@both_norms
+def test_others_are_given_of_each_image_the_restart_with_its_highest_loss_as_brute_force_says(norm: Norm) -> None:
+    attack = weak(norm, restarts=4)
+    (block,) = blocks(digits().test.first(60))
+    losses = []
+    for restart in range(4):
+        start = random_start(block.images, norm, EPSILON[norm], attack.generator(torch.device("cpu"), 0, restart))
+        points = pgd(
+            trained_on_digits().logits, block.images, block.labels, norm=norm, epsilon=EPSILON[norm],
+            step_size=EPSILON[norm] / 4, steps=2, start=start,
+        )  # fmt: skip
+        losses.append(functional.cross_entropy(trained_on_digits().logits(points), block.labels, reduction="none"))
+    (shown,) = attack.perturbed(trained_on_digits(), block)
+    found = functional.cross_entropy(trained_on_digits().logits(shown), block.labels, reduction="none")
+    torch.testing.assert_close(found, torch.stack(losses).amax(0))
+
+
+def test_a_value_that_is_there_twice_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^steps: .* 5 is there twice"):
+        parse(PGD, {"name": "pgd", "steps": [5, 5]})
+    assert parse(PGD, {"name": "pgd", "steps": [5]}) == PGD(steps=5)

@@ -56,3 +56,9 @@ def test_what_cannot_be_is_refused() -> None:
     assert PredictionScores(images=(0,), under=Occlusion()).misfit(Digits()) == (
         "under.sides: a square of 10 pixels is larger than the image's 8"
     )
+
+
+@pytest.mark.parametrize("field", [{"split": "val"}, {"examples": 5}, {"smoothing": {"samples": 2}}])
+def test_the_perturbation_says_nothing_that_the_evaluation_says(field: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=rf"under.{next(iter(field))}: say it one level above"):
+        parse(PredictionScores, {"name": "prediction_scores", "images": [0], "under": {"name": "fgsm", **field}})

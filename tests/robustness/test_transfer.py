@@ -79,3 +79,32 @@ def test_what_is_the_same_for_all_models_is_said_of_the_transfer(field: dict[str
 def test_nobody_to_try_it_on_is_no_number() -> None:
     assert measurements(Transfer(attack=FGSM()), Subject(trained_on_digits(), SPLIT)) == []
     assert Transfer().misfit(Digits()) is None
+
+
+def drawing(sigma: float) -> Classifier:
+    return Classifier(trained_on_digits().network, trained_on_digits().normalization, input_sigma=sigma).eval()
+
+
+def test_what_a_model_draws_does_not_depend_on_who_is_measured_beside_it() -> None:
+    attack = Transfer(attack=FGSM(epsilon=(0.05, 0.1)))
+    both = measurements(attack, subject(first=lambda: drawing(0.3), second=lambda: drawing(0.3)))
+    alone = measurements(attack, Subject(trained_on_digits(), SPLIT, others={"second": lambda: drawing(0.3)}))
+    assert [m.correct for m in both if m.trial_id == "second"] == [m.correct for m in alone]
+
+
+def test_smoothing_averages_targets_that_draw_and_leaves_the_others() -> None:
+    many = Smoothing(samples=60)
+    found, plain = (
+        {m.trial_id: m for m in measurements(Transfer(attack=FGSM(), smoothing=s), subject(drawing=lambda: drawing(0.6)))}
+        for s in (many, None)
+    )
+    assert found["itself"].correct == plain["itself"].correct
+    assert (found["drawing"].correct or 0) > (plain["drawing"].correct or 0) + 5, "the mean of many noisy answers is better"
+
+
+def test_another_seed_starts_elsewhere() -> None:
+    values = [
+        [m.correct for m in measurements(Transfer(attack=PGD(epsilon=0.2, step_size=0.01, steps=1), seed=seed), subject())]
+        for seed in range(4)
+    ]
+    assert len({tuple(each) for each in values}) > 1

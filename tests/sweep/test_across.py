@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from kdray.core import InputError
+from kdray.data import Digits
 from kdray.results import Results
 from kdray.sweep import load_suite, plan
+from kdray.sweep.across import images
 from kdray.sweep.file import Suite
 from tests.sweep.fakes import Engine, go, sweep_of
 from tests.sweep.test_evaluating import measure, students, suite_file
@@ -119,3 +121,49 @@ def test_it_is_no_objective_and_no_look() -> None:
         sweep_of(on_val, {"objective": {"metric": "transfer.accuracy"}})
     with pytest.raises(InputError, match="transfer compares trials"):
         sweep_of({"experiment.training.monitor": {"suite": [{**TRANSFER, "split": "val"}]}})
+
+
+def test_another_evaluation_measures_no_cell_of_the_first_again(engine: Engine, finished: Path, tmp_path: Path) -> None:
+    two = load_suite(suite_file(tmp_path, [TRANSFER, {**TRANSFER, "label": "second", "seed": 1}]))
+    measure(finished, load_suite(suite_file(tmp_path, [TRANSFER])), trials=students(finished))
+    engine.ran.clear()
+    measure(finished, two)
+    first = [a for a in engine.ran if a.task.evaluations[0].label is None]
+    cells = sum(len(a.task.others) for a in first)
+    assert cells == 6 * 6 - 4 * 4, "those of the four are there"
+    assert all(len(a.task.evaluations) == 1 for a in engine.ran)
+
+
+@pytest.mark.parametrize("lose", ["one", "all"])
+def test_a_sweep_trains_lost_weights_again_before_it_measures_across(engine: Engine, tmp_path: Path, lose: str) -> None:
+    go(tmp_path / "r", WITH_TRANSFER)
+    weights = sorted((tmp_path / "r" / "weights").glob("*.safetensors"))
+    lost = [path for path in weights if path.stem in students(tmp_path / "r")][: 1 if lose == "one" else None]
+    for path in lost:
+        path.unlink()
+    engine.ran.clear()
+    again = {"evaluate.suite": [WITH_TRANSFER["evaluate.suite"][0], {**TRANSFER, "seed": 1}]}
+    assert go(tmp_path / "r", again).exit_status == 0
+    assert sorted(engine.trained) == sorted(path.stem for path in lost)
+    assert Results(tmp_path / "r").robustness()["error"].isna().all()
+
+
+def test_a_failure_before_is_not_forgotten_when_it_can_be_measured_across(
+    engine: Engine, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: ARG001
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("cannot be measured")
+
+    both = load_suite(suite_file(tmp_path, [{"name": "gaussian_noise", "sigmas": [0.1]}, TRANSFER]))
+    monkeypatch.setattr("kdray.robustness.gaussian_noise.GaussianNoise.measure", refuse)
+    summary = measure(finished, both)
+    assert (summary.exit_status, len(summary.failures)) == (1, 6)
+    assert set(summary.failures.values()) == {"gaussian_noise: RuntimeError: cannot be measured"}
+
+
+def test_images_are_told_apart_by_what_is_no_matter_of_training() -> None:
+    base = Digits()
+    for change in ({"augment": "flip"}, {"normalization": "gcn"}, {"omit_classes": (3,)}):
+        assert images(base.model_copy(update=change)) == images(base)
+    for change in ({"resize": 10}, {"channels": 3}, {"pad": 2}, {"examples": 100}):
+        assert images(base.model_copy(update=change)) != images(base)

@@ -157,7 +157,7 @@ def test_missing_or_damaged_weights_fail_their_trial_only_with_a_reason(
     before = tables(finished)["trials"]
     summary = measure(finished, noise)
     assert set(summary.failures) == {missing, damaged}
-    assert summary.failures[missing].startswith(f"Damaged: weights/{missing}.safetensors is missing; 'kdray run'")
+    assert summary.failures[missing].startswith(f"Damaged: weights/{missing}.safetensors is missing; 'kdray forget' it")
     assert summary.failures[damaged].startswith(f"Damaged: weights/{damaged}.safetensors is damaged (")
     assert summary.exit_status == 1
     assert engine.trained == []
@@ -202,3 +202,21 @@ def test_a_trial_that_diverged_is_not_asked_for(engine: Engine, finished: Path, 
     engine.ran.clear()
     assert measure(finished, noise).exit_status == 0
     assert len(engine.ran) == 6
+
+
+def test_what_means_nothing_for_a_trial_and_labels_that_mean_something_else_are_warned_of(
+    engine: Engine, finished: Path, tmp_path: Path  # noqa: ARG001
+) -> None:
+    said = io.StringIO()
+    suite = [{"name": "clean", "label": "pgd1"}, {"name": "clean", "label": "smooth", "smoothing": {"samples": 8}}]
+    evaluate(finished, load_suite(suite_file(tmp_path, suite)), progress=Progress(said))
+    assert "pgd1: another evaluation in the results has this label" in said.getvalue()
+    assert "smooth: left out for 6 of 6 trials, which draw nothing that smoothing could average" in said.getvalue()
+
+
+def test_a_trial_whose_learning_curve_is_gone_is_measured_once(engine: Engine, finished: Path, noise: Suite) -> None:
+    one = students(finished)[0]
+    (finished / "epochs" / f"{one}.parquet").unlink()
+    measure(finished, noise)
+    engine.ran.clear()
+    assert measure(finished, noise).ran == set()

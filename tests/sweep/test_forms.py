@@ -72,3 +72,23 @@ def test_the_smoothed_numbers_are_those_of_the_smoothed_model(engine: Engine, tm
 def test_an_unsmoothed_teacher_is_measured_as_it_is(smoothing: Any) -> None:
     found = forms(sweep_of(DRAWING, {"experiment.supervision": {"smoothing": smoothing}}))
     assert all(len(each) == 1 for each in found.values())
+
+
+def test_a_student_that_teaches_elsewhere_is_measured_as_a_student_too(engine: Engine, tmp_path: Path) -> None:  # noqa: ARG001
+    alone = {"experiment.teacher": None, "experiment.method": {"name": "cross_entropy"}, "experiment.noise": {}, "seeds": 1}
+    noisy = {"experiment.model": {"name": "mlp", "hidden": [16], "input_sigma": 0.2}}
+    go(tmp_path / "r", alone, noisy)
+    go(tmp_path / "r", DRAWING, SMOOTHED, {"name": "second", "experiment.teacher.seeds": 1})
+    suite = load_suite(suite_file(tmp_path, [{"name": "gaussian_noise", "sigmas": [0.1], "examples": 20}]))
+    measure(tmp_path / "r", suite)
+    trials = Results(tmp_path / "r").trials()
+    taught_by = trials["teacher_id"].dropna().unique()
+    (first,) = trials.loc[trials["trial_id"].isin(taught_by), "trial_id"]
+    numbers = Results(tmp_path / "r").robustness()
+    assert {"gaussian_noise", "gaussian_noise-smoothed3-logits"} <= set(numbers.loc[numbers["trial_id"] == first, "label"])
+
+
+def test_forms_that_differ_have_labels_that_differ() -> None:
+    given = [Smoothing(samples=3), FORM, Smoothing(samples=3, sigma=0.25), None]
+    found = [evaluation.label for evaluation in in_forms([Clean()], given)]
+    assert found == ["clean-smoothed3", "clean-smoothed3-logits", "clean-smoothed3-sigma0_25", None]

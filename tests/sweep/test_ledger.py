@@ -14,7 +14,7 @@ from kdray.results import Results, Store, write_rows
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.file import TeacherChoice
 from kdray.sweep.ledger import Ledger, Record
-from kdray.trial import Step, Task, run_task
+from kdray.trial import Step, Task, run_task, write_unmeasured
 from kdray.weights import pack
 from tests.trials import CPU, NOWHERE, distillation, experiment, store_in
 
@@ -331,6 +331,7 @@ def test_a_trained_trial_that_could_not_be_measured_stays_trained(store: Store, 
         task = ledger.task("teacher", TRIAL, (PGD,), weights_needed=True)
         assert task is not None
         ledger.note(task, Step(kind="end", text="", done=0, total=1, outcome="failed", error="WorkerDied: killed"))
+        write_unmeasured(store, task, task.evaluations, "WorkerDied: killed")
     else:
         store.write(f"weights/{TRIAL.trial_id}.safetensors", pack({}, {})[:-1])
         assert do(store, ledger, TRIAL, PGD, retrain_damaged=False).error is not None

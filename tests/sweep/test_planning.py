@@ -116,3 +116,9 @@ def test_whoever_teaches_comes_before_whom_it_teaches() -> None:
     assert {t.trial_id for t in teachers[:1]} == {t.teacher.trial_id for t in teachers[1:] if t.teacher}
     assert roles(sweep) == ["teacher", "student"]
     assert roles(sweep_of(ALONE)) == ["student"]
+
+
+def test_a_chosen_teacher_that_is_not_measured_yet_is_planned(finished: Path) -> None:
+    more = {"evaluate.suite": [{"name": "gaussian_noise", "sigmas": [0.1]}]}
+    found = planned(finished, more)
+    assert (found.teachers.measure, found.teachers.there, found.students.measure) == (1, 1, 4)
