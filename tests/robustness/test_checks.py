@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
 
 from kdray.models import Classifier
-from kdray.robustness import FGSM, PGD, Evaluation, Subject, measurements
+from kdray.results.checks import with_transfers
+from kdray.robustness import FGSM, PGD, Evaluation, Subject, Transfer, columns_of, measurements
 from kdray.robustness.checks import noticed
 from tests.tensors import digits, trained_on_digits
 
@@ -103,3 +107,18 @@ class Undefined(Stepped):
 @both_attacks
 def test_undefined_gradients(attack: Evaluation) -> None:
     assert "zero or undefined gradient for" in doubts(attack, Undefined())
+
+
+def test_a_transferred_attack_that_beats_the_white_box_one() -> None:
+    """Masked gradients hide a model from who knows it, and not from who attacks another one."""
+    models = {"honest": trained_on_digits(), "masked": Stepped().eval()}
+    evaluation, rows = Transfer(attack=FGSM(epsilon=0.15)), []
+    for source, classifier in models.items():
+        others = {name: partial(models.get, name) for name in models}
+        subject = Subject(classifier, digits().test.first(200), others=others)  # type: ignore[arg-type]
+        common = {**columns_of(evaluation), "source_trial_id": source, "dataset": "digits", "epoch": None}
+        rows += [{**common, **measurement.row()} for measurement in measurements(evaluation, subject)]
+    found = with_transfers(pd.DataFrame(rows)).set_index(["source_trial_id", "trial_id"])
+    assert found.loc[("honest", "masked"), "value"] < found.loc[("masked", "masked"), "value"] - 0.2
+    assert "transferred attack beats the white-box one" in found.loc[("masked", "masked"), "checks"]
+    assert pd.isna(found.loc[("honest", "honest"), "checks"])
