@@ -78,5 +78,11 @@ def _default(default: Any) -> str:
         return ", required"
     if isinstance(default, Value):
         return ""
-    shown = list(default) if isinstance(default, tuple) else default
+    shown = list(map(_number, default)) if isinstance(default, tuple) else _number(default)
     return f" = {'none' if shown is None else shown}"
+
+
+def _number(value: Any) -> Any:
+    """A pixel value as it is written: 8/255."""
+    levels = value * 255 if isinstance(value, float) else 0.5
+    return f"{levels:.0f}/255" if len(repr(value)) > 8 and abs(levels - round(levels)) < 1e-9 else value

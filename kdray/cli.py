@@ -319,9 +319,9 @@ def list_(chosen: argparse.Namespace) -> int:
     from kdray.catalogue import entries
 
     for entry in entries(chosen.what):
-        print(f"{entry.name:18} {entry.summary}")
+        print(f"{entry.name:20} {entry.summary}")
         for line in entry.details:
-            print(f"{'':18}   {line}")
+            print(f"{'':20}   {line}")
     return OK
 
 

@@ -69,7 +69,10 @@ def _relative(
 
 
 class Corruptions(Perturbing):
-    """Every kind at every severity; a row without severity is the mean over them, one without kind the mean over all."""
+    """19 kinds of corruption at 5 severities, generated: CIFAR-C-like.
+
+    A row without severity is the mean over them, one without kind the mean over all.
+    """
 
     paper: ClassVar[str] = "noisy_collaboration figs. 5, 6, 10, 11 (Hendrycks, Dietterich 2019); CIFAR-C-like, not CIFAR-10-C"
 

@@ -21,10 +21,11 @@ from kdray.robustness.corruptions import Count, by_kind_and_severity
 
 
 class OfficialCorruptions(Evaluation):
-    """Every kind at every severity; a row without severity is the mean over them, one without kind the mean over all.
+    """CIFAR-10-C, CIFAR-100-C or MNIST-C from its files, whichever corrupts the test images of the model's data.
 
-    The kinds of MNIST-C have one strength: their accuracies are the rows without severity. The images are resized, made grey or
-    coloured and padded as the model's own. ``examples`` are the first images of each kind and severity.
+    A row without severity is the mean over them, one without kind the mean over all. The kinds of MNIST-C have one strength:
+    their accuracies are the rows without severity. The images are resized, made grey or coloured and padded as the model's
+    own. ``examples`` are the first images of each kind and severity.
     """
 
     paper: ClassVar[str] = (
