@@ -211,6 +211,8 @@ def report(summary: Summary, results: str, verb: str = "run") -> int:
     done = f"{len(summary.ran)} trials {verb}" if summary.ran else "nothing left to do"
     before = len(summary.there - summary.ran)
     print(f"{done}, {before} there already; tables in {results}/trials, epochs, robustness, members (Parquet)")
+    if summary.stopped:
+        print(f"stopped early: {summary.stopped}; the same command goes on")
     if summary.failures:
         print(f"{len(summary.failures)} failed:", file=sys.stderr)
         alike: dict[str, list[str]] = {}

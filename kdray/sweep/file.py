@@ -144,6 +144,15 @@ class Suite(Value):
         return self
 
 
+class Budget(Value):
+    """After how much no new point is begun, in one run of the sweep; what is running ends. The same command goes on."""
+
+    hours: Annotated[float, Field(gt=0)] | None = None
+    """On the clock."""
+    gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    """Of all trials together: the share of a GPU that each asked for, times its hours."""
+
+
 class Case(Value):
     """A named set of overrides, crossed with the rest of the space."""
 
@@ -173,6 +182,7 @@ class SweepFile(Value):
     objective: Objective = Objective()
     resources: Resources = Resources()
     experiment: dict[str, JsonValue]
+    budget: Budget = Budget()
     cases: Several[Case] = ()
     evaluate: Suite = Suite()
 

@@ -90,7 +90,8 @@ class Driver:
             self._teachers()
             self._students()
             self._across()
-            self._drop_the_rest()
+            if not self._work.summary.stopped:
+                self._drop_the_rest()
         finally:
             self._write_members()
 
@@ -159,7 +160,8 @@ class Driver:
         self._work.progress.aim(objective.metric, objective.mode)
 
         def groups() -> Group | None:
-            point = source.next()
+            self._work.summary.stopped = self._work.used_up(self._sweep.file.budget)
+            point = None if self._work.summary.stopped else source.next()
             if point is None:
                 return None
             group = self._students_of(point)

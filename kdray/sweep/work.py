@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -14,7 +15,7 @@ import torch
 
 from kdray.data import data_root
 from kdray.results import Store, has_completed, write_rows
-from kdray.sweep.file import Request
+from kdray.sweep.file import Budget, Request
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import Node, check, this_machine
@@ -47,6 +48,8 @@ class Summary:
     """Trials that were there already; one that was trained before and measured now is in both."""
     failures: dict[str, str] = field(default_factory=dict)
     """Trial (or point without a teacher) to reason, of everything that was asked for."""
+    stopped: str | None = None
+    """Why the run ended before it had done everything."""
 
     @property
     def exit_status(self) -> int:
@@ -94,6 +97,7 @@ class Dispatcher:
         self._waiting: deque[Assignment] = deque()
         self._asking: dict[str, list[tuple[Group, Assignment]]] = {}
         """By trial that waits or runs: who asked for it, the first to do so first."""
+        self._began: dict[str, float] = {}
 
     def next(self) -> Assignment | None:
         """The next trial to run; none when there is none, or none until a running one has ended."""
@@ -110,7 +114,12 @@ class Dispatcher:
                     self._waiting.append(assignment)
         assignment = self._waiting.popleft()
         self._progress.started(assignment.trial_id)
+        self._began[assignment.trial_id] = monotonic()
         return assignment
+
+    def seconds(self, trial_id: str) -> float:
+        """How long a trial has been running."""
+        return monotonic() - self._began[trial_id]
 
     def stepped(self, assignment: Assignment, step: Step, warnings: Sequence[str] = ()) -> None:
         """A running trial did a step."""
@@ -140,6 +149,15 @@ class Work:
         self.summary = Summary()
         self._stack = ExitStack()
         self._nodes: list[Node] | None = None
+        self._began, self._gpu_seconds = monotonic(), 0.0
+
+    def used_up(self, budget: Budget) -> str | None:
+        """What of ``budget`` this run has used up, if anything."""
+        if budget.hours is not None and monotonic() - self._began >= budget.hours * 3600:
+            return f"{budget.hours:g} hours are used up"
+        if budget.gpu_hours is not None and self._gpu_seconds >= budget.gpu_hours * 3600:
+            return f"{budget.gpu_hours:g} GPU-hours are used up"
+        return None
 
     def __enter__(self) -> Self:
         return self
@@ -164,13 +182,18 @@ class Work:
         nodes = self._cluster()
         check(role, request, nodes)
         started = deque([first])
+
+        def ended(assignment: Assignment, last: Step | None) -> None:
+            self._gpu_seconds += dispatcher.seconds(assignment.trial_id) * request.gpu
+            self._trial_ended(assignment, last)
+
+        dispatcher = Dispatcher(
+            lambda: started.popleft() if started else groups(), self.progress, trial_ended=ended,
+            shared_trial_ended=self._shared,
+        )  # fmt: skip
         with self.progress.phase(name, planned=planned, there=there):
             run_trials(
-                Dispatcher(
-                    lambda: started.popleft() if started else groups(), self.progress,
-                    trial_ended=self._trial_ended, shared_trial_ended=self._shared,
-                ),
-                request=request, nodes=nodes, limit=self.options.max_concurrent, store=self.store,
+                dispatcher, request=request, nodes=nodes, limit=self.options.max_concurrent, store=self.store,
                 data_root=self.options.data,
             )  # fmt: skip
 

@@ -124,7 +124,7 @@ def test_half_of_the_students_files_deleted_come_back_with_the_same_numbers(copy
 
 def test_new_evaluations_of_stored_weights(copy: Path) -> None:
     (copy / "suite.yaml").write_text("- {label: noise, name: gaussian_noise, sigmas: [0.1, 0.2]}\n")
-    assert "6 trials run" in kdray("evaluate", "results", "--suite", "suite.yaml", cwd=copy).stdout
+    assert "6 trials measured" in kdray("evaluate", "results", "--suite", "suite.yaml", cwd=copy).stdout
     assert (pd.read_parquet(copy / "results" / "robustness")["label"] == "noise").sum() == 12
     assert "nothing left to do" in kdray("evaluate", "results", "--suite", "suite.yaml", cwd=copy).stdout
 
