@@ -1,0 +1,82 @@
+"""What the benchmarks have in common: the clock, what the machine is, tables on a terminal."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
+
+import torch
+
+from kdray import machine
+
+T = TypeVar("T")
+
+
+def say(text: str) -> None:
+    """A line of progress, to stderr, so that the tables can be kept by themselves."""
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
+
+
+def clock() -> float:
+    """Seconds that passed, or with a single thread those of its CPU: what it would take if nobody else were there."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Seconds of :func:`clock`, and what ``work`` returned."""
+    began = clock()
+    done = work()
+    return clock() - began, done
+
+
+def median_of(work: Callable[[], object], repeats: int) -> float:
+    """Seconds, after one call that does not count."""
+    work()
+    return statistics.median(timed(work)[0] for _ in range(repeats))
+
+
+def spread(seconds: Sequence[float]) -> str:
+    """The median, and the lowest and highest where there are several."""
+    middle = f"{statistics.median(seconds):.2f}"
+    return middle if len(seconds) == 1 else f"{middle} ({min(seconds):.2f}-{max(seconds):.2f})"
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: Sequence[int] = (0,)) -> None:
+    """Aligned columns: ``texts`` to the left, numbers to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    print(f"\n{title}")
+    for row in (head, ["-" * width for width in widths], *rows):
+        cells = (
+            cell.ljust(width) if at in texts else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print("  ".join(cells).rstrip(), flush=True)
+
+
+def installed(package: str) -> str | None:
+    """Its version."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def this_machine() -> str:
+    """One line: CPUs, threads, versions."""
+    peers = ("foolbox", "adversarial-robustness-toolbox")
+    versions = [f"Python {platform.python_version()}", f"torch {torch.__version__}"]
+    versions += [f"{name} {installed(name)}" for name in peers if installed(name)]
+    threads = torch.get_num_threads()
+    facts = f"{machine.cpus()} CPUs, {machine.facts()['cpu']}, load {machine_load():.1f}; {', '.join(versions)}"
+    return f"machine: {facts}; threads: {threads}, seconds are {'its CPU time' if threads == 1 else 'wall time'}"
+
+
+def machine_load() -> float:
+    """Processes that wanted a CPU in the last minute, on average."""
+    return os.getloadavg()[0]
