@@ -50,50 +50,34 @@ def evaluate(
     options, request, progress = options or Options(data=data_root()), request or Request(), progress or Progress()
     found = open_results(results)
     wanted = suite if isinstance(suite, Suite) else Suite(suite=tuple(suite))
-    table = found.trials()
-    asked = forms_of(Experiment.parse(json.loads(text)) for text in table["experiment"])
-    table = table[(table["status"] == "completed") & table["role"].isin([role] if role else wanted.roles)]
-    if trials is not None:
-        unknown = sorted(set(trials) - set(table["trial_id"]))
-        if unknown:
-            raise InputError(f"{found.store.location}: no trained trial {unknown[0]!r}")
-        table = table[table["trial_id"].isin(trials)]
+    chosen = _chosen(found, [role] if role else wanted.roles, trials)
     if options.address is None:
         check("student", request, [this_machine(options.cpus, options.gpus)])
-    listed = [(role, Experiment.parse(json.loads(text))) for text, role in zip(table["experiment"], table["role"], strict=True)]
-    images = {fingerprint(experiment.data): experiment.data for _, experiment in listed}
-    of_images = {key: dict(_unfit(wanted, data, options.data)) for key, data in images.items()}
-    unfit = {experiment.trial_id: of_images[fingerprint(experiment.data)] for _, experiment in listed}
-    if listed and all(len(problems) == len(wanted.suite) for problems in unfit.values()):
-        evaluation, problem = next(iter(unfit[listed[0][1].trial_id].items()))
-        raise InputError(f"{label_of(evaluation)}: {problem}")
-    for evaluation in wanted.suite:
-        for caution in evaluation.cautions():
-            progress.warn(f"{label_of(evaluation)}: {caution}")
-    for warning in (*_relabelled(wanted, found), *_left_out(wanted, [experiment for _, experiment in listed])):
+    unfit = _unfit(wanted, [trial for _, trial in chosen], options.data)
+    for warning in _warnings(wanted, found, [trial for _, trial in chosen]):
         progress.warn(warning)
+    asked = forms_of(Experiment.parse(json.loads(text)) for text in found.trials()["experiment"])
     with Work(found.store, Ledger(found, retry_failed=options.retry_failed, curves=False), options, progress) as work:
         groups = []
-        for role, experiment in listed:
-            trial_id, problems = experiment.trial_id, unfit[experiment.trial_id]
-            forms = asked.get(trial_id, [])
-            if role == "student" and forms:
+        for kind, trial in chosen:
+            forms = asked.get(trial.trial_id, [])
+            if kind == "student" and forms:
                 forms = [None, *forms]  # in one sweep a student, in another a teacher
-            suite = in_forms([e for e in wanted.alone if e not in problems], forms)
-            task = work.ledger.task(role, experiment, suite)
-            if task is None:
-                work.summary.there.add(trial_id)
-                outcome, reason = work.ledger.outcome(trial_id, suite)
-                if outcome == "failed":
-                    work.summary.failures[trial_id] = reason or "failed"
+            fitting = in_forms([e for e in wanted.alone if e not in unfit[trial.trial_id]], forms)
+            task = work.ledger.task(kind, trial, fitting)
+            if task is not None:
+                # Weights that are gone or damaged are this trial's failure: nothing is trained here.
+                stored = Task.model_validate({**dict(task), "train": False, "retrain_damaged": False})
+                groups.append(Group([Assignment(stored, None)]))
                 continue
-            # Weights that are gone or damaged are this trial's failure: nothing is trained here.
-            stored = Task.model_validate({**dict(task), "train": False, "retrain_damaged": False})
-            groups.append(Group([Assignment(stored, None)]))
+            work.summary.there.add(trial.trial_id)
+            outcome, reason = work.ledger.outcome(trial.trial_id, fitting)
+            if outcome == "failed":
+                work.summary.failures[trial.trial_id] = reason or "failed"
         work.do("evaluations", "student", request, in_turn(groups), planned=len(groups), there=work.summary.there)
         for evaluation in wanted.across:
-            fit = [(role, experiment) for role, experiment in listed if evaluation not in unfit[experiment.trial_id]]
-            across.measure(work, fit, (evaluation,), request, retrain=False)
+            together = [each for each in chosen if evaluation not in unfit[each[1].trial_id]]
+            across.measure(work, together, (evaluation,), request, retrain=False)
         for trial_id, problems in unfit.items():
             reasons = [work.summary.failures.get(trial_id), *(f"{label_of(e)}: {why}" for e, why in problems.items())]
             if problems:
@@ -101,25 +85,47 @@ def evaluate(
     return work.summary
 
 
-def _relabelled(suite: Suite, found: Results) -> Iterator[str]:
-    """Labels that mean something else in the results: their columns in ``frame()`` are then told apart by their parameters."""
+def _chosen(found: Results, roles: Collection[Role], trials: Collection[str] | None) -> list[across.Trained]:
+    """The trained trials in ``roles``, and among ``trials`` if these are given; InputError if one of those is not there."""
+    table = found.trials()
+    table = table[(table["status"] == "completed") & table["role"].isin(roles)]
+    if trials is not None:
+        unknown = sorted(set(trials) - set(table["trial_id"]))
+        if unknown:
+            raise InputError(f"{found.store.location}: no trained trial {unknown[0]!r}")
+        table = table[table["trial_id"].isin(trials)]
+    rows = zip(table["role"], table["experiment"], strict=True)
+    return [(role, Experiment.parse(json.loads(text))) for role, text in rows]
+
+
+def _warnings(suite: Suite, found: Results, trials: Sequence[Experiment]) -> Iterator[str]:
+    """What a user may not have meant."""
     numbers = found.robustness()
+    numbers = numbers[numbers["epoch"].isna()]
     for evaluation in suite.suite:
-        others = numbers[(numbers["label"] == label_of(evaluation)) & numbers["epoch"].isna()]["evaluation_id"]
-        if set(others) - {fingerprint(evaluation)}:
-            yield f"{label_of(evaluation)}: another evaluation in the results has this label; another label keeps them apart"
+        label = label_of(evaluation)
+        yield from (f"{label}: {caution}" for caution in evaluation.cautions())
+        if set(numbers.loc[numbers["label"] == label, "evaluation_id"]) - {fingerprint(evaluation)}:
+            yield f"{label}: another evaluation in the results has this label; another label keeps them apart"
+        without = sum(not measurable([evaluation], trial) for trial in trials)
+        if evaluation.needs_teacher and without == len(trials) > 0:
+            yield f"{label}: left out, none of the trials has a trained teacher"
+        elif without and not evaluation.needs_teacher:
+            yield f"{label}: left out for {without} of {len(trials)} trials, which draw nothing that smoothing could average"
 
 
-def _left_out(suite: Suite, experiments: Sequence[Experiment]) -> Iterator[str]:
-    for evaluation in suite.suite:
-        without = sum(not measurable([evaluation], experiment) for experiment in experiments)
-        reason = "have no trained teacher" if evaluation.needs_teacher else "draw nothing that smoothing could average"
-        if without:
-            yield f"{label_of(evaluation)}: left out for {without} of {len(experiments)} trials, which {reason}"
+def _unfit(suite: Suite, trials: Sequence[Experiment], root: Path) -> dict[str, dict[AnyEvaluation, str]]:
+    """By trial, the evaluations that cannot be made on it, and why; InputError if none can be made on any."""
+    images = {fingerprint(trial.data): trial.data for trial in trials}
+    problems = {key: dict(_problems(suite, data, root)) for key, data in images.items()}
+    if problems and all(len(found) == len(suite.suite) for found in problems.values()):
+        first, *_ = problems.values()
+        evaluation, problem = next(iter(first.items()))
+        raise InputError(f"{label_of(evaluation)}: {problem}")
+    return {trial.trial_id: problems[fingerprint(trial.data)] for trial in trials}
 
 
-def _unfit(suite: Suite, data: AnyData, root: Path) -> Iterator[tuple[AnyEvaluation, str]]:
-    """The evaluations that cannot be made on models of ``data``, and why: the others are."""
+def _problems(suite: Suite, data: AnyData, root: Path) -> Iterator[tuple[AnyEvaluation, str]]:
     for evaluation in suite.suite:
         problem = evaluation.misfit(data)
         try:
