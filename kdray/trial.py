@@ -164,7 +164,7 @@ class Bench:
 
     def teacher(self, experiment: Experiment) -> Classifier | None:
         """The trained teacher, if it has one."""
-        return None if experiment.teacher is None else self.trained(experiment.teacher)
+        return None if experiment.teacher is None else self.known(experiment.teacher)
 
 
 def run_task(task: Task, *, store: Store, data_root: Path, device: torch.device, threads: int) -> Iterator[Step]:

@@ -652,7 +652,7 @@ def test_a_failed_trial_is_a_row_with_the_reason(store: Store) -> None:
     assert end.outcome == "failed"
     found = row(store, described)
     assert (found["status"], found["error"]) == ("failed", end.error)
-    assert found["error"].startswith("FileNotFoundError: ")
+    assert found["error"].startswith("Damaged: weights/")
     assert described.teacher is not None
     assert weights_file(described.teacher.trial_id) in found["error"]
     assert is_fault(found["error"])
@@ -874,7 +874,7 @@ def test_no_failure_replaces_the_row_of_a_completed_trial(tmp_path: Path) -> Non
     for trial_id in (student.trial_id, student.teacher.trial_id):
         store.delete(weights_file(trial_id))
     *_, last = run_task(Task(role="student", experiment=student), **options)  # type: ignore[arg-type]
-    assert str(last.error).startswith("FileNotFoundError")
+    assert str(last.error).startswith("Damaged: weights/")
     assert set(Results(store.location).trials()["status"]) == {"completed"}
 
 
@@ -930,5 +930,5 @@ def test_a_teacher_whose_weights_are_gone_is_the_failure_of_the_evaluation_that_
     end = do(described, store, CLEAN, {"name": "prediction_bound", "examples": 5}, PGD3, train=False)[-1]
     assert end.error is None
     assert end.failed.keys() == {"prediction_bound"}
-    assert end.failed["prediction_bound"].startswith("FileNotFoundError")
+    assert end.failed["prediction_bound"].startswith("Damaged: weights/")
     assert {"clean.accuracy", "pgd3.accuracy"} <= end.numbers.keys()
