@@ -364,9 +364,9 @@ def test_list_prints_names_meanings_and_papers(what: str, capsys: pytest.Capture
 
     out, _ = said(capsys, "list", what)
     for entry in entries(what):  # type: ignore[arg-type]
-        assert f"{entry.name:18} {entry.summary}\n" in out
+        assert f"{entry.name:20} {entry.summary}\n" in out
         for detail in entry.details:
-            assert f"{'':18}   {detail}\n" in out
+            assert f"{'':20}   {detail}\n" in out
 
 
 def test_digits_need_nothing(capsys: pytest.CaptureFixture[str]) -> None:
