@@ -30,7 +30,16 @@ from kdray.data import ImageData
 from kdray.models import Classifier
 from kdray.perturbations.attacks import Norm, project, slope
 from kdray.robustness import checks
-from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, accuracy, blocks, is_correct
+from kdray.robustness.base import (
+    Block,
+    Images,
+    Measurement,
+    Perturbing,
+    Subject,
+    accuracy,
+    blocks,
+    right_predictions,
+)
 
 Ensemble = Literal["standard", "rand"]
 Attack = Literal["apgd_ce", "apgd_dlr", "apgd_t", "fab_t", "square"]
@@ -121,13 +130,13 @@ class AutoAttack(Perturbing):
         classifier, attacks = subject.classifier, ATTACKS[self.attacks]
         correct, clean, flat, attacked = dict.fromkeys(attacks, 0), 0, 0, 0
         for block in blocks(subject.split):
-            as_it_is = self._right(classifier, block.images, block.labels)
+            as_it_is = right_predictions(classifier, block.images, block.labels, self.repeats)
             clean += int(as_it_is.sum())
             if self.epsilon > 0:
                 attacked += int((as_it_is > 0).sum())
                 flat += self._flat(classifier, block.images[as_it_is > 0], block.labels[as_it_is > 0])
             for attack, examples in zip(attacks, self._after_each(classifier, block), strict=True):
-                correct[attack] += int(self._right(classifier, examples, block.labels).sum())
+                correct[attack] += int(right_predictions(classifier, examples, block.labels, self.repeats).sum())
         predictions, (parameters,) = len(subject.split.labels) * self.repeats, self.strengths()
         for attack in attacks:
             yield accuracy(correct[attack], predictions, metric=f"accuracy_after_{attack}", **parameters)
@@ -160,7 +169,7 @@ class AutoAttack(Perturbing):
     def _after_each(self, classifier: Classifier, block: Block) -> Iterator[Images]:
         """The examples of all images after each attack."""
         labels, examples = block.labels, block.images
-        right = self._right(classifier, examples, labels)
+        right = right_predictions(classifier, examples, labels, self.repeats)
         if self.attacks == "rand":
             right = torch.full_like(right, self.repeats + 1)  # any example is better than none
         for attack in ATTACKS[self.attacks]:
@@ -168,19 +177,11 @@ class AutoAttack(Perturbing):
             if self.epsilon > 0 and bool(standing.any()):
                 found = examples.clone()
                 found[standing] = self._attack(attack, classifier, block, standing.nonzero().flatten())
-                predicted = self._right(classifier, found, labels)
+                predicted = right_predictions(classifier, found, labels, self.repeats)
                 better = predicted < right
                 examples = torch.where(better.view(-1, 1, 1, 1), found, examples)
                 right = torch.minimum(predicted, right)
             yield examples
-
-    @torch.no_grad()
-    def _right(self, classifier: Classifier, images: Images, labels: Int64[Tensor, "B"]) -> Int64[Tensor, "B"]:
-        """How many of ``repeats`` new predictions of each image are right."""
-        right = torch.zeros_like(labels)
-        for _ in range(self.repeats):
-            right += is_correct(classifier, images, labels)
-        return right
 
     def _attack(self, attack: Attack, classifier: Classifier, block: Block, at: Int64[Tensor, "b"]) -> Images:
         """What ``attack`` makes of the images at ``at``."""

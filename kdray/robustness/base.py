@@ -120,6 +120,16 @@ def is_correct(classifier: Classifier, images: Images, labels: Int64[Tensor, "B"
         return classifier.logits(images).argmax(1) == labels
 
 
+def right_predictions(
+    classifier: Classifier, images: Images, labels: Int64[Tensor, "B"], repeats: int
+) -> Int64[Tensor, "B"]:
+    """How many of ``repeats`` new predictions of each image are right."""
+    right = torch.zeros_like(labels)
+    for _ in range(repeats):
+        right += is_correct(classifier, images, labels)
+    return right
+
+
 def all_correct(subject: Subject) -> int:
     """How many images are classified correctly as they are."""
     return sum(int(is_correct(subject.classifier, block.images, block.labels).sum()) for block in blocks(subject.split))

@@ -27,7 +27,7 @@ from kdray.core import OneOrMore, several
 from kdray.models import Classifier
 from kdray.perturbations.attacks import Loss, Norm, losses, random_start, slope, step
 from kdray.robustness import checks
-from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, accuracy, blocks, is_correct
+from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, accuracy, blocks, right_predictions
 
 NEVER = 2**31
 """Number of the iterate that breaks an image which none breaks."""
@@ -140,7 +140,7 @@ class PGD(Perturbing):
 
     def _attack(self, classifier: Classifier, block: Block, epsilon: float, step_size: float) -> Fate:
         """All restarts on a block."""
-        fate = Fate.before(self._right(classifier, block.images, block.labels), self)
+        fate = Fate.before(right_predictions(classifier, block.images, block.labels, self.repeats), self)
         worst = {steps: block.images.clone() for steps in several(self.steps)} if self.repeats > 1 else {}
         fewest = {steps: torch.full_like(block.labels, self.repeats + 1) for steps in worst}  # any example is better than none
         for restart in range(self.restarts):
@@ -162,7 +162,9 @@ class PGD(Perturbing):
                 if restart == taken == 0 and gradient is not None:
                     fate.flat[at] = checks.leads_nowhere(gradient)
                 if self.iterate == "final" and taken in several(self.steps):
-                    right = (~wrong).long() if self.repeats == 1 else self._right(classifier, points, labels)
+                    right = (~wrong).long()
+                    if self.repeats > 1:
+                        right = right_predictions(classifier, points, labels, self.repeats)
                     if worst:
                         worse = right < fewest[taken][at]
                         worst[taken][at] = torch.where(worse.view(-1, 1, 1, 1), points, worst[taken][at])
@@ -174,16 +176,8 @@ class PGD(Perturbing):
                     at, points, images, labels, gradient = (each[~wrong] for each in (at, points, images, labels, gradient))
                 points = step(points, gradient, images, norm=self.norm, epsilon=epsilon, step_size=step_size)
         for steps, examples in worst.items():
-            fate.afresh[steps] = self._right(classifier, examples, block.labels) * fate.attackable
+            fate.afresh[steps] = right_predictions(classifier, examples, block.labels, self.repeats) * fate.attackable
         return fate
-
-    @torch.no_grad()
-    def _right(self, classifier: Classifier, images: Images, labels: Int64[Tensor, "B"]) -> Int64[Tensor, "B"]:
-        """How many of ``repeats`` predictions of each image are right."""
-        right = torch.zeros_like(labels)
-        for _ in range(self.repeats):
-            right += is_correct(classifier, images, labels)
-        return right
 
     def _count(self, fate: Fate, metric: str, steps: int) -> tuple[int, int]:
         """Right predictions, and all of them."""

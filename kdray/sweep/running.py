@@ -89,8 +89,8 @@ class Driver:
         try:
             self._teachers()
             self._students()
-            self._across()
             if not self._work.summary.stopped:
+                self._across()
                 self._drop_the_rest()
         finally:
             self._write_members()

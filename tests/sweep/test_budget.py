@@ -69,3 +69,13 @@ def test_gpu_hours_are_the_hours_of_each_trial_times_its_share(
 def test_what_is_no_budget_is_refused() -> None:
     with pytest.raises(InputError, match=r"budget.hours: input should be greater than 0"):
         sweep_of({"budget": {"hours": 0}})
+
+
+@pytest.mark.usefixtures("slow")
+def test_trials_are_measured_with_each_other_when_all_are_there(engine: Engine, tmp_path: Path) -> None:  # noqa: ARG001
+    transfer = {"evaluate.suite": [{"name": "transfer", "attack": {"name": "fgsm"}, "examples": 5}]}
+    assert go(tmp_path / "r", HOUR, transfer).stopped
+    assert Results(tmp_path / "r").robustness().empty
+    while go(tmp_path / "r", HOUR, transfer).stopped:
+        pass
+    assert len(Results(tmp_path / "r").robustness()) == 25, "4 students and the chosen teacher"
