@@ -74,6 +74,11 @@ def test_robust_above_clean_accuracy() -> None:
     assert "robust above clean accuracy: " in doubts(FGSM(epsilon=0.1), Contrary())
 
 
+@pytest.mark.parametrize("attack", [FGSM(epsilon=0.0), PGD(epsilon=0.0, steps=2)], ids=["fgsm", "pgd"])
+def test_an_accuracy_that_no_attack_lowers_is_not_above_clean(attack: Evaluation) -> None:
+    assert doubts(attack, trained_on_digits()) == "None"
+
+
 def test_restarts_that_still_lower_it() -> None:
     weak = PGD(epsilon=0.15, step_size=0.03, steps=2, restarts=2)
     assert "the last of 2 restarts still broke" in doubts(weak, trained_on_digits(), 360)
