@@ -5,6 +5,7 @@ A virtual teacher needs no network: it answers from the label.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import count
 from typing import Annotated, ClassVar, Literal
 
@@ -19,7 +20,7 @@ from kdray.data import ImageData
 from kdray.methods import Teacher
 from kdray.models import Classifier, Model, Outputs, Smoothing, build, smoothed
 from kdray.perturbations import AnyLogitNoise
-from kdray.weights import Damaged, unpack
+from kdray.weights import Damaged, unpack, unpack_shared
 
 
 class Virtual(Value):
@@ -74,10 +75,24 @@ def load_classifier(
 
     Raises :class:`kdray.weights.Damaged` if the bytes are not intact or belong to another model.
     """
-    tensors, _ = unpack(packed)
-    classifier = build(model, data, normalization, seed=0)
+    return _loaded(build(model, data, normalization, seed=0), unpack(packed)[0], device, assign=False)
+
+
+def load_teacher(
+    model: Model, data: ImageData, normalization: nn.Module, packed: bytes, device: torch.device
+) -> Classifier:
+    """As :func:`load_classifier`; processes on one node that ask the same teacher on its CPUs hold its weights once."""
+    if device.type != "cpu":
+        return load_classifier(model, data, normalization, packed, device)
+    return _loaded(build(model, data, normalization, seed=0), unpack_shared(packed)[0], device, assign=True)
+
+
+def _loaded(
+    classifier: Classifier, tensors: Mapping[str, Tensor], device: torch.device, *, assign: bool
+) -> Classifier:
+    """``classifier`` with the values of ``tensors``, or, to ``assign``, with the tensors themselves."""
     try:
-        classifier.load_state_dict(tensors)
+        classifier.load_state_dict(tensors, assign=assign)
     except RuntimeError as error:
         raise Damaged(str(error).splitlines()[0]) from None
     return frozen(classifier.to(device))

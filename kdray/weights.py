@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
+
+from kdray.data import shared
 
 
 class Damaged(Exception):
@@ -43,6 +46,20 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if _digest(tensors, text) != digest:
         raise Damaged("its checksum does not match")
     return tensors, json.loads(text)
+
+
+def unpack_shared(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """As :func:`unpack`, the tensors in memory that all processes of this node share, and aligned as torch's own.
+
+    ``data`` are read by each and forgotten: a results folder on an object store serves as well as a local one, and no process
+    depends on a file there that another may delete.
+    """
+    tensors, facts = unpack(data)
+    if len(data) >= shared.SMALL:
+        key = hashlib.blake2b(data, digest_size=16).hexdigest()
+        tensors = shared.one_copy(key, partial(dict, tensors))
+    alignment = shared.ALIGNMENT  # which those have that are shared
+    return {name: one if one.data_ptr() % alignment == 0 else one.clone() for name, one in tensors.items()}, facts
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

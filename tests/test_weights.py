@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import os
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save
 
-from kdray.weights import Damaged, pack, unpack
+from kdray.data import Digits, shared
+from kdray.models import WideResNet, build, normalizer
+from kdray.weights import Damaged, pack, unpack, unpack_shared
 
 TENSORS = {
     "matrix": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)),
@@ -85,3 +89,52 @@ def test_exchanged_tensors_are_noticed() -> None:
     assert exchanged != packed
     with pytest.raises(Damaged, match="checksum"):
         unpack(exchanged)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the shared copies are, of which none is too small."""
+    monkeypatch.setenv("KDRAY_CACHE", str(tmp_path))
+    monkeypatch.setattr(shared, "SMALL", 0)
+    return tmp_path / f"kdray-{os.geteuid()}"
+
+
+def test_what_is_shared_is_unpacked_bit_by_bit_from_one_file(folder: Path) -> None:
+    for _ in range(2):
+        tensors, facts = unpack_shared(pack(TENSORS, FACTS))
+        assert facts == FACTS
+        assert pack(tensors, facts) == pack(TENSORS, FACTS)
+        assert len(list(folder.iterdir())) == 1
+    assert unpack_shared(pack({"matrix": TENSORS["matrix"] + 1}, FACTS))[0]["matrix"].equal(TENSORS["matrix"] + 1)
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_few_weights_are_not_shared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = pack(TENSORS, FACTS)
+    monkeypatch.setattr(shared, "SMALL", len(packed) + 1)
+    tensors, facts = unpack_shared(packed)
+    assert pack(tensors, facts) == packed
+    assert {tensor.data_ptr() % 64 for tensor in tensors.values()} == {0}  # as those that are shared
+    assert not folder.exists()
+
+
+def test_a_damaged_file_is_noticed_although_a_good_copy_is_shared(folder: Path) -> None:
+    packed = pack(TENSORS, FACTS)
+    unpack_shared(packed)
+    altered = bytearray(packed)
+    altered[-1] ^= 1
+    with pytest.raises(Damaged):
+        unpack_shared(bytes(altered))
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_a_classifier_on_shared_weights_answers_bit_by_bit_the_same(folder: Path) -> None:
+    data, model = Digits(resize=16), WideResNet(depth=10, width=1)
+    own, sharing = (build(model, data, normalizer(data, {}), seed=seed).eval() for seed in (0, 1))
+    packed = pack(own.state_dict(), {})
+    sharing.load_state_dict(unpack_shared(packed)[0], assign=True)
+    images = torch.rand(8, 1, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(sharing(images).logits, own(images).logits)
+    assert pack(sharing.state_dict(), {}) == packed
+    assert folder.exists()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import abstractmethod
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
@@ -17,7 +17,9 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.core import InputError, Several, Value
+from kdray.core import InputError, Several, Value, canonical_json
+from kdray.data import shared
+from kdray.data.origin import code, origin
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
@@ -114,6 +116,10 @@ class ImageData(Value):
         added = 2 * self.pad
         return (self.channels or channels, (self.resize or height) + added, (self.resize or width) + added)
 
+    def place(self, root: Path) -> Path | None:  # noqa: ARG002
+        """The file or folder that holds all that :meth:`read` reads, so that a change to it is noticed; none: not told."""
+        return None
+
     @abstractmethod
     def check(self, root: Path) -> None:
         """Raise :class:`InputError` unless everything that :meth:`read` needs is below ``root``."""
@@ -123,16 +129,20 @@ class ImageData(Value):
         """The train, validation and test splits at their native shape."""
 
     def load(self, root: Path) -> Dataset:
-        """The data set with images of :attr:`shape`; cached, because a worker process trains many trials on it."""
-        return _load(self, root)
+        """The data set with images of :attr:`shape`: the node's one copy, kept for the next trial of this process."""
+        return _load(self._unprocessed(), root)
 
     def read_test(self, root: Path) -> Split:
         """The test split at its native shape; a data set whose other images take long to read leaves them alone."""
         return self.read(root)[2]
 
     def test_split(self, root: Path) -> Split:
-        """The test split with images of :attr:`shape`; cached, because a worker process measures many trials on it."""
-        return _load_test(self, root)
+        """The test split with images of :attr:`shape`: the node's one copy, kept for the next trial of this process."""
+        return _load_test(self._unprocessed(), root)
+
+    def _unprocessed(self) -> ImageData:
+        """The description without what is done to images after they are loaded."""
+        return self.model_copy(update={"augment": "none", "normalization": "none"})
 
     def fitted(self, split: Split) -> Split:
         """``split`` with images of :attr:`shape`: made grey or coloured, resized and padded as the data's own images."""
@@ -141,6 +151,19 @@ class ImageData(Value):
 
 @lru_cache(maxsize=2)
 def _load(data: ImageData, root: Path) -> Dataset:
+    held = _held(data, root, "splits", partial(_decoded, data, root))
+    train, val, test = (Split(held[f"{name}_images"], held[f"{name}_labels"]) for name in ("train", "val", "test"))
+    return Dataset(train, val, test, held["mean"], held["std"], data.omit_classes)
+
+
+@lru_cache(maxsize=2)
+def _load_test(data: ImageData, root: Path) -> Split:
+    held = _held(data, root, "test", lambda: data.fitted(data.read_test(root))._asdict())
+    return Split(held["images"], held["labels"])
+
+
+def _decoded(data: ImageData, root: Path) -> dict[str, Tensor]:
+    """The tensors of the data set, by name."""
     train, val, test = (data.fitted(split) for split in data.read(root))
     if data.omit_classes:
         train = train.take(torch.nonzero(~torch.isin(train.labels, torch.tensor(data.omit_classes))).flatten())
@@ -150,12 +173,23 @@ def _load(data: ImageData, root: Path) -> Dataset:
     levels = torch.arange(256, dtype=torch.float64) / 255
     mean = (counts * levels).sum(1) / channels.shape[1]
     variance = (counts * levels.square()).sum(1) / channels.shape[1] - mean.square()
-    return Dataset(train, val, test, mean.float(), variance.sqrt().clamp(min=1e-3).float(), data.omit_classes)
+    return {
+        "train_images": train.images, "train_labels": train.labels, "val_images": val.images, "val_labels": val.labels,
+        "test_images": test.images, "test_labels": test.labels,
+        "mean": mean.float(), "std": variance.sqrt().clamp(min=1e-3).float(),
+    }  # fmt: skip
 
 
-@lru_cache(maxsize=2)
-def _load_test(data: ImageData, root: Path) -> Split:
-    return data.fitted(data.read_test(root))
+def _held(data: ImageData, root: Path, what: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """What ``make`` reads: the node's one copy, or this process's own where no change to the files would be noticed."""
+    place = data.place(root)
+    before = None if place is None else origin(place)
+    if place is None or before is None or before.size < shared.SMALL:
+        return make()
+    told = "\n".join((what, canonical_json(data), before.digest, code()))
+    key = hashlib.sha256(told.encode()).hexdigest()[:32]
+    # A file that changed while it was read may have been read half old, half new.
+    return shared.one_copy(key, make, valid=lambda: origin(place) == before)
 
 
 def _fit(split: Split, shape: Shape, *, pad: int = 0) -> Split:

@@ -67,6 +67,10 @@ class VisionData(ImageData):
     def sources(self) -> list[Source]:
         """The official files with their MD5 sums, as torchvision knows them."""
 
+    def place(self, root: Path) -> Path:
+        """The folder of the official files, and of those that torchvision unpacks from them."""
+        return root / self.sources()[0].path.parts[0]
+
     def states(self, root: Path) -> list[FileState]:
         """Every file, compared with its official MD5 sum."""
         return [FileState(source.path, _state(root / source.path, source.md5)) for source in self.sources()]

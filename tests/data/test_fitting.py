@@ -64,6 +64,12 @@ def test_the_statistics_are_those_of_the_images_that_are_trained_on() -> None:
     assert not torch.equal(dataset.mean, loaded(pad=2, channels=3).mean)
 
 
+def test_what_is_done_to_images_later_is_done_to_the_same_images() -> None:
+    plain = loaded(pad=5)
+    assert loaded(pad=5, augment="flip", normalization="gcn_zca") is plain
+    assert loaded(pad=4, augment="flip") is not plain
+
+
 def test_what_is_omitted_goes_along_to_the_device() -> None:
     assert loaded(omit_classes=[5]).to(torch.device("cpu")).omitted == (5,)
 
