@@ -95,7 +95,7 @@ def open_results(location: str | os.PathLike[str]) -> Results:
     """The results in a folder; :class:`InputError` if there are none, or they are of a newer schema."""
     results = Results(location)
     if not results.store.exists("schema.json"):
-        raise InputError(f"{results.store.location}: no results here (no schema.json)")
+        raise InputError(f"{results.store.place}: no results here (no schema.json)")
     results.store.check_version()
     return results
 
@@ -133,16 +133,26 @@ def _bracketed(name: str) -> str:
 def _read(store: Store, name: str) -> pa.Table | str | None:
     """The rows of one file, or what is wrong with it; none if it is gone."""
     try:
-        part = pq.read_table(pa.BufferReader(store.read(name)), page_checksum_verification=True)
-        part.validate(full=True)
-        version = int((part.schema.metadata or {}).get(b"kdray_schema", b"1"))
+        data = store.read(name)
     except FileNotFoundError:
         return None  # taken away between listing and reading: its rows stand in a newer file
+    except OSError as error:
+        if store.folder is None:
+            raise  # not damaged, but out of reach: nothing may be computed again for that
+        return _left_out(store, name, error)
+    try:
+        part = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        part.validate(full=True)
+        version = int((part.schema.metadata or {}).get(b"kdray_schema", b"1"))
     except (pa.ArrowException, OSError, ValueError) as error:
-        return f"{store.location}/{name}: damaged, left out ({str(error).splitlines()[0]})"
+        return _left_out(store, name, error)
     if version > SCHEMA_VERSION:
-        raise InputError(f"{store.location}/{name}: of schema {version}, this kdray reads up to {SCHEMA_VERSION}")
+        raise InputError(f"{store.place}/{name}: of schema {version}, this kdray reads up to {SCHEMA_VERSION}")
     return part
+
+
+def _left_out(store: Store, name: str, error: Exception) -> str:
+    return f"{store.place}/{name}: damaged, left out ({str(error).splitlines()[0]})"
 
 
 def _joined(parts: list[pa.Table]) -> pa.Table:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from kdray.core import InputError
 from kdray.results import SCHEMA_VERSION, Store, open_results
+from tests.results.s3 import S3
 
 
-@pytest.fixture(params=["path", "file URI", "other file system"])
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a store may be; pyarrow's mock file system stands for an object store."""
+@pytest.fixture(params=["path", "file URI", "other file system", "S3"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where a store may be; pyarrow's mock file system stands for others than S3."""
     folder = tmp_path / "results"
-    return {"path": str(folder), "file URI": folder.as_uri(), "other file system": "mock:///results"}[request.param]
+    with S3() if request.param == "S3" else nullcontext() as server:
+        yield (
+            server.uri() if server is not None
+            else {"path": str(folder), "file URI": folder.as_uri(), "other file system": "mock:///results"}[request.param]
+        )  # fmt: skip
 
 
 @pytest.fixture
