@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import resource
 import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -13,10 +15,37 @@ from pathlib import Path
 
 import torch
 
+CONTEXT = 640 * 2**20
+"""Bytes of a GPU that CUDA takes for a process beside torch's allocator: its context, kernels, library handles. 0.3 to 0.5 GB
+were seen; more is assumed, because on a GPU that is shared nobody can tell it from what the other processes hold."""
+
 
 def cpus() -> int:
     """CPUs that this process may use (its affinity; the machine's count can be wrong in a container)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> int:
+    """Bytes of main memory that this process may use: the machine's, or less where a control group (a container) says so."""
+    present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([present, *_control_group_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+
+
+def device(granted: Sequence[str]) -> torch.device:
+    """What a trial computes on: the GPU that Ray granted it, which is the first that this process sees, or the CPU if none.
+
+    Whether the machine has a GPU says nothing: others may be using it.
+    """
+    if not granted:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        built = torch.version.cuda or torch.version.hip
+        reason = "its driver does not work in the worker process" if built else "this torch is built for CPUs only"
+        raise RuntimeError(
+            f"Ray granted GPU {', '.join(granted)} but torch finds no CUDA device: {reason}; see 'kdray doctor' on "
+            f"{platform.node()}, or run with gpu 0"
+        )
+    return torch.device("cuda", 0)
 
 
 @cache
@@ -47,6 +76,31 @@ def make_repeatable(device: torch.device, threads: int) -> None:
         torch.use_deterministic_algorithms(True)
 
 
+def device_memory(device: torch.device) -> int | None:
+    """Bytes of the whole GPU; none of a CPU."""
+    return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else None
+
+
+def cap_memory(device: torch.device, share: float) -> None:
+    """Have an allocation fail that would take this process beyond its ``share`` of a GPU, so that its neighbours do not.
+
+    What the allocator may take is the share less :data:`CONTEXT`, which no cap reaches. A trial with a GPU of its own (1 or
+    more) is left as it is, but for the cap of whoever was in this process before it.
+    """
+    if device.type != "cuda":
+        return
+    total = torch.cuda.get_device_properties(device).total_memory
+    part = 1.0 if share >= 1 else max(0.0, share - CONTEXT / total)
+    torch.cuda.set_per_process_memory_fraction(part, device)
+
+
+def release(device: torch.device) -> None:
+    """Give back to the GPU what a trial has left in the allocator; the next one in this process may not need it."""
+    if device.type == "cuda":
+        gc.collect()  # tensors in the frames of an error's traceback
+        torch.cuda.empty_cache()
+
+
 def reset_peak_memory(device: torch.device) -> None:
     """Forget the peak so far (a process trains many trials)."""
     if device.type == "cuda":
@@ -58,9 +112,13 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes at the peak since :func:`reset_peak_memory`: of the GPU's allocator, or of this process."""
+    """Bytes at the peak since :func:`reset_peak_memory`: of this process on the GPU, or in main memory without one.
+
+    On a GPU what the allocator reserved (which is what it takes from others, not only what tensors fill of it) and
+    :data:`CONTEXT`, so that it compares with a share of :func:`device_memory`.
+    """
     if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
+        return int(torch.cuda.max_memory_reserved(device)) + CONTEXT
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -68,6 +126,24 @@ def peak_memory(device: torch.device) -> int:
     except OSError:
         pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _control_group_limits(membership: Path, mounted: Path) -> Iterator[int]:
+    """Bytes that each control group above this process allows, as far as they can be seen."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        # Version 2 has one tree, and version 1 one for each controller.
+        top, name = (mounted / "memory", "memory.limit_in_bytes") if controllers else (mounted, "memory.max")
+        inside = Path(group.lstrip("/"))
+        for place in (inside, *inside.parents):
+            with suppress(OSError, ValueError):  # "max" is no limit; a container may not see where it is
+                yield int((top / place / name).read_text())
 
 
 def _cpu_name() -> str:

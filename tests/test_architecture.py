@@ -15,11 +15,13 @@ LAYERS = {
     "core": 0, "seeds": 0, "compat": 0, "machine": 0,
     "data": 1, "models": 1, "perturbations": 1,
     "methods": 2, "robustness": 2, "results": 2, "optimizers": 2, "weights": 2,
-    "teachers": 3, "training": 3, "report": 3,
+    "teachers": 3, "training": 3, "report": 3, "logs": 3,
     "experiment": 4, "catalogue": 4,
-    "trial": 5,
-    "sweep": 6,
-    "cli": 7,
+    "task": 5, "bench": 5,
+    "rows": 6,
+    "trial": 7,
+    "sweep": 8,
+    "cli": 9,
 }  # fmt: skip
 """Every module and package directly below kdray; one imports from lower layers and from itself."""
 WITHIN = {("models", "data"), ("models", "perturbations")}

@@ -25,7 +25,7 @@ from kdray.methods import KD
 from kdray.models import MLP
 from kdray.optimizers import SGD, Adam, AnyOptimizer
 from kdray.robustness import PGD, AnyEvaluation
-from kdray.trial import Task
+from kdray.task import Task
 from tests.trials import description, distillation, experiment
 
 

@@ -17,8 +17,8 @@ from kdray.methods import Batch, CrossEntropy, Losses, Method, Stage, Step, Teac
 from kdray.models import Classifier, Outputs
 from kdray.perturbations import Noise
 from kdray.robustness import Subject, measurements, score
+from kdray.task import epochs_of
 from kdray.training import Diverged, Epoch, State, Training, keep, train, training_labels
-from kdray.trial import epochs_of
 from kdray.weights import Damaged, pack, unpack
 from tests.trials import description, digits, distillation, experiment, fresh, lesson, teacher_of
 

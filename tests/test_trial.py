@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import signal
 import subprocess
 import sys
@@ -14,11 +16,14 @@ import pytest
 import torch
 
 from kdray import trial
+from kdray.bench import Bench, checkpoint_file, weights_file
 from kdray.core import canonical_json, fingerprint, parse
 from kdray.data import ImageData, to_unit
 from kdray.experiment import Experiment
-from kdray.models import normalizer, storage_key
-from kdray.results import Results, Store
+from kdray.logs import Log, log_file
+from kdray.models import fitted, normalizer, storage_key
+from kdray.results import Results, Store, write_rows
+from kdray.results.schema import SIZES
 from kdray.robustness import (
     PGD,
     Clean,
@@ -30,21 +35,10 @@ from kdray.robustness import (
     measurements,
     score,
 )
+from kdray.task import Task, epochs_of, is_fault
 from kdray.teachers import load_classifier
 from kdray.training import Diverged
-from kdray.trial import (
-    Bench,
-    DamagedCheckpoint,
-    Step,
-    Task,
-    checkpoint_file,
-    describe,
-    epochs_of,
-    is_fault,
-    measurable,
-    run_task,
-    weights_file,
-)
+from kdray.trial import DamagedCheckpoint, run_task
 from kdray.weights import unpack
 from tests.trials import (
     CPU,
@@ -91,6 +85,10 @@ def row(store: Store, described: Experiment) -> dict[str, Any]:
     return found
 
 
+def bench_in(store: Store) -> Bench:
+    return Bench(store, NOWHERE, CPU, 1, Log(store, "unused"))
+
+
 def stop_after(epochs: int, described: Experiment, store: Store) -> None:
     """Train some epochs and then go no further."""
     running = steps(described, store)
@@ -118,7 +116,7 @@ def test_a_trial_leaves_weights_a_row_epochs_and_a_file_per_evaluation(store: St
     trial_id, pgd = described.trial_id, PGD(steps=3, restarts=2, epsilon=0.05, examples=20, split="val")
     ids = [fingerprint(evaluation) for evaluation in (Clean(), GaussianNoise(sigmas=(0.1, 0.4)), pgd)]
     assert written == {
-        "schema.json", weights_file(trial_id), f"trials/{trial_id}.parquet", f"epochs/{trial_id}.parquet",
+        "schema.json", weights_file(trial_id), log_file(trial_id), f"trials/{trial_id}.parquet", f"epochs/{trial_id}.parquet",
         *(f"robustness/{trial_id}-{evaluation_id}.parquet" for evaluation_id in ids),
     }  # fmt: skip
 
@@ -209,7 +207,7 @@ def test_the_last_step_has_every_number_that_has_one_value(store: Store) -> None
     end = do(experiment(), store, CLEAN, NOISE, PGD3, {"name": "gaussian_noise", "sigmas": [0.2]})[-1]
     assert end.numbers.keys() == {
         "val_accuracy", "test_accuracy", "clean.accuracy", "clean.loss", "clean.ece", "clean.brier", "pgd3.accuracy",
-        "pgd3.any_iterate_accuracy", "gaussian_noise.accuracy",
+        "pgd3.any_iterate_accuracy", "gaussian_noise.accuracy", *SIZES,
     }  # fmt: skip
 
 
@@ -227,6 +225,20 @@ def test_steps_count_up_to_their_total(store: Store) -> None:
 
 def test_an_evaluation_is_called_by_its_label_or_its_name() -> None:
     assert (label_of(PGD(label="pgd20")), label_of(PGD())) == ("pgd20", "pgd")
+
+
+def test_the_step_of_an_epoch_has_the_numbers_of_its_row_and_that_of_an_evaluation_its_own(store: Store) -> None:
+    described = experiment()
+    *first, trained, clean, noise, _ = do(described, store, CLEAN, NOISE)
+    epochs = stored(store, described.trial_id)["epochs"]
+    shown = ["val_accuracy", "val_loss", "loss", "train_accuracy", "learning_rate"]
+    for step, (_, found) in zip(first, epochs.iterrows(), strict=True):
+        assert {name: step.numbers[name] for name in shown} == found[shown].to_dict()
+        assert step.numbers.keys() == {*shown, "images_per_second"}
+        assert {type(number) for number in step.numbers.values()} == {float}
+    assert trained.numbers.keys() == {"val_accuracy", "test_accuracy", *SIZES}
+    assert clean.numbers.keys() == {"clean.accuracy", "clean.loss", "clean.ece", "clean.brier"}
+    assert noise.numbers == {}, "it has several accuracies"
 
 
 # The same trial gives the same numbers
@@ -470,7 +482,7 @@ def test_the_bound_compares_a_student_with_its_stored_teacher(store: Store) -> N
     assert student.teacher is not None
     do(student.teacher, store, role="teacher")
     end = do(student, store, BOUND)[-1]
-    bench = Bench(store, NOWHERE, CPU, 1)
+    bench = bench_in(store)
     subject = Subject(bench.trained(student), digits(student).test, teacher=bench.trained(student.teacher))
     expected = {
         f"prediction_bound.{m.metric}": m.value for m in measurements(PredictionBound(points=2, epsilon=0.5), subject)
@@ -478,14 +490,6 @@ def test_the_bound_compares_a_student_with_its_stored_teacher(store: Store) -> N
     assert {name: end.numbers[name] for name in expected} == expected
     rows = stored(store, student.trial_id)["robustness"]
     assert rows["checks"].str.contains("not certified").all()
-
-
-def test_the_bound_means_nothing_without_a_trained_teacher() -> None:
-    suite = (Clean(), PredictionBound())
-    assert measurable(suite, distillation()) == suite
-    virtual = experiment(supervision={"virtual": {}}, method={"name": "kd"})
-    for described in (experiment(), virtual):
-        assert measurable(suite, described) == (Clean(),)
 
 
 def test_a_bound_asked_of_a_trial_without_a_teacher_is_an_error_row_with_the_reason(store: Store) -> None:
@@ -505,13 +509,12 @@ WHITENED = {"name": "digits", "examples": 300, "normalization": "gcn_zca"}
 def fits(monkeypatch: pytest.MonkeyPatch) -> list[ImageData]:
     """The data that anything was fitted to."""
     done: list[ImageData] = []
-    real = trial.fitted
 
-    def fitted(data: ImageData, dataset: Any) -> Any:
+    def fit(data: ImageData, dataset: Any) -> Any:
         done.append(data)
-        return real(data, dataset)
+        return fitted(data, dataset)
 
-    monkeypatch.setattr(trial, "fitted", fitted)
+    monkeypatch.setattr("kdray.bench.fitted", fit)
     return done
 
 
@@ -563,7 +566,7 @@ def test_a_whitening_that_is_gone_is_fitted_again_and_is_the_same(
 def test_a_stored_whitening_is_what_a_trained_model_is_loaded_with(store: Store) -> None:
     described = experiment(data=WHITENED)
     do(described, store)
-    classifier = Bench(store, NOWHERE, CPU, 1).trained(described)
+    classifier = bench_in(store).trained(described)
     images = to_unit(digits(described).test.images[:20])
     tensors, _ = unpack(store.read(normalization_file(described)))
     centred = images - images.mean((1, 2, 3), keepdim=True)
@@ -721,14 +724,14 @@ def test_data_that_cannot_be_read_leave_a_trained_trials_row_alone(
 def test_an_evaluation_that_cannot_be_written_leaves_the_trained_trials_row_alone(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    described, write_rows = experiment(), trial.write_rows
+    described = experiment()
 
     def write(store: Store, table: str, *rest: Any) -> None:
         if table == "robustness":
             broken()
         write_rows(store, table, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trial, "write_rows", write)
+    monkeypatch.setattr("kdray.rows.write_rows", write)
     assert do(described, store, CLEAN)[-1].outcome == "failed"
     assert row(store, described)["status"] == "completed"
 
@@ -808,39 +811,118 @@ def test_a_teacher_with_damaged_weights_fails_its_student_as_a_fault(store: Stor
     assert row(store, distillation())["status"] == "failed"
 
 
-# Errors in one line
+# The log
 
 
-@pytest.mark.parametrize(
-    ("error", "fault"),
-    [
-        (OSError("no space"), True),
-        (FileNotFoundError("gone"), True),
-        (MemoryError(), True),
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (ValueError("OSError: no"), False),
-        (RuntimeError("shape"), False),
-        (trial.Diverged("the loss is nan"), False),
-    ],
-)
-def test_errors_of_the_machine_are_faults_and_others_are_not(error: Exception, fault: bool) -> None:
-    assert is_fault(describe(error)) is fault
+def log_of(store: Store, described: Experiment) -> list[str]:
+    """The trial's log without times and tracebacks, without what a run of it took."""
+    lines = [line for line in store.read(log_file(described.trial_id)).decode().splitlines() if line[0] != " "]
+    return [line.partition(" ")[2].partition("; ")[0] for line in lines]
 
 
-def test_no_error_is_no_fault() -> None:
-    assert not is_fault(None)
+def test_the_log_tells_every_step_and_its_numbers(store: Store) -> None:
+    described = experiment()
+    found = do(described, store, CLEAN)
+    begun, how, *told = log_of(store, described)
+    assert begun.startswith(f"begun: student on cpu, threads 1, host {platform.node()}, process {os.getpid()}, ")
+    assert how == "training from the start"
+    assert told == [step.summary for step in found]
+    assert told[0].startswith(f"epoch 1/3: loss {found[0].numbers['loss']:.5g}, val_accuracy ")
+    assert told[-2].startswith(f"clean: accuracy {found[-1].numbers['clean.accuracy']:.5g}, loss ")
+    assert told[-1] == "end: completed"
 
 
-def test_an_error_is_told_in_one_short_line() -> None:
-    assert describe(ValueError("a\n  b\tc")) == "ValueError: a b c"
-    assert describe(KeyError()) == "KeyError: "
-    assert len(describe(ValueError("x" * 10_000))) < 600
+def test_the_log_of_a_trial_that_was_stopped_goes_on_with_it(store: Store) -> None:
+    described = experiment()
+    stop_after(2, described, store)
+    before = log_of(store, described)
+    assert [line.partition(":")[0] for line in before[-3:]] == ["epoch 1/3", "epoch 2/3", "stopped early"]
+    assert Results(store.location).trials().empty, "it may go on"
+    assert store.exists(checkpoint_file(described.trial_id))
+    do(described, store)
+    after = log_of(store, described)
+    assert after[: len(before)] == before
+    assert after[len(before) + 1] == "training goes on after 2 of 3 epochs"
+    assert "Traceback" not in store.read(log_file(described.trial_id)).decode()
 
 
-def test_a_step_tells_every_reason() -> None:
-    step = Step(kind="end", text="failed", done=1, total=1, error="OSError: a", failed={"pgd": "ValueError: b"})
-    assert step.reasons == "OSError: a; pgd: ValueError: b"
-    assert Step(kind="end", text="completed", done=1, total=1).reasons is None
+def test_a_trial_that_has_ended_was_not_stopped_early(store: Store) -> None:
+    described = experiment()
+    running = steps(described, store)
+    while next(running).outcome is None:
+        pass
+    running.close()  # type: ignore[attr-defined]
+    assert log_of(store, described)[-1] == "end: completed"
+
+
+def test_the_log_shows_how_far_a_trial_came_at_any_time(store: Store) -> None:
+    described = experiment()
+    for step in steps(described, store, CLEAN):
+        assert log_of(store, described)[-1] == step.summary
+
+
+def test_the_log_holds_the_traceback_of_what_failed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(self: GaussianNoise, subject: Subject) -> Iterator[Measurement]:  # noqa: ARG001
+        raise ValueError("of noise")
+
+    monkeypatch.setattr(GaussianNoise, "measure", measure)
+    described = experiment()
+    do(described, store, NOISE)
+    text = store.read(log_file(described.trial_id)).decode()
+    assert "    Traceback (most recent call last):" in text
+    assert ", in measure\n" in text
+    assert log_of(store, described)[-3:] == [
+        "noise failed: ValueError: of noise", "noise: no numbers", "end: failed: noise: ValueError: of noise",
+    ]  # fmt: skip
+    student = distillation(seed=1, teacher=description(seed=9))  # its teacher is not there
+    do(student, store)
+    text = store.read(log_file(student.trial_id)).decode()
+    assert ", in lesson_of\n" in text
+    assert [line.partition(": ")[0] for line in log_of(store, student)] == ["begun", "failed", "end"]
+
+
+def test_an_error_while_rows_are_written_is_in_the_log_though_it_is_raised(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdray.rows.write_rows", broken)
+    described = experiment()
+    with pytest.raises(OSError, match="disk on fire"):
+        do(described, store)
+    assert log_of(store, described)[-2:] == ["failed: OSError: disk on fire", "ended: OSError: disk on fire"]
+
+
+def test_what_kdray_warns_of_is_in_the_log(store: Store) -> None:
+    described = experiment()
+    stop_after(1, described, store)
+    alter(store, checkpoint_file(described.trial_id))
+    with pytest.warns(DamagedCheckpoint) as warned:
+        do(described, store)
+    assert f"warning: {warned[0].message}" in log_of(store, described)
+
+
+def test_a_log_that_cannot_be_written_leaves_the_trial_alone(store: Store, elsewhere: Store) -> None:
+    described = experiment()
+    assert store.folder is not None
+    (store.folder / log_file(described.trial_id)).mkdir(parents=True)
+    assert do(described, store, CLEAN)[-1].outcome == "completed"
+    do(described, elsewhere, CLEAN)
+    assert_same_bits(stored(store, described.trial_id), stored(elsewhere, described.trial_id))
+
+
+def test_an_object_store_gets_the_log_whole_after_every_step_but_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    remote, name, ends = Store("mock:///results"), log_file(experiment().trial_id), []
+    remote.create()
+    write = remote.write
+
+    def noting(file: str, data: bytes) -> None:
+        if file == name:
+            ends.append(data.decode().splitlines()[-1].split()[1])
+        write(file, data)
+
+    monkeypatch.setattr(remote, "write", noting)
+    do(experiment(), remote, CLEAN, PGD3)
+    assert ends == ["trained:", "clean:", "pgd3:", "end:"]
+    assert len(log_of(remote, experiment())) == 9
 
 
 def test_an_experiment_that_was_described_otherwise_is_another_trial(store: Store) -> None:
@@ -899,16 +981,6 @@ def test_a_diverged_trial_keeps_the_epochs_that_show_it_and_no_checkpoint(
     assert Results(store.location).trials()["status"].tolist() == ["diverged"]
     assert {1, 2} <= set(Results(store.location).epochs()["epoch"])
     assert not store.names("checkpoints", ".safetensors")
-
-
-@pytest.mark.parametrize("error", ["ConnectionResetError: x", "OSError: disk full", "WorkerDied: x", "MemoryError: "])
-def test_errors_of_the_machine_are_faults(error: str) -> None:
-    assert is_fault(error)
-
-
-@pytest.mark.parametrize("error", ["ValueError: x", "Diverged: x", "RuntimeError: OSError", "len: x", "", None])
-def test_other_errors_are_not(error: str | None) -> None:
-    assert not is_fault(error)
 
 
 def test_what_is_learned_beside_the_student_starts_from_the_seed() -> None:

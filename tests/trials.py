@@ -15,9 +15,10 @@ from kdray.experiment import Experiment
 from kdray.methods import Method, TeacherSource
 from kdray.models import Classifier, build, fit
 from kdray.results import Results, Store
+from kdray.task import Step, Task
 from kdray.teachers import Supervisor
 from kdray.training import Lesson, State
-from kdray.trial import Step, Task, fresh_state, run_task
+from kdray.trial import fresh_state, run_task
 
 CPU = torch.device("cpu")
 NOWHERE = Path("/nowhere")

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 from kdray.results.schema import TABLES
 from kdray.results.store import Store
 
-FOLDERS = {"weights": ".safetensors", "checkpoints": ".safetensors"}
+FOLDERS = {"weights": ".safetensors", "checkpoints": ".safetensors", "logs": ".log"}
 OWNERS = ("trial_id", "source_trial_id")
 """Columns that say whose a row is: also what was measured with images made on a trial is that trial's."""
 
 
 def forget(store: Store, trial_ids: Collection[str]) -> dict[str, int]:
-    """Delete every row, the weights and the checkpoints of ``trial_ids``; how many rows of each table and how many files.
+    """Delete every row, weights, checkpoints and logs of ``trial_ids``; how many rows of each table and how many files.
 
     A file that also holds rows of others is written anew without these, whole or not at all. One that cannot be read stays.
     Students that learned from a forgotten teacher stay too.

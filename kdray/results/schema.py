@@ -15,6 +15,9 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 """Raised when a column changes its meaning; added columns do not raise it."""
 
+SIZES = ("parameters", "weights", "macs")
+"""Of a network: columns of the trials table."""
+
 TableName = Literal["members", "trials", "epochs", "robustness"]
 
 _TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -71,9 +74,15 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
         Column("macs", _INT, "", "multiply-accumulates of convolutions and linear layers for one image"),
         Column("images_per_second", _FLOAT, "1/s", "inference, batches of 128, on the trial's device and threads"),
         Column("train_seconds", _FLOAT, "s", "in epochs, validation included, over all resumptions"),
-        Column("peak_memory", _INT, "bytes", "of the GPU's allocator, or of the process where there is no GPU"),
+        Column(
+            "peak_memory", _INT, "bytes",
+            "of training: on the GPU what the allocator reserved and 640 MiB for CUDA itself, else of the process",
+        ),
         Column("threads", _INT, "", "of torch on the CPU; part of what makes numbers bit-exact"),
         Column("device", _TEXT, "", "GPU name, or cpu"),
+        Column("gpu", _FLOAT, "", "share of a GPU that it was given"),
+        Column("device_memory", _INT, "bytes", "of the whole GPU"),
+        Column("retried", _TEXT, "", "why it was run again: how much of a GPU was too little"),
         Column("cpu", _TEXT, "", "processor name"),
         Column("host", _TEXT, "", "machine name"),
         Column("kdray_version", _TEXT, "", ""),

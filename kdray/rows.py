@@ -1,0 +1,55 @@
+"""The rows that a trial leaves in the tables: of the trial, of its epochs, of each evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from kdray import machine
+from kdray.core import canonical_json, fingerprint
+from kdray.experiment import Experiment, configuration, configuration_columns, loss_columns
+from kdray.results import Row, Store, write_rows
+from kdray.robustness import Evaluation, columns_of
+from kdray.task import Task
+from kdray.training import State
+
+
+def write_trial_row(store: Store, task: Task, row: Row) -> None:
+    """Write the trial's row: what is given, with its configuration and the machine's facts."""
+    experiment = task.experiment
+    teacher_id = None if experiment.teacher is None else experiment.teacher.trial_id
+    complete = {
+        "trial_id": experiment.trial_id, "role": task.role, "teacher_id": teacher_id, "seed": experiment.seed,
+        "experiment": canonical_json(experiment), **machine.facts(), **configuration(experiment), **row,
+    }  # fmt: skip
+    write_rows(store, "trials", experiment.trial_id, [complete], configuration_columns())
+
+
+def write_epochs(store: Store, experiment: Experiment, state: State) -> None:
+    """The rows of every epoch that was done, and what was measured meanwhile."""
+    trial_id = experiment.trial_id
+    write_rows(store, "epochs", trial_id, [{"trial_id": trial_id, **e.row()} for e in state.history], loss_columns())
+    common = {"trial_id": trial_id, "dataset": experiment.data.name}
+    measured = [{**common, **row} for epoch in state.history for row in epoch.measured]
+    if measured:
+        write_rows(store, "robustness", f"{trial_id}-training", measured, {})
+
+
+def write_measured(
+    store: Store, task: Task, evaluation: Evaluation, rows: Sequence[Row], seconds: float
+) -> None:  # fmt: skip
+    """Write what an evaluation gave, or why it gave nothing."""
+    experiment = task.experiment
+    common = {"trial_id": experiment.trial_id, "dataset": evaluation.dataset(experiment.data), **columns_of(evaluation)}
+    name = f"{experiment.trial_id}-{common['evaluation_id']}"
+    if evaluation.across:  # those that join later have a file of their own
+        common["source_trial_id"] = experiment.trial_id
+        name += f"-{fingerprint(task.model_copy(update={'evaluations': ()}))}"
+    write_rows(store, "robustness", name, [{**common, **row, "seconds": seconds} for row in rows], {})
+
+
+def write_unmeasured(store: Store, task: Task, evaluations: Iterable[Evaluation], error: str) -> None:
+    """Write why evaluations gave nothing, where that can be written."""
+    with suppress(OSError):
+        for evaluation in evaluations:
+            write_measured(store, task, evaluation, [{"error": error}], 0.0)
