@@ -1,11 +1,12 @@
 # make quickstart: a distillation sweep on real digits, finished and tabulated.   make test: the tests.
+# make faults: kills, full disks, lost nodes and networks; each sweep must end as an undisturbed one.
 # make smoke: every sweep in sweeps/ from end to end, each shrunk to less than a minute.
 # All create .venv and install what they need first; a second run skips that.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test smoke lint bench clean
+.PHONY: quickstart test smoke faults lint bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/kdray run sweeps/quickstart.yaml --results results
@@ -15,6 +16,9 @@ test: $(VENV)/.installed
 
 smoke: $(VENV)/.installed
 	$(BIN)/python -m pytest -m smoke
+
+faults: $(VENV)/.installed
+	$(BIN)/python -m pytest -m faults
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -173,7 +173,8 @@ def _locate(kind: Any, loc: tuple[int | str, ...]) -> tuple[str, type[Value] | N
     for part in loc:
         members = list(value_types(kind))
         tagged = [member for member in members if tag_of(member) == part]
-        if tagged and not any(part in member.model_fields for member in members):
+        # Of a union the tag comes first, also where it is called as a field is.
+        if tagged and (len(members) > 1 or part not in tagged[0].model_fields):
             kind = tagged[0]
             continue
         if isinstance(part, int):

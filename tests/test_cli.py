@@ -102,7 +102,7 @@ def test_run_prints_the_points_and_where_the_tables_are(
     out, error = said(capsys, "run", sweep_file(tmp_path), "--results", results)
     assert f"6 trials run, 0 there already; tables in {results}/trials" in out
     assert "tiny: mean ± standard deviation over seeds" in out
-    assert [line.split(":")[0] for line in error.splitlines()] == ["teachers", "students"]
+    assert [line.split(":")[0] for line in error.splitlines()] == ["teachers"] * 2 + ["students"] * 2
     engine.ran.clear()
     out, error = said(capsys, "run", sweep_file(tmp_path), "--results", results)
     assert "nothing left to do, 6 there already" in out
@@ -116,8 +116,8 @@ def test_the_table_shows_the_swept_parameters_and_mean_and_deviation(
     out, _ = said(capsys, "status", str(finished))
     heading = next(line for line in out.splitlines() if "sigma" in line)
     names = [name.strip() for name in heading.strip("┃").split("┃")]
-    assert names[:5] == ["point", "sigma", "n", "val", "test"]
-    assert sorted(names[5:]) == ["clean", "pgd1"]
+    assert names[:6] == ["point", "sigma", "n", "best", "val", "test"]
+    assert sorted(names[6:]) == ["clean", "pgd1"]
     rows = [line for line in out.splitlines() if line.startswith("│")]
     assert [[cell.strip() for cell in row.split("│")[1:4]] for row in rows] == [["0", "0", "2"], ["1", "0.2", "2"]]
     assert all(row.count(" ± 0.") == 4 for row in rows)
@@ -210,23 +210,24 @@ def test_plan_says_what_is_to_do_and_how_long_it_takes(
     out, _ = said(capsys, "plan", file, "--results", nothing, *cpus)
     assert out.splitlines() == [
         f"sweep tiny, results in {nothing}",
-        "  teachers: 2: 2 to train; 2 at once",
-        "  students: 4: 4 pending (their teacher is not chosen yet); 2 at once",
+        "  teachers: 2: 2 to train; 2 at once, limited by CPU",
+        "  students: 4: 4 pending (their teacher is not chosen yet); 2 at once, limited by CPU",
         "  estimated time: unknown until trials like these have run",
     ]
     assert not Path(nothing).exists()
     out, _ = said(capsys, "plan", file, "--results", str(finished), "--max-concurrent", "1", "--set", "seeds=3", *cpus)
     lines = out.splitlines()
     assert lines[1:3] == [
-        "  teachers: 2: 2 there already; 1 at once",
-        "  students: 6: 2 to train, 4 there already; 1 at once",
+        "  teachers: 2: 2 there already; 1 at once, limited by --max-concurrent",
+        "  students: 6: 2 to train, 4 there already; 1 at once, limited by --max-concurrent",
     ]
     assert lines[3].startswith("  estimated time: ")
     assert lines[3].endswith(" s of training")
 
 
 def test_plan_of_a_search_and_of_what_cannot_run_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = sweep_file(tmp_path, {"search": {"sampler": "random", "points": 3}, "resources": {"student": {"cpu": 9}}})
+    file = sweep_file(tmp_path, {"search": {"sampler": "random", "points": 3}, "resources": {"student": {"cpu": 9}},
+                                "experiment.noise.input.sigma": {"uniform": [0, 1]}})  # fmt: skip
     out, _ = said(capsys, "plan", file, "--results", str(tmp_path / "nothing"), "--cpus", "2")
     assert "students: 6: 6 from a search; cannot run here: resources.student.cpu: 9 asked for" in out
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from kdray.results.objective import Aims, Objective
+from kdray.results.pareto import fronts
 from kdray.results.reader import Results
 
 NOT_NEEDED = "not needed"
@@ -46,6 +48,40 @@ def points(results: Results, sweep: str) -> pd.DataFrame:
     columns = {key: pd.Series([row.get(key) for row in rows], dtype=None if all(key in row for row in rows) else object)
                for key in order}  # fmt: skip
     return pd.DataFrame(columns, columns=pd.MultiIndex.from_tuples(order))
+
+
+def best_points(results: Results, sweep: str) -> list[int]:
+    """The numbers of the best points of ``sweep``: one, or, of several objectives, its Pareto front; in the sweep's order.
+
+    Only points count all of whose seeds have completed and that keep to the constraints, by the objectives that the sweep was
+    last run with.
+    """
+    aims = sweep_aims(results, sweep)
+    members = results.members()
+    members = members[(members["sweep"] == sweep) & (members["role"] == "student") & (members["outcome"] != NOT_NEEDED)]
+    frame = results.frame().reindex(columns=["trial_id", *aims.metrics])
+    worths = {}
+    for _, seeds in members.merge(frame, on="trial_id", how="left").groupby(["case", "parameters"], dropna=False):
+        numbers = [{str(name): value for name, value in row.items()} for row in seeds[list(aims.metrics)].to_dict("records")]
+        if (seeds["outcome"] == "completed").all() and not any(aims.lacking(each) for each in numbers):
+            worths[int(seeds["point"].iloc[0])] = aims.worth(numbers)
+    able = {point: worth for point, worth in sorted(worths.items()) if worth.feasible}
+    found = fronts([worth.values for worth in able.values()], [objective.mode for objective in aims.objectives])
+    first = [point for point, front in zip(able, found, strict=True) if front == 0]
+    return first if len(aims.objectives) > 1 else first[:1]
+
+
+def sweep_aims(results: Results, sweep: str) -> Aims:
+    """The objectives and constraints that ``sweep`` was last run with."""
+    try:
+        return Aims.model_validate_json(results.store.read(aims_file(sweep)))
+    except (FileNotFoundError, ValueError):
+        return Aims(objectives=(Objective(),))
+
+
+def aims_file(sweep: str) -> str:
+    """Where the objectives of a sweep stand within the results."""
+    return f"sweeps/{sweep}.objectives.json"
 
 
 TABULATED = ("accuracy", "seen_accuracy", "omitted_accuracy", "mean_accuracy", "radius")

@@ -11,7 +11,7 @@ from kdray.robustness import AnyEvaluation
 from kdray.sweep.file import Request, Role
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.work import Assignment, Group, Work, in_turn
-from kdray.trial import Task
+from kdray.task import Task
 
 Trained = tuple[Role, Experiment]
 

@@ -7,17 +7,36 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kdray.core import InputError, fingerprint, parse
 from kdray.experiment import Experiment
+from kdray.results.objective import metric_of
+from kdray.results.schema import SIZES
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.file import Case, Role, SweepFile, TeacherChoice
 from kdray.sweep.smoke import shrink
-from kdray.sweep.space import MOST, Distribution, Point, Same, Space, Tree, check_sames, inside, put, read_leaves, walk
+from kdray.sweep.space import (
+    CASE,
+    MOST,
+    Branching,
+    Distribution,
+    Point,
+    Same,
+    Space,
+    Tree,
+    check_sames,
+    expand,
+    inside,
+    is_swept,
+    matches,
+    put,
+    read_leaves,
+)
 from kdray.sweep.yaml import parse_text, read_yaml
-from kdray.trial import measurable
+from kdray.task import measurable
 
 INHERITED: dict[str, frozenset[str]] = {
     "data": frozenset({"omit_classes"}),
@@ -26,14 +45,25 @@ INHERITED: dict[str, frozenset[str]] = {
 """What a teacher takes from its student where it says nothing itself (noise never), and what it does not take."""
 
 
+class Stratum(NamedTuple):
+    """Spaces that are searched together."""
+
+    fixed: dict[str, Any]
+    """The values of the leaves that are a grid, by path."""
+    spaces: tuple[Space, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{path}={json.dumps(value)}" for path, value in self.fixed.items())
+
+
 @dataclass(frozen=True)
 class Sweep:
-    """A validated sweep: its file, and the spaces (one a case) that it spans."""
+    """A validated sweep: its file, and the spaces (one for each case and its branches) that it spans."""
 
     file: SweepFile
     spaces: tuple[Space, ...]
-    choices: tuple[TeacherChoice, ...]
-    """Of each space."""
+    choices: dict[str | None, TeacherChoice]
+    """By case."""
 
     @property
     def name(self) -> str:
@@ -43,19 +73,33 @@ class Sweep:
         """The evaluations of each trial in ``role`` by itself."""
         return self.file.evaluate.alone if role in self.file.evaluate.roles else ()
 
+    @property
+    def finals(self) -> tuple[AnyEvaluation, ...]:
+        """The evaluations of the best points only."""
+        return self.file.evaluate.best.suite if self.file.evaluate.best else ()
+
     def cautions(self) -> Iterator[str]:
         """What a user is warned of before anything starts."""
-        for evaluation in self.file.evaluate.suite:
+        for evaluation in (*self.file.evaluate.suite, *self.finals):
             yield from (f"{label_of(evaluation)}: {caution}" for caution in evaluation.cautions())
 
     def grid(self) -> Iterator[Point]:
-        """Every point, in stable order: cases in order, the last leaf of each varying fastest."""
+        """Every point, in stable order: cases in order, in them branches, the last leaf of each varying fastest."""
         values = ((space, values) for space in self.spaces for values in space.grid())
         for number, (space, chosen) in enumerate(values):
             yield Point(number, space, chosen)
 
+    @cached_property
+    def strata(self) -> tuple[Stratum, ...]:
+        """What is searched apart: one stratum for every combination of the leaves that are a grid, in order."""
+        found: dict[str, tuple[dict[str, Any], list[Space]]] = {}
+        for space in self.spaces:
+            for fixed, narrowed in space.strata():
+                found.setdefault(json.dumps(fixed), (fixed, []))[1].append(narrowed)
+        return tuple(Stratum(fixed, tuple(spaces)) for fixed, spaces in found.values())
+
     def choice(self, point: Point) -> TeacherChoice:
-        return self.choices[self.spaces.index(point.space)]
+        return self.choices[point.space.case]
 
     def candidates(self, point: Point) -> list[Experiment]:
         """The teachers that the point's teacher is chosen from, by seed; none if the point has no teacher."""
@@ -103,28 +147,33 @@ def sweep_from(tree: Any, *, set: Sequence[str] = (), smoke: bool = False) -> Sw
         tree = _override(tree, override)
     if smoke:
         tree = shrink(tree)
-    file = parse(SweepFile, tree)
+    try:
+        file = parse(SweepFile, tree)
+    except InputError as error:
+        alone = isinstance(tree.get("objective"), dict)
+        raise InputError(str(error).replace("objective[0]", "objective") if alone else str(error)) from None
     cases = file.cases or (Case.model_construct(name="", set={}),)
     names = [case.name for case in cases]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"cases: name {name!r} is used twice")
-    spaces, choices = [], []
+    spaces: list[Space] = []
+    choices: dict[str | None, TeacherChoice] = {}
     for index, case in enumerate(cases):
         try:
-            space, choice = _space(file, case)
+            found, choices[case.name or None] = _spaces(file, case)
         except InputError as error:
             raise InputError(f"{f'cases[{index}] ({case.name}): ' if case.name else ''}{error}") from None
-        spaces.append(space)
-        choices.append(choice)
-    sweep = Sweep(file, tuple(spaces), tuple(choices))
+        spaces += found
+    sweep = Sweep(file, tuple(spaces), choices)
     _check_search(sweep)
-    _check_objective(file)
-    for index, space in enumerate(spaces):
+    _check_aims(file)
+    for space in spaces:
         try:
             _check_edges(sweep, space)
         except InputError as error:
-            raise InputError(f"{f'cases[{index}] ({space.case}): ' if space.case else ''}{error}") from None
+            where = f"cases[{names.index(space.case)}] ({space.case}): " if space.case else ""
+            raise InputError(f"{where}{error}") from None
     return sweep
 
 
@@ -143,8 +192,8 @@ def _override(tree: Tree, text: str) -> Tree:
     return put(tree, path, parse_text(value, f"--set {path.removeprefix('experiment.')}"))
 
 
-def _space(file: SweepFile, case: Case) -> tuple[Space, TeacherChoice]:
-    """The space of one case: overrides put in, leaves read, the teacher's inheritance made explicit."""
+def _spaces(file: SweepFile, case: Case) -> tuple[list[Space], TeacherChoice]:
+    """The spaces of one case: overrides put in, leaves read, the teacher's inheritance made explicit, a space a branch."""
     tree: Tree = dict(file.experiment)
     for path, value in case.set.items():
         tree = put(tree, path.removeprefix("experiment."), value)
@@ -155,14 +204,14 @@ def _space(file: SweepFile, case: Case) -> tuple[Space, TeacherChoice]:
         raise InputError("experiment: a list of whole experiments is not supported; use cases, or lists below it")
     choice = TeacherChoice()
     teacher = read.get("teacher")
-    if isinstance(teacher, Distribution | Same):
+    if isinstance(teacher, Distribution | Same | Branching):
         raise InputError("experiment.teacher: a list of whole teachers is not supported; use cases, or lists below it")
     if not isinstance(teacher, dict | None):
         raise InputError(f"experiment.teacher: input should be an experiment or null, not {json.dumps(teacher)}")
     if isinstance(teacher, dict):
         stated = {key: teacher[key] for key in ("seeds", "select") if key in teacher}
         for key, value in stated.items():
-            if any(isinstance(leaf, Distribution | Same) for _, leaf in walk(value)):
+            if is_swept(value):
                 raise InputError(
                     f"experiment.teacher.{key}: says how teachers are chosen and cannot be swept; use cases"
                 )
@@ -178,24 +227,25 @@ def _space(file: SweepFile, case: Case) -> tuple[Space, TeacherChoice]:
                     "select: each needs as many as there are seeds"
                 )
             choice = TeacherChoice(seeds=file.seeds, select="each")
-    space = Space(case.name or None, read)
-    check_sames(space)
-    for path in space.teacher_paths:
-        _check_count(path, space.distributions[path])
-        if space.distributions[path].count is None:
-            inherited = "" if path.startswith("teacher.") else " (the teacher inherits it: give the teacher its own)"
-            raise InputError(
-                f"experiment.{path}: is continuous, and teachers are trained first, so what they depend on must be "
-                f"finite: grid, choice, quniform or randint{inherited}"
-            )
-    return space, choice
+    spaces = [Space(case.name or None, tree, branches) for branches, tree in expand(read)]
+    for space in spaces:
+        check_sames(space)
+        for path in space.teacher_paths:
+            _check_count(path, space.distributions[path])
+            if space.distributions[path].count is None:
+                inherited = "" if path.startswith("teacher.") else " (the teacher inherits it: give the teacher its own)"
+                raise InputError(
+                    f"experiment.{path}: is continuous, and teachers are trained first, so what they depend on must be "
+                    f"finite: grid, choice, quniform or randint{inherited}"
+                )
+    return spaces, choice
 
 
 def _inherit(teacher: Tree, student: Tree, above: str = "") -> Tree:
     """``teacher`` with the student's data and training where it says nothing; a swept leaf is followed, not copied."""
 
     def follow(node: Any, path: str) -> Any:
-        if isinstance(node, Distribution | Same):
+        if isinstance(node, Distribution | Same | Branching):
             return Same(path)
         return inside(node, path, follow)
 
@@ -218,10 +268,16 @@ def _inherit(teacher: Tree, student: Tree, above: str = "") -> Tree:
 
 def _check_search(sweep: Sweep) -> None:
     if sweep.file.search.sampler != "grid":
-        if len(sweep.spaces) == 1 and not sweep.spaces[0].distributions:
+        if all(len(stratum.spaces) == 1 and not stratum.spaces[0].searched for stratum in sweep.strata):
             raise InputError(
-                "search.sampler: there is nothing to search; give some leaf a range or a list, or use grid"
+                "search.sampler: there is nothing to search; give some leaf a range or a choice (of what is a grid, every "
+                "value has a search of its own), or use sampler: grid"
             )
+        for stratum in sweep.strata:
+            for space in stratum.spaces:
+                numeric = [leaf for leaf in space.searched.values() if leaf.kind != "choice"]
+                if sweep.file.search.sampler == "cmaes" and len(numeric) < 2:
+                    raise InputError("search.sampler: cmaes needs two ranges or more (of numbers); use tpe or gp")
         for number, values in enumerate(sweep.file.search.first):
             _check_first(sweep, values, f"search.first[{number}]")
         return
@@ -231,24 +287,29 @@ def _check_search(sweep: Sweep) -> None:
             if leaf.count is None:
                 raise InputError(
                     f"experiment.{path}.{leaf.kind}: a grid cannot hold a continuous range; "
-                    "give a list of values, or another search.sampler: random, qmc, tpe, gp or nsgaii"
+                    "give a list of values, or another search.sampler: random, qmc, tpe, gp, cmaes or nsgaii"
                 )
 
 
 def _check_first(sweep: Sweep, values: dict[str, Any], where: str) -> None:
     """A point to begin with is one of the space."""
-    cases = [str(space.case) for space in sweep.spaces]
-    if len(cases) > 1 and values.get("case") not in cases:
-        raise InputError(f"{where}.case: {json.dumps(values.get('case'))} is no case (allowed: {', '.join(cases)})")
-    space = sweep.spaces[cases.index(values["case"]) if len(cases) > 1 else 0]
-    for path, value in values.items():
-        if path == "case" and len(cases) > 1:
-            continue
-        leaf = space.distributions.get(path.removeprefix("experiment."))
-        if leaf is None:
-            raise InputError(f"{where}.{path}: is not searched (allowed: {', '.join(space.distributions)})")
-        if not leaf.holds(value):
-            raise InputError(f"{where}.{path}: {json.dumps(value)} is not in the range searched ({leaf})")
+    cases = [str(case) for case in sweep.choices]
+    if len(cases) > 1 and values.get(CASE) not in cases:
+        raise InputError(f"{where}.case: {json.dumps(values.get(CASE))} is no case (allowed: {', '.join(cases)})")
+    stated = {path.removeprefix("experiment."): value for path, value in values.items()}
+    case = stated.pop(CASE, None)
+    spaces = [space for space in sweep.spaces if len(cases) == 1 or str(space.case) == case]
+    for path, value in stated.items():
+        leaves = [space.distributions[path] for space in spaces if path in space.distributions]
+        labels = list(dict.fromkeys(space.chosen[path] for space in spaces if path in space.chosen))
+        if not leaves and not labels:
+            known = dict.fromkeys(path for space in spaces for path in (*space.chosen, *space.distributions))
+            raise InputError(f"{where}.{path}: is not searched (allowed: {', '.join(known)})")
+        if value not in labels and not any(leaf.holds(value) for leaf in leaves):
+            searched = ", ".join(labels) or str(leaves[0])
+            raise InputError(f"{where}.{path}: {json.dumps(value)} is not in the range searched ({searched})")
+    if not any(matches(space, stated) for space in spaces):
+        raise InputError(f"{where}: no point has all of {', '.join(stated)}")
 
 
 def _check_count(path: str, leaf: Distribution) -> None:
@@ -256,42 +317,56 @@ def _check_count(path: str, leaf: Distribution) -> None:
         raise InputError(f"experiment.{path}.{leaf.kind}: has {leaf.count} values, at most {MOST} can be enumerated")
 
 
-def _check_objective(file: SweepFile) -> None:
-    metric = file.objective.metric
-    if metric == "val_accuracy":
+def _check_aims(file: SweepFile) -> None:
+    """Every objective and constraint is a number of a student that the test split has no part in."""
+    for index, objective in enumerate(objectives := file.aims.objectives):
+        where = "objective" if len(objectives) == 1 else f"objective[{index}]"
+        _check_metric(objective.metric, file, f"{where}.metric")
+    for index, constraint in enumerate(file.constraints):
+        _check_metric(metric_of(constraint), file, f"constraints[{index}]")
+
+
+def _check_metric(metric: str, file: SweepFile, where: str) -> None:
+    if metric == "val_accuracy" or metric in SIZES:
         return
     if metric.startswith("test_"):
-        raise InputError(
-            f"objective.metric: {metric} is measured on the test split, nothing is chosen by it; use val_accuracy"
-        )
+        raise InputError(f"{where}: {metric} is measured on the test split, nothing is chosen by it; use val_accuracy")
     labels = {label_of(evaluation): evaluation for evaluation in file.evaluate.suite}
     label, dot, name = metric.rpartition(".")
-    valid = ", ".join(["val_accuracy", *(f"{known}.accuracy" for known, e in labels.items() if e.split == "val")])
+    known = [f"{known}.accuracy" for known, e in labels.items() if e.split == "val"]
     if not dot or label not in labels:
-        raise InputError(f"objective.metric: unknown metric {metric!r} (allowed: {valid})")
+        raise InputError(f"{where}: unknown metric {metric!r} (allowed: {', '.join(['val_accuracy', *known, *SIZES])})")
     evaluation = labels[label]
     if evaluation.split == "test":
-        raise InputError(
-            f"objective.metric: {label} is measured on the test split, nothing is chosen by it; set split: val"
-        )
+        raise InputError(f"{where}: {label} is measured on the test split, nothing is chosen by it; set split: val")
     if "student" not in file.evaluate.roles:
-        raise InputError("objective.metric: evaluate.roles leaves students out, so there is nothing to choose by")
+        raise InputError(f"{where}: evaluate.roles leaves students out, so there is nothing to choose by")
     single = [metric for metric, count in evaluation.metrics().items() if count == 1]
     if name not in single:
         several = name in evaluation.metrics()
         raise InputError(
-            f"objective.metric: {label} gives {'several values of' if several else 'no'} {name!r} "
+            f"{where}: {label} gives {'several values of' if several else 'no'} {name!r} "
             f"(allowed: {', '.join(f'{label}.{one}' for one in single) or 'an evaluation with one value'})"
         )
 
 
 def _check_measured(file: SweepFile, student: Experiment) -> None:
-    """The objective is a number of every student."""
-    label = file.objective.metric.rpartition(".")[0]
-    chosen = [evaluation for evaluation in file.evaluate.suite if label_of(evaluation) == label]
-    if chosen and not measurable(chosen, student):
-        reason = "it has no trained teacher" if chosen[0].needs_teacher else "it draws nothing that smoothing could average"
-        raise InputError(f"objective.metric: {label} cannot be measured of a student here: {reason}")
+    """What points are compared by is a number of every student."""
+    labels = {metric.rpartition(".")[0] for metric in file.aims.metrics}
+    for chosen in (evaluation for evaluation in file.evaluate.suite if label_of(evaluation) in labels):
+        if not measurable([chosen], student):
+            reason = "it has no trained teacher" if chosen.needs_teacher else "it draws nothing that smoothing could average"
+            raise InputError(f"objective.metric: {label_of(chosen)} cannot be measured of a student here: {reason}")
+    stopping, monitor = file.search.early_stopping, student.training.monitor
+    if stopping is not None and stopping.metric not in ("val_accuracy", "val_loss"):
+        watched = {label_of(e): e.metrics() for e in (monitor.suite if monitor else ())}
+        known = [f"{label}.{metric}" for label, metrics in watched.items() for metric, count in metrics.items() if count == 1]
+        if stopping.metric not in known:
+            allowed = ", ".join(["val_accuracy", "val_loss", *known])
+            raise InputError(
+                f"search.early_stopping.metric: {stopping.metric!r} is not known while a student trains "
+                f"(allowed: {allowed}; training.monitor adds to them)"
+            )
 
 
 def check_applies(suite: Iterable[AnyEvaluation], experiment: Experiment, where: str) -> None:
@@ -311,6 +386,7 @@ def _check_edges(sweep: Sweep, space: Space) -> None:
             student = sweep.student(point, 0, candidates[0] if candidates else None)
             _check_measured(sweep.file, student)
             check_applies(sweep.suite("student"), student, "evaluate.suite")
+            check_applies(sweep.finals, student, "evaluate.best.suite")
             for teacher in candidates[:1]:
                 check_applies(sweep.suite("teacher"), teacher, "evaluate.suite: of a teacher")
         except InputError as error:

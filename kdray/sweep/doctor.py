@@ -95,7 +95,7 @@ def _ray() -> Finding:
     from kdray.sweep.resources import Node
 
     try:
-        with cluster(None, Node("this machine", 1, 0)) as nodes:
+        with cluster(None, Node("this machine", 1, 0), {}) as nodes:
             return Finding("Ray starts", True, f"{len(nodes)} node")
     except Exception as error:
         return Finding("Ray starts", False, f"{error}; look into /tmp/ray/session_latest/logs")

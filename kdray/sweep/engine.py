@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,20 +25,21 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import ray
 from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from kdray import machine
 from kdray.core import InputError
 from kdray.results import Store
-from kdray.sweep.file import Request
-from kdray.sweep.resources import Node, at_once
+from kdray.sweep.adapter import Adapter
+from kdray.sweep.resources import GIB, Node
 from kdray.sweep.sources import SpaceUsedUp
 from kdray.sweep.trainable import TrialActor, tune_config
 from kdray.sweep.work import Assignment, Dispatcher
-from kdray.trial import Step
+from kdray.task import Step
 
 T = TypeVar("T")
-MAX_DEATHS = 2
-"""So many times a trial whose worker died goes on from its checkpoint; then it has failed."""
 
 
 class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
@@ -48,6 +50,7 @@ class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
         self._dispatcher, self._configure = dispatcher, configure
         self._active: dict[str, Assignment] = {}
         self._last: dict[str, Step] = {}
+        self._stopped: set[str] = set()
         self.error: Exception | None = None
         """The first exception of our own; no new trials start after it."""
 
@@ -58,23 +61,32 @@ class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
         self._active[trial_id] = assignment
         return self._configure(assignment)
 
+    def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Read what a running trial reports; whether it is to stop here."""
+        stop = trial_id in self._active and self._guarded(lambda: self._read(trial_id, result))
+        if stop:
+            self._stopped.add(trial_id)
+        return bool(stop)
+
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        if trial_id in self._active:
-            self._guarded(lambda: self._read(trial_id, result))
+        """Heard by the scheduler, which is asked before."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         if trial_id not in self._active:
             return
-        if result and not error:
+        if result and not error and trial_id not in self._stopped:
             self._guarded(lambda: self._read(trial_id, result))
+        self._stopped.discard(trial_id)
         assignment, last = self._active.pop(trial_id), self._last.pop(trial_id, None)
-        finished = last if not error and last is not None and last.outcome is not None else None
+        # Also of a worker that ended after its last step, because it had run out of memory.
+        finished = last if last is not None and last.outcome is not None else None
         self._guarded(lambda: self._dispatcher.ended(assignment, finished))
 
-    def _read(self, trial_id: str, result: dict[str, Any]) -> None:
-        if "step" in result:
-            self._last[trial_id] = step = Step(**json.loads(result["step"]))
-            self._dispatcher.stepped(self._active[trial_id], step, json.loads(result.get("warnings", "[]")))
+    def _read(self, trial_id: str, result: dict[str, Any]) -> bool:
+        if "step" not in result:
+            return False
+        self._last[trial_id] = step = Step(**json.loads(result["step"]))
+        return self._dispatcher.stepped(self._active[trial_id], step, json.loads(result.get("warnings", "[]")))
 
     def _guarded(self, act: Callable[[], T]) -> T | None:
         """Tune takes an exception from its searcher for a failed trial and runs that again: keep it for the end."""
@@ -95,22 +107,43 @@ class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
         raise NotImplementedError
 
 
+class Listener(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
+    """First come, first served; a trial ends early where the queue says so."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__()
+        self._queue = queue
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
+        return str(TrialScheduler.STOP if self._queue.hear(trial.trial_id, result) else TrialScheduler.CONTINUE)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (FIFOScheduler, ())
+
+
+def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """What Ray gives to a trial."""
+    return tune.PlacementGroupFactory([config["resources"]])
+
+
 def run_trials(
-    dispatcher: Dispatcher, *, request: Request, nodes: Sequence[Node], limit: int | None, store: Store, data_root: Path
-) -> None:
-    """Run every trial that ``dispatcher`` gives, each with ``request``, as many at once as fit."""
-    queue = Queue(dispatcher, lambda a: tune_config(a.task, a.member, store, data_root, request.threads))
-    with tempfile.TemporaryDirectory(prefix="kdray-tune-") as scratch, quiet():
+    dispatcher: Dispatcher, *, width: int | None, store: Store, data_root: Path,
+    callbacks: Sequence[Callable[[], Adapter]] = (),
+) -> None:  # fmt: skip
+    """Run every trial that ``dispatcher`` gives, ``width`` at once, or (none) as many as Ray has room for."""
+    queue = Queue(dispatcher, lambda assignment: tune_config(assignment, store, data_root))
+    with tempfile.TemporaryDirectory(prefix="kdray-tune-") as scratch, quiet(), ExitStack() as shown:
+        adapters = [shown.enter_context(closing(build())) for build in callbacks]
         tune.Tuner(
-            tune.with_resources(TrialActor, {"cpu": request.cpu, "gpu": request.gpu}),
+            tune.with_resources(TrialActor, resources_of),
             tune_config=tune.TuneConfig(
-                search_alg=queue, num_samples=-1, max_concurrent_trials=at_once(request, nodes, limit),
+                search_alg=queue, scheduler=Listener(queue), num_samples=-1, max_concurrent_trials=width,
                 reuse_actors=True, trial_name_creator=lambda trial: f"trial_{trial.trial_id}",
                 trial_dirname_creator=lambda trial: f"trial_{trial.trial_id}",
             ),
             run_config=tune.RunConfig(
-                storage_path=scratch, name="run", verbose=0,
-                failure_config=tune.FailureConfig(max_failures=MAX_DEATHS),
+                storage_path=scratch, name="run", verbose=0, callbacks=list(adapters),  # Tune adds to the list
+                failure_config=tune.FailureConfig(max_failures=0),  # the dispatcher runs again what died
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()  # fmt: skip
@@ -136,21 +169,26 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def cluster(address: str | None, local: Node) -> Iterator[list[Node]]:
+def cluster(address: str | None, local: Node, runtime_env: Mapping[str, Any]) -> Iterator[list[Node]]:
     """A Ray to run on: the one that is there or at ``address``, else a local one for the time of the block."""
     if ray.is_initialized():
         yield nodes_of_cluster()
         return
     on_sigterm = signal.getsignal(signal.SIGTERM)
+    prepared = dict(runtime_env) or None
     with quiet():
         try:
             if address is not None:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+                ray.init(
+                    address=address, log_to_driver=False, logging_level=logging.CRITICAL, runtime_env=prepared
+                )  # fmt: skip
             else:
                 ray.init(
                     address="local",  # even where RAY_ADDRESS names a cluster
                     num_cpus=int(local.cpu), num_gpus=int(local.gpu), include_dashboard=False, log_to_driver=False,
-                    logging_level=logging.CRITICAL, object_store_memory=100 * 2**20,
+                    logging_level=logging.CRITICAL, object_store_memory=100 * 2**20, runtime_env=prepared,
+                    # Ray would offer less than there is, and so fewer trials at once than were planned.
+                    _memory=int(min(local.memory * GIB, machine.memory())),
                 )  # fmt: skip
         except (ConnectionError, ValueError) as error:
             raise InputError(f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
@@ -169,6 +207,7 @@ def nodes_of_cluster() -> list[Node]:
             str(node["NodeManagerHostname"]),
             float(node["Resources"].get("CPU", 0)),
             float(node["Resources"].get("GPU", 0)),
+            float(node["Resources"].get("memory", math.inf)) / GIB,
         )
         for node in ray.nodes()
         if node["Alive"]

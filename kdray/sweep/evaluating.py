@@ -20,7 +20,7 @@ from kdray.sweep.progress import Progress
 from kdray.sweep.resources import check, this_machine
 from kdray.sweep.work import Assignment, Group, Options, Summary, Work, in_turn
 from kdray.sweep.yaml import read_yaml
-from kdray.trial import Task, measurable
+from kdray.task import Task, measurable
 
 
 def load_suite(path: str | os.PathLike[str]) -> Suite:
@@ -92,7 +92,7 @@ def _chosen(found: Results, roles: Collection[Role], trials: Collection[str] | N
     if trials is not None:
         unknown = sorted(set(trials) - set(table["trial_id"]))
         if unknown:
-            raise InputError(f"{found.store.location}: no trained trial {unknown[0]!r}")
+            raise InputError(f"{found.store.place}: no trained trial {unknown[0]!r}")
         table = table[table["trial_id"].isin(trials)]
     rows = zip(table["role"], table["experiment"], strict=True)
     return [(role, Experiment.parse(json.loads(text))) for role, text in rows]

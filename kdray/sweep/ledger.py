@@ -7,13 +7,15 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from kdray.bench import weights_file
 from kdray.core import fingerprint
 from kdray.experiment import Experiment
 from kdray.results import Results
 from kdray.results.points import ACCURACIES
+from kdray.results.schema import SIZES
 from kdray.robustness import AnyEvaluation, Evaluation, label_of
 from kdray.sweep.file import Role, TeacherChoice
-from kdray.trial import Outcome, Step, Task, is_fault, measurable, weights_file
+from kdray.task import Outcome, Step, Task, is_fault, measurable
 
 
 class Record(NamedTuple):
@@ -22,7 +24,7 @@ class Record(NamedTuple):
     status: str
     error: str | None
     accuracies: dict[str, float]
-    """By name: val_accuracy, test_accuracy."""
+    """By name: val_accuracy, test_accuracy; and the network's sizes."""
     numbers: dict[str, float]
     """By ``evaluation_id.metric``, where an evaluation gave one value of it."""
     failed: dict[str, str]
@@ -116,11 +118,11 @@ class Ledger:
         return ("failed", "; ".join(problems)) if problems else ("completed", None)
 
     def numbers(self, trial_id: str, suite: Iterable[AnyEvaluation]) -> dict[str, float]:
-        """val_accuracy and ``label.metric`` of the suite, under the labels that the sweep uses now."""
+        """val_accuracy, sizes and ``label.metric`` of the suite, under the labels that the sweep uses now."""
         record = self._records.get(trial_id)
         if record is None or "val_accuracy" not in record.accuracies:
             return {}
-        out = {"val_accuracy": record.accuracies["val_accuracy"]}
+        out = {name: record.accuracies[name] for name in ("val_accuracy", *SIZES) if name in record.accuracies}
         for evaluation in suite:
             for metric in evaluation.metrics():
                 value = record.numbers.get(f"{fingerprint(evaluation)}.{metric}")
@@ -154,7 +156,7 @@ class Ledger:
             for metric in evaluation.metrics():
                 if f"{label}.{metric}" in last.numbers:
                     numbers[f"{evaluation_id}.{metric}"] = last.numbers[f"{label}.{metric}"]
-        accuracies = {name: last.numbers[name] for name in ACCURACIES if name in last.numbers}
+        accuracies = {name: last.numbers[name] for name in (*ACCURACIES, *SIZES) if name in last.numbers}
         accuracies = (kept.accuracies if kept else {}) | accuracies
         self._records[trial_id] = Record("completed", None, accuracies, numbers, failed, frozenset(measured))
         self._weights.add(weights_file(trial_id))
@@ -195,10 +197,10 @@ def _records(trials: pd.DataFrame, robustness: pd.DataFrame) -> dict[str, Record
     return {
         trial_id: Record(
             status, None if pd.isna(error) else error,
-            {name: float(value) for name, value in zip(ACCURACIES, accuracies, strict=True) if not pd.isna(value)},
+            {name: float(value) for name, value in zip((*ACCURACIES, *SIZES), numbers_, strict=True) if not pd.isna(value)},
             numbers.get(trial_id, {}), failed.get(trial_id, {}), frozenset(measured.get(trial_id, ())),
         )
-        for trial_id, status, error, *accuracies in trials[["trial_id", "status", "error", *ACCURACIES]].itertuples(
+        for trial_id, status, error, *numbers_ in trials[["trial_id", "status", "error", *ACCURACIES, *SIZES]].itertuples(
             index=False, name=None
         )
     }  # fmt: skip

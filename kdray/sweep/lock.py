@@ -30,7 +30,7 @@ def only_driver(store: Store, sweep: str) -> Iterator[None]:
     with path.open("a+") as file:
         if not _taken(file):
             holder = _holder(path.read_text())
-            raise InputError(f"sweep {sweep!r} is being run in {store.location} already, {holder}")
+            raise InputError(f"sweep {sweep!r} is being run in {store.place} already, {holder}")
         file.truncate(0)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}))

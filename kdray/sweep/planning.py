@@ -15,12 +15,13 @@ from kdray.experiment import Experiment
 from kdray.results import Results
 from kdray.sweep.across import Trained, missing
 from kdray.sweep.definition import Sweep
-from kdray.sweep.file import Role
+from kdray.sweep.file import Request, Role
 from kdray.sweep.forms import forms, in_forms
 from kdray.sweep.ledger import Ledger
-from kdray.sweep.resources import at_once, check, this_machine
+from kdray.sweep.members import Members
+from kdray.sweep.resources import at_once, check, concurrency, gpus_of, suggested, this_machine
 from kdray.sweep.space import Point
-from kdray.trial import Task
+from kdray.task import Task
 
 
 @dataclass
@@ -60,8 +61,10 @@ class Plan:
     """Trials, of those that are known by now, that are still to be measured with others."""
     cautions: list[str] = field(default_factory=list)
     """What a user is warned of."""
-    at_once: dict[str, int | str] = field(default_factory=dict)
-    """By role: how many trials run at once, or why none can."""
+    at_once: dict[str, int | None] = field(default_factory=dict)
+    """By role: how many trials run at once; none if none can."""
+    room: dict[str, str] = field(default_factory=dict)
+    """By role, for people: how many, where, and what limits them, or why none can."""
     seconds: float | None = None
     """Estimated from the trials that are there; none where they say nothing about those to come."""
 
@@ -76,7 +79,8 @@ def plan(
     ledger, speeds = Ledger(found, retry_failed=retry_failed), Speeds(found.trials())
     out, work = Plan(sweep.name, cautions=list(sweep.cautions())), []
     measured: dict[str, Trained] = {}
-    search = sweep.file.search
+    search, members = sweep.file.search, Members(sweep, found, ledger)
+    competing = search.racing is not None or search.early_stopping is not None
     if search.sampler == "grid":
         for point in sweep.grid():
             for _, student in students(sweep, ledger, point):
@@ -84,13 +88,15 @@ def plan(
                     out.students.pending += 1
                     continue
                 task = ledger.task("student", student, sweep.suite("student"))
+                if competing and members.given_up(members.row("student", student, point)) is not None:
+                    task = None
                 out.students.add(task)
                 work.append((task, "student"))
                 if student.teacher is not None:
                     measured.setdefault(student.teacher.trial_id, ("teacher", student.teacher))
                 measured.setdefault(student.trial_id, ("student", student))
     else:
-        out.searched, out.students.pending = True, (search.points or 0) * sweep.file.seeds
+        out.searched, out.students.pending = True, (search.points or 0) * len(sweep.strata) * sweep.file.seeds
     asked = forms(sweep)
     for teacher in chain(sweep):
         suite = in_forms(sweep.suite("teacher"), asked.get(teacher.trial_id, ())) if teacher.trial_id in measured else ()
@@ -102,12 +108,21 @@ def plan(
     out.across = len({task.experiment.trial_id for task in tasks})
     node = this_machine(cpus, gpus)
     for role in roles(sweep):
-        request = getattr(sweep.file.resources, role)
+        request: Request = getattr(sweep.file.resources, role)
+        share = suggested(found.trials(), role)
+        if request.gpu == "auto" and share is not None:
+            request = request.model_copy(update={"gpu": share})
         try:
             check(role, request, [node])
-            out.at_once[role] = at_once(request, [node], max_concurrent)
         except InputError as error:
-            out.at_once[role] = str(error)
+            out.at_once[role], out.room[role] = None, f"cannot run here: {error}"
+            continue
+        out.at_once[role] = at_once(request, [node], max_concurrent)
+        out.room[role] = concurrency(request, [node], max_concurrent)
+        if request.gpu == "auto":
+            out.room[role] += " until the hungriest trial is measured (gpu: auto)"
+        elif share is not None and share < 0.9 * gpus_of(request):
+            out.room[role] += f" (gpu {share:.3g} would do, by the memory that trials here have taken)"
     out.seconds = _seconds(work, out, speeds)
     return out
 
@@ -174,7 +189,7 @@ def _seconds(work: list[tuple[Task | None, str]], plan: Plan, speeds: Speeds) ->
         if task is None or not task.train:
             continue
         each = speeds.seconds(task.experiment)
-        if each is None or not isinstance(width, int):
+        if each is None or not width:
             return None
         total += each / width
     return total

@@ -36,6 +36,8 @@ class Progress:
 
     def publish(self, store: Store, sweep: str) -> None:
         """From now on keep the line where ``kdray status`` finds it."""
+        if store.folder is None:
+            return  # nobody could tell there whether the sweep runs, and an object store may keep the driver waiting
         self._publish = (store, sweep)
         with suppress(OSError):
             store.delete(progress_file(sweep))  # of the run before

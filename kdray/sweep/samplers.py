@@ -1,8 +1,7 @@
 """Optuna's samplers by the names that a sweep file gives them.
 
 One is made anew for every point, seeded by the number of the point, so that a continued search draws what the uninterrupted one
-would have drawn from the same history. CMA-ES is not among them: Optuna keeps its state pickled in the study, and nothing in a
-results folder is ever unpickled.
+would have drawn from the same history.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from kdray import seeds
+from kdray.sweep.cmaes import CmaEs
 from kdray.sweep.file import Search
 
 
@@ -33,7 +33,9 @@ def sampler_of(search: Search, number: int) -> BaseSampler:
                 )  # fmt: skip
             case "gp":
                 return optuna.samplers.GPSampler(seed=seed, n_startup_trials=search.startup)
+            case "cmaes":
+                return CmaEs(seed, startup=search.startup, population=search.population)
             case "nsgaii":
-                return optuna.samplers.NSGAIISampler(seed=seed, population_size=search.population)
+                return optuna.samplers.NSGAIISampler(seed=seed, population_size=search.population or 50)
             case _:
                 return optuna.samplers.RandomSampler(seed)

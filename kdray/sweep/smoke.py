@@ -2,8 +2,8 @@
 
 Digits resized to the sweep's image shape instead of its data, the smallest network of each family, 2 epochs, batches of 16,
 the ends of each list of values, 2 seeds, 4 points of a search, 4 samples of a smoothed model, 32 examples and few attack steps
-per evaluation, one CPU and no GPU per trial. Works on the plain values of the file, so that what runs is validated like any
-other sweep.
+per evaluation, one CPU and no GPU per trial, shown nowhere else. Works on the plain values of the file, so that what runs is
+validated like any other sweep.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from kdray.core import InputError, parse, tag_of, value_types
 from kdray.data import AnyData
 from kdray.models import AnyModel, Model
-from kdray.sweep.space import Distribution, put, read_leaves, walk
+from kdray.sweep.space import Branching, Distribution, put, read_leaves, walk
 
 EXAMPLES = 100
 _AT_MOST = {
@@ -35,6 +35,7 @@ def shrink(tree: Tree) -> Tree:
     """The sweep file ``tree`` with everything that costs time reduced; what is not understood is left to validation."""
     small: Tree = _fewer(tree)
     small.pop("resources", None)
+    small.pop("callbacks", None)
     whole = small.get("experiment")
     if isinstance(whole, dict):
         small["experiment"] = _experiment(whole)
@@ -66,14 +67,16 @@ def _evaluation(evaluation: Tree) -> Tree:
 
 
 def _is_searched(tree: Tree) -> bool:
-    """Whether there is more than one point."""
+    """Whether there is anything that a search could choose."""
     cases = tree.get("cases")
     sets = [case.get("set") for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
     try:
         leaves = [leaf for node in (tree.get("experiment"), *sets) for _, leaf in walk(read_leaves(node))]
     except InputError:
         return True  # validation will say what is wrong
-    return len(sets) > 1 or any(isinstance(leaf, Distribution) for leaf in leaves)
+    return len(sets) > 1 or any(
+        isinstance(leaf, Distribution | Branching) and leaf.kind != "grid" for leaf in leaves
+    )
 
 
 def _fewer(node: Any) -> Any:
@@ -95,7 +98,7 @@ def _ends(node: Tree) -> Any:
         edges = read_leaves(node).edges
     except InputError:
         return node
-    return {"grid": _different([edges[0], edges[-1]])}
+    return {"choice": _different([edges[0], edges[-1]])}
 
 
 def _listed(node: Any) -> list[Any] | None:

@@ -1,103 +1,145 @@
 """Where points come from: the grid in order, or Optuna's samplers by ask and tell.
 
 Either way the point ends in an Optuna study, told once with what its seeds count as, so that optuna-dashboard shows it. The
-study is a file beside the results.
+studies are a file beside the results.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import statistics
 import warnings
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import optuna
 import pandas as pd
 import sqlalchemy
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdray.results import Results, Store
+from kdray.results.objective import Numbers, Worth
 from kdray.results.points import NOT_NEEDED
-from kdray.sweep.definition import Sweep
+from kdray.sweep.codec import Codec
+from kdray.sweep.definition import Stratum, Sweep
 from kdray.sweep.samplers import sampler_of
 from kdray.sweep.space import Distribution, Point, Space, walk
 
 REPEATS = 200
 """So many suggestions in a row that are there already mean that the search space is used up."""
+APART = ("repeats", "known")
+"""User attributes of a study's trials that are no points of the search: suggested again, or told because they are known."""
 
 
 class SpaceUsedUp(UserWarning):
     """A search stops before it has tried as many points as it should: there are no more, or it finds no more."""
 
 
+class Verdict(NamedTuple):
+    """What became of a point."""
+
+    numbers: Numbers
+    """Of the seeds that were trained."""
+    problem: str | None = None
+    """Why it has failed."""
+    given_up: str | None = None
+    """Why it was given up before its end."""
+    seen: tuple[int, float] | None = None
+    """Of a point given up: when (seeds or twentieths), and the objective then."""
+
+
+Known = Callable[[Stratum], Iterable[tuple[Point, Numbers]]]
+"""Points of a stratum that the results hold completely, whichever sweep asked for them."""
+
+
 class Source(Protocol):
     """Gives points and hears of them."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the next point would be one that nobody has asked for yet."""
 
     def next(self) -> Point | None:
         """The next point to try; none when there are no more."""
 
-    def tell(self, point: Point, numbers: Sequence[Mapping[str, float]], problem: str | None) -> None:
-        """What the point's seeds gave, or why there is no such number."""
+    def tell(self, point: Point, verdict: Verdict) -> None:
+        """What became of the point."""
 
 
-def open_study(store: Store, sweep: Sweep) -> optuna.Study:
-    """The sweep's study: a file below the results, or in memory where those are on an object store.
+def source_of(sweep: Sweep, store: Store, known: Known = lambda _: ()) -> Source:
+    """The source that the sweep's sampler names."""
+    strata = (Stratum({}, sweep.spaces),) if sweep.file.search.sampler == "grid" else sweep.strata
+    studies = open_studies(store, sweep, strata, known)
+    if sweep.file.search.sampler == "grid":
+        return GridSource(sweep, studies[0])
+    return Searches([SearchSource(sweep, s.spaces, study, (i, len(strata)))
+                     for i, (s, study) in enumerate(zip(strata, studies, strict=True))])  # fmt: skip
+
+
+def open_studies(store: Store, sweep: Sweep, strata: Sequence[Stratum], known: Known) -> list[optuna.Study]:
+    """A study for each stratum, in one file below the results, or in memory where those are on an object store.
 
     A study holds values of one description. Where the sweep has changed since, the study is begun anew; if only its space,
     seeds or objective changed, the points it knew come first, and cost nothing where their trials are there.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = None if store.folder is None else _storage(store.folder / "studies" / f"{sweep.name}.db")
-    study = _create(storage, sweep)
-    before, now = study.user_attrs.get("description"), _description(sweep)
+    names = [f"{sweep.name} [{stratum}]" if stratum.fixed else sweep.name for stratum in strata]
+    if storage is not None:
+        for study in storage.get_all_studies():
+            if study.study_name not in names:
+                optuna.delete_study(study_name=study.study_name, storage=storage)
+    return [_open_study(storage, name, store, sweep, s, known) for name, s in zip(names, strata, strict=True)]
+
+
+def _open_study(
+    storage: optuna.storages.BaseStorage | None, name: str, store: Store, sweep: Sweep, stratum: Stratum, known: Known
+) -> optuna.Study:
+    study, codec = _create(storage, name, sweep), Codec(stratum.spaces)
+    searched = sweep.file.search.sampler != "grid"
+    before, now = study.user_attrs.get("description"), _description(sweep, stratum)
     if before is not None and before != now:
-        known = [trial.params for trial in _told(study)] if before["base"] == now["base"] else []
+        asked = [trial.params for trial in _told(study)] if before["base"] == now["base"] else []
         assert storage is not None
-        optuna.delete_study(study_name=sweep.name, storage=storage)
-        study = _create(storage, sweep)
-        for parameters in known:
-            if sweep.file.search.sampler != "grid" and _point(sweep, 0, parameters) is not None:
+        optuna.delete_study(study_name=name, storage=storage)
+        study = _create(storage, name, sweep)
+        for parameters in asked:
+            if searched and codec.point(0, parameters) is not None:
                 study.enqueue_trial(parameters, skip_if_exists=True)
-    if before is None and sweep.file.search.sampler != "grid":
-        _enqueue_known(study, store, sweep)
+    if before is None and searched:
+        for parameters in _lost(store, sweep, codec):
+            study.enqueue_trial(parameters, skip_if_exists=True)
+    if before != now and searched:
+        for point, numbers in known(stratum):
+            _add(study, sweep, codec, point, Verdict(numbers), apart="known")
     for values in sweep.file.search.first:
-        study.enqueue_trial(_given(sweep, values), skip_if_exists=True)
+        given = {path.removeprefix("experiment."): value for path, value in values.items()}
+        if codec.fits(given):
+            study.enqueue_trial(codec.given(given), skip_if_exists=True)
     study.set_user_attr("description", now)
     return study
 
 
-def _given(sweep: Sweep, values: Mapping[str, Any]) -> dict[str, Any]:
-    """A point of which some values are given, as a study's parameters."""
-    space = next((each for each in sweep.spaces if str(each.case) == values.get("case")), sweep.spaces[0])
-    by_path = {path.removeprefix("experiment."): value for path, value in values.items()}
-    given = {name: _encode(space.distributions[path], by_path[path])
-             for name, path in _names(sweep, space).items() if path in by_path}  # fmt: skip
-    return ({"case": str(space.case)} if len(sweep.spaces) > 1 else {}) | given
-
-
-def _enqueue_known(study: optuna.Study, store: Store, sweep: Sweep) -> None:
+def _lost(store: Store, sweep: Sweep, codec: Codec) -> Iterable[dict[str, Any]]:
     """The points that a lost study had asked for, from the members table: their trials are there and cost nothing."""
     members = Results(store.location).members()
     mine = members[
         (members["sweep"] == sweep.name) & (members["role"] == "student") & (members["outcome"] != NOT_NEEDED)
     ]
     for _, row in mine.drop_duplicates("point").sort_values("point").iterrows():
-        space = next((s for s in sweep.spaces if s.case == (None if pd.isna(row["case"]) else row["case"])), None)
-        values = json.loads(row["parameters"])
-        if space is not None and values.keys() == space.distributions.keys():
-            parameters = _parameters(sweep, Point(0, space, values))
-            if _point(sweep, 0, parameters) is not None:
-                study.enqueue_trial(parameters, skip_if_exists=True)
+        parameters = codec.read(None if pd.isna(row["case"]) else row["case"], json.loads(row["parameters"]))
+        if parameters is not None:
+            yield parameters
 
 
-def _create(storage: optuna.storages.BaseStorage | None, sweep: Sweep) -> optuna.Study:
-    direction: Literal["maximize", "minimize"] = "maximize" if sweep.file.objective.mode == "max" else "minimize"
-    return optuna.create_study(storage=storage, study_name=sweep.name, direction=direction, load_if_exists=True)
+def _create(storage: optuna.storages.BaseStorage | None, name: str, sweep: Sweep) -> optuna.Study:
+    objectives = sweep.file.aims.objectives
+    directions: list[Literal["maximize", "minimize"]] = [
+        "maximize" if objective.mode == "max" else "minimize" for objective in objectives
+    ]
+    return optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
 
 
 def _storage(path: Path) -> optuna.storages.BaseStorage:
@@ -117,238 +159,196 @@ def _storage(path: Path) -> optuna.storages.BaseStorage:
         return optuna.storages.RDBStorage(url)
 
 
-def _description(sweep: Sweep) -> dict[str, Any]:
+def _description(sweep: Sweep, stratum: Stratum) -> dict[str, Any]:
     """What the values in a study depend on: the plain part of the experiment, and the rest."""
     base = [{path: "*" if isinstance(leaf, Distribution) else repr(leaf) for path, leaf in walk(space.tree)}
-            for space in sweep.spaces]  # fmt: skip
-    ranges = [{path: repr(leaf) for path, leaf in space.distributions.items()} for space in sweep.spaces]
-    rest = [sweep.file.seeds, sweep.file.objective.model_dump(), [choice.model_dump() for choice in sweep.choices]]
+            for space in stratum.spaces]  # fmt: skip
+    ranges = [space.chosen | {path: repr(leaf) for path, leaf in space.distributions.items()} for space in stratum.spaces]
+    rest = [sweep.file.seeds, sweep.file.aims.model_dump(), [choice.model_dump() for choice in sweep.choices.values()]]
     return {"base": json.dumps(base), "rest": json.dumps([ranges, rest])}
 
 
 def _told(study: optuna.Study) -> list[FrozenTrial]:
     """The points that were told, without the repeats."""
     ended = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
-    return [t for t in study.get_trials(deepcopy=False) if t.state in ended and "repeats" not in t.user_attrs]
+    return [t for t in study.get_trials(deepcopy=False, states=ended) if not any(name in t.user_attrs for name in APART)]
 
 
 class GridSource:
     """Every point of the space, in order."""
 
+    fresh = False
+
     def __init__(self, sweep: Sweep, study: optuna.Study) -> None:
-        self._sweep, self._study = sweep, study
+        self._sweep, self._study, self._codec = sweep, study, Codec(sweep.spaces)
         self._points = sweep.grid()
         self._known = {(t.state, _key(t.params)) for t in _told(study)}
 
     def next(self) -> Point | None:
         return next(self._points, None)
 
-    def tell(self, point: Point, numbers: Sequence[Mapping[str, float]], problem: str | None) -> None:
-        key = _key(_parameters(self._sweep, point))
-        told = (TrialState.COMPLETE, key) in self._known or (
-            problem is not None and (TrialState.FAIL, key) in self._known
-        )
-        if not told:
-            _add(self._study, self._sweep, point, numbers, problem)
+    def tell(self, point: Point, verdict: Verdict) -> None:
+        key = _key(self._codec.parameters(point))
+        if (TrialState.COMPLETE, key) not in self._known and (_state(verdict), key) not in self._known:
+            _add(self._study, self._sweep, self._codec, point, verdict)
 
 
-class OptunaSource:
-    """One of Optuna's samplers over the space; the case is one of its parameters.
+class Searches:
+    """Several searches, which give their points in turn."""
+
+    def __init__(self, sources: Sequence[SearchSource]) -> None:
+        self._turns = deque(sources)
+        self._asked: dict[int, SearchSource] = {}
+
+    @property
+    def fresh(self) -> bool:
+        return all(source.fresh for source in self._turns)
+
+    def next(self) -> Point | None:
+        # What is known comes before what nobody has asked for.
+        for source in [*(s for s in self._turns if not s.fresh), *(s for s in self._turns if s.fresh)]:
+            if (point := source.next()) is not None:
+                self._turns.remove(source)
+                self._turns.append(source)
+                self._asked[point.number] = source
+                return point
+        return None
+
+    def tell(self, point: Point, verdict: Verdict) -> None:
+        self._asked[point.number].tell(point, verdict)
+
+
+class SearchSource:
+    """One of Optuna's samplers over some spaces.
 
     The points that the study knows come first, so that seeds and evaluations that they lack are added; then those that a
     killed run left under way; then new ones.
     """
 
-    def __init__(self, sweep: Sweep, study: optuna.Study) -> None:
-        self._sweep, self._study, self._search = sweep, study, sweep.file.search
-        self._objective = sweep.file.objective
+    def __init__(self, sweep: Sweep, spaces: Sequence[Space], study: optuna.Study, place: tuple[int, int] = (0, 1)) -> None:
+        self._sweep, self._study, self._search, self._codec = sweep, study, sweep.file.search, Codec(spaces)
+        self._index, self._count = place
+        """Of how many searches it is which: their points are numbered in turn."""
         self._asked: dict[int, Trial] = {}
-        self._values: dict[str, float] = {}
+        self._worth: dict[str, Worth | None] = {}
+        """Of a point that has ended; none if it was given up."""
         self._taken: set[str] = set()
         self._first: deque[Point] = deque()
         self._exhausted = False
-        self._size = sum(math.prod(leaf.count or math.inf for leaf in s.distributions.values()) for s in sweep.spaces)
-        """How many points there are at all."""
+        study.sampler = self._sampler(0)
         for trial in _told(study):
-            point = _point(sweep, trial.number, trial.params)
+            point = self._point(trial)
             if point is None:
                 continue
             if _text(point) not in self._taken:
                 self._take(point, self._first)
-            if trial.value is not None:  # it may have failed first
-                self._values[_text(point)] = trial.value
+            if trial.state is TrialState.COMPLETE:  # it may have failed first
+                self._worth[_text(point)] = Worth(values=tuple(trial.values), violations=tuple(trial.constraints.values()))
+            elif trial.state is TrialState.PRUNED:
+                self._worth.setdefault(_text(point), None)
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            point = _point(sweep, trial.number, trial.params)
+            point = self._point(trial)
             if point is None or _text(point) in self._taken:
                 study.tell(trial.number, state=TrialState.FAIL)
             else:
                 self._take(point, self._first)
                 self._asked[point.number] = Trial(study, trial._trial_id)
 
-    def _take(self, point: Point, into: deque[Point]) -> None:
-        self._taken.add(_text(point))
-        into.append(point)
+    @property
+    def fresh(self) -> bool:
+        return not self._first
 
     def next(self) -> Point | None:
         if self._first:
             return self._first.popleft()
-        if self._exhausted:
+        if self._exhausted or len(self._taken) >= (self._search.points or 0):
             return None
-        if len(self._taken) >= (self._search.points or 0):
-            return None
-        if len(self._taken) >= self._size:
+        if len(self._taken) >= self._codec.size:
             self._used_up()
             return None
         for _ in range(REPEATS):
-            trial = self._ask()
-            point = _point(self._sweep, trial.number, trial.params)
-            assert point is not None
+            self._study.sampler = self._sampler(len(self._study.get_trials(deepcopy=False)))
+            trial = self._study.ask()
+            point = self._codec.ask(trial, self._number(trial.number))
             if _text(point) not in self._taken:
                 self._taken.add(_text(point))
                 self._asked[point.number] = trial
                 return point
-            # A point that is there already costs nothing: its value is told again, and the search asks on.
+            # A point that is there already costs nothing: what it is worth is told again, and the search asks on.
             trial.set_user_attr("repeats", True)
-            value = self._values.get(_text(point))
-            self._study.tell(trial, value, TrialState.FAIL if value is None else None)
+            worth = self._worth.get(_text(point))
+            if worth is not None:
+                self._tell(trial, worth)
+            else:
+                self._study.tell(trial, state=TrialState.PRUNED if _text(point) in self._worth else TrialState.FAIL)
         self._used_up()
         return None
+
+    def tell(self, point: Point, verdict: Verdict) -> None:
+        trial, state = self._asked.pop(point.number, None), _state(verdict)
+        worth = self._sweep.file.aims.worth(verdict.numbers) if state is TrialState.COMPLETE else None
+        if trial is not None:
+            for name, attribute in _attributes(point, verdict).items():
+                trial.set_user_attr(name, attribute)
+            if worth is not None:
+                self._tell(trial, worth)
+            else:
+                if verdict.seen is not None and len(self._sweep.file.aims.objectives) == 1:
+                    step, value = verdict.seen
+                    trial.report(value, step)
+                self._study.tell(trial, state=state)
+        elif worth is not None and self._worth.get(_text(point)) is None:
+            _add(self._study, self._sweep, self._codec, point, verdict)  # it had failed or was given up, and was tried again
+        if state is not TrialState.FAIL:
+            self._worth[_text(point)] = worth
+
+    def _tell(self, trial: Trial, worth: Worth) -> None:
+        for constraint, missed in _constraints(self._sweep, worth).items():
+            trial.set_constraint(constraint, missed)
+        self._study.tell(trial, list(worth.values))
+
+    def _take(self, point: Point, into: deque[Point]) -> None:
+        self._taken.add(_text(point))
+        into.append(point)
+
+    def _point(self, trial: FrozenTrial) -> Point | None:
+        return self._codec.point(self._number(trial.number), trial.params)
+
+    def _number(self, trial: int) -> int:
+        return trial * self._count + self._index
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        return sampler_of(self._search, self._number(number))
 
     def _used_up(self) -> None:
         self._exhausted = True
         warnings.warn(f"the search space is used up: {len(self._taken)} different points", SpaceUsedUp, stacklevel=3)
 
-    def tell(self, point: Point, numbers: Sequence[Mapping[str, float]], problem: str | None) -> None:
-        trial = self._asked.pop(point.number, None)
-        value = None if problem else self._objective.of(numbers)
-        if trial is not None:
-            for name, attribute in _attributes(point, numbers, problem).items():
-                trial.set_user_attr(name, attribute)
-            self._study.tell(trial, value, TrialState.FAIL if problem else None)
-        elif value is not None and _text(point) not in self._values:
-            _add(self._study, self._sweep, point, numbers, problem)  # it had failed, and was tried again
-        if value is not None:
-            self._values[_text(point)] = value
 
-    def _ask(self) -> Trial:
-        number = len(self._study.get_trials(deepcopy=False))
-        self._study.sampler = sampler_of(self._search, number)
-        trial = self._study.ask()
-        space = self._sweep.spaces[0]
-        if len(self._sweep.spaces) > 1:
-            name = trial.suggest_categorical("case", [str(each.case) for each in self._sweep.spaces])
-            space = next(each for each in self._sweep.spaces if each.case == name)
-        for name, distribution in _distributions(self._sweep, space).items():
-            _suggest(trial, name, distribution)
-        return trial
+def _state(verdict: Verdict) -> TrialState:
+    if verdict.problem is not None:
+        return TrialState.FAIL
+    return TrialState.COMPLETE if verdict.given_up is None else TrialState.PRUNED
 
 
 def _add(
-    study: optuna.Study, sweep: Sweep, point: Point, numbers: Sequence[Mapping[str, float]], problem: str | None
+    study: optuna.Study, sweep: Sweep, codec: Codec, point: Point, verdict: Verdict, *, apart: str | None = None
 ) -> None:  # fmt: skip
     """Put a point that was not asked for into the study."""
-    value = None if problem else sweep.file.objective.of(numbers)
+    state = _state(verdict)
+    worth = sweep.file.aims.worth(verdict.numbers) if state is TrialState.COMPLETE else None
+    attributes = _attributes(point, verdict) | ({apart: True} if apart else {})
+    seen = {verdict.seen[0]: verdict.seen[1]} if verdict.seen is not None else None
     study.add_trial(optuna.trial.create_trial(
-        state=TrialState.FAIL if problem else TrialState.COMPLETE, value=value, params=_parameters(sweep, point),
-        distributions=_distributions(sweep, point.space, case=True), user_attrs=_attributes(point, numbers, problem),
+        state=state, values=list(worth.values) if worth else None, params=codec.parameters(point),
+        distributions=codec.distributions(point.space), user_attrs=attributes, intermediate_values=seen,
+        constraints=_constraints(sweep, worth) if worth else None,
     ))  # fmt: skip
 
 
-def _qualified(sweep: Sweep) -> frozenset[str]:
-    """Paths whose distribution differs between cases: their parameter carries the case's name."""
-    found: dict[str, Distribution] = {}
-    differing: set[str] = set()
-    for space in sweep.spaces:
-        for path, leaf in space.distributions.items():
-            if found.setdefault(path, leaf) != leaf:
-                differing.add(path)
-    return frozenset(differing)
-
-
-def _point(sweep: Sweep, number: int, parameters: Mapping[str, Any]) -> Point | None:
-    """The point that a study's parameters stand for; none if they are not of this space."""
-    spaces = {str(space.case): space for space in sweep.spaces}
-    space = spaces.get(parameters["case"]) if "case" in parameters else sweep.spaces[0]
-    if space is None:
-        return None
-    values: dict[str, Any] = {}
-    for name, path in _names(sweep, space).items():
-        try:
-            values[path] = _decode(space.distributions[path], parameters[name])
-        except KeyError:
-            return None
-    return Point(number, space, values)
-
-
-def _names(sweep: Sweep, space: Space) -> dict[str, str]:
-    """Parameter name in the study to path."""
-    qualified = _qualified(sweep)
-    return {f"{path} ({space.case})" if path in qualified else path: path for path in space.distributions}
-
-
-def _distributions(sweep: Sweep, space: Space, *, case: bool = False) -> dict[str, BaseDistribution]:
-    """Parameter name to distribution, with the ``case`` if there are several."""
-    cases = {"case": CategoricalDistribution([str(each.case) for each in sweep.spaces])}
-    return (cases if case and len(sweep.spaces) > 1 else {}) | {
-        name: _optuna(space.distributions[path]) for name, path in _names(sweep, space).items()
-    }
-
-
-def _parameters(sweep: Sweep, point: Point) -> dict[str, Any]:
-    """A point as a study's parameters."""
-    return ({"case": str(point.space.case)} if len(sweep.spaces) > 1 else {}) | {
-        name: _encode(point.space.distributions[path], point.values[path])
-        for name, path in _names(sweep, point.space).items()
-    }
-
-
-def _optuna(leaf: Distribution) -> BaseDistribution:
-    match leaf.kind:
-        case "grid" | "choice":
-            return CategoricalDistribution([_label(value) for value in leaf.arguments])
-        case "uniform" | "loguniform":
-            low, high = leaf.arguments
-            return FloatDistribution(low, high, log=leaf.kind == "loguniform")
-        case "quniform":
-            low, high = leaf.edges
-            return FloatDistribution(low, high, step=leaf.arguments[2])
-        case "randint" | "lograndint":
-            return IntDistribution(leaf.arguments[0], leaf.arguments[1] - 1, log=leaf.kind == "lograndint")
-
-
-def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> None:
-    match distribution:
-        case CategoricalDistribution():
-            trial.suggest_categorical(name, distribution.choices)
-        case FloatDistribution():
-            low, high = distribution.low, distribution.high
-            if distribution.step is None:
-                trial.suggest_float(name, low, high, log=distribution.log)
-            else:
-                trial.suggest_float(name, low, high, step=distribution.step)
-        case IntDistribution():
-            trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
-
-
-def _label(value: Any) -> Any:
-    """A value as Optuna stores a choice: itself where it may, else its JSON."""
-    return value if value is None or isinstance(value, bool | int | float | str) else json.dumps(value, sort_keys=True)
-
-
-def _encode(leaf: Distribution, value: Any) -> Any:
-    return _label(value) if leaf.kind in ("grid", "choice") else value
-
-
-def _decode(leaf: Distribution, stored: Any) -> Any:
-    if leaf.kind in ("grid", "choice"):
-        for value in leaf.arguments:
-            if _label(value) == stored and type(_label(value)) is type(stored):
-                return value
-        raise KeyError(stored)
-    low, high = leaf.edges
-    if not low <= stored <= high:
-        raise KeyError(stored)
-    return leaf.value(round((stored - low) / leaf.arguments[2])) if leaf.kind == "quniform" else stored
+def _constraints(sweep: Sweep, worth: Worth) -> dict[str, float]:
+    """By how much each constraint is missed, as Optuna wants it: 0 or below where it is kept."""
+    return dict(zip(sweep.file.constraints, worth.violations, strict=True))
 
 
 def _key(parameters: Mapping[str, Any]) -> str:
@@ -359,13 +359,10 @@ def _text(point: Point) -> str:
     return json.dumps([point.space.case, point.values], sort_keys=True)
 
 
-def _attributes(point: Point, numbers: Sequence[Mapping[str, float]], problem: str | None) -> dict[str, Any]:
+def _attributes(point: Point, verdict: Verdict) -> dict[str, Any]:
     """What the dashboard shows of a point beside its objective: every metric's mean over the seeds."""
+    numbers, said = verdict.numbers, verdict.problem or verdict.given_up
     names = [name for name in (numbers[0] if numbers else {}) if all(name in each for each in numbers)]
     means = {name: statistics.fmean(each[name] for each in numbers) for name in names}
-    return {"case": point.space.case, "seeds": len(numbers), **means} | ({"problem": problem} if problem else {})
-
-
-def source_of(sweep: Sweep, study: optuna.Study) -> Source:
-    """The source that the sweep's sampler names."""
-    return GridSource(sweep, study) if sweep.file.search.sampler == "grid" else OptunaSource(sweep, study)
+    why = {"problem" if verdict.problem else "given up": said} if said else {}
+    return {"case": point.space.case, "seeds": len(numbers), **means, **why}

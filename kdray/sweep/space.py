@@ -2,7 +2,8 @@
 
 A leaf is a mapping with one key: ``grid`` or ``choice`` (a list of values), ``uniform``, ``loguniform`` (low, high),
 ``quniform`` (low, high, step), ``randint``, ``lograndint`` (low, high; high excluded, as in Ray Tune), or ``same`` (the path of
-another leaf).
+another leaf). The values of a list may hold distributions themselves, which are there only where that value is chosen: such a
+list is a :class:`Branching`, and each of its values makes a space of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 from kdray.core import InputError
@@ -18,6 +19,8 @@ from kdray.core import InputError
 Kind = Literal["grid", "choice", "uniform", "loguniform", "quniform", "randint", "lograndint"]
 KINDS: tuple[str, ...] = get_args(Kind)
 Tree = dict[str, Any]
+CASE = "case"
+"""What the choice of a case is called beside the paths of a space."""
 DEEPEST = 30
 """Levels of a path."""
 MOST = 100_000
@@ -93,12 +96,33 @@ class Same:
 
 
 @dataclass(frozen=True)
+class Branching:
+    """A list of values some of which hold distributions (conditional parameters)."""
+
+    kind: Literal["grid", "choice"]
+    branches: dict[str, Any]
+    """By label: the ``name`` of a mapping where that tells it from the others, else its JSON or its number."""
+
+
+class Branch(NamedTuple):
+    """What was chosen of a :class:`Branching`."""
+
+    path: str
+    label: str
+    kind: Literal["grid", "choice"]
+
+
+@dataclass(frozen=True)
 class Space:
-    """One case of a sweep: plain values, and distributions by path."""
+    """One case of a sweep, and in it one branch of every list of conditional parameters: plain values, and distributions by
+    path.
+    """
 
     case: str | None
     tree: Tree
     """Nested mappings; the leaves are plain values, :class:`Distribution` or :class:`Same`."""
+    branches: tuple[Branch, ...] = ()
+    """In the order of the file; a branch inside a branch comes after it."""
 
     @property
     def distributions(self) -> dict[str, Distribution]:
@@ -133,18 +157,51 @@ class Space:
         """Every combination of the (finite) leaves at ``paths``, the last varying fastest; the others at their first edge."""
         distributions = self.distributions
         paths = list(distributions) if paths is None else paths
-        first = {path: leaf.edges[0] for path, leaf in distributions.items()}
+        first = self._first
         for combination in itertools.product(*(distributions[path].finite or () for path in paths)):
             yield first | dict(zip(paths, combination, strict=True))
 
     def corners(self) -> Iterator[tuple[str | None, dict[str, Any]]]:
         """Values that put every leaf at each of its edges once, the others at their first; with the leaf's path."""
-        distributions = self.distributions
-        first = {path: leaf.edges[0] for path, leaf in distributions.items()}
+        first = self._first
         yield None, first
-        for path, leaf in distributions.items():
+        for path, leaf in self.distributions.items():
             for edge in leaf.edges[1:]:
                 yield path, {**first, path: edge}
+
+    @property
+    def searched(self) -> dict[str, Distribution]:
+        """Distributions that a search chooses from; those that are a grid are gone through."""
+        return {path: leaf for path, leaf in self.distributions.items() if leaf.kind != "grid"}
+
+    def strata(self) -> Iterator[tuple[dict[str, Any], Space]]:
+        """For every combination of leaves and branches that are a grid: their values by path, and the space that is left."""
+        grids = {path: leaf for path, leaf in self.distributions.items() if leaf.kind == "grid"}
+        branches = {branch.path: branch.label for branch in self.branches if branch.kind == "grid"}
+        for values in itertools.product(*(leaf.arguments for leaf in grids.values())):
+            tree = self.tree
+            for path, value in zip(grids, values, strict=True):
+                tree = put(tree, path, Distribution("grid", (value,)))
+            yield branches | dict(zip(grids, values, strict=True)), replace(self, tree=tree)
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """The label of every branch, by path; part of the values of each point."""
+        return {branch.path: branch.label for branch in self.branches}
+
+    @property
+    def _first(self) -> dict[str, Any]:
+        return self.chosen | {path: leaf.edges[0] for path, leaf in self.distributions.items()}
+
+
+def matches(space: Space, values: Mapping[str, Any]) -> bool:
+    """Whether ``values`` (by path, the case as ``case``), which need not be all, may be those of a point in ``space``."""
+    chosen = space.chosen | {CASE: str(space.case)}
+    leaves = space.distributions
+    return all(
+        values[path] == chosen[path] if path in chosen else path in leaves and leaves[path].holds(values[path])
+        for path in values
+    )
 
 
 class Point(NamedTuple):
@@ -153,7 +210,7 @@ class Point(NamedTuple):
     number: int
     space: Space
     values: dict[str, Any]
-    """By path of the distribution."""
+    """By path of the distribution; of a branch its label."""
 
     def tree(self) -> Tree:
         return self.space.assign(self.values)
@@ -237,7 +294,37 @@ def read_leaves(node: Any, path: str = "experiment") -> Any:
     return inside(node, path, read_leaves)
 
 
-def _distribution(kind: str, arguments: Any, where: str) -> Distribution:
+def is_swept(node: Any) -> bool:
+    """Whether anything in ``node`` is not a plain value."""
+    return any(isinstance(leaf, Distribution | Same | Branching) for _, leaf in walk(node))
+
+
+def _labels(values: list[Any]) -> list[str]:
+    """A word for each of several values, by which people know it."""
+    names = [value.get("name") if isinstance(value, dict) else None for value in values]
+    labels = []
+    for index, (value, name) in enumerate(zip(values, names, strict=True)):
+        if isinstance(name, str) and names.count(name) == 1:
+            labels.append(name)
+        elif isinstance(value, dict | list):
+            labels.append(f"{name} {index + 1}" if isinstance(name, str) else f"{index + 1}")
+        else:
+            labels.append("none" if value is None else str(value))
+    return labels if len(set(labels)) == len(labels) else [f"{label} {n}" for n, label in enumerate(labels, 1)]
+
+
+def expand(tree: Tree) -> Iterator[tuple[tuple[Branch, ...], Tree]]:
+    """``tree`` with every combination of branches put in, the last list varying fastest."""
+    for path, leaf in walk(tree):
+        if isinstance(leaf, Branching):
+            for label, value in leaf.branches.items():
+                for chosen, whole in expand(put(tree, path, value)):
+                    yield (Branch(path, label, leaf.kind), *chosen), whole
+            return
+    yield (), tree
+
+
+def _distribution(kind: str, arguments: Any, where: str) -> Distribution | Branching:
     if not isinstance(arguments, list):
         raise InputError(f"{where}: needs a list, not {json.dumps(arguments)}")
     if kind in ("grid", "choice"):
@@ -248,10 +335,12 @@ def _distribution(kind: str, arguments: Any, where: str) -> Distribution:
                 value == other and isinstance(value, bool) == isinstance(other, bool) for other in arguments[:index]
             ):
                 raise InputError(f"{where}[{index}]: {json.dumps(value)} is there twice")
-            if any(isinstance(leaf, Distribution | Same) for _, leaf in walk(read_leaves(arguments[index], where))):
-                raise InputError(
-                    f"{where}[{index}]: a distribution inside a list of values is not supported; use cases"
-                )
+        read = [read_leaves(value, f"{where}[{index}]") for index, value in enumerate(arguments)]
+        if any(is_swept(value) for value in read):
+            for index, value in enumerate(read):
+                if isinstance(value, Distribution | Same | Branching):
+                    raise InputError(f"{where}[{index}]: is a distribution itself; put its values into the list")
+            return Branching(kind, dict(zip(_labels(arguments), read, strict=True)))  # type: ignore[arg-type]
         return Distribution(kind, tuple(arguments))  # type: ignore[arg-type]
     wanted = 3 if kind == "quniform" else 2
     numbers = [a for a in arguments if isinstance(a, int | float) and not isinstance(a, bool)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from pathlib import PurePath
 from typing import NamedTuple
 
-from kdray.core import InputError
+from kdray.bench import checkpoint_file
+from kdray.core import InputError, describe
+from kdray.logs import log_file
 from kdray.results import Results
 from kdray.results.forgetting import forget as results_without
 from kdray.sweep.lock import running
 from kdray.sweep.progress import progress_file
+from kdray.weights import Damaged, unpack
 
 
 class SweepStatus(NamedTuple):
@@ -55,26 +59,67 @@ def sweeps(results: Results) -> list[SweepStatus]:
 def trial(results: Results, trial_id: str) -> dict[str, object]:
     """Everything known of one trial; a prefix of its id will do if no other trial shares it."""
     frame = results.frame()
-    found = frame[frame["trial_id"] == the_one(results, list(frame["trial_id"]), trial_id)].iloc[0]
-    return {str(name): value for name, value in found.dropna().items()}
+    trial_id = the_one(results, known(results), trial_id)
+    row = frame[frame["trial_id"] == trial_id]
+    if row.empty:
+        return unfinished(results, trial_id)
+    return {str(name): value for name, value in row.iloc[0].dropna().items()}
+
+
+def unfinished(results: Results, trial_id: str) -> dict[str, object]:
+    """What is known of a trial without a row, since it runs, was stopped early or was interrupted: its place, how far it is."""
+    members, name = results.members(), checkpoint_file(trial_id)
+    found: dict[str, object] = {"trial_id": trial_id, "status": "unfinished"}
+    for _, place in members[members["trial_id"] == trial_id].iterrows():  # mostly one
+        found |= {str(column): value for column, value in place.dropna().items()}
+    if results.store.exists(name):
+        try:
+            facts = unpack(results.store.read(name))[1]
+            last = facts["history"][-1]
+            found |= {"started_at": facts["started_at"], "epochs_done": len(facts["history"])}
+            found |= {column: last[column] for column in ("stage", "epoch", "loss", "val_accuracy")}
+        except (Damaged, FileNotFoundError) as error:  # the trial that runs has just ended
+            found["checkpoint"] = describe(error)
+    return found
+
+
+def log(results: Results, trial_id: str, lines: int = 20) -> str:
+    """Where the trial's log is, and its last lines below that; nothing where it has none."""
+    name = log_file(the_one(results, known(results), trial_id))
+    try:
+        text = results.store.read(name).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    there = text.splitlines()
+    shown = there[-lines:]
+    which = f"the last {len(shown)} of {len(there)} lines" if len(shown) < len(there) else f"{len(there)} lines"
+    return "\n".join([f"{results.store.place}/{name} ({which}):", *shown])
 
 
 def forget(results: Results, trial_ids: Iterable[str]) -> dict[str, int]:
     """Delete trials (prefixes of their ids will do) with all that was measured of them: rows by table, and files.
 
-    :class:`kdray.InputError` if there is no such trial, or a sweep is being run in the folder.
+    Also those without a row, of which there is a checkpoint, a log or a place in a sweep. :class:`kdray.InputError` if there is
+    no such trial, or a sweep is being run in the folder.
     """
     for sweep in sweeps(results):
         if sweep.running is not None:
-            raise InputError(f"{results.store.location}: sweep {sweep.sweep!r} is running, {sweep.running}; stop it first")
-    known = list(results.trials()["trial_id"])
-    return results_without(results.store, {the_one(results, known, trial_id) for trial_id in trial_ids})
+            raise InputError(f"{results.store.place}: sweep {sweep.sweep!r} is running, {sweep.running}; stop it first")
+    there = known(results)
+    return results_without(results.store, {the_one(results, there, trial_id) for trial_id in trial_ids})
 
 
-def the_one(results: Results, known: Sequence[str], beginning: str) -> str:
+def known(results: Results) -> set[str]:
+    """Every trial that has left anything here, finished or not."""
+    store = results.store
+    left = [*store.names("logs", ".log"), *store.names("checkpoints", ".safetensors")]
+    return {*results.trials()["trial_id"], *results.members()["trial_id"].dropna(), *(PurePath(name).stem for name in left)}
+
+
+def the_one(results: Results, known: Iterable[str], beginning: str) -> str:
     """The trial whose id begins so."""
     matching = [trial_id for trial_id in known if trial_id.startswith(beginning)]
     if len(matching) != 1:
         problem = "no trial" if not matching else f"{len(matching)} trials"
-        raise InputError(f"{results.store.location}: {problem} {beginning!r}")
+        raise InputError(f"{results.store.place}: {problem} {beginning!r}")
     return matching[0]

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import torch
-
+from kdray.bench import weights_file
 from kdray.data import data_root
 from kdray.results import Store, has_completed, write_rows
-from kdray.sweep.file import Budget, Request
+from kdray.rows import write_trial_row, write_unmeasured
+from kdray.sweep.file import Budget, Request, Role
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.progress import Progress
-from kdray.sweep.resources import Node, check, this_machine
-from kdray.trial import Step, Task, weights_file, write_trial_row, write_unmeasured
+from kdray.sweep.resources import Node, at_once, check, concurrency, doubled, gpus_of, is_out_of_memory, this_machine
+from kdray.task import Step, Task
 from kdray.weights import Damaged, unpack
 
+if TYPE_CHECKING:
+    from kdray.sweep.adapter import Adapter  # which imports ray
+
+MAX_DEATHS = 2
+"""So many times a trial whose worker died goes on from its checkpoint; then it has failed."""
 DIED = "WorkerDied: its process ended again and again (killed, out of memory, or its node was lost)"
 
 
@@ -36,6 +41,8 @@ class Options:
     cpus: int | None = None
     gpus: int | None = None
     data: Path = field(default_factory=data_root)
+    runtime_env: Mapping[str, Any] = field(default_factory=dict)
+    """What Ray prepares for every worker."""
 
 
 @dataclass
@@ -48,6 +55,10 @@ class Summary:
     """Trials that were there already; one that was trained before and measured now is in both."""
     failures: dict[str, str] = field(default_factory=dict)
     """Trial (or point without a teacher) to reason, of everything that was asked for."""
+    given_up: dict[str, str] = field(default_factory=dict)
+    """Trials that were stopped early or not begun, because their point does badly, to reason."""
+    saved: float = 0.0
+    """Trainings, in fractions of a whole one, that this spared now."""
     stopped: str | None = None
     """Why the run ended before it had done everything."""
 
@@ -61,6 +72,10 @@ class Assignment(NamedTuple):
 
     task: Task
     member: dict[str, Any] | None
+    request: Request = Request()
+    """What it is given; the dispatcher says."""
+    retried: str | None = None
+    """Why it is run again."""
 
     @property
     def trial_id(self) -> str:
@@ -74,6 +89,8 @@ class Group:
     assignments: list[Assignment]
     ended: Callable[[], None] = lambda: None
     """Called once, when every trial of the group has ended."""
+    stops: Callable[[Task, Step], str | None] = lambda task, step: None  # noqa: ARG005
+    """Asked after every epoch: why the trial is to stop here, if it is."""
     open: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,22 +99,28 @@ class Group:
 
 Groups = Callable[[], Group | None]
 """The next group; none when there is none, or none until a running one has ended."""
-Ended = Callable[[Assignment, Step | None], None]
-"""Told how a trial ended; without a step if its worker died."""
+Ended = Callable[[Assignment, Step, bool], None]
+"""Told how a trial ended, and whether it wrote its rows itself (otherwise its worker died, or it was stopped)."""
 
 
 class Dispatcher:
-    """Gives the trials of groups one by one and hears how each ended; a trial that several groups ask for runs once."""
+    """Gives the trials of groups one by one and hears how each ended.
+
+    A trial that several groups ask for runs once. One whose worker died goes on from its checkpoint, and one that ran out of a
+    GPU's memory is run once more with twice the share.
+    """
 
     def __init__(
-        self, groups: Groups, progress: Progress, *, trial_ended: Ended, shared_trial_ended: Ended
-    ) -> None:  # fmt: skip
-        self._groups, self._progress = groups, progress
+        self, groups: Groups, progress: Progress, request: Request, *, trial_ended: Ended, shared_trial_ended: Ended
+    ) -> None:
+        self._groups, self._progress, self._request = groups, progress, request
         self._trial_ended, self._shared_trial_ended = trial_ended, shared_trial_ended
         self._waiting: deque[Assignment] = deque()
         self._asking: dict[str, list[tuple[Group, Assignment]]] = {}
         """By trial that waits or runs: who asked for it, the first to do so first."""
         self._began: dict[str, float] = {}
+        self._deaths: dict[str, int] = {}
+        self._stopped: dict[str, str] = {}
 
     def next(self) -> Assignment | None:
         """The next trial to run; none when there is none, or none until a running one has ended."""
@@ -111,41 +134,86 @@ class Dispatcher:
                 asking = self._asking.setdefault(assignment.trial_id, [])
                 asking.append((group, assignment))
                 if len(asking) == 1:
-                    self._waiting.append(assignment)
+                    self._waiting.append(assignment._replace(request=self._request))
         assignment = self._waiting.popleft()
         self._progress.started(assignment.trial_id)
-        self._began[assignment.trial_id] = monotonic()
+        self._began.setdefault(assignment.trial_id, monotonic())
         return assignment
 
     def seconds(self, trial_id: str) -> float:
-        """How long a trial has been running."""
+        """How long ago a running trial was first begun."""
         return monotonic() - self._began[trial_id]
 
-    def stepped(self, assignment: Assignment, step: Step, warnings: Sequence[str] = ()) -> None:
-        """A running trial did a step."""
+    def stepped(self, assignment: Assignment, step: Step, warnings: Sequence[str] = ()) -> bool:
+        """A running trial did a step. Whether it is to stop here: then :meth:`ended` follows, without a step."""
         for text in warnings:
             self._progress.warn(text)
-        if step.outcome is None:
-            self._progress.stepped(assignment.trial_id, step.done / step.total, step.text)
+        if step.outcome is not None:
+            return False
+        trial_id = assignment.trial_id
+        self._progress.stepped(trial_id, step.done / step.total, step.text)
+        if step.kind == "epoch" and trial_id not in self._stopped:
+            reasons = [group.stops(assignment.task, step) for group, _ in self._asking[trial_id]]
+            if all(reasons):
+                self._stopped[trial_id] = str(reasons[0])
+        return trial_id in self._stopped
 
     def ended(self, assignment: Assignment, last: Step | None) -> None:
-        """A running trial did its last step, or (none) its worker died once too often."""
-        self._trial_ended(assignment, last)
-        self._progress.ended(assignment.trial_id, failed=last is None or last.outcome != "completed")
-        asking = self._asking.pop(assignment.trial_id)
+        """A running trial did its last step, was stopped, or (none) its worker died."""
+        trial_id, by_itself = assignment.trial_id, last is not None and last.recorded
+        if trial_id in self._stopped:
+            last = Step(kind="end", text="stopped early", done=0, total=1, outcome="pruned", error=self._stopped.pop(trial_id))
+            by_itself = False
+        elif (again := self._again(assignment, last)) is not None:
+            self._waiting.appendleft(again)
+            return
+        elif last is None:
+            last = Step(kind="end", text="failed", done=0, total=1, outcome="failed", error=self._cause_of_death(assignment))
+        self._trial_ended(assignment, last, by_itself)
+        del self._began[trial_id]
+        self._progress.ended(trial_id, failed=last.outcome == "failed")
+        asking = self._asking.pop(trial_id)
         for _, other in asking[1:]:
-            self._shared_trial_ended(other, last)
+            self._shared_trial_ended(other, last, by_itself)
         for group, _ in asking:
             group.open -= 1
             if not group.open:
                 group.ended()
 
+    def _again(self, assignment: Assignment, last: Step | None) -> Assignment | None:
+        """How a trial is run once more, if it is."""
+        trial_id = assignment.trial_id
+        if last is None:
+            self._deaths[trial_id] = deaths = self._deaths.get(trial_id, 0) + 1
+            return assignment if deaths <= MAX_DEATHS and not self._overdue(assignment) else None
+        more = doubled(assignment.request)
+        if assignment.retried is not None or more is None or not is_out_of_memory(last.reasons):
+            return None
+        text = f"out of memory with {gpus_of(assignment.request):g} of a GPU, run again with {gpus_of(more):g}"
+        self._progress.warn(f"{trial_id}: {text}")
+        return assignment._replace(request=more, retried=text)
+
+    def _overdue(self, assignment: Assignment) -> bool:
+        hours = assignment.request.hours
+        return hours is not None and self.seconds(assignment.trial_id) >= hours * 3600
+
+    def _cause_of_death(self, assignment: Assignment) -> str:
+        if self._overdue(assignment):
+            field = f"resources.{assignment.task.role}.hours"
+            return f"TimeLimit: it had not ended after {assignment.request.hours:g} hours ({field})"
+        return DIED
+
 
 class Work:
     """Runs groups; Ray starts with the first one that has something to do and stops with the block."""
 
-    def __init__(self, store: Store, ledger: Ledger, options: Options, progress: Progress) -> None:
-        self.store, self.ledger, self.options, self.progress = store, ledger, options, progress
+    def __init__(
+        self, store: Store, ledger: Ledger, options: Options, progress: Progress,
+        callbacks: Sequence[Callable[[], Adapter]] = (),
+    ) -> None:  # fmt: skip
+        self.store, self.ledger, self.options, self.progress, self._callbacks = store, ledger, options, progress, callbacks
+        self._measured: dict[str, Request] = {}
+        """By role: its request, with the measured share of a GPU."""
         self.summary = Summary()
         self._stack = ExitStack()
         self._nodes: list[Node] | None = None
@@ -168,9 +236,14 @@ class Work:
         self._stack.__exit__(kind, error, trace)
 
     def do(
-        self, name: str, role: str, request: Request, groups: Groups, *, planned: int | None, there: Sized
+        self, name: str, role: Role, request: Request, groups: Groups, *, planned: int | None, there: Sized,
+        candidates: Callable[[], Sequence[Task]] | None = None,
     ) -> None:  # fmt: skip
-        """Run every group of ``groups``, each trial with ``request``."""
+        """Run every group of ``groups``, each trial with ``request``.
+
+        ``candidates`` are those that there may be, of which the hungriest is measured where the request says ``gpu: auto``;
+        without them the first group's.
+        """
         first = groups()
         while first is not None and not first.assignments:
             first.ended()
@@ -181,21 +254,35 @@ class Work:
 
         nodes = self._cluster()
         check(role, request, nodes)
+        if request.gpu == "auto":
+            request = self._with_share(request, role, candidates() if candidates else [a.task for a in first.assignments])
+        limit = self.options.max_concurrent
+        self.progress.say(f"{name}: {concurrency(request, nodes, limit)}")
+        # In a cluster, nodes that join later are used: as many run at once as Ray finds room for.
+        width = at_once(request, nodes, limit) if self.options.address is None else limit
         started = deque([first])
 
-        def ended(assignment: Assignment, last: Step | None) -> None:
-            self._gpu_seconds += dispatcher.seconds(assignment.trial_id) * request.gpu
-            self._trial_ended(assignment, last)
+        def ended(assignment: Assignment, last: Step, by_itself: bool) -> None:
+            self._gpu_seconds += dispatcher.seconds(assignment.trial_id) * gpus_of(assignment.request)
+            self._trial_ended(assignment, last, by_itself)
 
         dispatcher = Dispatcher(
-            lambda: started.popleft() if started else groups(), self.progress, trial_ended=ended,
+            lambda: started.popleft() if started else groups(), self.progress, request, trial_ended=ended,
             shared_trial_ended=self._shared,
         )  # fmt: skip
         with self.progress.phase(name, planned=planned, there=there):
             run_trials(
-                dispatcher, request=request, nodes=nodes, limit=self.options.max_concurrent, store=self.store,
-                data_root=self.options.data,
+                dispatcher, width=width, store=self.store, data_root=self.options.data, callbacks=self._callbacks,
             )  # fmt: skip
+
+    def _with_share(self, request: Request, role: Role, candidates: Sequence[Task]) -> Request:
+        """``request`` with a measured share of a GPU, once a run."""
+        if role not in self._measured:
+            from kdray.sweep.probe import measured
+
+            self._measured[role], text = measured(request, role, candidates, self.options.data)
+            self.progress.say(text)
+        return self._measured[role]
 
     def check_weights(self, trial_id: str) -> None:
         """Plan to train again what has weights that are damaged; students must not fail on them one by one."""
@@ -204,7 +291,9 @@ class Work:
         try:
             unpack(self.store.read(weights_file(trial_id)))
         except (Damaged, OSError) as error:
-            self.progress.warn(f"{self.store.location}/{weights_file(trial_id)} is damaged ({error}): training again")
+            if isinstance(error, ConnectionError):
+                raise  # not damaged, but out of reach
+            self.progress.warn(f"{self.store.place}/{weights_file(trial_id)} is damaged ({error}): training again")
             self.ledger.lose_weights(trial_id)
 
     def _cluster(self) -> list[Node]:
@@ -212,38 +301,41 @@ class Work:
             from kdray.sweep.engine import cluster
 
             local = this_machine(self.options.cpus, self.options.gpus)
-            self._nodes = self._stack.enter_context(cluster(self.options.address, local))
+            found = cluster(self.options.address, local, self.options.runtime_env)
+            self._nodes = self._stack.enter_context(found)
         return self._nodes
 
-    def _trial_ended(self, assignment: Assignment, last: Step | None) -> None:
-        (task, member), trial_id = assignment, assignment.trial_id
+    def _trial_ended(self, assignment: Assignment, last: Step, by_itself: bool) -> None:
+        task, member, trial_id = assignment.task, assignment.member, assignment.trial_id
         self.summary.ran.add(trial_id)
-        if last is None:
-            self._died(task, member)
-            last = Step(kind="end", text="failed", done=0, total=1, outcome="failed", error=DIED)
+        if not by_itself:
+            self._write_for(task, member, last)
+        if last.outcome == "pruned":
+            self.summary.given_up[trial_id] = str(last.error)
+            return
         self.ledger.note(task, last)
-        # What is measured across trials says nothing of what else the trial was asked for.
-        before = self.summary.failures.pop(trial_id, None) if task.others else None
+        # What is measured later, of the best or across trials, says nothing of what else the trial was asked for.
+        before = self.summary.failures.pop(trial_id, None) if member is None else None
         if reasons := "; ".join(text for text in (before, last.reasons) if text):
             self.summary.failures[trial_id] = reasons
-        elif not task.others:
+        elif member is not None:
             self.summary.failures.pop(trial_id, None)
 
-    def _shared(self, assignment: Assignment, last: Step | None) -> None:
+    def _shared(self, assignment: Assignment, last: Step, by_itself: bool) -> None:  # noqa: ARG002
         """A trial that is in the sweep twice has ended: the row of its second place."""
         if assignment.member is not None:
-            outcome, reason = ("failed", DIED) if last is None else (last.outcome, last.reasons)
-            write_member(self.store, {**assignment.member, "outcome": outcome, "error": reason})
+            write_member(self.store, {**assignment.member, "outcome": last.outcome, "error": last.reasons})
 
-    def _died(self, task: Task, member: dict[str, Any] | None) -> None:
-        """The worker could not write its own rows: write them here, but never over a trained trial's row."""
+    def _write_for(self, task: Task, member: dict[str, Any] | None, last: Step) -> None:
+        """The rows that a worker could not write: never over a trained trial's row, and none of a trial stopped early."""
         trial_id = task.experiment.trial_id
-        if task.train and not has_completed(self.store, trial_id):
-            write_trial_row(self.store, task, {"status": "failed", "error": DIED}, torch.device("cpu"), 1)
-        if not task.train:
-            write_unmeasured(self.store, task, task.evaluations, DIED)
+        if last.outcome == "failed":
+            if task.train and not has_completed(self.store, trial_id):
+                write_trial_row(self.store, task, {"status": "failed", "error": last.error})
+            if not task.train:
+                write_unmeasured(self.store, task, task.evaluations, str(last.error))
         if member is not None:
-            write_member(self.store, {**member, "outcome": "failed", "error": DIED})
+            write_member(self.store, {**member, "outcome": last.outcome, "error": last.reasons})
 
 
 def in_turn(groups: Sequence[Group], later: deque[Group] | None = None) -> Groups:

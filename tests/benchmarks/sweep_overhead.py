@@ -25,7 +25,8 @@ from kdray.sweep import load_sweep, run
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.planning import students
 from kdray.sweep.resources import at_once, this_machine
-from kdray.trial import Task, run_task
+from kdray.task import Task
+from kdray.trial import run_task
 
 SWEEP = """
 name: overhead

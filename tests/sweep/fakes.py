@@ -7,7 +7,7 @@ import io
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,8 @@ from kdray.sweep.definition import sweep_from
 from kdray.sweep.file import Request
 from kdray.sweep.resources import Node
 from kdray.sweep.work import Assignment, Dispatcher, write_member
-from kdray.trial import Step, Task, run_task
+from kdray.task import Step, Task
+from kdray.trial import run_task
 
 NOWHERE = Path("/nowhere")
 """A data folder: digits need none."""
@@ -91,12 +92,15 @@ class Engine:
     ran: list[Assignment] = field(default_factory=list)
     """Every assignment that was started, in order."""
     requests: list[Request] = field(default_factory=list)
+    """Of every task that was started."""
+    widths: list[int | None] = field(default_factory=list)
     """Of every call."""
     dies: Callable[[Task], bool] = lambda task: False  # noqa: ARG005
-    """Whether the worker of a task dies, again and again: after an epoch, or before anything is measured."""
+    """Whether the worker of a task dies, again and again: after an epoch, or before anything is measured; then at once."""
     interrupt_after: int | None = None
     """So many tasks end, in all calls together, then Ctrl-C."""
     ended: int = 0
+    died: set[str] = field(default_factory=set)
 
     @property
     def trained(self) -> list[str]:
@@ -109,18 +113,18 @@ class Engine:
                 for a in self.ran if not a.task.train]  # fmt: skip
 
     @contextmanager
-    def cluster(self, address: str | None, local: Node) -> Iterator[list[Node]]:  # noqa: ARG002
+    def cluster(self, address: str | None, local: Node, runtime_env: Any) -> Iterator[list[Node]]:  # noqa: ARG002
         yield [local]
 
     def run_trials(
-        self, dispatcher: Dispatcher, *, request: Request, nodes: Sequence[Node], limit: int | None,  # noqa: ARG002
-        store: Store, data_root: Path,
+        self, dispatcher: Dispatcher, *, width: int | None, store: Store, data_root: Path, callbacks: Any = (),  # noqa: ARG002
     ) -> None:  # fmt: skip
-        self.requests.append(request)
-        active: deque[tuple[Assignment, Iterator[Step]]] = deque()
+        self.widths.append(width)
+        active: deque[tuple[Assignment, Generator[Step]]] = deque()
         while True:
             while len(active) < self.width and (new := dispatcher.next()) is not None:
                 self.ran.append(new)
+                self.requests.append(new.request)
                 steps = run_task(new.task, store=store, data_root=data_root, device=torch.device("cpu"), threads=1)
                 active.append((new, steps))
             if not active:
@@ -129,23 +133,25 @@ class Engine:
                 raise KeyboardInterrupt
             assignment, steps = active.popleft()
             step, warned = self._next(assignment, steps, store)
-            if step is not None:
-                dispatcher.stepped(assignment, step, warned)
-            if step is None or step.outcome is not None:
+            stop = step is not None and dispatcher.stepped(assignment, step, warned)
+            if stop:
+                steps.close()
+            if step is None or stop or step.outcome is not None:
                 self.ended += 1
                 dispatcher.ended(assignment, step)
             else:
                 active.append((assignment, steps))
 
-    def _next(self, assignment: Assignment, steps: Iterator[Step], store: Store) -> tuple[Step | None, list[str]]:
+    def _next(self, assignment: Assignment, steps: Generator[Step], store: Store) -> tuple[Step | None, list[str]]:
         """The next step and its warnings, the membership written with the last one; no step if the worker dies."""
         dies = self.dies(assignment.task)
-        if dies and not assignment.task.train:
+        if dies and (not assignment.task.train or assignment.trial_id in self.died):
             return None, []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             step = next(steps)
         if dies:
+            self.died.add(assignment.trial_id)
             return None, []
         if step.outcome is not None and assignment.member is not None:
             write_member(store, {**assignment.member, "outcome": step.outcome, "error": step.reasons})

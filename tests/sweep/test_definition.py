@@ -177,7 +177,7 @@ def test_a_case_may_change_how_the_teacher_is_chosen() -> None:
     [
         ("seeds=3", lambda sweep: sweep.file.seeds == 3),
         ("name=other", lambda sweep: sweep.name == "other"),
-        ("search={sampler: random, points: 3}", lambda sweep: sweep.file.search.points == 3),
+        ("search={sampler: grid, seed: 3}", lambda sweep: sweep.file.search.seed == 3),
         ("evaluate.roles=[student]", lambda sweep: sweep.suite("teacher") == ()),
         ("training.epochs=9", lambda sweep: students(sweep)[0].training.epochs == 9),
         ("experiment.training.epochs=9", lambda sweep: students(sweep)[0].training.epochs == 9),

@@ -11,10 +11,13 @@ import pytest
 from kdray.core import fingerprint, parse
 from kdray.experiment import Experiment
 from kdray.results import Results, Store, write_rows
+from kdray.results.schema import SIZES
 from kdray.robustness import AnyEvaluation, label_of
+from kdray.rows import write_unmeasured
 from kdray.sweep.file import TeacherChoice
 from kdray.sweep.ledger import Ledger, Record
-from kdray.trial import Step, Task, run_task, write_unmeasured
+from kdray.task import Step, Task
+from kdray.trial import run_task
 from kdray.weights import pack
 from tests.trials import CPU, NOWHERE, distillation, experiment, store_in
 
@@ -256,7 +259,7 @@ def test_numbers_taken_during_training_are_no_measurement_of_the_trained_network
     task = ledger.task("student", watched, (CLEAN,))
     assert task is not None
     assert (task.train, task.evaluations) == (False, (CLEAN,))
-    assert ledger.numbers(watched.trial_id, (CLEAN,)).keys() == {"val_accuracy"}
+    assert ledger.numbers(watched.trial_id, (CLEAN,)).keys() == {"val_accuracy", *SIZES}
 
 
 def unmeasurable(monkeypatch: pytest.MonkeyPatch) -> None:

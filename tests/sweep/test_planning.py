@@ -100,7 +100,7 @@ def test_time_is_unknown_where_no_like_trial_has_run_or_none_can(finished: Path)
     assert planned(finished, {"experiment.model.hidden": [9]}).seconds is None
     larger = planned(finished, {SIGMA: {"grid": [0, 0.2, 0.4]}, "resources": {"student": {"cpu": 8}}})
     assert larger.seconds is None
-    assert "the largest node (this machine) has 2" in str(larger.at_once["student"])
+    assert "the largest node (this machine) has 2" in larger.room["student"]
 
 
 def test_a_limit_limits_what_runs_at_once(results: Path) -> None:

@@ -18,8 +18,8 @@ from kdray.core import InputError
 from kdray.results import Results, Store
 from kdray.results.points import points
 from kdray.sweep.lock import only_driver
-from kdray.sweep.work import DIED
-from kdray.trial import Task
+from kdray.sweep.work import DIED, MAX_DEATHS
+from kdray.task import Task
 from tests.sweep.fakes import ALONE, TINY, Engine, assert_same_bits, go, sweep_of, tables
 
 SIGMA = "experiment.noise.input.sigma"
@@ -576,7 +576,8 @@ def test_equal_points_are_one_trial(engine: Engine, finished: Path) -> None:
 def test_equal_points_that_come_at_once_are_one_trial_too(engine: Engine, results: Path, dies: bool) -> None:
     engine.width, engine.dies = 4, lambda _: dies
     summary = go(results, ALONE, {"cases": [{"name": "a"}, {"name": "b"}], SIGMA: 0.1})
-    assert len(engine.trained) == len(set(engine.trained)) == 2
+    assert len(engine.trained) == 2 * (1 + (MAX_DEATHS if dies else 0))
+    assert len(set(engine.trained)) == 2
     assert len(summary.failures) == (2 if dies else 0)
     table = members(results)
     assert table["case"].tolist() == ["a", "a", "b", "b"]
@@ -589,14 +590,17 @@ def test_equal_points_that_come_at_once_are_one_trial_too(engine: Engine, result
 
 def test_each_role_gets_its_own_resources(engine: Engine, results: Path) -> None:
     go(results, {"resources": {"teacher": {"cpu": 2}, "student": {"cpu": 0.5}}, "seeds": 1}, cpus=2)
-    assert [request.cpu for request in engine.requests] == [2, 0.5]
+    assert [request.cpu for request in engine.requests] == [2] * 3 + [0.5] * 2, "the chosen teacher is measured as a teacher"
+    assert engine.widths == [1, 4]
 
 
 def test_progress_says_what_was_done_and_which_point_is_best(engine: Engine, finished: Path) -> None:
     engine.width = 2
     said = io.StringIO()
     go(finished, MORE_SIGMA, said=said)
-    (line,) = said.getvalue().splitlines()
+    begun, line = said.getvalue().splitlines()
+    assert begun.startswith("students: ")
+    assert "at once, limited by CPU" in begun
     assert line.startswith("students: 2 done, ")
     assert "| best val_accuracy 0." in line
 
@@ -604,7 +608,7 @@ def test_progress_says_what_was_done_and_which_point_is_best(engine: Engine, fin
 def test_the_students_that_are_there_are_counted_once(engine: Engine, finished: Path) -> None:  # noqa: ARG001
     said = io.StringIO()
     go(finished, {SIGMA: {"grid": [0.4, 0, 0.2]}}, said=said)
-    assert said.getvalue().startswith("students: 2 done, 4 there already")
+    assert said.getvalue().splitlines()[1].startswith("students: 2 done, 4 there already")
 
 
 def test_the_best_point_may_be_one_that_was_there(engine: Engine, finished: Path) -> None:  # noqa: ARG001

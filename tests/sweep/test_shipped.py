@@ -16,7 +16,7 @@ from kdray.sweep.engine import cluster
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import this_machine
 from kdray.sweep.running import run
-from kdray.trial import epochs_of, measurable
+from kdray.task import epochs_of, measurable
 from tests.shipped import SWEEPS
 
 pytestmark = pytest.mark.smoke

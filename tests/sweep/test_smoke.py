@@ -51,7 +51,7 @@ def test_a_shipped_sweep_becomes_small_and_stays_what_it_is(path: Path) -> None:
     full, small = load_sweep(path), load_sweep(path, smoke=True)
     assert small.name == full.name
     assert small.file.seeds == min(full.file.seeds, 2)
-    assert max(choice.seeds for choice in small.choices) <= 2
+    assert max(choice.seeds for choice in small.choices.values()) <= 2
     assert trials(small) <= min(MOST_TRIALS, trials(full))
     assert [space.case for space in small.spaces] == [space.case for space in full.spaces]
     assert {data.shape for data in data_of(small)} == {data.shape for data in data_of(full)}
@@ -166,8 +166,8 @@ def test_a_swept_number_of_epochs_in_a_case_is_two() -> None:
 
 def test_a_countable_range_becomes_its_ends() -> None:
     assert shrink({"experiment": {"a": {"quniform": [0, 1, 0.01]}, "b": {"randint": [1, 9]}}})["experiment"] == {
-        "a": {"grid": [0.0, 1.0]},
-        "b": {"grid": [1, 8]},
+        "a": {"choice": [0.0, 1.0]},
+        "b": {"choice": [1, 8]},
     }
 
 
@@ -257,7 +257,7 @@ MODELS_ANYWHERE: list[Any] = [
     pytest.param({"experiment.model": {"name": "wide_resnet", "width": {"choice": [2, 4]}},
                   "experiment.noise.input.sigma": 0.1, "search": {"sampler": "tpe", "points": 9}}, id="all that is searched"),
     pytest.param({"experiment.noise.input.sigma": 0.1, "search": {"sampler": "tpe", "points": 9},
-                  "cases": [{"name": "a", "set": {"model": {**WRN, "depth": {"grid": [16, 40]}}}}]}, id="all of a case"),
+                  "cases": [{"name": "a", "set": {"model": {**WRN, "depth": {"choice": [16, 40]}}}}]}, id="all of a case"),
 ]  # fmt: skip
 
 

@@ -13,8 +13,8 @@ import pytest
 from optuna.trial import TrialState
 
 from kdray.results import Store
-from kdray.sweep.definition import Sweep
-from kdray.sweep.sources import Source, open_study, source_of
+from kdray.sweep.definition import Stratum, Sweep
+from kdray.sweep.sources import GridSource, SearchSource, Source, Verdict, open_studies
 from kdray.sweep.space import Point
 from tests.sweep.fakes import ALONE, sweep_of
 
@@ -38,6 +38,17 @@ def nowhere(store: Store) -> Store:
     return store
 
 
+def open_study(store: Store, sweep: Sweep) -> optuna.Study:
+    """The study of a sweep that has one."""
+    (study,) = open_studies(store, sweep, [Stratum({}, sweep.spaces)], lambda _: ())
+    return study
+
+
+def source_of(sweep: Sweep, study: optuna.Study) -> Source:
+    """The source that fills the study."""
+    return GridSource(sweep, study) if sweep.file.search.sampler == "grid" else SearchSource(sweep, sweep.spaces, study)
+
+
 def value_of(point: Point) -> float:
     """Anything that depends on the point."""
     return 1 - abs(0.3 - float(point.values[SIGMA]))
@@ -52,7 +63,7 @@ def search(source: Source, points: int | None = None, numbers: Callable[[Point],
     """Let ``source`` give (so many) points, one after the other, each told before the next."""
     found: list[Point] = []
     while (points is None or len(found) < points) and (point := source.next()) is not None:
-        source.tell(point, numbers(point), None)
+        source.tell(point, Verdict(numbers(point)))
         found.append(point)
     return found
 
@@ -91,7 +102,7 @@ def test_a_point_of_which_a_seed_failed_is_told_as_failed_with_the_reason_and_ne
         source = source_of(sweep, study)
         point = source.next()
         assert point is not None
-        source.tell(point, [{"val_accuracy": 0.9}, {}], "Diverged: the loss is nan")
+        source.tell(point, Verdict([{"val_accuracy": 0.9}, {}], "Diverged: the loss is nan"))
         (trial,) = study.trials
         assert (trial.state, trial.value) == (TrialState.FAIL, None)
         assert trial.user_attrs == {"case": None, "seeds": 2, "problem": "Diverged: the loss is nan"}
@@ -102,7 +113,7 @@ def test_a_failed_point_of_a_grid_that_succeeds_later_is_told_then(store: Store)
     sweep = sweep_of()
     source = source_of(sweep, study := open_study(store, sweep))
     while (point := source.next()) is not None:
-        source.tell(point, [], "OSError: full")
+        source.tell(point, Verdict([], "OSError: full"))
     search(source_of(sweep, open_study(store, sweep)))
     assert states(study) == ["FAIL"] * 2 + ["COMPLETE"] * 2
 
@@ -205,7 +216,7 @@ def test_a_repeat_of_a_point_that_is_still_running_is_asked_for_again(nowhere: S
     assert len({str(point.values) for point in points if point}) == 4
     for point in points:
         assert point is not None
-        source.tell(point, numbers_of(point), None)
+        source.tell(point, Verdict(numbers_of(point)))
     assert "RUNNING" not in states(study)
 
 
@@ -229,9 +240,10 @@ def test_a_grid_tells_the_case_of_every_point(nowhere: Store) -> None:
 
 @pytest.mark.parametrize("sampler", ["grid", "random"])
 def test_a_leaf_that_differs_between_cases_carries_the_cases_name(store: Store, sampler: str) -> None:
-    cases = [{"name": "a"}, {"name": "b", "set": {SIGMA: {"grid": [0.3, 0.4]}}}]
+    cases = [{"name": "a"}, {"name": "b", "set": {SIGMA: {"choice": [0.3, 0.4]}}}]
     chosen = {"sampler": sampler} | ({"points": 8} if sampler == "random" else {})
-    sweep = sweep_of({"cases": cases, "search": chosen, f"experiment.{ALPHA}": {"grid": [0.5, 0.9]}})
+    leaves = {f"experiment.{SIGMA}": {"choice": [0, 0.2]}, f"experiment.{ALPHA}": {"choice": [0.5, 0.9]}}
+    sweep = sweep_of({"cases": cases, "search": chosen, **leaves})
     points = search(source_of(sweep, study := open_study(store, sweep)))
     assert len(points) == 8
     told = [trial for trial in study.trials if "repeats" not in trial.user_attrs]
@@ -343,9 +355,7 @@ def retried(store: Store, sweep: Sweep) -> optuna.Study:
     """The study of a search whose second point failed and succeeded in the next run."""
     source = source_of(sweep, open_study(store, sweep))
     while (point := source.next()) is not None:
-        source.tell(
-            point, [] if point.number == 1 else numbers_of(point), "OSError: full" if point.number == 1 else None
-        )
+        source.tell(point, Verdict([], "OSError: full") if point.number == 1 else Verdict(numbers_of(point)))
     search(source_of(sweep, study := open_study(store, sweep)))
     return study
 

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from kdray.bench import checkpoint_file
 from kdray.core import InputError
+from kdray.logs import log_file
 from kdray.results import Results, Store, write_rows
 from kdray.sweep.lock import only_driver
 from kdray.sweep.progress import progress_file
-from kdray.sweep.status import sweeps, trial
+from kdray.sweep.status import forget, log, sweeps, trial
 from tests.sweep.fakes import go, sweep_of
 from tests.sweep.test_running import CASES
+from tests.trials import experiment, steps, store_in
 
 
 def test_outcomes_are_counted_by_role(finished: Path) -> None:
@@ -88,3 +91,76 @@ def test_no_trial_and_several_trials_are_refused(finished: Path, tmp_path: Path)
     Store(tmp_path / "empty").create()
     with pytest.raises(InputError, match="no trial 'a'"):
         trial(Results(tmp_path / "empty"), "a")
+
+
+def test_the_end_of_a_trials_log_is_told_and_where_it_is(finished: Path) -> None:
+    results = Results(finished)
+    trial_id = results.trials()["trial_id"].iloc[0]
+    all_of_it = (finished / log_file(trial_id)).read_text().splitlines()
+    where, *end = log(results, trial_id[:8], lines=3).splitlines()
+    assert where == f"{finished / log_file(trial_id)} (the last 3 of {len(all_of_it)} lines):"
+    assert end == all_of_it[-3:]
+    assert end[-1].endswith("end: completed")
+    where, *end = log(results, trial_id, lines=1000).splitlines()
+    assert (where, end) == (f"{finished / log_file(trial_id)} ({len(all_of_it)} lines):", all_of_it)
+
+
+def test_a_trial_without_a_log_has_none_to_tell(finished: Path) -> None:
+    results = Results(finished)
+    trial_id = results.trials()["trial_id"].iloc[0]
+    (finished / log_file(trial_id)).unlink()
+    assert log(results, trial_id) == ""
+    assert trial(results, trial_id)["status"] == "completed"
+
+
+def stopped(folder: Path) -> str:
+    """The id of a trial that was stopped after two of its three epochs."""
+    running = steps(experiment(), store_in(folder))
+    for _ in range(2):
+        last = next(running)
+    running.close()  # type: ignore[attr-defined]
+    assert last.text == "epoch 2/3"
+    return experiment().trial_id
+
+
+def test_a_trial_without_a_row_is_told_by_its_checkpoint(results: Path) -> None:
+    trial_id = stopped(results)
+    found = trial(Results(results), trial_id[:8])
+    assert (found["trial_id"], found["status"]) == (trial_id, "unfinished")
+    assert (found["epochs_done"], found["epoch"], found["stage"]) == (2, 2, "main")
+    assert f"val_accuracy {found['val_accuracy']:.5g}" in log(Results(results), trial_id)
+    assert log(Results(results), trial_id[:8]).endswith("stopped early")
+
+
+def test_a_trial_without_a_row_is_told_by_its_place_in_a_sweep(results: Path) -> None:
+    trial_id = stopped(results)
+    row = {"sweep": "some", "trial_id": trial_id, "role": "student", "outcome": "pruned", "error": "worse than half",
+           "parameters": "{}"}  # fmt: skip
+    write_rows(Store(results), "members", "some", [row], {})
+    found = trial(Results(results), trial_id)
+    assert {name: found[name] for name in row} == row
+    assert found["epochs_done"] == 2
+
+
+@pytest.mark.parametrize("left", ["log", "checkpoint"])
+def test_either_of_log_and_checkpoint_is_enough_to_find_a_trial(left: str, results: Path) -> None:
+    trial_id = stopped(results)
+    store = Store(results)
+    store.delete(checkpoint_file(trial_id) if left == "log" else log_file(trial_id))
+    found = trial(Results(results), trial_id[:8])
+    assert ("epochs_done" in found) == (left == "checkpoint")
+    assert bool(log(Results(results), trial_id)) == (left == "log")
+
+
+def test_a_damaged_checkpoint_is_told_as_such(results: Path) -> None:
+    trial_id = stopped(results)
+    Store(results).write(checkpoint_file(trial_id), b"nonsense")
+    assert str(trial(Results(results), trial_id)["checkpoint"]).startswith("Damaged: ")
+
+
+def test_a_trial_without_a_row_is_forgotten_like_others(results: Path) -> None:
+    trial_id = stopped(results)
+    gone = forget(Results(results), [trial_id[:8]])
+    assert (gone["trials"], gone["checkpoints"], gone["logs"]) == (0, 1, 1)
+    with pytest.raises(InputError, match="no trial"):
+        trial(Results(results), trial_id)

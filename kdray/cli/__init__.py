@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import signal
@@ -14,12 +13,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from kdray.cli.datasets import data
+from kdray.cli.tables import print_points
 from kdray.core import InputError
+from kdray.results.store import beside, shown
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from kdray.data import CINIC10, VisionData
     from kdray.sweep import Options, Plan, Summary
 
 FEW = 5
@@ -60,10 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"kdray: {' '.join(str(error).split())}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
-        again = shlex.join(["kdray", *(sys.argv[1:] if arguments is None else arguments)])
+        again = shlex.join(["kdray", *map(shown, sys.argv[1:] if arguments is None else arguments)])
         print(f"\nkdray: interrupted; what is finished is kept. To go on:  {again}", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, head for one, has seen enough
+    except ConnectionError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"kdray: {error}; what is finished is kept, the same command goes on", file=sys.stderr)
+            return FAILED
+        # The reader of our output, head for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
 
@@ -203,14 +206,14 @@ def run(chosen: argparse.Namespace) -> int:
 
 def results_of(chosen: argparse.Namespace) -> str:
     """The results folder; a smoke test has its own."""
-    return f"{chosen.results.rstrip('/')}-smoke" if chosen.smoke else chosen.results
+    return beside(chosen.results, "-smoke") if chosen.smoke else str(chosen.results)
 
 
 def report(summary: Summary, results: str, verb: str = "run") -> int:
     """Say what was done, where it is and what failed."""
     done = f"{len(summary.ran)} trials {verb}" if summary.ran else "nothing left to do"
     before = len(summary.there - summary.ran)
-    print(f"{done}, {before} there already; tables in {results}/trials, epochs, robustness, members (Parquet)")
+    print(f"{done}, {before} there already; tables in {shown(results)}/trials, epochs, robustness, members (Parquet)")
     if summary.stopped:
         print(f"stopped early: {summary.stopped}; the same command goes on")
     if summary.failures:
@@ -227,7 +230,7 @@ def report(summary: Summary, results: str, verb: str = "run") -> int:
 
 
 def is_fault(reason: str) -> bool:
-    from kdray.trial import is_fault
+    from kdray.task import is_fault
 
     # Of an evaluation the label comes first.
     return all(is_fault(part) or is_fault(part.partition(": ")[2]) for part in reason.split("; "))
@@ -242,7 +245,7 @@ def plan(chosen: argparse.Namespace) -> int:
         sweep, results_of(chosen), cpus=chosen.cpus, gpus=chosen.gpus, max_concurrent=chosen.max_concurrent,
         retry_failed=chosen.retry_failed,
     )  # fmt: skip
-    print(f"sweep {found.sweep}, results in {results_of(chosen)}")
+    print(f"sweep {found.sweep}, results in {shown(results_of(chosen))}")
     for role, counts in (("teacher", found.teachers), ("student", found.students)):
         if not counts.total:
             continue
@@ -251,9 +254,7 @@ def plan(chosen: argparse.Namespace) -> int:
             (counts.pending, "from a search" if found.searched else "pending (their teacher is not chosen yet)")
         )
         parts = ", ".join(f"{number} {text}" for number, text in said if number) or "0"
-        at_once = found.at_once[role]
-        width = f"{at_once} at once" if isinstance(at_once, int) else f"cannot run here: {at_once}"
-        print(f"  {role}s: {counts.total}: {parts}; {width}")
+        print(f"  {role}s: {counts.total}: {parts}; {found.room[role]}")
     if found.across:
         print(f"  across trials: {found.across} to measure with the others")
     for caution in found.cautions:
@@ -267,16 +268,18 @@ def plan(chosen: argparse.Namespace) -> int:
 
 def status(chosen: argparse.Namespace) -> int:
     from kdray.results import open_results
-    from kdray.sweep.status import sweeps, trial
+    from kdray.sweep.status import log, sweeps, trial
 
     results = open_results(chosen.results)
     if chosen.trial_id is not None:
         for name, value in trial(results, chosen.trial_id).items():
             print(f"{name:40} {value}")
+        if told := log(results, chosen.trial_id):
+            print(told)
         return OK
     found = sweeps(results)
     if not found:
-        print(f"{chosen.results}: no sweep has run here yet")
+        print(f"{shown(chosen.results)}: no sweep has run here yet")
     for sweep in found:
         parts = [f"{role}s: " + ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
                  for role, outcomes in sorted(sweep.counts.items(), reverse=True)]  # fmt: skip
@@ -294,8 +297,7 @@ def forget(chosen: argparse.Namespace) -> int:
     from kdray.sweep.status import forget
 
     gone = forget(open_results(chosen.results), chosen.trial_ids)
-    with_it = ", ".join(f"{number} {what}" for what, number in gone.items() if number and what != "trials")
-    print(f"{gone['trials']} trials forgotten, with rows and files: {with_it}")
+    print("forgotten, rows and files: " + ", ".join(f"{number} {what}" for what, number in gone.items() if number))
     print("'kdray run' on their sweep trains them again; students of a forgotten teacher stay")
     return OK
 
@@ -327,60 +329,6 @@ def list_(chosen: argparse.Namespace) -> int:
     return OK
 
 
-def data(chosen: argparse.Namespace) -> int:
-    from kdray.core import parse, tag_of, value_types
-    from kdray.data import CINIC10, AnyData, ImageData, OwnData, VisionData, data_root
-
-    root = data_root(chosen.data)
-    own = {tag_of(kind): kind for kind in value_types(AnyData) if issubclass(kind, OwnData)}
-    if chosen.name in own:
-        print(f"{chosen.name}: your own images, nothing to fetch; put {own[chosen.name].needed} below {root}")
-        print(f"and describe them in the sweep: data: {{name: {chosen.name}, path: …, …}} ('kdray list datasets')")
-        return OK
-    described: ImageData = parse(AnyData, {"name": chosen.name}, "NAME")  # type: ignore[arg-type]  # a union of types
-    if isinstance(described, CINIC10):
-        return _unpacked_by_hand(described, root)
-    if not isinstance(described, VisionData):
-        print(f"{chosen.name}: shipped with kdray, nothing to fetch")
-        return OK
-    if not chosen.check and not _fetched(chosen.name, described, root):
-        return FAILED
-    states = described.states(root)
-    meaning = {"verified": "checksum verified", "unpacked": "there without its .gz, complete, checksum not verifiable",
-               "different": "NOT the official file (checksum differs)", "missing": "missing"}  # fmt: skip
-    for state in states:
-        print(f"{root / state.path}: {meaning[state.state]}")
-    return FAILED if any(state.state in ("different", "missing") for state in states) else OK
-
-
-def _unpacked_by_hand(described: CINIC10, root: Path) -> int:
-    """Whether it is there; if not, where it comes from and where it goes is said."""
-    name, place = described.name, described.place(root)
-    try:
-        described.check(root)
-    except InputError as error:
-        print(f"kdray: {error}", file=sys.stderr)
-        print(f"kdray: kdray does not fetch {name}. Download its archive from {described.page}", file=sys.stderr)
-        print(f"kdray: and unpack it so that {place} is {described.needed}", file=sys.stderr)
-        return FAILED
-    print(f"{place}: there, with every class; checksum not verifiable")
-    return OK
-
-
-def _fetched(name: str, described: VisionData, root: Path) -> bool:
-    """Whether everything is there now; if not, what to do by hand is said."""
-    try:
-        described.fetch(root)  # unpacks what is there, downloads what is not
-        return True
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        print(f"kdray: {name} could not be downloaded ({reason})", file=sys.stderr)
-        print(f"kdray: without a network, put these files there, and run kdray data {name} again:", file=sys.stderr)
-        for source in described.sources():
-            print(f"  {root / source.path}   from {source.url}, md5 {source.md5}", file=sys.stderr)
-        return False
-
-
 def doctor(chosen: argparse.Namespace) -> int:
     from kdray.data import data_root
     from kdray.sweep.doctor import examine
@@ -392,62 +340,3 @@ def doctor(chosen: argparse.Namespace) -> int:
         print(f"{sign} {finding.subject}: {finding.text}", flush=True)
     print("everything that a sweep needs works" if not wrong else f"{wrong} to mend")
     return FAILED if wrong else OK
-
-
-def print_points(results: str, sweep: str) -> None:
-    """The table of a sweep's points: mean ± standard deviation over seeds."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from kdray.results import open_results
-    from kdray.results.points import points
-
-    frame = points(open_results(results), sweep)
-    if frame.empty:
-        return
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    print(f"{sweep}: mean ± standard deviation over seeds")
-    table = Table()
-    names = [column[0] for column in frame.columns if column[1] == ""]
-    metrics = [column[0] for column in frame.columns if column[1] == "mean"]
-    metrics.sort(key=lambda metric: metric.endswith("]"))  # curves last
-    last = [name.rpartition(".")[2] for name in names]
-    short = {name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)}
-    columns = {short[name]: [_cell(row[name, ""]) for _, row in frame.iterrows()] for name in names}
-    columns |= {
-        metric.replace(".accuracy", "").replace("_accuracy", ""): [
-            _mean(row[metric, "mean"], row[metric, "std"]) for _, row in frame.iterrows()
-        ]
-        for metric in metrics
-    }
-    room = console.width - 1
-    shown: list[str] = []
-    for name, cells in columns.items():
-        room -= max(map(len, [name, *cells])) + 3
-        if room >= 0 or len(shown) <= len(names):
-            shown.append(name)
-            table.add_column(escape(name), justify="right")
-    for row in zip(*(columns[name] for name in shown), strict=True):
-        table.add_row(*map(escape, row))
-    console.print(table)
-    if len(shown) < len(columns):
-        print(f"and {len(columns) - len(shown)} more numbers: kdray.open_results({results!r}).frame() has all")
-
-
-def _cell(value: Any) -> str:
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float):
-        return f"{value:g}"
-    return json.dumps(value) if isinstance(value, list | dict) else str(value)
-
-
-def _mean(mean: float, std: float) -> str:
-    if mean != mean:
-        return "–"
-    return f"{mean:.3f}" + (f" ± {std:.3f}" if std == std else "")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The table of a sweep's points, as ``kdray run`` and ``kdray status`` print it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from kdray.results.store import shown as printable
+
+BEST = "best"
+"""Of the column that marks the best point, or those of the Pareto front."""
+
+
+def print_points(results: str, sweep: str) -> None:
+    """The table of a sweep's points: mean ± standard deviation over seeds."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from kdray.results import open_results
+    from kdray.results.points import best_points, points
+
+    opened = open_results(results)
+    frame = points(opened, sweep)
+    if frame.empty:
+        return
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    print(f"{sweep}: mean ± standard deviation over seeds")
+    table = Table()
+    names = [column[0] for column in frame.columns if column[1] == ""]
+    metrics = [column[0] for column in frame.columns if column[1] == "mean"]
+    metrics.sort(key=lambda metric: metric.endswith("]"))  # curves last
+    last = [name.rpartition(".")[2] for name in names]
+    short = {name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)}
+    columns = {short[name]: [_cell(row[name, ""]) for _, row in frame.iterrows()] for name in names}
+    best = best_points(opened, sweep)
+    columns[BEST] = ["*" if row["point", ""] in best else "" for _, row in frame.iterrows()]
+    columns |= {
+        metric.replace(".accuracy", "").replace("_accuracy", ""): [
+            _mean(row[metric, "mean"], row[metric, "std"]) for _, row in frame.iterrows()
+        ]
+        for metric in metrics
+    }
+    room = console.width - 1
+    shown: list[str] = []
+    for name, cells in columns.items():
+        room -= max(map(len, [name, *cells])) + 3
+        if room >= 0 or len(shown) <= len(names) + 1:
+            shown.append(name)
+            table.add_column(escape(name), justify="right")
+    for row in zip(*(columns[name] for name in shown), strict=True):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    if len(shown) < len(columns):
+        print(f"and {len(columns) - len(shown)} more numbers: kdray.open_results({printable(results)!r}).frame() has all")
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return json.dumps(value) if isinstance(value, list | dict) else str(value)
+
+
+def _mean(mean: float, std: float) -> str:
+    if mean != mean:
+        return "–"
+    return f"{mean:.3f}" + (f" ± {std:.3f}" if std == std else "")

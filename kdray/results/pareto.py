@@ -1,0 +1,42 @@
+"""Which points no other point is better than."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+
+def fronts(values: npt.ArrayLike, modes: Sequence[Literal["max", "min"]]) -> npt.NDArray[np.int64]:
+    """For every row of ``values`` (a point; a column for each objective) the number of its Pareto front, from 0.
+
+    The points of front 0 are those than which no other is better in one objective and at least as good in all; those of
+    front 1 are the same among the rest, and so on (non-dominated sorting, Deb et al. 2002). A row with a NaN comes after all.
+    """
+    rows = np.asarray(values, dtype=float).reshape(-1, len(modes))
+    losses = np.where([mode == "max" for mode in modes], -rows, rows)
+    number = np.full(len(rows), -1)
+    left = np.flatnonzero(~np.isnan(losses).any(axis=1))
+    front = 0
+    while len(left):
+        inside = left[_nondominated(losses[left])]
+        number[inside] = front
+        left = np.setdiff1d(left, inside, assume_unique=True)
+        front += 1
+    number[number < 0] = front
+    return number
+
+
+def _nondominated(losses: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """In order of the first objective only points before one can be better; equal points do not beat each other."""
+    order = np.lexsort(losses.T[::-1])
+    kept = np.zeros(len(losses), dtype=bool)
+    front = np.empty((0, losses.shape[1]))
+    for index in order:
+        row = losses[index]
+        if not ((front <= row).all(axis=1) & (front < row).any(axis=1)).any():
+            kept[index] = True
+            front = np.vstack([front, row])
+    return kept

@@ -1,0 +1,71 @@
+"""What a search may know before it begins: points of its space that other sweeps have trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+
+from kdray.experiment import Experiment
+from kdray.results.objective import Numbers
+from kdray.sweep.definition import Stratum, Sweep
+from kdray.sweep.ledger import Ledger
+from kdray.sweep.planning import students
+from kdray.sweep.space import Distribution, Point, Space, at
+
+
+def known_points(
+    sweep: Sweep, ledger: Ledger, stratum: Stratum, experiments: Iterable[str], own: Collection[str]
+) -> Iterator[tuple[Point, Numbers]]:
+    """The points of ``stratum`` of which every seed is there with every number that they are compared by.
+
+    ``experiments`` are the canonical JSON of trained trials; those of ``own`` trials are points of the sweep already.
+    """
+    seen: set[str] = set()
+    aims, suite = sweep.file.aims, sweep.suite("student")
+    for text in experiments:
+        first = Experiment.parse(json.loads(text))
+        if first.seed != 0 or first.trial_id in own:
+            continue
+        tree = json.loads(first.model_dump_json())
+        for space in stratum.spaces:
+            point = _point(space, tree)
+            if point is None or (key := json.dumps([space.case, point.values])) in seen:
+                continue
+            trained = [student for _, student in students(sweep, ledger, point)]
+            # Its id says whether it is this point in everything that is not searched.
+            if trained[0] is None or trained[0].trial_id != first.trial_id:
+                continue
+            numbers = [ledger.numbers(student.trial_id, suite) if student else {} for student in trained]
+            if not any(aims.lacking(each) for each in numbers):
+                seen.add(key)
+                yield point, numbers
+
+
+def _point(space: Space, tree: dict[str, Any]) -> Point | None:
+    """The point at which ``space`` has the values of the whole experiment ``tree``, if it holds them."""
+    values: dict[str, Any] = dict(space.chosen)
+    for path, leaf in space.distributions.items():
+        try:
+            value = _value(leaf, at(tree, path))
+        except (KeyError, TypeError):
+            return None
+        if value is None:
+            return None
+        (values[path],) = value
+    return Point(-1, space, values)
+
+
+def _value(leaf: Distribution, found: Any) -> tuple[Any] | None:
+    """The value of ``leaf`` that ``found`` is, with the defaults that a mapping does not say."""
+    if leaf.kind in ("grid", "choice"):
+        return next(((value,) for value in leaf.arguments if _is(value, found)), None)
+    return (found,) if leaf.holds(found) else None
+
+
+def _is(written: Any, found: Any) -> bool:
+    if isinstance(written, dict):
+        return isinstance(found, dict) and all(key in found and _is(part, found[key]) for key, part in written.items())
+    if isinstance(written, list):
+        return isinstance(found, list) and len(written) == len(found) and all(map(_is, written, found))
+    return bool(written == found) and isinstance(written, bool) == isinstance(found, bool)

@@ -1,0 +1,302 @@
+"""The students of a sweep: point by point as the search asks for them, seed by seed where points compete."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import pandas as pd
+
+from kdray.experiment import Experiment
+from kdray.results import Results
+from kdray.results.objective import Numbers, Worth
+from kdray.results.pareto import fronts
+from kdray.robustness import AnyEvaluation
+from kdray.sweep.definition import Stratum, Sweep
+from kdray.sweep.file import Role
+from kdray.sweep.forms import forms, in_forms
+from kdray.sweep.known import known_points
+from kdray.sweep.members import Members, Row
+from kdray.sweep.planning import Counts, students
+from kdray.sweep.sources import Source, Verdict, source_of
+from kdray.sweep.space import Point
+from kdray.sweep.stopping import Race, Stopper
+from kdray.sweep.work import Assignment, Group, Work, in_turn
+from kdray.task import Step, Task, epochs_of
+
+
+@dataclass
+class Tried:
+    """A point and how far it has come."""
+
+    point: Point
+    students: list[Experiment]
+    """Those of its seeds that have a teacher, in order."""
+    problem: str | None
+    """Why others have none."""
+    begun: int = 0
+    """So many of them have been given work."""
+    given_up: str | None = None
+    seen: tuple[int, float] | None = None
+
+
+class Students:
+    """Trains and measures what the search asks for, and tells it what came out."""
+
+    def __init__(self, sweep: Sweep, work: Work, members: Members, found: Results) -> None:
+        self._sweep, self._work, self._members, self._found = sweep, work, members, found
+        self._ledger, self._aims, self._suite = work.ledger, sweep.file.aims, sweep.suite("student")
+        search = sweep.file.search
+        self._race = Race(search.racing, self._aims.objectives[0]) if search.racing else None
+        self._stopper = Stopper(search.early_stopping) if search.early_stopping else None
+        self._next: deque[Group] = deque()
+        """The next seeds of points that have come through so far."""
+        self._curves: dict[str, pd.DataFrame] | None = None
+        self._complete: list[tuple[Tried, Worth]] = []
+        self.trained: list[Experiment] = []
+        """Every student of this run's points that was not given up, in order."""
+        self.there: set[str] = set()
+
+    def run(self) -> None:
+        """Everything but the last look at the best."""
+        source = source_of(self._sweep, self._work.store, self._known)
+        objective = self._aims.objectives[0]
+        self._work.progress.aim(objective.metric, objective.mode)
+        counts = self._count()
+        self._work.do(
+            "students", "student", self._sweep.file.resources.student, lambda: self._group(source),
+            planned=counts.total - counts.there, there=self.there, candidates=self._candidates,
+        )  # fmt: skip
+
+    def _known(self, stratum: Stratum) -> Iterator[tuple[Point, Numbers]]:
+        trials = self._found.trials()
+        texts = trials.loc[(trials["status"] == "completed") & (trials["seed"] == 0), "experiment"]
+        return known_points(self._sweep, self._ledger, stratum, texts, self._members.students())
+
+    def _count(self) -> Counts:
+        """What there is to do, as far as that is known before it is asked for."""
+        search, counts = self._sweep.file.search, Counts()
+        if search.sampler != "grid":
+            counts.pending = (search.points or 0) * len(self._sweep.strata) * self._sweep.file.seeds
+            return counts
+        for point in self._sweep.grid():
+            for _, student in students(self._sweep, self._ledger, point):
+                if student is None:
+                    self._members.keep_failed(point)
+                else:
+                    row = self._members.row("student", student, point)  # takes its place in order
+                    given_up = self._given_up(row) is not None
+                    counts.add(None if given_up else self._ledger.task("student", student, self._suite))
+        self._members.drop_the_rest()  # before the first trial, so that a look at the table never mixes the old with the new
+        self._members.write()
+        return counts
+
+    def _group(self, source: Source) -> Group | None:
+        """The next seeds of a point that goes on, else those of a new point while the budget lasts."""
+        if self._next:
+            return self._next.popleft()
+        used_up = self._work.used_up(self._sweep.file.budget)
+        if used_up and source.fresh:
+            self._work.summary.stopped = used_up
+            return None
+        point = source.next()
+        if point is None:
+            return None
+        group = self._seeds(self._tried(point), source)
+        if used_up and group.assignments:
+            self._work.summary.stopped = used_up
+            return None
+        return group
+
+    def _candidates(self) -> list[Task]:
+        """The first seed of every point there is, or of the ends of what is searched."""
+        points = self._sweep.grid() if self._sweep.file.search.sampler == "grid" else (
+            Point(-1, space, values) for space in self._sweep.spaces for _, values in space.corners()
+        )  # fmt: skip
+        found = (next(students(self._sweep, self._ledger, point))[1] for point in points)
+        return [Task(role="student", experiment=student, evaluations=self._suite) for student in found if student is not None]
+
+    def _tried(self, point: Point) -> Tried:
+        """A new point, with what is known of it."""
+        found = list(students(self._sweep, self._ledger, point))
+        lacking = [seed for seed, student in found if student is None]
+        problem = None
+        for seed in lacking:
+            reason = self._teacher_problem(point, seed)
+            problem = problem or reason
+            self._work.summary.failures[f"point {point.number}, seed {seed}"] = reason
+            self._members.point_failed(point, reason)
+        return Tried(point, [student for _, student in found if student is not None], problem)
+
+    def _seeds(self, tried: Tried, source: Source) -> Group:
+        """The seeds that a point is given next: all that are left, the first alone where it competes, one by one in a race."""
+        first = tried.begun == 0
+        alone = self._race is not None or (self._stopper is not None and first)
+        batch = tried.students[tried.begun :][: 1 if alone else None]
+        tried.begun += len(batch)
+        assignments = []
+        for student in batch:
+            row = self._members.row("student", student, tried.point)
+            if (reason := self._given_up(row)) is not None:
+                self._give_up(tried, student, row, reason)
+                if first and self._stopper is not None:
+                    self._stopper.replay(student.trial_id, self._curve(student), completed=False)
+                continue
+            task = self._ledger.task("student", student, self._suite)
+            self.trained.append(student)
+            if task is not None:
+                assignments.append(Assignment(task, row))
+                continue
+            outcome, why = self._ledger.outcome(student.trial_id, self._suite)
+            self._work.summary.there.add(student.trial_id)
+            self.there.add(student.trial_id)
+            if outcome == "failed":
+                self._work.summary.failures[student.trial_id] = why or "failed"
+            self._members.there(row, outcome, why)
+            if first and self._stopper is not None:
+                self._stopper.replay(student.trial_id, self._curve(student), completed=outcome == "completed")
+        group = Group(assignments)
+        group.ended = lambda: self._ended(tried, assignments, source)
+        if first and self._stopper is not None:
+            group.stops = self._stops
+        return group
+
+    def _given_up(self, row: Row) -> str | None:
+        """Why a trial was given up before; nobody is, where nothing competes (any more)."""
+        return self._members.given_up(row) if self._race is not None or self._stopper is not None else None
+
+    def _give_up(self, tried: Tried, student: Experiment, row: Row, reason: str) -> None:
+        tried.given_up = tried.given_up or reason
+        self._work.summary.given_up[student.trial_id] = reason
+        self._members.there(row, "pruned", reason)
+
+    def _stops(self, task: Task, step: Step) -> str | None:
+        """Whether early stopping ends a trial here."""
+        assert self._stopper is not None
+        early = self._sweep.file.search.early_stopping
+        assert early is not None
+        share = step.done / epochs_of(task.experiment)
+        reason = self._stopper.report(task.experiment.trial_id, share, step.numbers.get(early.metric))
+        if reason is not None:
+            self._work.summary.saved += 1 - share + self._sweep.file.seeds - 1
+        return reason
+
+    def _ended(self, tried: Tried, ran: list[Assignment], source: Source) -> None:
+        """Some seeds of a point have ended: it goes on, or the search is told."""
+        for trial_id in (assignment.trial_id for assignment in ran):
+            if (reason := self._work.summary.given_up.get(trial_id)) is not None:
+                tried.given_up = tried.given_up or reason
+                self.trained = [other for other in self.trained if other.trial_id != trial_id]
+            if self._stopper is not None and tried.begun == 1:
+                completed = reason is None and self._ledger.outcome(trial_id, ())[0] == "completed"
+                self._stopper.ended(trial_id, completed=completed)
+        rest = tried.students[tried.begun :]
+        if tried.given_up is None and rest and self._race is not None:
+            self._compare(tried, rest, self._race)
+        if tried.given_up is None and rest:
+            self._next.append(self._seeds(tried, source))
+        else:
+            self._tell(tried, source)
+
+    def _compare(self, tried: Tried, rest: list[Experiment], race: Race) -> None:
+        """Give a point up that has lost against the best."""
+        values = self._values(tried.students[: tried.begun])
+        lost = None if values is None else race.lost(values)
+        if values is None or lost is None:
+            return
+        tried.seen = (len(values), fmean(values))
+        self._work.summary.saved += len(rest)
+        for student in rest:
+            self._give_up(tried, student, self._members.row("student", student, tried.point), lost)
+        self._members.write()
+
+    def _values(self, trained: list[Experiment]) -> list[float] | None:
+        """The objective's metric of each; none if one is missing."""
+        metric = self._aims.objectives[0].metric
+        numbers = [self._ledger.numbers(student.trial_id, self._suite) for student in trained]
+        return [each[metric] for each in numbers] if all(metric in each for each in numbers) else None
+
+    def _tell(self, tried: Tried, source: Source) -> None:
+        """Tell the search what a point gave, once: the numbers of all its seeds, or why there are none."""
+        numbers: list[dict[str, float]] = []
+        problem = tried.problem
+        for student in tried.students[: tried.begun]:
+            if student.trial_id in self._work.summary.given_up:
+                continue
+            outcome, reason = self._ledger.outcome(student.trial_id, self._suite)
+            numbers.append(self._ledger.numbers(student.trial_id, self._suite))
+            lacking = self._aims.lacking(numbers[-1])
+            if outcome == "failed" or lacking:
+                problem = problem or reason or f"no {lacking}"
+        source.tell(tried.point, Verdict(numbers, problem, None if problem else tried.given_up, tried.seen))
+        if problem is not None or tried.given_up is not None:
+            return
+        worth = self._aims.worth(numbers)
+        self._complete.append((tried, worth))
+        if self._race is not None and (values := self._values(tried.students)) is not None:
+            self._race.complete(values, tried.point.number)
+        if worth.feasible:
+            case = {"case": tried.point.space.case} if tried.point.space.case else {}
+            self._work.progress.point(worth.values[0], case | tried.point.values)
+
+    def finals(self) -> None:
+        """Measure of the best points, and of their teachers, what is measured of them only."""
+        best, suite = self._sweep.file.evaluate.best, self._sweep.finals
+        if best is None:
+            return
+        asked = forms(self._sweep)
+        groups: list[Group] = []
+        chosen = self._best(best.points)
+        wanted: dict[str, tuple[Role, Experiment, Sequence[AnyEvaluation]]] = {
+            student.trial_id: ("student", student, suite) for tried in chosen for student in tried.students
+        }
+        if "teacher" in self._sweep.file.evaluate.roles:
+            teachers = [s.teacher for tried in chosen for s in tried.students if s.teacher is not None]
+            for t in teachers:
+                wanted.setdefault(t.trial_id, ("teacher", t, in_forms(suite, asked.get(t.trial_id, ()))))
+        for trial_id, (role, experiment, evaluations) in wanted.items():
+            task = self._ledger.task(role, experiment, evaluations)
+            if task is not None:
+                groups.append(Group([Assignment(task, None)]))
+            elif (reason := self._ledger.outcome(trial_id, evaluations)[1]) is not None:
+                known = self._work.summary.failures.get(trial_id)
+                self._work.summary.failures[trial_id] = reason if known in (None, reason) else f"{known}; {reason}"
+        self._work.do(
+            "best points", "student", self._sweep.file.resources.student, in_turn(groups), planned=len(groups), there=()
+        )
+
+    def _best(self, count: int) -> list[Tried]:
+        """The best points: front by front, in each by the first objective, ties to the lower number."""
+        able = [(tried, worth) for tried, worth in self._complete if worth.feasible]
+        modes = [objective.mode for objective in self._aims.objectives]
+        numbers = fronts([worth.values for _, worth in able], modes)
+        sign = -1 if modes[0] == "max" else 1
+        ranked = sorted(
+            zip(numbers, able, strict=True),
+            key=lambda one: (one[0], sign * one[1][1].values[0], one[1][0].point.number),
+        )  # fmt: skip
+        return [tried for _, (tried, _) in ranked[:count]]
+
+    def _teacher_problem(self, point: Point, seed: int) -> str:
+        """Why a student has no teacher."""
+        candidates, choice = self._sweep.candidates(point), self._sweep.choice(point)
+        for candidate in [candidates[seed]] if choice.select == "each" else candidates:
+            outcome, reason = self._ledger.outcome(candidate.trial_id, ())
+            if outcome == "failed":
+                return f"its teacher {candidate.trial_id} failed: {reason}"
+        return "its teacher is not there"
+
+    def _curve(self, student: Experiment) -> Iterator[tuple[float, float]]:
+        """Of a trial of an earlier run: (share of its schedule, metric) after each epoch, as far as the tables have it."""
+        early = self._sweep.file.search.early_stopping
+        assert early is not None
+        if self._curves is None:
+            self._curves = {str(trial_id): epochs for trial_id, epochs in self._found.epochs().groupby("trial_id")}
+        epochs = self._curves.get(student.trial_id)
+        if epochs is None or early.metric not in epochs:
+            return
+        # Stages come in the order in which they were written.
+        for number, value in enumerate(epochs[early.metric], 1):
+            yield number / epochs_of(student), float(value)

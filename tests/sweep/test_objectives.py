@@ -1,0 +1,155 @@
+"""Several objectives, constraints, what is measured of the best only, and what a search knows before it begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from kdray.results import Results
+from kdray.results.objective import Aims, Objective, violation
+from tests.sweep.fakes import ALONE, Engine, go
+
+SIZES: dict[str, Any] = {
+    **ALONE,
+    "experiment.noise.input": None,
+    "experiment.model.hidden": {"choice": [[2], [8], [32]]},
+    "objective": [{}, {"metric": "parameters", "mode": "min"}],
+}
+
+
+def study(results: Path) -> optuna.Study:
+    return optuna.load_study(study_name="tiny", storage=f"sqlite:///{results}/studies/tiny.db")
+
+
+def test_a_constraint_is_missed_by_so_much() -> None:
+    numbers = [{"val_accuracy": 0.8, "macs": 10.0}, {"val_accuracy": 0.9, "macs": 10.0}]
+    assert violation("val_accuracy >= 0.9", numbers) == pytest.approx(0.05)
+    assert violation("val_accuracy >= 0.8", numbers) == pytest.approx(-0.05)
+    assert violation("macs <= 1e1", numbers) == 0
+    assert violation("macs<=9", numbers) == 1
+    aims = Aims(objectives=(Objective(),), constraints=("macs <= 9",))
+    assert not aims.worth(numbers).feasible
+    assert aims.metrics == ("val_accuracy", "macs")
+    assert aims.lacking({"val_accuracy": 1.0}) == "macs"
+    assert aims.lacking({"val_accuracy": 1.0, "macs": float("nan")}) == "macs"
+
+
+@pytest.mark.parametrize("search", [{}, *({"sampler": s, "points": 3, "startup": 1} for s in ("tpe", "gp"))],
+                         ids=["grid", "tpe", "gp"])  # fmt: skip
+def test_several_objectives_are_told_and_their_front_is_optunas(
+    engine: Engine, results: Path, search: dict[str, Any]  # noqa: ARG001
+) -> None:
+    assert go(results, SIZES, {"search": search, "constraints": ["parameters <= 1000"]}).exit_status == 0
+    told = study(results)
+    assert [direction.name for direction in told.directions] == ["MAXIMIZE", "MINIMIZE"]
+    trials = Results(results).trials()
+    for trial in told.get_trials(states=(TrialState.COMPLETE,)):
+        hidden = trial.params["model.hidden"]
+        mine = trials[trials["model.hidden"] == hidden]
+        assert trial.values == pytest.approx([mine["val_accuracy"].mean(), mine["parameters"].iloc[0]])
+        assert trial.constraints == {"parameters <= 1000": mine["parameters"].iloc[0] - 1000}
+    assert {t.params["model.hidden"] for t in told.best_trials} <= {"[2]", "[8]"}, "the largest misses the constraint"
+
+
+BEST: dict[str, Any] = {
+    "seeds": 1,
+    "experiment.noise.input.sigma": {"grid": [0, 0.1, 0.2, 5]},
+    "evaluate": {"suite": [{"name": "clean", "split": "val"}],
+                 "best": {"points": 2, "suite": [{"label": "dear", "name": "pgd", "epsilon": 0.1, "examples": 9, "steps": 2}]}},
+}  # fmt: skip
+
+
+def dear(results: Path) -> set[str]:
+    """Who has the dear evaluation."""
+    rows = Results(results).robustness()
+    return set(rows.loc[rows["label"] == "dear", "trial_id"])
+
+
+def test_dear_evaluations_are_made_of_the_best_points_and_their_teacher(engine: Engine, results: Path) -> None:
+    assert go(results, BEST).exit_status == 0
+    trials = Results(results).trials()
+    students = trials[trials["role"] == "student"]
+    order = students.assign(sigma=students["noise.input.sigma"]).sort_values(
+        ["val_accuracy", "sigma"], ascending=[False, True]
+    )
+    assert dear(results) == {*order["trial_id"].iloc[:2], students["teacher_id"].iloc[0]}
+    engine.ran.clear()
+    assert go(results, BEST).exit_status == 0
+    assert engine.ran == []
+    # One more: only that is measured.
+    go(results, BEST, {"evaluate.best.points": 3, "evaluate.roles": ["student"]})
+    assert [a.trial_id for a in engine.ran] == [order["trial_id"].iloc[2]]
+    assert not engine.ran[0].task.train
+
+
+def test_only_points_that_keep_to_the_constraints_are_among_the_best(engine: Engine, results: Path) -> None:  # noqa: ARG001
+    go(results, BEST, {"constraints": ["val_accuracy >= 2"]})
+    assert dear(results) == set()
+
+
+def test_a_dear_evaluation_that_fails_is_a_failure_in_every_run(
+    engine: Engine, results: Path, monkeypatch: pytest.MonkeyPatch  # noqa: ARG001
+) -> None:
+    def refuse(*_: object) -> Any:
+        raise RuntimeError("cannot be measured")
+
+    monkeypatch.setattr("kdray.robustness.pgd.PGD.measure", refuse)
+    for _ in range(2):
+        summary = go(results, BEST)
+        assert set(summary.failures.values()) == {"dear: RuntimeError: cannot be measured"}
+        assert len(summary.failures) == 3
+
+
+# What is known counts.
+
+SEARCH: dict[str, Any] = {
+    "name": "search", "seeds": 1, "experiment.noise.input.sigma": {"uniform": [0, 1]},
+    "experiment.method.alpha": {"choice": [0.5, 0.9]},
+    "search": {"sampler": "tpe", "points": 2, "startup": 1},
+}  # fmt: skip
+
+
+def known(results: Path) -> list[optuna.trial.FrozenTrial]:
+    found = optuna.load_study(study_name="search", storage=f"sqlite:///{results}/studies/search.db")
+    return [trial for trial in found.trials if "known" in trial.user_attrs]
+
+
+def test_points_of_another_sweep_are_told_before_the_search_begins(engine: Engine, finished: Path) -> None:
+    """The finished grid has sigma 0 and 0.2 at alpha 0.9, the default, with two seeds each."""
+    go(finished, SEARCH)
+    told = known(finished)
+    trials = Results(finished).trials()
+    assert [trial.params for trial in told] == [{"noise.input.sigma": s, "method.alpha": 0.9} for s in (0, 0.2)] or (
+        [trial.params for trial in told] == [{"noise.input.sigma": s, "method.alpha": 0.9} for s in (0.2, 0)]
+    )
+    for trial in told:
+        mine = trials[(trials["noise.input.sigma"] == trial.params["noise.input.sigma"]) & (trials["seed"] == 0)]
+        assert trial.value == mine.loc[mine["role"] == "student", "val_accuracy"].iloc[0]
+    assert [trial.number for trial in told] == [0, 1]
+    assert len({a.trial_id for a in engine.ran}) == 2, "they are told, and do not count as points"
+    members = Results(finished).members()
+    assert (members["sweep"] == "search").sum() - (members["role"] == "teacher").sum() // 2 == 2
+    engine.ran.clear()
+    go(finished, SEARCH)
+    assert engine.ran == []
+    assert len(known(finished)) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seeds": 3},
+        {"experiment.training.epochs": 1},
+        {"experiment.noise.input.sigma": {"uniform": [0.3, 1]}},
+        {"objective": {"metric": "other.accuracy"}, "evaluate.suite": [{"label": "other", "name": "clean", "split": "val",
+                                                                        "examples": 7}]},
+    ],
+    ids=["too few seeds", "another training", "outside the range", "another metric"],
+)  # fmt: skip
+def test_points_that_do_not_fit_are_not_told(engine: Engine, finished: Path, changes: dict[str, Any]) -> None:  # noqa: ARG001
+    go(finished, SEARCH, changes)
+    assert known(finished) == []
