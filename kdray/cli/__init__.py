@@ -216,6 +216,9 @@ def report(summary: Summary, results: str, verb: str = "run") -> int:
     print(f"{done}, {before} there already; tables in {shown(results)}/trials, epochs, robustness, members (Parquet)")
     if summary.stopped:
         print(f"stopped early: {summary.stopped}; the same command goes on")
+    if summary.given_up:
+        spared = f"; this spared {summary.saved:.3g} trainings now" if summary.saved else ""
+        print(f"{len(summary.given_up)} trials given up, by racing or early stopping{spared}; 'kdray status' says why")
     if summary.failures:
         print(f"{len(summary.failures)} failed:", file=sys.stderr)
         alike: dict[str, list[str]] = {}
@@ -286,8 +289,9 @@ def status(chosen: argparse.Namespace) -> int:
         print(f"{sweep.sweep}: {'; '.join(parts) or 'no trial has ended yet'}")
         if sweep.running is not None:
             print(f"  running {sweep.running}\n  {sweep.progress}")
-        for trial_id, reason in sweep.failures.items():
-            print(f"  failed: {trial_id}: {reason}")
+        for what, trials in (("failed", sweep.failures), ("given up", sweep.given_up)):
+            for trial_id, reason in trials.items():
+                print(f"  {what}: {trial_id}: {reason}")
         print_points(chosen.results, sweep.sweep)
     return OK
 

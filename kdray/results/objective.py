@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from kdray.core import Value
+from kdray.core import Several, Value
 from kdray.results.schema import SIZES
 
 Numbers = Sequence[Mapping[str, float]]
@@ -87,9 +87,9 @@ def _parts(constraint: Constraint) -> tuple[str, str, float]:
 class Worth(Value):
     """What a point is worth."""
 
-    values: tuple[float, ...]
+    values: Several[float]
     """By objective."""
-    violations: tuple[float, ...] = ()
+    violations: Several[float] = ()
     """By constraint; above 0 where it is not kept."""
 
     @property
@@ -100,8 +100,8 @@ class Worth(Value):
 class Aims(Value):
     """Everything by which points are compared."""
 
-    objectives: tuple[Objective, ...]
-    constraints: tuple[Constraint, ...] = ()
+    objectives: Several[Objective]
+    constraints: Several[Constraint] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from kdray.core import parse
 from kdray.results.objective import Aims, Objective
 from kdray.results.pareto import fronts
 from kdray.results.reader import Results
@@ -59,10 +60,11 @@ def best_points(results: Results, sweep: str) -> list[int]:
     aims = sweep_aims(results, sweep)
     members = results.members()
     members = members[(members["sweep"] == sweep) & (members["role"] == "student") & (members["outcome"] != NOT_NEEDED)]
-    frame = results.frame().reindex(columns=["trial_id", *aims.metrics])
+    frame = results.frame().set_index("trial_id").reindex(columns=list(aims.metrics))
+    known = {str(trial_id): dict(zip(aims.metrics, row, strict=True)) for trial_id, *row in frame.itertuples(name=None)}
     worths = {}
-    for _, seeds in members.merge(frame, on="trial_id", how="left").groupby(["case", "parameters"], dropna=False):
-        numbers = [{str(name): value for name, value in row.items()} for row in seeds[list(aims.metrics)].to_dict("records")]
+    for _, seeds in members.groupby(["case", "parameters"], dropna=False):
+        numbers = [known.get(trial_id, {}) for trial_id in seeds["trial_id"]]
         if (seeds["outcome"] == "completed").all() and not any(aims.lacking(each) for each in numbers):
             worths[int(seeds["point"].iloc[0])] = aims.worth(numbers)
     able = {point: worth for point, worth in sorted(worths.items()) if worth.feasible}
@@ -74,8 +76,8 @@ def best_points(results: Results, sweep: str) -> list[int]:
 def sweep_aims(results: Results, sweep: str) -> Aims:
     """The objectives and constraints that ``sweep`` was last run with."""
     try:
-        return Aims.model_validate_json(results.store.read(aims_file(sweep)))
-    except (FileNotFoundError, ValueError):
+        return parse(Aims, json.loads(results.store.read(aims_file(sweep))))
+    except (FileNotFoundError, ValueError):  # of before there were any, or damaged: the next run writes it anew
         return Aims(objectives=(Objective(),))
 
 

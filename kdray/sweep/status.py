@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import NamedTuple
 
+import pandas as pd
+
 from kdray.bench import checkpoint_file
 from kdray.core import InputError, describe
 from kdray.logs import log_file
@@ -24,6 +26,8 @@ class SweepStatus(NamedTuple):
     """Role to outcome to number of trials."""
     failures: dict[str, str]
     """Trial (or point, where its teacher failed) to reason."""
+    given_up: dict[str, str]
+    """The same of those that were given up because they do badly."""
     running: str | None
     """Who runs it right now."""
     progress: str | None
@@ -42,9 +46,7 @@ def sweeps(results: Results) -> list[SweepStatus]:
         for role, outcome in zip(mine["role"], mine["outcome"], strict=True):
             of_role = counts.setdefault(role, {})
             of_role[outcome] = of_role.get(outcome, 0) + 1
-        failed = mine[mine["outcome"] == "failed"]
-        names_of = failed["trial_id"].where(failed["trial_id"].notna(), failed["point"].map("point {:.0f}".format))
-        failures = dict(zip(names_of, failed["error"].fillna("failed"), strict=True))
+        failures, given_up = (_reasons(mine[mine["outcome"] == outcome]) for outcome in ("failed", "pruned"))
         driver = running(store, name)
         line = None
         if driver is not None:
@@ -52,8 +54,14 @@ def sweeps(results: Results) -> list[SweepStatus]:
                 line = store.read(progress_file(name)).decode()
             except FileNotFoundError:
                 line = "starting"
-        found.append(SweepStatus(name, counts, failures, driver, line))
+        found.append(SweepStatus(name, counts, failures, given_up, driver, line))
     return found
+
+
+def _reasons(members: pd.DataFrame) -> dict[str, str]:
+    """Why, by trial or point."""
+    names = members["trial_id"].where(members["trial_id"].notna(), members["point"].map("point {:.0f}".format))
+    return dict(zip(names, members["error"].fillna("no reason is known"), strict=True))
 
 
 def trial(results: Results, trial_id: str) -> dict[str, object]:

@@ -22,6 +22,7 @@ class Stopper:
     """
 
     def __init__(self, early: EarlyStopping) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._early = early
         first = max(1, round(early.grace * TWENTIETHS))
         pruner: optuna.pruners.BasePruner

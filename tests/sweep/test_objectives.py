@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from kdray.results import Results
 from kdray.results.objective import Aims, Objective, violation
+from kdray.results.points import aims_file, best_points
 from tests.sweep.fakes import ALONE, Engine, go
 
 SIZES: dict[str, Any] = {
@@ -53,6 +54,22 @@ def test_several_objectives_are_told_and_their_front_is_optunas(
         assert trial.values == pytest.approx([mine["val_accuracy"].mean(), mine["parameters"].iloc[0]])
         assert trial.constraints == {"parameters <= 1000": mine["parameters"].iloc[0] - 1000}
     assert {t.params["model.hidden"] for t in told.best_trials} <= {"[2]", "[8]"}, "the largest misses the constraint"
+    assert best_points(Results(results), "tiny") == sorted(
+        trial.number for trial in told.best_trials if "repeats" not in trial.user_attrs
+    )
+
+
+def test_of_one_objective_one_point_is_the_best_and_it_keeps_to_the_constraints(engine: Engine, results: Path) -> None:  # noqa: ARG001
+    sizes = {"experiment.model.hidden": {"grid": [[2], [8], [32]]}, "objective": {"over_seeds": "worst"}}
+    go(results, SIZES, sizes, {"constraints": ["parameters <= 1000"]})
+    trials = Results(results).trials()
+    worst = trials[trials["parameters"] <= 1000].groupby("parameters")["val_accuracy"].min()
+    assert best_points(Results(results), "tiny") == [[160, 610].index(worst.idxmax())]
+    (results / aims_file("tiny")).write_text("{")
+    whole = trials.groupby("parameters")["val_accuracy"].mean()
+    assert best_points(Results(results), "tiny") == [[160, 610, 2410].index(whole.idxmax())], "by val_accuracy where it is lost"
+    (results / aims_file("tiny")).unlink()
+    assert len(best_points(Results(results), "tiny")) == 1
 
 
 BEST: dict[str, Any] = {
