@@ -62,13 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         again = shlex.join(["kdray", *map(shown, sys.argv[1:] if arguments is None else arguments)])
         print(f"\nkdray: interrupted; what is finished is kept. To go on:  {again}", file=sys.stderr)
         return INTERRUPTED
-    except ConnectionError as error:
-        if not isinstance(error, BrokenPipeError):
-            print(f"kdray: {error}; what is finished is kept, the same command goes on", file=sys.stderr)
-            return FAILED
-        # The reader of our output, head for one, has seen enough
+    except BrokenPipeError:  # the reader of our output, head for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
+    except OSError as error:  # a full disk, an object store that stays away
+        print(f"kdray: {' '.join(str(error).split())}; what is finished is kept, the same command goes on", file=sys.stderr)
+        return FAILED
 
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -102,6 +102,8 @@ class Aims(Value):
 
     objectives: Several[Objective]
     constraints: Several[Constraint] = ()
+    seeds: int | None = None
+    """Of every point, where that is known."""
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -65,7 +65,8 @@ def best_points(results: Results, sweep: str) -> list[int]:
     worths = {}
     for _, seeds in members.groupby(["case", "parameters"], dropna=False):
         numbers = [known.get(trial_id, {}) for trial_id in seeds["trial_id"]]
-        if (seeds["outcome"] == "completed").all() and not any(aims.lacking(each) for each in numbers):
+        whole = len(seeds) == (aims.seeds or len(seeds)) and (seeds["outcome"] == "completed").all()
+        if whole and not any(aims.lacking(each) for each in numbers):
             worths[int(seeds["point"].iloc[0])] = aims.worth(numbers)
     able = {point: worth for point, worth in sorted(worths.items()) if worth.feasible}
     found = fronts([worth.values for worth in able.values()], [objective.mode for objective in aims.objectives])

@@ -141,6 +141,13 @@ def load_sweep(path: str | os.PathLike[str], *, set: Sequence[str] = (), smoke: 
 
 def sweep_from(tree: Any, *, set: Sequence[str] = (), smoke: bool = False) -> Sweep:
     """A sweep from the plain values of its file."""
+    try:
+        return _sweep_from(tree, set, smoke)
+    except RecursionError:
+        raise InputError("is nested too deeply") from None
+
+
+def _sweep_from(tree: Any, set: Sequence[str], smoke: bool) -> Sweep:
     if not isinstance(tree, dict) or not tree:
         raise InputError("is not a sweep: a mapping with name and experiment is needed")
     for override in set:
@@ -207,7 +214,7 @@ def _spaces(file: SweepFile, case: Case) -> tuple[list[Space], TeacherChoice]:
     if isinstance(teacher, Distribution | Same | Branching):
         raise InputError("experiment.teacher: a list of whole teachers is not supported; use cases, or lists below it")
     if not isinstance(teacher, dict | None):
-        raise InputError(f"experiment.teacher: input should be an experiment or null, not {json.dumps(teacher)}")
+        raise InputError(f"experiment.teacher: input should be an experiment or null, not {json.dumps(tree['teacher'])}")
     if isinstance(teacher, dict):
         stated = {key: teacher[key] for key in ("seeds", "select") if key in teacher}
         for key, value in stated.items():
@@ -294,7 +301,7 @@ def _check_search(sweep: Sweep) -> None:
 def _check_first(sweep: Sweep, values: dict[str, Any], where: str) -> None:
     """A point to begin with is one of the space."""
     cases = [str(case) for case in sweep.choices]
-    if len(cases) > 1 and values.get(CASE) not in cases:
+    if (len(cases) > 1 or CASE in values) and values.get(CASE) not in cases:
         raise InputError(f"{where}.case: {json.dumps(values.get(CASE))} is no case (allowed: {', '.join(cases)})")
     stated = {path.removeprefix("experiment."): value for path, value in values.items()}
     case = stated.pop(CASE, None)

@@ -231,7 +231,7 @@ class SweepFile(Value):
     @property
     def aims(self) -> Aims:
         """Objectives and constraints."""
-        return Aims(objectives=self.objective, constraints=self.constraints)
+        return Aims(objectives=self.objective, constraints=self.constraints, seeds=self.seeds)
 
     @model_validator(mode="after")
     def _enough_seeds(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kdray.experiment import Experiment
@@ -15,17 +15,17 @@ from kdray.sweep.space import Distribution, Point, Space, at
 
 
 def known_points(
-    sweep: Sweep, ledger: Ledger, stratum: Stratum, experiments: Iterable[str], own: Collection[str]
+    sweep: Sweep, ledger: Ledger, stratum: Stratum, experiments: Iterable[str]
 ) -> Iterator[tuple[Point, Numbers]]:
     """The points of ``stratum`` of which every seed is there with every number that they are compared by.
 
-    ``experiments`` are the canonical JSON of trained trials; those of ``own`` trials are points of the sweep already.
+    ``experiments`` are the canonical JSON of trained trials.
     """
     seen: set[str] = set()
     aims, suite = sweep.file.aims, sweep.suite("student")
     for text in experiments:
         first = Experiment.parse(json.loads(text))
-        if first.seed != 0 or first.trial_id in own:
+        if first.seed != 0:
             continue
         tree = json.loads(first.model_dump_json())
         for space in stratum.spaces:

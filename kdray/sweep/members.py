@@ -79,10 +79,6 @@ class Members:
         known = self._unwritten.get(_place(row)) or self._known.get(_place(row), {})
         return (known.get("error") or "given up") if known.get("outcome") == "pruned" else None
 
-    def students(self) -> set[str]:
-        """The ids of the sweep's students."""
-        return {row["trial_id"] for row in self._known.values() if row["role"] == "student" and row["outcome"] != NOT_NEEDED}
-
     def drop_the_rest(self) -> None:
         """Members that the sweep no longer asks for, because its file has changed, are not needed in it any more."""
         for place, row in self._known.items():

@@ -23,9 +23,11 @@ def sampler_of(search: Search, number: int) -> BaseSampler:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match search.sampler:
             case "qmc":
-                # One sequence for all points; how far it has come stands in the study.
+                # One sequence for all points (and in each stratum); how far it has come stands in the study. What only some
+                # points have, a branch's own, is no part of it and drawn for itself.
                 once = seeds.stream_seed(search.seed, "search", 0) % 2**32
-                return optuna.samplers.QMCSampler(scramble=True, seed=once)
+                apart = optuna.samplers.RandomSampler(seed)
+                return optuna.samplers.QMCSampler(scramble=True, seed=once, independent_sampler=apart)
             case "tpe":
                 return optuna.samplers.TPESampler(
                     seed=seed, n_startup_trials=search.startup, multivariate=search.multivariate, group=search.group,

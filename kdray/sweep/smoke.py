@@ -42,12 +42,25 @@ def shrink(tree: Tree) -> Tree:
         if isinstance(small.get("cases"), list):
             small["cases"] = [_case(case, whole) for case in small["cases"]]
     evaluate = small.get("evaluate")
-    if isinstance(evaluate, dict) and isinstance(evaluate.get("suite"), list):
-        suite = [_evaluation(e) if isinstance(e, dict) else e for e in evaluate["suite"]]
-        small["evaluate"] = {**evaluate, "suite": suite}
+    if isinstance(evaluate, dict):
+        small["evaluate"] = _suite(evaluate)
+        if isinstance(evaluate.get("best"), dict):
+            small["evaluate"]["best"] = _suite(evaluate["best"])
+    if isinstance(small.get("search"), dict):  # two seeds are no race, and points to begin with may lie between the ends
+        dropped = ("racing", "first", *(("population", "startup") if small["search"].get("sampler") == "cmaes" else ()))
+        small["search"] = {key: value for key, value in small["search"].items() if key not in dropped}
+        if small["search"].get("sampler") == "cmaes":  # whose ranges may have become lists of two ends
+            small["search"]["sampler"] = "random"
     if "search" in small and _is_searched(tree) and not _is_searched(small):
         small["search"] = {}
     return small
+
+
+def _suite(evaluate: Tree) -> Tree:
+    """What is measured, of little."""
+    if not isinstance(evaluate.get("suite"), list):
+        return dict(evaluate)
+    return {**evaluate, "suite": [_evaluation(e) if isinstance(e, dict) else e for e in evaluate["suite"]]}
 
 
 def _evaluation(evaluation: Tree) -> Tree:

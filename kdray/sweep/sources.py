@@ -19,9 +19,11 @@ import pandas as pd
 import sqlalchemy
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from kdray.core import fingerprint
 from kdray.results import Results, Store
 from kdray.results.objective import Numbers, Worth
 from kdray.results.points import NOT_NEEDED
+from kdray.robustness import label_of
 from kdray.sweep.codec import Codec
 from kdray.sweep.definition import Stratum, Sweep
 from kdray.sweep.samplers import sampler_of
@@ -61,6 +63,10 @@ class Source(Protocol):
     def fresh(self) -> bool:
         """Whether the next point would be one that nobody has asked for yet."""
 
+    @property
+    def begun(self) -> Sequence[Point]:
+        """The points that come first, because an earlier run of a search has asked for them."""
+
     def next(self) -> Point | None:
         """The next point to try; none when there are no more."""
 
@@ -98,28 +104,36 @@ def _open_study(
     storage: optuna.storages.BaseStorage | None, name: str, store: Store, sweep: Sweep, stratum: Stratum, known: Known
 ) -> optuna.Study:
     study, codec = _create(storage, name, sweep), Codec(stratum.spaces)
-    searched = sweep.file.search.sampler != "grid"
     before, now = study.user_attrs.get("description"), _description(sweep, stratum)
+    asked = [trial.params for trial in _told(study)]
     if before is not None and before != now:
-        asked = [trial.params for trial in _told(study)] if before["base"] == now["base"] else []
         assert storage is not None
         optuna.delete_study(study_name=name, storage=storage)
         study = _create(storage, name, sweep)
+    if before != now and sweep.file.search.sampler != "grid":
+        if before is None:
+            asked = list(_lost(store, sweep, codec))
+        else:
+            asked = [parameters for parameters in asked if _still(parameters, codec, before["base"], now["base"])]
         for parameters in asked:
-            if searched and codec.point(0, parameters) is not None:
-                study.enqueue_trial(parameters, skip_if_exists=True)
-    if before is None and searched:
-        for parameters in _lost(store, sweep, codec):
             study.enqueue_trial(parameters, skip_if_exists=True)
-    if before != now and searched:
         for point, numbers in known(stratum):
-            _add(study, sweep, codec, point, Verdict(numbers), apart="known")
+            if codec.parameters(point) not in asked:
+                _add(study, sweep, codec, point, Verdict(numbers), apart="known")
     for values in sweep.file.search.first:
         given = {path.removeprefix("experiment."): value for path, value in values.items()}
         if codec.fits(given):
-            study.enqueue_trial(codec.given(given), skip_if_exists=True)
+            parameters = codec.given(given)
+            if not any(parameters.items() <= other.items() for other in asked):
+                study.enqueue_trial(parameters, skip_if_exists=True)
     study.set_user_attr("description", now)
     return study
+
+
+def _still(parameters: Mapping[str, Any], codec: Codec, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a point that was asked for is one of the space as it is now, of the same experiment."""
+    point = codec.point(0, parameters)
+    return point is not None and before.get(_where(point.space)) == now[_where(point.space)]
 
 
 def _lost(store: Store, sweep: Sweep, codec: Codec) -> Iterable[dict[str, Any]]:
@@ -161,11 +175,23 @@ def _storage(path: Path) -> optuna.storages.BaseStorage:
 
 def _description(sweep: Sweep, stratum: Stratum) -> dict[str, Any]:
     """What the values in a study depend on: the plain part of the experiment, and the rest."""
-    base = [{path: "*" if isinstance(leaf, Distribution) else repr(leaf) for path, leaf in walk(space.tree)}
-            for space in stratum.spaces]  # fmt: skip
+    base = {
+        _where(space): json.dumps(
+            [sweep.choices[space.case].model_dump(),
+             *((path, "*" if isinstance(leaf, Distribution) else repr(leaf)) for path, leaf in walk(space.tree))]
+        )
+        for space in stratum.spaces
+    }  # fmt: skip
     ranges = [space.chosen | {path: repr(leaf) for path, leaf in space.distributions.items()} for space in stratum.spaces]
-    rest = [sweep.file.seeds, sweep.file.aims.model_dump(), [choice.model_dump() for choice in sweep.choices.values()]]
-    return {"base": json.dumps(base), "rest": json.dumps([ranges, rest])}
+    aims = sweep.file.aims
+    compared = {metric.rpartition(".")[0] for metric in aims.metrics}
+    measured = [fingerprint(evaluation) for evaluation in sweep.suite("student") if label_of(evaluation) in compared]
+    return {"base": base, "rest": json.dumps([ranges, sweep.file.seeds, aims.model_dump(), measured])}
+
+
+def _where(space: Space) -> str:
+    """Which of the spaces it is."""
+    return json.dumps([space.case, space.chosen])
 
 
 def _told(study: optuna.Study) -> list[FrozenTrial]:
@@ -178,6 +204,7 @@ class GridSource:
     """Every point of the space, in order."""
 
     fresh = False
+    begun = ()
 
     def __init__(self, sweep: Sweep, study: optuna.Study) -> None:
         self._sweep, self._study, self._codec = sweep, study, Codec(sweep.spaces)
@@ -202,11 +229,15 @@ class Searches:
 
     @property
     def fresh(self) -> bool:
-        return all(source.fresh for source in self._turns)
+        return any(source.fresh for source in self._turns) and not self.begun
+
+    @property
+    def begun(self) -> Sequence[Point]:
+        return [point for source in self._turns for point in source.begun]
 
     def next(self) -> Point | None:
         # What is known comes before what nobody has asked for.
-        for source in [*(s for s in self._turns if not s.fresh), *(s for s in self._turns if s.fresh)]:
+        for source in sorted(self._turns, key=lambda source: not source.begun):
             if (point := source.next()) is not None:
                 self._turns.remove(source)
                 self._turns.append(source)
@@ -255,8 +286,13 @@ class SearchSource:
                 self._asked[point.number] = Trial(study, trial._trial_id)
 
     @property
+    def begun(self) -> Sequence[Point]:
+        return tuple(self._first)
+
+    @property
     def fresh(self) -> bool:
-        return not self._first
+        wanted = min(self._search.points or 0, self._codec.size)
+        return not self._first and not self._exhausted and len(self._taken) < wanted
 
     def next(self) -> Point | None:
         if self._first:
@@ -267,7 +303,9 @@ class SearchSource:
             self._used_up()
             return None
         for _ in range(REPEATS):
-            self._study.sampler = self._sampler(len(self._study.get_trials(deepcopy=False)))
+            trials = self._study.get_trials(deepcopy=False)
+            waiting = (trial.number for trial in trials if trial.state is TrialState.WAITING)  # those come first
+            self._study.sampler = self._sampler(next(waiting, len(trials)))
             trial = self._study.ask()
             point = self._codec.ask(trial, self._number(trial.number))
             if _text(point) not in self._taken:

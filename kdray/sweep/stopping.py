@@ -33,12 +33,13 @@ class Stopper:
         self._study = optuna.create_study(direction="maximize" if early.mode == "max" else "minimize", pruner=pruner)
         self._trials: dict[str, optuna.Trial] = {}
         self._seen: dict[str, int] = {}
+        self._stopped: dict[str, str] = {}
 
     def report(self, trial_id: str, share: float, value: float | None) -> str | None:
-        """Hear of a trial that has done ``share`` of its schedule; why it is to stop, if it is."""
+        """Hear of a trial that has done ``share`` of its schedule; why it is to stop, if it is. Two points may be one trial."""
         time = int(share * TWENTIETHS + 1e-9)
         if value is None or time <= self._seen.get(trial_id, 0) or share >= 1:
-            return None
+            return self._stopped.get(trial_id)
         self._seen[trial_id] = time
         if trial_id not in self._trials:
             self._trials[trial_id] = self._study.ask()
@@ -46,7 +47,12 @@ class Stopper:
         trial.report(value, time)
         if not trial.should_prune():
             return None
-        return f"{self._early.metric} {value:.4g} after {share:.0%} of its schedule ({self._early.pruner})"
+        self._stopped[trial_id] = f"{self._early.metric} {value:.4g} after {share:.0%} of its schedule ({self._early.pruner})"
+        return self._stopped[trial_id]
+
+    def left(self, trial_id: str) -> float:
+        """The part of its schedule that a trial had left when it was last heard of."""
+        return 1 - self._seen.get(trial_id, 0) / TWENTIETHS
 
     def ended(self, trial_id: str, *, completed: bool) -> None:
         """Hear that a trial that competes has ended."""

@@ -64,7 +64,7 @@ class Students:
         source = source_of(self._sweep, self._work.store, self._known)
         objective = self._aims.objectives[0]
         self._work.progress.aim(objective.metric, objective.mode)
-        counts = self._count()
+        counts = self._count(source)
         self._work.do(
             "students", "student", self._sweep.file.resources.student, lambda: self._group(source),
             planned=counts.total - counts.there, there=self.there, candidates=self._candidates,
@@ -73,22 +73,25 @@ class Students:
     def _known(self, stratum: Stratum) -> Iterator[tuple[Point, Numbers]]:
         trials = self._found.trials()
         texts = trials.loc[(trials["status"] == "completed") & (trials["seed"] == 0), "experiment"]
-        return known_points(self._sweep, self._ledger, stratum, texts, self._members.students())
+        return known_points(self._sweep, self._ledger, stratum, texts)
 
-    def _count(self) -> Counts:
+    def _count(self, source: Source) -> Counts:
         """What there is to do, as far as that is known before it is asked for."""
         search, counts = self._sweep.file.search, Counts()
-        if search.sampler != "grid":
-            counts.pending = (search.points or 0) * len(self._sweep.strata) * self._sweep.file.seeds
-            return counts
-        for point in self._sweep.grid():
+        gone_through = search.sampler == "grid"
+        for point in self._sweep.grid() if gone_through else source.begun:
+            given_up = False
             for _, student in students(self._sweep, self._ledger, point):
                 if student is None:
                     self._members.keep_failed(point)
-                else:
-                    row = self._members.row("student", student, point)  # takes its place in order
-                    given_up = self._given_up(row) is not None
-                    counts.add(None if given_up else self._ledger.task("student", student, self._suite))
+                    continue
+                row = self._members.row("student", student, point)  # takes its place in order
+                given_up = given_up or self._given_up(row) is not None
+                counts.add(None if given_up else self._ledger.task("student", student, self._suite))
+        if not gone_through:
+            wanted = (search.points or 0) * len(self._sweep.strata) * self._sweep.file.seeds
+            counts.pending = max(0, wanted - counts.total)
+            return counts
         self._members.drop_the_rest()  # before the first trial, so that a look at the table never mixes the old with the new
         self._members.write()
         return counts
@@ -139,7 +142,8 @@ class Students:
         assignments = []
         for student in batch:
             row = self._members.row("student", student, tried.point)
-            if (reason := self._given_up(row)) is not None:
+            # Also by an equal point.
+            if (reason := self._given_up(row) or self._work.summary.given_up.get(student.trial_id)) is not None:
                 self._give_up(tried, student, row, reason)
                 if first and self._stopper is not None:
                     self._stopper.replay(student.trial_id, self._curve(student), completed=False)
@@ -149,19 +153,24 @@ class Students:
             if task is not None:
                 assignments.append(Assignment(task, row))
                 continue
-            outcome, why = self._ledger.outcome(student.trial_id, self._suite)
-            self._work.summary.there.add(student.trial_id)
-            self.there.add(student.trial_id)
-            if outcome == "failed":
-                self._work.summary.failures[student.trial_id] = why or "failed"
-            self._members.there(row, outcome, why)
+            completed = self._is_there(student, row)
             if first and self._stopper is not None:
-                self._stopper.replay(student.trial_id, self._curve(student), completed=outcome == "completed")
+                self._stopper.replay(student.trial_id, self._curve(student), completed=completed)
         group = Group(assignments)
         group.ended = lambda: self._ended(tried, assignments, source)
         if first and self._stopper is not None:
             group.stops = self._stops
         return group
+
+    def _is_there(self, student: Experiment, row: Row) -> bool:
+        """Note a student that has nothing left to do; whether it has completed."""
+        outcome, why = self._ledger.outcome(student.trial_id, self._suite)
+        self._work.summary.there.add(student.trial_id)
+        self.there.add(student.trial_id)
+        if outcome == "failed":
+            self._work.summary.failures[student.trial_id] = why or "failed"
+        self._members.there(row, outcome, why)
+        return outcome == "completed"
 
     def _given_up(self, row: Row) -> str | None:
         """Why a trial was given up before; nobody is, where nothing competes (any more)."""
@@ -178,16 +187,15 @@ class Students:
         early = self._sweep.file.search.early_stopping
         assert early is not None
         share = step.done / epochs_of(task.experiment)
-        reason = self._stopper.report(task.experiment.trial_id, share, step.numbers.get(early.metric))
-        if reason is not None:
-            self._work.summary.saved += 1 - share + self._sweep.file.seeds - 1
-        return reason
+        return self._stopper.report(task.experiment.trial_id, share, step.numbers.get(early.metric))
 
     def _ended(self, tried: Tried, ran: list[Assignment], source: Source) -> None:
         """Some seeds of a point have ended: it goes on, or the search is told."""
         for trial_id in (assignment.trial_id for assignment in ran):
             if (reason := self._work.summary.given_up.get(trial_id)) is not None:
                 tried.given_up = tried.given_up or reason
+                if self._stopper is not None:
+                    self._work.summary.saved += self._stopper.left(trial_id) + len(tried.students) - 1
                 self.trained = [other for other in self.trained if other.trial_id != trial_id]
             if self._stopper is not None and tried.begun == 1:
                 completed = reason is None and self._ledger.outcome(trial_id, ())[0] == "completed"
@@ -201,15 +209,20 @@ class Students:
             self._tell(tried, source)
 
     def _compare(self, tried: Tried, rest: list[Experiment], race: Race) -> None:
-        """Give a point up that has lost against the best."""
+        """Give a point up that has lost against the best, if that spares anything."""
         values = self._values(tried.students[: tried.begun])
-        lost = None if values is None else race.lost(values)
+        missing = {s.trial_id for s in rest if self._ledger.task("student", s, self._suite) is not None}
+        lost = race.lost(values) if values is not None and missing else None
         if values is None or lost is None:
             return
         tried.seen = (len(values), fmean(values))
-        self._work.summary.saved += len(rest)
         for student in rest:
-            self._give_up(tried, student, self._members.row("student", student, tried.point), lost)
+            row = self._members.row("student", student, tried.point)
+            if student.trial_id not in missing:
+                self._is_there(student, row)
+                continue
+            self._work.summary.saved += self._given_up(row) is None
+            self._give_up(tried, student, row, lost)
         self._members.write()
 
     def _values(self, trained: list[Experiment]) -> list[float] | None:
@@ -235,9 +248,9 @@ class Students:
             return
         worth = self._aims.worth(numbers)
         self._complete.append((tried, worth))
-        if self._race is not None and (values := self._values(tried.students)) is not None:
-            self._race.complete(values, tried.point.number)
         if worth.feasible:
+            if self._race is not None and (values := self._values(tried.students)) is not None:
+                self._race.complete(values, tried.point.number)
             case = {"case": tried.point.space.case} if tried.point.space.case else {}
             self._work.progress.point(worth.values[0], case | tried.point.values)
 

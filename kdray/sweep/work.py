@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Sized
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from kdray.bench import weights_file
+from kdray.core import describe
 from kdray.data import data_root
 from kdray.results import Store, has_completed, write_rows
 from kdray.rows import write_trial_row, write_unmeasured
@@ -324,18 +325,30 @@ class Work:
     def _shared(self, assignment: Assignment, last: Step, by_itself: bool) -> None:  # noqa: ARG002
         """A trial that is in the sweep twice has ended: the row of its second place."""
         if assignment.member is not None:
-            write_member(self.store, {**assignment.member, "outcome": last.outcome, "error": last.reasons})
+            with self._room_or_not(assignment.trial_id):
+                write_member(self.store, {**assignment.member, "outcome": last.outcome, "error": last.reasons})
 
     def _write_for(self, task: Task, member: dict[str, Any] | None, last: Step) -> None:
         """The rows that a worker could not write: never over a trained trial's row, and none of a trial stopped early."""
         trial_id = task.experiment.trial_id
-        if last.outcome == "failed":
-            if task.train and not has_completed(self.store, trial_id):
+        with self._room_or_not(trial_id):
+            if last.outcome == "failed" and task.train and not has_completed(self.store, trial_id):
                 write_trial_row(self.store, task, {"status": "failed", "error": last.error})
-            if not task.train:
+            if last.outcome == "failed" and not task.train:
                 write_unmeasured(self.store, task, task.evaluations, str(last.error))
-        if member is not None:
-            write_member(self.store, {**member, "outcome": last.outcome, "error": last.reasons})
+            if member is not None:
+                write_member(self.store, {**member, "outcome": last.outcome, "error": last.reasons})
+
+    @contextmanager
+    def _room_or_not(self, trial_id: str) -> Iterator[None]:
+        """Rows for which the disk has no room are written by the same command some other time; the sweep goes on."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, ConnectionError):
+                raise
+            self.progress.warn(f"{trial_id}: its rows cannot be written ({describe(error)})")
+            self.summary.failures.setdefault(trial_id, describe(error))
 
 
 def in_turn(groups: Sequence[Group], later: deque[Group] | None = None) -> Groups:

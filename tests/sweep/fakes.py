@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import torch
 
+from kdray.core import describe
 from kdray.results import Results, Store
 from kdray.sweep import Progress, Summary, Sweep, run
 from kdray.sweep.definition import sweep_from
@@ -149,12 +150,15 @@ class Engine:
             return None, []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            step = next(steps)
+            try:
+                step = next(steps)
+                if step.outcome is not None and assignment.member is not None:
+                    write_member(store, {**assignment.member, "outcome": step.outcome, "error": step.reasons})
+            except Exception as error:
+                step = Step(kind="end", text="failed", done=0, total=1, outcome="failed", error=describe(error), recorded=False)
         if dies:
             self.died.add(assignment.trial_id)
             return None, []
-        if step.outcome is not None and assignment.member is not None:
-            write_member(store, {**assignment.member, "outcome": step.outcome, "error": step.reasons})
         return step, [str(warning.message) for warning in caught]
 
 

@@ -101,6 +101,8 @@ WRONG = [
     ({"resources": {"student": {"gpu": 0.00001}}}, "gpu 1e-05 is less than 0.0001, the smallest part that Ray counts"),
     ({"resources": {"student": {"hours": 0}}}, "resources.student.hours: input should be greater than 0"),
     ({"callbacks": [{"name": "tensorbord"}]}, "unknown name 'tensorbord', did you mean 'tensorboard'?"),
+    ({"search": {"sampler": "tpe", "points": 3, "first": [{"case": "a"}]}, **CHOICE}, 'search.first[0].case: "a" is no case'),
+    ({"experiment.teacher": [{"grid": [1]}]}, "experiment.teacher: input should be an experiment or null"),
     ({"constraints": ["accuracy"]}, "constraints[0]: 'accuracy' is no constraint (allowed: 'METRIC >= NUMBER' or"),
     ({"constraints": ["val_accuracy >= high"]}, "constraints[0]: 'val_accuracy >= high' is no constraint"),
     ({"constraints": ["test_accuracy >= 0.5"]}, "constraints[0]: test_accuracy is measured on the test split"),

@@ -192,3 +192,11 @@ def test_a_search_in_strata_runs_whole_and_is_done_once(engine: Engine, results:
     engine.ran.clear()
     assert go(results, changes).exit_status == 0
     assert engine.ran == []
+
+
+def test_quasi_monte_carlo_draws_what_only_a_branch_has() -> None:
+    margin = {"name": "margin", "margin": {"uniform": [0.1, 1]}}
+    methods = {"choice": [{"name": "kd", "temperature": {"uniform": [1, 9]}}, margin]}
+    points = search({"experiment.method": methods, "experiment.noise.input.sigma": 0.1}, sampler="qmc", points=12)
+    assert len(points) == 12
+    assert len([point for point in points if point.values["method"] == "margin"]) in range(3, 10)

@@ -79,3 +79,16 @@ def test_trials_are_measured_with_each_other_when_all_are_there(engine: Engine, 
     while go(tmp_path / "r", HOUR, transfer).stopped:
         pass
     assert len(Results(tmp_path / "r").robustness()) == 25, "4 students and the chosen teacher"
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize(
+    "changes", [{"experiment.noise.input.sigma": 0.1}, {**SEARCH, "search.points": 1}], ids=["grid", "random"]
+)  # fmt: skip
+def test_a_run_that_has_done_everything_was_not_stopped(
+    engine: Engine, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    """The budget is used up by the only point there is."""
+    summary = go(tmp_path / "r", changes, {"budget": {"hours": 1.2}, "seeds": 4})
+    assert len([a for a in engine.ran if a.task.role == "student"]) == 4
+    assert summary.stopped is None

@@ -136,9 +136,10 @@ def test_tpe_searches_and_its_study_opens_in_optuna(copy: Path) -> None:
     space = ["--set", "method.temperature={loguniform: [1, 10]}", "--set", "noise.input.sigma={uniform: [0, 0.5]}"]
     assert "8 trials run" in kdray("run", "tiny.yaml", *search, *space, cwd=copy).stdout
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{copy}/results/studies/search.db")
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 4
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 6
+    assert ["known" in trial.user_attrs for trial in study.trials] == [True] * 2 + [False] * 4, "the grid is told first"
     trials = pd.read_parquet(copy / "results" / "trials")
-    for trial in study.trials:
+    for trial in study.trials[2:]:
         seeds = trials[trials["method.temperature"] == trial.params["method.temperature"]]
         assert trial.value == pytest.approx(seeds["val_accuracy"].mean())
         assert {"pgd2.accuracy", "clean.accuracy", "seeds"} <= set(trial.user_attrs)
@@ -153,7 +154,7 @@ def test_a_local_ray_starts_also_where_a_cluster_is_named(copy: Path, monkeypatc
 def test_a_running_cluster_is_joined_and_left_running(copy: Path) -> None:
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
     try:
         address = ray.get_runtime_context().gcs_address
         done = kdray("run", "tiny.yaml", "--set", "seeds=3", "--address", address, cwd=copy)

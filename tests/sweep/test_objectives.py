@@ -170,3 +170,15 @@ def test_points_of_another_sweep_are_told_before_the_search_begins(engine: Engin
 def test_points_that_do_not_fit_are_not_told(engine: Engine, finished: Path, changes: dict[str, Any]) -> None:  # noqa: ARG001
     go(finished, SEARCH, changes)
     assert known(finished) == []
+
+
+@pytest.mark.parametrize("over_seeds", ["mean", "mean_minus_sd"])
+def test_a_point_that_is_half_there_is_not_the_best(engine: Engine, results: Path, over_seeds: str) -> None:
+    half = {**ALONE, "objective": {"over_seeds": over_seeds}}
+    engine.interrupt_after = 1
+    with pytest.raises(KeyboardInterrupt):
+        go(results, half)
+    assert best_points(Results(results), "tiny") == []
+    engine.interrupt_after = None
+    go(results, half)
+    assert len(best_points(Results(results), "tiny")) == 1

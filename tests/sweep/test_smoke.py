@@ -324,3 +324,18 @@ def test_other_images_become_digits_and_official_corruptions_generated_ones() ->
     assert (official.name, official.label, official.seed) == ("corruptions", "official_corruptions", generated.seed + 1)
     assert (other.data.name, other.data.examples, other.data.pad) == ("digits", EXAMPLES, 6)
     assert {evaluation.examples for evaluation in small.suite("student")} == {32}
+
+
+def test_what_a_small_sweep_cannot_do_is_left_out_of_its_search() -> None:
+    alpha, sigma = {"quniform": [0.2, 1, 0.2]}, {"quniform": [0, 0.4, 0.1]}
+    space = {"experiment.noise.input.sigma": sigma, "experiment.method.alpha": alpha}
+    best = {"points": 3, "suite": [{"label": "dear", "name": "pgd"}]}
+    for search in (
+        {"sampler": "tpe", "points": 9, "racing": {}, "first": [{"noise.input.sigma": 0.2}]},
+        {"sampler": "cmaes", "points": 9, "population": 5},
+    ):
+        tree = changed(TINY, {**space, "search": search, "seeds": 5, "evaluate.best": best, "callbacks": [{"name": "wandb"}]})
+        sweep_from(tree)
+        small = sweep_from(tree, smoke=True)
+        assert (small.file.search.racing, small.file.search.first, small.file.callbacks) == (None, (), ())
+        assert small.finals[0].examples == 32

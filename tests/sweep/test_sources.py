@@ -485,3 +485,55 @@ def test_a_point_to_begin_with_says_its_case(nowhere: Store) -> None:
     (first,) = search(source_of(sweep, open_study(nowhere, sweep)), 1)
     assert (first.space.case, first.values[ALPHA]) == ("large", 0.9)
 
+
+
+@pytest.mark.parametrize("chosen", [{"sampler": "random"}, {"sampler": "tpe"}], ids=["random", "tpe"])
+def test_what_given_points_leave_out_differs_from_point_to_point(nowhere: Store, chosen: dict[str, Any]) -> None:
+    first = [{SIGMA: 0.1}, {SIGMA: 0.2}, {SIGMA: 0.3}]
+    sweep = sweep_of(WIDE, {"search": {**chosen, "points": 5, "first": first}})
+    points = search(source_of(sweep, open_study(nowhere, sweep)))
+    assert [point.values[SIGMA] for point in points[:3]] == [0.1, 0.2, 0.3]
+    assert len({point.values[ALPHA] for point in points}) == 5
+
+
+def test_a_given_point_is_tried_once_whatever_changes(store: Store) -> None:
+    first = {"search": {"sampler": "random", "points": 2, "first": [{SIGMA: 0.1}]}}
+    for changes in ({}, {"seeds": 3}, {"search.points": 4}):
+        sweep = sweep_of(WIDE, first, changes)
+        points = search(source_of(sweep, open_study(store, sweep)), numbers=lambda p: [{"val_accuracy": value_of(p)}] * 3)
+    assert [point.values[SIGMA] for point in points].count(0.1) == 1
+    assert len(points) == 4
+
+
+def test_what_a_case_or_a_branch_adds_leaves_the_points_that_were_asked_for(store: Store) -> None:
+    methods = [{"name": "kd", "temperature": {"uniform": [1, 9]}}, {"name": "margin", "margin": {"uniform": [0.1, 1]}}]
+    before = sweep_of(RANDOM, {"experiment.method": {"choice": methods}})
+    known = search(source_of(before, open_study(store, before)))
+    method = {"experiment.method": {"choice": [*methods, {"name": "fitnet"}]}}
+    after = sweep_of(RANDOM, method, {"search.points": 7})
+    assert values(search(source_of(after, open_study(store, after))))[:5] == values(known)
+    other = sweep_of(RANDOM, method, {"search.points": 7, "experiment.training.epochs": 3})
+    assert open_study(store, other).trials == [], "another experiment"
+
+
+def test_a_study_whose_objective_is_measured_otherwise_is_begun_anew(store: Store) -> None:
+    suite = {"evaluate": {"suite": [{"name": "clean", "split": "val"}]}, "objective": {"metric": "clean.accuracy"}}
+    clean = lambda point: [{"clean.accuracy": value_of(point), "val_accuracy": 0.5}] * 2  # noqa: E731
+    before, after = sweep_of(RANDOM, suite), sweep_of(RANDOM, suite, {"evaluate.suite": [{"name": "clean", "split": "val",
+                                                                                          "examples": 9}]})  # fmt: skip
+    search(source_of(before, open_study(store, before)), numbers=clean)
+    assert states(open_study(store, before)) == ["COMPLETE"] * 5
+    assert states(open_study(store, after)) == ["WAITING"] * 5, "the points it asked for come first"
+
+
+def test_how_many_points_an_earlier_run_has_begun(store: Store) -> None:
+    sweep = sweep_of(RANDOM)
+    assert source_of(sweep, open_study(store, sweep)).begun == ()
+    points = search(source_of(sweep, open_study(store, sweep)), 3)
+    source = source_of(sweep, open_study(store, sweep))
+    assert list(source.begun) == points
+    assert not source.fresh
+    assert [source.next() for _ in points] == points
+    assert source.fresh
+    search(source)
+    assert not source.fresh, "there are no more"

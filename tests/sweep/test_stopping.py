@@ -205,3 +205,36 @@ def test_a_trial_stopped_in_one_sweep_goes_on_in_another_to_the_same_bits(engine
     go(tmp_path / "two", EARLY, {"search": {}, "name": "other"})
     assert_same_bits(tables(tmp_path / "one"), tables(tmp_path / "two"))
     assert len(engine.ran) == 3 + 2 + 4
+
+
+def test_who_breaks_a_constraint_wins_no_race(engine: Engine, results: Path) -> None:  # noqa: ARG001
+    sizes = {"experiment.training.optimizer.learning_rate": 0.05, "experiment.model.hidden": {"grid": [[32], [1]]}}
+    go(results, RACE, {"seeds": 5, "constraints": ["parameters <= 200"]}, sizes)
+    assert set(members(results)["outcome"]) == {"completed"}
+
+
+def test_a_race_takes_nothing_away_that_is_there(engine: Engine, results: Path) -> None:
+    go(results, RACE, {"seeds": 5, "search": {}})
+    before = members(results)
+    engine.ran.clear()
+    for _ in range(2):
+        summary = go(results, RACE, {"seeds": 5})
+        assert (engine.ran, summary.given_up, summary.saved) == ([], {}, 0)
+    pd.testing.assert_frame_equal(before, members(results))
+
+
+@pytest.mark.parametrize("width", [1, 4])
+def test_equal_points_that_compete_are_given_up_together_and_once(engine: Engine, results: Path, width: int) -> None:
+    engine.width = width
+    # The good one completes first: cases come in order.
+    rates = [{"name": name, "set": {"training.optimizer.learning_rate": rate}}
+             for name, rate in (("good", 0.1), ("bad", 0.00001), ("again", 0.00001))]  # fmt: skip
+    go(results, EARLY, {"cases": rates[:1], "experiment.training.optimizer.learning_rate": 0.1, "seeds": 1})
+    engine.ran.clear()
+    summary = go(results, EARLY, {"cases": rates, "experiment.training.optimizer.learning_rate": 0.1, "seeds": 1})
+    assert len(engine.ran) == 1
+    assert len(summary.given_up) == 1
+    table = members(results)
+    assert table["outcome"].tolist() == ["completed", "pruned", "pruned"]
+    assert table["error"].nunique() == 1
+    assert states(results)[-2:] == ["PRUNED"] * 2
