@@ -61,6 +61,11 @@ class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
         self._active[trial_id] = assignment
         return self._configure(assignment)
 
+    def begun(self, trial_id: str) -> None:
+        """A trial's worker is there."""
+        if trial_id in self._active:
+            self._guarded(lambda: self._dispatcher.begun(self._active[trial_id]))
+
     def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Read what a running trial reports; whether it is to stop here."""
         stop = trial_id in self._active and self._guarded(lambda: self._read(trial_id, result))
@@ -121,6 +126,19 @@ class Listener(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
         return (FIFOScheduler, ())
 
 
+class Starts(tune.Callback):  # type: ignore[misc]  # ray is not typed
+    """Tells the queue when a trial has its worker."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
+        self._queue.begun(trial.trial_id)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (tune.Callback, ())
+
+
 def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     """What Ray gives to a trial."""
     return tune.PlacementGroupFactory([config["resources"]])
@@ -142,7 +160,7 @@ def run_trials(
                 trial_dirname_creator=lambda trial: f"trial_{trial.trial_id}",
             ),
             run_config=tune.RunConfig(
-                storage_path=scratch, name="run", verbose=0, callbacks=list(adapters),  # Tune adds to the list
+                storage_path=scratch, name="run", verbose=0, callbacks=[Starts(queue), *adapters],
                 failure_config=tune.FailureConfig(max_failures=0),  # the dispatcher runs again what died
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),

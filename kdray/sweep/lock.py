@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import IO, Any
+from io import FileIO
+from typing import Any
 
 from kdray.core import InputError
 from kdray.results import Store
@@ -27,18 +28,18 @@ def only_driver(store: Store, sweep: str) -> Iterator[None]:
         return
     path = store.folder / "locks" / f"{sweep}.lock"
     path.parent.mkdir(exist_ok=True)
-    with path.open("a+") as file:
+    with path.open("ab+", buffering=0) as file:  # nothing is left to be written when it is closed
         if not _taken(file):
             holder = _holder(path.read_text())
             raise InputError(f"sweep {sweep!r} is being run in {store.place} already, {holder}")
-        file.truncate(0)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}))
-        file.flush()
+        with suppress(OSError):  # a full disk: the note is only for people
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}).encode())
         yield
 
 
-def _taken(file: IO[str]) -> bool:
+def _taken(file: FileIO) -> bool:
     """Whether the lock could be had; ``kdray status`` holds it for an instant, which is waited for."""
     for wait in (0.0, 0.05, 0.2, 0.5):
         time.sleep(wait)

@@ -7,6 +7,7 @@ studies are a file beside the results.
 from __future__ import annotations
 
 import json
+import sqlite3
 import statistics
 import warnings
 from collections import deque
@@ -17,6 +18,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import optuna
 import pandas as pd
 import sqlalchemy
+import sqlalchemy.exc
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdray.core import fingerprint
@@ -166,11 +168,17 @@ def _storage(path: Path) -> optuna.storages.BaseStorage:
             storage.get_all_trials(study._study_id, deepcopy=False)
         return storage
     except Exception as error:
-        if not path.exists():
-            raise
+        if not path.exists() or (isinstance(error, sqlalchemy.exc.OperationalError) and not _is_damage(error)):
+            raise OSError(f"{path}: {str(error).splitlines()[0]}") from None
         path.replace(path.with_suffix(".damaged"))
         warnings.warn(f"{path} is damaged ({str(error).splitlines()[0]}): put aside, begun anew", stacklevel=2)
         return optuna.storages.RDBStorage(url)
+
+
+def _is_damage(error: sqlalchemy.exc.OperationalError) -> bool:
+    """Whether it is the file that is wrong, and not the disk, which is full or read-only."""
+    name = str(error.orig.sqlite_errorname) if isinstance(error.orig, sqlite3.Error) else ""
+    return not name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_BUSY"))
 
 
 def _description(sweep: Sweep, stratum: Stratum) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import optuna
 import pandas as pd
+import sqlalchemy.exc
 
 from kdray.experiment import Experiment
 from kdray.results import Results
@@ -60,7 +62,14 @@ class Students:
         self.there: set[str] = set()
 
     def run(self) -> None:
-        """Everything but the last look at the best."""
+        """Everything but the last look at the best. A study that cannot be written is an OSError."""
+        try:
+            self._search()
+        except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.OperationalError) as error:
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise OSError(f"{self._work.store.place}/studies/{self._sweep.name}.db: {reason}") from None
+
+    def _search(self) -> None:
         source = source_of(self._sweep, self._work.store, self._known)
         objective = self._aims.objectives[0]
         self._work.progress.aim(objective.metric, objective.mode)

@@ -138,12 +138,15 @@ class Dispatcher:
                     self._waiting.append(assignment._replace(request=self._request))
         assignment = self._waiting.popleft()
         self._progress.started(assignment.trial_id)
-        self._began.setdefault(assignment.trial_id, monotonic())
         return assignment
+
+    def begun(self, assignment: Assignment) -> None:
+        """A trial that was given has its worker: it may have waited for room."""
+        self._began.setdefault(assignment.trial_id, monotonic())
 
     def seconds(self, trial_id: str) -> float:
         """How long ago a running trial was first begun."""
-        return monotonic() - self._began[trial_id]
+        return monotonic() - self._began[trial_id] if trial_id in self._began else 0.0
 
     def stepped(self, assignment: Assignment, step: Step, warnings: Sequence[str] = ()) -> bool:
         """A running trial did a step. Whether it is to stop here: then :meth:`ended` follows, without a step."""
@@ -171,7 +174,7 @@ class Dispatcher:
         elif last is None:
             last = Step(kind="end", text="failed", done=0, total=1, outcome="failed", error=self._cause_of_death(assignment))
         self._trial_ended(assignment, last, by_itself)
-        del self._began[trial_id]
+        self._began.pop(trial_id, None)
         self._progress.ended(trial_id, failed=last.outcome == "failed")
         asking = self._asking.pop(trial_id)
         for _, other in asking[1:]:

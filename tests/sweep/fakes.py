@@ -124,6 +124,7 @@ class Engine:
         active: deque[tuple[Assignment, Generator[Step]]] = deque()
         while True:
             while len(active) < self.width and (new := dispatcher.next()) is not None:
+                dispatcher.begun(new)
                 self.ran.append(new)
                 self.requests.append(new.request)
                 steps = run_task(new.task, store=store, data_root=data_root, device=torch.device("cpu"), threads=1)

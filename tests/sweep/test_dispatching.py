@@ -111,10 +111,13 @@ def test_a_trial_that_dies_beyond_its_time_has_failed_by_it(monkeypatch: pytest.
     monkeypatch.setattr("kdray.sweep.work.monotonic", lambda: now)
     told = Told(group(TASKS[0]), request=Request(hours=0.5))
     first = told.next()
-    now = 1799
+    now = 500
+    told.dispatcher.begun(first)  # it had waited for room
+    now += 1799
     told.dispatcher.ended(first, None)
     assert told.next() == first, "there was time left"
-    now = 1800
+    told.dispatcher.begun(first)
+    now += 1
     told.dispatcher.ended(first, None)
     reason = "TimeLimit: it had not ended after 0.5 hours (resources.student.hours)"
     assert told.ended == [(first.trial_id, "failed", reason, False)]
