@@ -97,7 +97,8 @@ class Racing(Value):
     """A point that is clearly worse than the best one so far is not given its other seeds (off unless asked for)."""
 
     p: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Of Wilcoxon's signed-rank test, one-sided, seeds paired, below which it is worse; from n seeds it is 2^-n at least."""
+    """Of Wilcoxon's signed-rank test, one-sided, seeds paired, below which it is worse; from n seeds it is 2^-n at least. What
+    was given up stays so when it is raised."""
 
 
 class Request(Value):
@@ -237,7 +238,7 @@ class SweepFile(Value):
     def _enough_seeds(self) -> Self:
         if self.seeds < 2 and any(objective.over_seeds == "mean_minus_sd" for objective in self.aims.objectives):
             raise ValueError("objective.over_seeds: mean_minus_sd needs seeds of 2 or more")
-        if self.search.racing is not None and 2.0**-self.seeds >= self.search.racing.p:
+        if self.search.racing is not None and 2.0 ** (1 - self.seeds) >= self.search.racing.p:
             raise ValueError(f"search.racing: {self.seeds} seeds cannot give a p below {self.search.racing.p}: use more seeds")
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from kdray.experiment import Experiment
@@ -15,11 +15,12 @@ from kdray.sweep.space import Distribution, Point, Space, at
 
 
 def known_points(
-    sweep: Sweep, ledger: Ledger, stratum: Stratum, experiments: Iterable[str]
-) -> Iterator[tuple[Point, Numbers]]:
+    sweep: Sweep, ledger: Ledger, stratum: Stratum, experiments: Iterable[str], own: Collection[str]
+) -> Iterator[tuple[Point, Numbers, bool]]:
     """The points of ``stratum`` of which every seed is there with every number that they are compared by.
 
-    ``experiments`` are the canonical JSON of trained trials.
+    ``experiments`` are the canonical JSON of trained trials; of each point is said whether it is among the ``own`` trials,
+    those that the sweep itself has asked for at some time.
     """
     seen: set[str] = set()
     aims, suite = sweep.file.aims, sweep.suite("student")
@@ -39,7 +40,7 @@ def known_points(
             numbers = [ledger.numbers(student.trial_id, suite) if student else {} for student in trained]
             if not any(aims.lacking(each) for each in numbers):
                 seen.add(key)
-                yield point, numbers
+                yield point, numbers, first.trial_id in own
 
 
 def _point(space: Space, tree: dict[str, Any]) -> Point | None:

@@ -79,6 +79,10 @@ class Members:
         known = self._unwritten.get(_place(row)) or self._known.get(_place(row), {})
         return (known.get("error") or "given up") if known.get("outcome") == "pruned" else None
 
+    def trial_ids(self) -> set[str]:
+        """Everybody that the sweep has asked for at some time."""
+        return {row["trial_id"] for row in self._known.values()}
+
     def drop_the_rest(self) -> None:
         """Members that the sweep no longer asks for, because its file has changed, are not needed in it any more."""
         for place, row in self._known.items():

@@ -51,11 +51,11 @@ class Verdict(NamedTuple):
     given_up: str | None = None
     """Why it was given up before its end."""
     seen: tuple[int, float] | None = None
-    """Of a point given up: when (seeds or twentieths), and the objective then."""
+    """Of a point that lost a race: the seeds that it had, and their mean."""
 
 
-Known = Callable[[Stratum], Iterable[tuple[Point, Numbers]]]
-"""Points of a stratum that the results hold completely, whichever sweep asked for them."""
+Known = Callable[[Stratum], Iterable[tuple[Point, Numbers, bool]]]
+"""Points of a stratum that the results hold completely, whichever sweep asked for them; and whether this one did."""
 
 
 class Source(Protocol):
@@ -117,10 +117,12 @@ def _open_study(
             asked = list(_lost(store, sweep, codec))
         else:
             asked = [parameters for parameters in asked if _still(parameters, codec, before["base"], now["base"])]
+        told = [(codec.parameters(point), point, numbers, own) for point, numbers, own in known(stratum)]
+        asked += [parameters for parameters, _, _, own in told if own and parameters not in asked]
         for parameters in asked:
             study.enqueue_trial(parameters, skip_if_exists=True)
-        for point, numbers in known(stratum):
-            if codec.parameters(point) not in asked:
+        for parameters, point, numbers, _ in told:
+            if parameters not in asked:
                 _add(study, sweep, codec, point, Verdict(numbers), apart="known")
     for values in sweep.file.search.first:
         given = {path.removeprefix("experiment."): value for path, value in values.items()}
@@ -144,7 +146,7 @@ def _lost(store: Store, sweep: Sweep, codec: Codec) -> Iterable[dict[str, Any]]:
     mine = members[
         (members["sweep"] == sweep.name) & (members["role"] == "student") & (members["outcome"] != NOT_NEEDED)
     ]
-    for _, row in mine.drop_duplicates("point").sort_values("point").iterrows():
+    for _, row in mine.drop_duplicates(["case", "parameters"]).sort_values("point").iterrows():
         parameters = codec.read(None if pd.isna(row["case"]) else row["case"], json.loads(row["parameters"]))
         if parameters is not None:
             yield parameters
@@ -282,7 +284,8 @@ class SearchSource:
             if _text(point) not in self._taken:
                 self._take(point, self._first)
             if trial.state is TrialState.COMPLETE:  # it may have failed first
-                self._worth[_text(point)] = Worth(values=tuple(trial.values), violations=tuple(trial.constraints.values()))
+                violations = tuple(trial.constraints[constraint] for constraint in sweep.file.constraints)
+                self._worth[_text(point)] = Worth(values=tuple(trial.values), violations=violations)
             elif trial.state is TrialState.PRUNED:
                 self._worth.setdefault(_text(point), None)
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -343,7 +346,7 @@ class SearchSource:
                     step, value = verdict.seen
                     trial.report(value, step)
                 self._study.tell(trial, state=state)
-        elif worth is not None and self._worth.get(_text(point)) is None:
+        elif state is not TrialState.FAIL and (_text(point) not in self._worth or (worth and not self._worth[_text(point)])):
             _add(self._study, self._sweep, self._codec, point, verdict)  # it had failed or was given up, and was tried again
         if state is not TrialState.FAIL:
             self._worth[_text(point)] = worth

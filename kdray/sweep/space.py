@@ -12,6 +12,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
 from kdray.core import InputError
@@ -124,11 +125,11 @@ class Space:
     branches: tuple[Branch, ...] = ()
     """In the order of the file; a branch inside a branch comes after it."""
 
-    @property
+    @cached_property
     def distributions(self) -> dict[str, Distribution]:
         return {path: leaf for path, leaf in walk(self.tree) if isinstance(leaf, Distribution)}
 
-    @property
+    @cached_property
     def teacher_paths(self) -> list[str]:
         """The distributions that the teacher depends on: its own, and those that it inherits."""
         tops, needed = ["teacher"], set()
@@ -140,15 +141,21 @@ class Space:
                         tops.append(leaf.path)
         return [path for path in self.distributions if path in needed]
 
+    @cached_property
+    def _above(self) -> frozenset[str]:
+        """The nodes that something is put into below them."""
+        swept = [path.split(".") for path, leaf in walk(self.tree) if isinstance(leaf, Distribution | Same)]
+        return frozenset(".".join(keys[:depth]) for keys in swept for depth in range(len(keys)))
+
     def assign(self, values: Mapping[str, Any]) -> Tree:
-        """The tree with ``values`` in place of its distributions."""
+        """The tree with ``values`` in place of its distributions; what holds none is shared with it, not copied."""
 
         def fill(node: Any, path: str) -> Any:
             if isinstance(node, Distribution):
                 return values[path]
             if isinstance(node, Same):
                 return fill(at(self.tree, node.path), node.path)
-            return inside(node, path, fill)
+            return inside(node, path, fill) if path in self._above else node
 
         filled: Tree = fill(self.tree, "")
         return filled
@@ -164,7 +171,7 @@ class Space:
     def corners(self) -> Iterator[tuple[str | None, dict[str, Any]]]:
         """Values that put every leaf at each of its edges once, the others at their first; with the leaf's path."""
         first = self._first
-        yield None, first
+        yield None, dict(first)
         for path, leaf in self.distributions.items():
             for edge in leaf.edges[1:]:
                 yield path, {**first, path: edge}
@@ -173,6 +180,11 @@ class Space:
     def searched(self) -> dict[str, Distribution]:
         """Distributions that a search chooses from; those that are a grid are gone through."""
         return {path: leaf for path, leaf in self.distributions.items() if leaf.kind != "grid"}
+
+    def stratum(self, values: Mapping[str, Any]) -> str:
+        """In which of the :meth:`strata` a point with these values lies."""
+        fixed = {path: values[path] for path, leaf in self.distributions.items() if leaf.kind == "grid"}
+        return json.dumps({branch.path: branch.label for branch in self.branches if branch.kind == "grid"} | fixed)
 
     def strata(self) -> Iterator[tuple[dict[str, Any], Space]]:
         """For every combination of leaves and branches that are a grid: their values by path, and the space that is left."""
@@ -184,12 +196,12 @@ class Space:
                 tree = put(tree, path, Distribution("grid", (value,)))
             yield branches | dict(zip(grids, values, strict=True)), replace(self, tree=tree)
 
-    @property
+    @cached_property
     def chosen(self) -> dict[str, str]:
         """The label of every branch, by path; part of the values of each point."""
         return {branch.path: branch.label for branch in self.branches}
 
-    @property
+    @cached_property
     def _first(self) -> dict[str, Any]:
         return self.chosen | {path: leaf.edges[0] for path, leaf in self.distributions.items()}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 import optuna
-import pandas as pd
 import sqlalchemy.exc
 
 from kdray.experiment import Experiment
@@ -42,6 +42,8 @@ class Tried:
     """So many of them have been given work."""
     given_up: str | None = None
     seen: tuple[int, float] | None = None
+    race: Race | None = None
+    stopper: Stopper | None = None
 
 
 class Students:
@@ -51,11 +53,13 @@ class Students:
         self._sweep, self._work, self._members, self._found = sweep, work, members, found
         self._ledger, self._aims, self._suite = work.ledger, sweep.file.aims, sweep.suite("student")
         search = sweep.file.search
-        self._race = Race(search.racing, self._aims.objectives[0]) if search.racing else None
-        self._stopper = Stopper(search.early_stopping) if search.early_stopping else None
+        self._racing, self._early = search.racing, search.early_stopping
+        self._races: dict[str, Race] = {}
+        self._stoppers: dict[str, Stopper] = {}
+        """By what competes: each search of its own."""
         self._next: deque[Group] = deque()
         """The next seeds of points that have come through so far."""
-        self._curves: dict[str, pd.DataFrame] | None = None
+        self._curves: dict[str, dict[tuple[str, int], float]] | None = None
         self._complete: list[tuple[Tried, Worth]] = []
         self.trained: list[Experiment] = []
         """Every student of this run's points that was not given up, in order."""
@@ -79,10 +83,10 @@ class Students:
             planned=counts.total - counts.there, there=self.there, candidates=self._candidates,
         )  # fmt: skip
 
-    def _known(self, stratum: Stratum) -> Iterator[tuple[Point, Numbers]]:
+    def _known(self, stratum: Stratum) -> Iterator[tuple[Point, Numbers, bool]]:
         trials = self._found.trials()
         texts = trials.loc[(trials["status"] == "completed") & (trials["seed"] == 0), "experiment"]
-        return known_points(self._sweep, self._ledger, stratum, texts)
+        return known_points(self._sweep, self._ledger, stratum, texts, self._members.trial_ids())
 
     def _count(self, source: Source) -> Counts:
         """What there is to do, as far as that is known before it is asked for."""
@@ -140,12 +144,18 @@ class Students:
             problem = problem or reason
             self._work.summary.failures[f"point {point.number}, seed {seed}"] = reason
             self._members.point_failed(point, reason)
-        return Tried(point, [student for _, student in found if student is not None], problem)
+        taught = [student for _, student in found if student is not None]
+        rivals = point.space.stratum(point.values) if self._sweep.file.search.sampler != "grid" else ""
+        if self._racing is not None and rivals not in self._races:
+            self._races[rivals] = Race(self._racing, self._aims.objectives[0])
+        if self._early is not None and rivals not in self._stoppers:
+            self._stoppers[rivals] = Stopper(self._early)
+        return Tried(point, taught, problem, race=self._races.get(rivals), stopper=self._stoppers.get(rivals))
 
     def _seeds(self, tried: Tried, source: Source) -> Group:
         """The seeds that a point is given next: all that are left, the first alone where it competes, one by one in a race."""
         first = tried.begun == 0
-        alone = self._race is not None or (self._stopper is not None and first)
+        alone = tried.race is not None or (tried.stopper is not None and first)
         batch = tried.students[tried.begun :][: 1 if alone else None]
         tried.begun += len(batch)
         assignments = []
@@ -154,8 +164,8 @@ class Students:
             # Also by an equal point.
             if (reason := self._given_up(row) or self._work.summary.given_up.get(student.trial_id)) is not None:
                 self._give_up(tried, student, row, reason)
-                if first and self._stopper is not None:
-                    self._stopper.replay(student.trial_id, self._curve(student), completed=False)
+                if first and tried.stopper is not None:
+                    tried.stopper.replay(student.trial_id, self._curve(student), completed=False)
                 continue
             task = self._ledger.task("student", student, self._suite)
             self.trained.append(student)
@@ -163,12 +173,12 @@ class Students:
                 assignments.append(Assignment(task, row))
                 continue
             completed = self._is_there(student, row)
-            if first and self._stopper is not None:
-                self._stopper.replay(student.trial_id, self._curve(student), completed=completed)
+            if first and tried.stopper is not None:
+                tried.stopper.replay(student.trial_id, self._curve(student), completed=completed)
         group = Group(assignments)
         group.ended = lambda: self._ended(tried, assignments, source)
-        if first and self._stopper is not None:
-            group.stops = self._stops
+        if first and tried.stopper is not None:
+            group.stops = partial(self._stops, tried.stopper)
         return group
 
     def _is_there(self, student: Experiment, row: Row) -> bool:
@@ -183,35 +193,33 @@ class Students:
 
     def _given_up(self, row: Row) -> str | None:
         """Why a trial was given up before; nobody is, where nothing competes (any more)."""
-        return self._members.given_up(row) if self._race is not None or self._stopper is not None else None
+        return self._members.given_up(row) if self._racing is not None or self._early is not None else None
 
     def _give_up(self, tried: Tried, student: Experiment, row: Row, reason: str) -> None:
         tried.given_up = tried.given_up or reason
         self._work.summary.given_up[student.trial_id] = reason
         self._members.there(row, "pruned", reason)
 
-    def _stops(self, task: Task, step: Step) -> str | None:
+    def _stops(self, stopper: Stopper, task: Task, step: Step) -> str | None:
         """Whether early stopping ends a trial here."""
-        assert self._stopper is not None
-        early = self._sweep.file.search.early_stopping
-        assert early is not None
+        assert self._early is not None
         share = step.done / epochs_of(task.experiment)
-        return self._stopper.report(task.experiment.trial_id, share, step.numbers.get(early.metric))
+        return stopper.report(task.experiment.trial_id, share, step.numbers.get(self._early.metric))
 
     def _ended(self, tried: Tried, ran: list[Assignment], source: Source) -> None:
         """Some seeds of a point have ended: it goes on, or the search is told."""
         for trial_id in (assignment.trial_id for assignment in ran):
             if (reason := self._work.summary.given_up.get(trial_id)) is not None:
                 tried.given_up = tried.given_up or reason
-                if self._stopper is not None:
-                    self._work.summary.saved += self._stopper.left(trial_id) + len(tried.students) - 1
+                if tried.stopper is not None:
+                    self._work.summary.saved += tried.stopper.left(trial_id) + len(tried.students) - 1
                 self.trained = [other for other in self.trained if other.trial_id != trial_id]
-            if self._stopper is not None and tried.begun == 1:
+            if tried.stopper is not None and tried.begun == 1:
                 completed = reason is None and self._ledger.outcome(trial_id, ())[0] == "completed"
-                self._stopper.ended(trial_id, completed=completed)
+                tried.stopper.ended(trial_id, completed=completed)
         rest = tried.students[tried.begun :]
-        if tried.given_up is None and rest and self._race is not None:
-            self._compare(tried, rest, self._race)
+        if tried.given_up is None and rest and tried.race is not None:
+            self._compare(tried, rest, tried.race)
         if tried.given_up is None and rest:
             self._next.append(self._seeds(tried, source))
         else:
@@ -258,8 +266,8 @@ class Students:
         worth = self._aims.worth(numbers)
         self._complete.append((tried, worth))
         if worth.feasible:
-            if self._race is not None and (values := self._values(tried.students)) is not None:
-                self._race.complete(values, tried.point.number)
+            if tried.race is not None and (values := self._values(tried.students)) is not None:
+                tried.race.complete(values, tried.point.number)
             case = {"case": tried.point.space.case} if tried.point.space.case else {}
             self._work.progress.point(worth.values[0], case | tried.point.values)
 
@@ -311,14 +319,28 @@ class Students:
         return "its teacher is not there"
 
     def _curve(self, student: Experiment) -> Iterator[tuple[float, float]]:
-        """Of a trial of an earlier run: (share of its schedule, metric) after each epoch, as far as the tables have it."""
-        early = self._sweep.file.search.early_stopping
-        assert early is not None
+        """Of a trial of an earlier run: (share of its schedule, metric) after its epochs, as far as the tables have them."""
+        assert self._early is not None
         if self._curves is None:
-            self._curves = {str(trial_id): epochs for trial_id, epochs in self._found.epochs().groupby("trial_id")}
-        epochs = self._curves.get(student.trial_id)
-        if epochs is None or early.metric not in epochs:
-            return
-        # Stages come in the order in which they were written.
-        for number, value in enumerate(epochs[early.metric], 1):
-            yield number / epochs_of(student), float(value)
+            self._curves = curves(self._found, self._early.metric)
+        seen, before = self._curves.get(student.trial_id, {}), 0
+        for stage in student.method.stages(student.training.epochs):
+            for epoch in range(1, stage.epochs + 1):
+                if (stage.name, epoch) in seen:
+                    yield (before + epoch) / epochs_of(student), seen[stage.name, epoch]
+            before += stage.epochs
+
+
+def curves(found: Results, metric: str) -> dict[str, dict[tuple[str, int], float]]:
+    """By trial: a metric after each epoch (stage and number) in the tables, as of training.monitor (of its last stage)."""
+    label, dot, name = metric.rpartition(".")
+    if dot:
+        rows = found.robustness()
+        rows = rows[rows["epoch"].notna() & (rows["label"] == label) & (rows["metric"] == name)].assign(stage="main")
+        metric = "value"
+    else:
+        rows = found.epochs()
+    out: dict[str, dict[tuple[str, int], float]] = {}
+    for trial_id, stage, epoch, value in rows[["trial_id", "stage", "epoch", metric]].itertuples(index=False, name=None):
+        out.setdefault(trial_id, {})[stage, int(epoch)] = float(value)
+    return out

@@ -90,6 +90,7 @@ WRONG = [
     ({"search": {"sampler": "cmaes", "points": 3}, "objective": [{}, {"metric": "macs", "mode": "min"}], **CHOICE},
      "search.sampler: cmaes knows one objective"),
     ({"search": {"sampler": "cmaes", "points": 3}, "constraints": ["macs <= 5"], **CHOICE}, "cmaes knows no constraints"),
+    ({"search": {"racing": {}}, "seeds": 4}, "search.racing: 4 seeds cannot give a p below 0.1"),
     ({"search": {"racing": {}}}, "search.racing: 2 seeds cannot give a p below 0.1: use more seeds"),
     ({"search": {"racing": {}}, "seeds": 5, "objective": [{}, {"metric": "macs", "mode": "min"}]},
      "search.racing: compares points by one objective, there are several"),

@@ -182,3 +182,27 @@ def test_a_point_that_is_half_there_is_not_the_best(engine: Engine, results: Pat
     engine.interrupt_after = None
     go(results, half)
     assert len(best_points(Results(results), "tiny")) == 1
+
+
+def test_a_search_that_is_changed_back_finds_its_points_again(engine: Engine, results: Path) -> None:
+    longer = {"experiment.training.epochs": 3}
+    search = {"experiment.noise.input.sigma": {"uniform": [0, 1]}, "search": {"sampler": "random", "points": 2}, **ALONE}
+    go(results, search)
+    go(results, search, longer)
+    assert len(engine.ran) == 8
+    go(results, search)
+    assert len(engine.ran) == 8
+    # A leaf that becomes a grid keeps the points that lie in it.
+    go(results, search, {"experiment.model.hidden": {"grid": [[8], [4]]}})
+    assert len(engine.ran) == 8 + 4
+
+
+def test_constraints_stay_in_their_order(engine: Engine, results: Path) -> None:  # noqa: ARG001
+    """Optuna gives them back in alphabetical order."""
+    small = {"experiment.model.hidden": {"choice": [[2], [8]]}, "search": {"sampler": "random", "points": 2}}
+    limits = ["val_accuracy >= 0", "macs <= 1"]
+    for points in (1, 2):
+        go(results, SIZES, small, {"constraints": limits, "search.points": points})
+    for trial in study(results).trials:
+        assert trial.constraints["macs <= 1"] > 100
+        assert trial.constraints["val_accuracy >= 0"] <= 0

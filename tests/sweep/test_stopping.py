@@ -118,7 +118,7 @@ def test_an_earlier_run_counts() -> None:
 # In a sweep.
 
 RACE: dict[str, Any] = {
-    "seeds": 4,
+    "seeds": 5,
     "search": {"racing": {"p": 0.1}},
     "experiment.noise.input": None,
     "experiment.training.optimizer": {"name": "sgd", "learning_rate": {"grid": [0.1, 0.05, 0.00001]}},
@@ -238,3 +238,26 @@ def test_equal_points_that_compete_are_given_up_together_and_once(engine: Engine
     assert table["outcome"].tolist() == ["completed", "pruned", "pruned"]
     assert table["error"].nunique() == 1
     assert states(results)[-2:] == ["PRUNED"] * 2
+
+
+def test_a_search_competes_with_itself_only(engine: Engine, results: Path) -> None:  # noqa: ARG001
+    """Every point that learns nothing is in a stratum of its own."""
+    strata = {"experiment.training.optimizer.learning_rate": {"grid": [0.1, 0.00001]},
+              "experiment.model.hidden": {"choice": [[8], [16]]}}  # fmt: skip
+    search = {"sampler": "random", "points": 2, "racing": {"p": 0.1}}
+    go(results, RACE, strata, {"search": search})
+    table = members(results)
+    for _, stratum in table.groupby(table["parameters"].str.contains("1e-05")):
+        assert (stratum.groupby("point")["outcome"].apply(lambda o: (o == "completed").all())).any()
+
+
+def test_a_monitored_metric_of_an_earlier_run_counts_too(engine: Engine, results: Path) -> None:
+    monitor = {"every": 1, "suite": [{"label": "seen", "name": "clean", "split": "val"}]}
+    early = {"search.early_stopping.metric": "seen.accuracy", "experiment.training.monitor": monitor}
+    rate = "experiment.training.optimizer.learning_rate"
+    go(results, EARLY, early, {rate: {"grid": [0.1]}})
+    engine.ran.clear()
+    summary = go(results, EARLY, early)
+    assert len(engine.ran) == 1
+    ((_, reason),) = summary.given_up.items()
+    assert reason.startswith("seen.accuracy 0.")
