@@ -30,7 +30,7 @@ from kdray.results.points import ACCURACIES
 from kdray.results.schema import SIZES
 from kdray.robustness import Evaluation, Subject, label_of, measurements, score
 from kdray.rows import write_epochs, write_measured, write_trial_row, write_unmeasured
-from kdray.task import Outcome, Step, Task, epochs_of
+from kdray.task import Outcome, Step, Task, epochs_of, is_fault
 from kdray.teachers import Supervisor, frozen
 from kdray.training import Diverged, Epoch, Lesson, State, train
 from kdray.weights import Damaged, pack
@@ -100,8 +100,10 @@ def task_steps(task: Task, bench: Bench) -> Generator[Step, None, None]:
                 failed[label_of(evaluation)] = error
             done += 1
             yield Step(kind="evaluation", text=label_of(evaluation), done=done, total=total, numbers=measured)
-        # Not before: a worker that dies while it measures finds the trained state here.
-        store.delete(checkpoint_file(trial_id))
+        # Not before: a worker that dies while it measures finds the trained state here, and so does one that measures again
+        # with more of a GPU.
+        if not any(map(is_fault, failed.values())):
+            store.delete(checkpoint_file(trial_id))
     except Exception as error:
         bench.log.failure("failed", error)
         if training and not has_completed(store, trial_id):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
@@ -38,7 +39,7 @@ class Stopper:
     def report(self, trial_id: str, share: float, value: float | None) -> str | None:
         """Hear of a trial that has done ``share`` of its schedule; why it is to stop, if it is. Two points may be one trial."""
         time = int(share * TWENTIETHS + 1e-9)
-        if value is None or time <= self._seen.get(trial_id, 0) or share >= 1:
+        if value is None or not math.isfinite(value) or time <= self._seen.get(trial_id, 0) or share >= 1:
             return self._stopped.get(trial_id)
         self._seen[trial_id] = time
         if trial_id not in self._trials:

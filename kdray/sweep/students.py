@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -243,10 +244,11 @@ class Students:
         self._members.write()
 
     def _values(self, trained: list[Experiment]) -> list[float] | None:
-        """The objective's metric of each; none if one is missing."""
+        """The objective's metric of each; none if one is missing or not finite."""
         metric = self._aims.objectives[0].metric
         numbers = [self._ledger.numbers(student.trial_id, self._suite) for student in trained]
-        return [each[metric] for each in numbers] if all(metric in each for each in numbers) else None
+        values = [each.get(metric, math.nan) for each in numbers]
+        return values if all(map(math.isfinite, values)) else None
 
     def _tell(self, tried: Tried, source: Source) -> None:
         """Tell the search what a point gave, once: the numbers of all its seeds, or why there are none."""
