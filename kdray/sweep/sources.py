@@ -116,7 +116,8 @@ def _open_study(
         if before is None:
             asked = list(_lost(store, sweep, codec))
         else:
-            asked = [parameters for parameters in asked if _still(parameters, codec, before["base"], now["base"])]
+            base = before["base"] if isinstance(before["base"], dict) else {}  # a text, of before there were branches
+            asked = [parameters for parameters in asked if _still(parameters, codec, base, now["base"])]
         told = [(codec.parameters(point), point, numbers, own) for point, numbers, own in known(stratum)]
         asked += [parameters for parameters, _, _, own in told if own and parameters not in asked]
         for parameters in asked:
