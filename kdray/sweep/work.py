@@ -120,6 +120,9 @@ class Dispatcher:
         self._asking: dict[str, list[tuple[Group, Assignment]]] = {}
         """By trial that waits or runs: who asked for it, the first to do so first."""
         self._began: dict[str, float] = {}
+        """When the workers of trials began them."""
+        self._spent: dict[str, float] = {}
+        """Seconds of earlier workers."""
         self._deaths: dict[str, int] = {}
         self._stopped: dict[str, str] = {}
 
@@ -142,10 +145,14 @@ class Dispatcher:
 
     def begun(self, assignment: Assignment) -> None:
         """A trial that was given has its worker: it may have waited for room."""
-        self._began.setdefault(assignment.trial_id, monotonic())
+        self._began[assignment.trial_id] = monotonic()
 
     def seconds(self, trial_id: str) -> float:
-        """How long ago a running trial was first begun."""
+        """How long the workers of a trial have run."""
+        return self._spent.get(trial_id, 0.0) + self._lasted(trial_id)
+
+    def _lasted(self, trial_id: str) -> float:
+        """How long its worker has run."""
         return monotonic() - self._began[trial_id] if trial_id in self._began else 0.0
 
     def stepped(self, assignment: Assignment, step: Step, warnings: Sequence[str] = ()) -> bool:
@@ -169,12 +176,15 @@ class Dispatcher:
             last = Step(kind="end", text="stopped early", done=0, total=1, outcome="pruned", error=self._stopped.pop(trial_id))
             by_itself = False
         elif (again := self._again(assignment, last)) is not None:
+            self._spent[trial_id] = self.seconds(trial_id)
+            self._began.pop(trial_id, None)
             self._waiting.appendleft(again)
             return
         elif last is None:
             last = Step(kind="end", text="failed", done=0, total=1, outcome="failed", error=self._cause_of_death(assignment))
         self._trial_ended(assignment, last, by_itself)
         self._began.pop(trial_id, None)
+        self._spent.pop(trial_id, None)
         self._progress.ended(trial_id, failed=last.outcome == "failed")
         asking = self._asking.pop(trial_id)
         for _, other in asking[1:]:
@@ -199,7 +209,7 @@ class Dispatcher:
 
     def _overdue(self, assignment: Assignment) -> bool:
         hours = assignment.request.hours
-        return hours is not None and self.seconds(assignment.trial_id) >= hours * 3600
+        return hours is not None and self._lasted(assignment.trial_id) >= hours * 3600
 
     def _cause_of_death(self, assignment: Assignment) -> str:
         if self._overdue(assignment):

@@ -116,8 +116,9 @@ def test_a_trial_that_dies_beyond_its_time_has_failed_by_it(monkeypatch: pytest.
     now += 1799
     told.dispatcher.ended(first, None)
     assert told.next() == first, "there was time left"
-    told.dispatcher.begun(first)
-    now += 1
+    now += 700
+    told.dispatcher.begun(first)  # and waited again: each worker has the whole time
+    now += 1800
     told.dispatcher.ended(first, None)
     reason = "TimeLimit: it had not ended after 0.5 hours (resources.student.hours)"
     assert told.ended == [(first.trial_id, "failed", reason, False)]
