@@ -14,7 +14,8 @@ import typing
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -68,6 +69,12 @@ class Value(BaseModel, ABC):
     not_identity: ClassVar[frozenset[str]] = frozenset()
     """Fields that do not change any number (labels) and so are no part of the identity."""
 
+    # Worked out once, since nothing in a value changes; slots, because copies with changes must not inherit them.
+    __slots__ = ("_identity", "_text")
+    if typing.TYPE_CHECKING:
+        _identity: ClassVar[str]
+        _text: ClassVar[str]
+
     @model_validator(mode="before")
     @classmethod
     def _written_down(cls, data: Any, info: ValidationInfo) -> Any:
@@ -81,17 +88,52 @@ class Value(BaseModel, ABC):
         return data
 
 
+class _Written(NamedTuple):
+    """How one field of a class is written."""
+
+    name: str
+    default: Any
+    always: bool
+    """Also at its default, because a component in that has raised its version."""
+
+
 def canonical(value: Value) -> dict[str, Json]:
     """What identifies ``value``: fields at their default left out (so that a field added later changes no identity)."""
-    kind = type(value)
-    out: dict[str, Json] = {} if kind.version == 1 else {"version": kind.version}
-    if tag_of(kind) is not None:
-        out["name"] = tag_of(kind)
-    for name, field in kind.model_fields.items():
+    return typing.cast(dict[str, Json], json.loads(canonical_json(value)))
+
+
+def canonical_json(value: Value) -> str:
+    """The canonical JSON text: sorted keys, no spaces, numbers in their declared type."""
+    constant, fields = _form(type(value))
+    parts = dict(constant)
+    for name, default, always in fields:
         item = getattr(value, name)
-        if name not in kind.not_identity and (item != field.default or _renewed(item)):
-            out[name] = _plain(item)
-    return out
+        if always or item != default:
+            parts[name] = _text(item)
+    return "{" + ",".join([f'"{name}":{parts[name]}' for name in sorted(parts)]) + "}"
+
+
+def fingerprint(value: Value) -> str:
+    """The identity of ``value``: 16 hexadecimal digits of the SHA-256 of its canonical JSON."""
+    try:
+        return value._identity
+    except AttributeError:
+        identity = hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+        object.__setattr__(value, "_identity", identity)
+        return identity
+
+
+@cache
+def _form(kind: type[Value]) -> tuple[dict[str, str], list[_Written]]:
+    """What the JSON of every ``kind`` holds, and its fields that are part of the identity."""
+    constant = {} if kind.version == 1 else {"version": str(kind.version)}
+    if (tag := tag_of(kind)) is not None:
+        constant["name"] = json.dumps(tag)
+    fields = [
+        _Written(name, field.default, _renewed(field.default))
+        for name, field in kind.model_fields.items() if name not in kind.not_identity
+    ]  # fmt: skip
+    return constant, fields
 
 
 def _renewed(item: Any) -> bool:
@@ -101,24 +143,20 @@ def _renewed(item: Any) -> bool:
     return isinstance(item, tuple) and any(_renewed(part) for part in item)
 
 
-def _plain(item: Any) -> Json:
+def _text(item: Any) -> str:
+    """A part of canonical JSON; of a value it is kept, because the students of a sweep share most of theirs."""
     if isinstance(item, Value):
-        return canonical(item)
+        try:
+            return item._text
+        except AttributeError:
+            text = canonical_json(item)
+            object.__setattr__(item, "_text", text)
+            return text
     if isinstance(item, tuple):
-        return [_plain(part) for part in item]
+        return "[" + ",".join([_text(part) for part in item]) + "]"
     if isinstance(item, float):
-        return item + 0.0  # -0.0 and 0.0 are one number
-    return typing.cast(Json, item)
-
-
-def canonical_json(value: Value) -> str:
-    """The canonical JSON text: sorted keys, no spaces, numbers in their declared type."""
-    return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def fingerprint(value: Value) -> str:
-    """The identity of ``value``: 16 hexadecimal digits of the SHA-256 of its canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+        item = item + 0.0  # -0.0 and 0.0 are one number
+    return json.dumps(item, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def describe(error: BaseException) -> str:
@@ -162,9 +200,14 @@ def explain(error: ValidationError, kind: Any, where: str = "") -> str:
         # The branches of a union of plain types fail one by one, at the same place.
         also = [other["msg"] for other in others if _locate(kind, other["loc"])[0] == path]
         text = " or ".join(dict.fromkeys(f"{each[:1].lower()}{each[1:]}" for each in (text, *also)))
-        text = f"{text.replace(' or input should be', ' or')}, not {json.dumps(found, default=str)}"
+        text = f"{text.replace(' or input should be', ' or')}, not {shortened(json.dumps(found, default=str))}"
     full = ".".join(part for part in (where, path) if part)
     return f"{full}: {text}" if full else text
+
+
+def shortened(text: str) -> str:
+    """What somebody wrote, as far as a message quotes it."""
+    return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 def _locate(kind: Any, loc: tuple[int | str, ...]) -> tuple[str, type[Value] | None]:
@@ -221,6 +264,7 @@ def value_types(kind: Any) -> Iterator[type[Value]]:
             yield from value_types(part)
 
 
+@cache
 def tag_of(kind: type[Value]) -> str | None:
     """The ``name`` under which a member of a union is written in YAML."""
     field = kind.model_fields.get("name")
@@ -262,7 +306,7 @@ def leaves(value: Value, types_: Mapping[str, type]) -> dict[str, Any]:
         if path in types_:
             if item is not None:
                 plain = types_[path] in (bool, int, float) or isinstance(item, str)
-                out[path] = types_[path](item) if plain else json.dumps(_plain(item), sort_keys=True)
+                out[path] = types_[path](item) if plain else json.dumps(json.loads(_text(item)), sort_keys=True)
         elif isinstance(item, Value):
             for name in type(item).model_fields:
                 visit(getattr(item, name), f"{path}.{name}" if path else name)

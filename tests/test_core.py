@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -122,6 +123,26 @@ def test_every_other_field_of_an_evaluation_is_part_of_its_identity() -> None:
     changed = [PGD(), PGD(split="val"), PGD(examples=9), PGD(seed=1), PGD(norm="l2"), PGD(epsilon=0.1),
                PGD(step_size=0.1), PGD(steps=1), PGD(restarts=2)]  # fmt: skip
     assert len({fingerprint(value) for value in changed}) == len(changed)
+
+
+def test_canonical_json_is_what_json_makes_of_the_same_leaves() -> None:
+    value = Box(content=Large(size=1e-7, weights=(-0.0, 2.5)), inner=Box(content=Small(size=3)), lid=True)
+    tree = {"content": {"name": "large", "size": 1e-7, "weights": [0.0, 2.5]},
+            "inner": {"content": {"name": "small", "size": 3}}, "lid": True}  # fmt: skip
+    assert canonical_json(value) == json.dumps(tree, sort_keys=True, separators=(",", ":"))
+    assert canonical(value) == tree
+
+
+def test_a_copy_with_changes_has_an_identity_of_its_own() -> None:
+    inner = Box(content=Small(size=3))
+    before = Box(inner=inner, lid=True)
+    known = fingerprint(before)
+    changed = before.model_copy(update={"inner": inner.model_copy(update={"lid": True})})
+    assert fingerprint(changed) == fingerprint(Box(inner=Box(content=Small(size=3), lid=True), lid=True)) != known
+    fresh = Box(inner=Box(content=Small(size=3)), lid=True)
+    for same in (before, before.model_copy(), copy.deepcopy(before)):
+        assert (same, hash(same), same.model_dump()) == (fresh, hash(fresh), fresh.model_dump())
+        assert fingerprint(same) == known
 
 
 def test_a_raised_version_is_another_identity_that_round_trips() -> None:

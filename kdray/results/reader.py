@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from kdray.core import InputError
 from kdray.results.checks import with_transfers
 from kdray.results.intervals import with_intervals
-from kdray.results.schema import KEYS, SCHEMA_VERSION, TableName, arrow_schema
+from kdray.results.schema import KEYS, SCHEMA_VERSION, TableName, arrow_schema, columns_digest
 from kdray.results.store import Store
 
 VARYING = ("split", "dataset", "examples", "norm", "epsilon", "step_size", "steps", "restarts", "samples", "sigma",
@@ -143,7 +143,10 @@ def _read(store: Store, name: str) -> pa.Table | str | None:
     try:
         part = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
         part.validate(full=True)
-        version = int((part.schema.metadata or {}).get(b"kdray_schema", b"1"))
+        metadata = part.schema.metadata or {}
+        if metadata.get(b"kdray_columns", digest := columns_digest(part.schema)) != digest:  # older files have none
+            raise ValueError("its columns are not those that were written")
+        version = int(metadata.get(b"kdray_schema", b"1"))
     except (pa.ArrowException, OSError, ValueError) as error:
         return _left_out(store, name, error)
     if version > SCHEMA_VERSION:

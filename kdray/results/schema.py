@@ -6,6 +6,7 @@ the types of an experiment, which this package must not import (it loads neither
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -171,12 +172,20 @@ def columns(table: TableName, extra: Mapping[str, type]) -> tuple[Column, ...]:
 
 
 def arrow_schema(table: TableName, extra: Mapping[str, type]) -> pa.Schema:
-    """The full Arrow schema of ``table``, with units and meanings as field metadata and the version as its own."""
+    """The full Arrow schema of ``table``, with units and meanings as field metadata; version and a digest as its own."""
     fields = [
         pa.field(column.name, column.type, metadata={"unit": column.unit, "meaning": column.meaning})
         for column in columns(table, extra)
     ]
-    return pa.schema(fields, metadata={"kdray_schema": str(SCHEMA_VERSION)})
+    # Pages have checksums of their own; the digest is for the names and types, which stand in the footer.
+    digest = columns_digest(pa.schema(fields))
+    return pa.schema(fields, metadata={"kdray_schema": str(SCHEMA_VERSION), "kdray_columns": digest})
+
+
+def columns_digest(schema: pa.Schema) -> bytes:
+    """Of names and types, by which a reader notices a footer that has changed."""
+    text = "\n".join(f"{name}:{kind}" for name, kind in zip(schema.names, schema.types, strict=True))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest().encode()
 
 
 def description() -> str:

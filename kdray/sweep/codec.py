@@ -165,7 +165,11 @@ def _label(value: Any) -> Any:
 
 
 def _encode(leaf: Distribution, value: Any) -> Any:
-    return _label(value) if leaf.kind in ("grid", "choice") else value
+    if leaf.kind not in ("grid", "choice"):
+        return value
+    # As it is written there: 1.0 is the 1 of a list.
+    alike = (one for one in leaf.arguments if one == value and isinstance(one, bool) == isinstance(value, bool))
+    return _label(next(alike, value))
 
 
 def _decode(leaf: Distribution, stored: Any) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -38,6 +40,10 @@ from kdray.sweep.space import (
 from kdray.sweep.yaml import parse_text, read_yaml
 from kdray.task import measurable
 
+LARGEST = 1_000_000
+"""Points, teachers or searches of one sweep."""
+BRANCHES = 1000
+"""Combinations of whole mappings that are chosen between."""
 INHERITED: dict[str, frozenset[str]] = {
     "data": frozenset({"omit_classes"}),
     "training": frozenset({"monitor", "gradients"}),
@@ -98,16 +104,25 @@ class Sweep:
                 found.setdefault(json.dumps(fixed), (fixed, []))[1].append(narrowed)
         return tuple(Stratum(fixed, tuple(spaces)) for fixed, spaces in found.values())
 
+    @cached_property
+    def _taught(self) -> dict[str, list[Experiment]]:
+        """Candidates by what they depend on: far fewer than there are points, and each is asked for at every seed."""
+        return {}
+
     def choice(self, point: Point) -> TeacherChoice:
         return self.choices[point.space.case]
 
     def candidates(self, point: Point) -> list[Experiment]:
         """The teachers that the point's teacher is chosen from, by seed; none if the point has no teacher."""
-        teacher = point.tree().get("teacher")
-        if teacher is None:
+        if "teacher" not in point.space.tree:
             return []
-        where = "experiment.teacher"
-        return [Experiment.parse({**teacher, "seed": seed}, where) for seed in range(self.choice(point).seeds)]
+        own = {path: point.values[path] for path in (*point.space.chosen, *point.space.teacher_paths)}
+        key = json.dumps([point.space.case, own])
+        if key not in self._taught:
+            teacher = point.tree()["teacher"]
+            seeds = range(self.choice(point).seeds if teacher is not None else 0)
+            self._taught[key] = [Experiment.parse({**teacher, "seed": seed}, "experiment.teacher") for seed in seeds]
+        return self._taught[key]
 
     def student(self, point: Point, seed: int, teacher: Experiment | None) -> Experiment:
         """The student of ``point`` with ``seed``, taught by the chosen ``teacher``."""
@@ -173,6 +188,7 @@ def _sweep_from(tree: Any, set: Sequence[str], smoke: bool) -> Sweep:
             raise InputError(f"{f'cases[{index}] ({case.name}): ' if case.name else ''}{error}") from None
         spaces += found
     sweep = Sweep(file, tuple(spaces), choices)
+    _check_size(sweep)
     _check_search(sweep)
     _check_aims(file)
     for space in spaces:
@@ -234,7 +250,9 @@ def _spaces(file: SweepFile, case: Case) -> tuple[list[Space], TeacherChoice]:
                     "select: each needs as many as there are seeds"
                 )
             choice = TeacherChoice(seeds=file.seeds, select="each")
-    spaces = [Space(case.name or None, tree, branches) for branches, tree in expand(read)]
+    spaces = [Space(case.name or None, tree, branches) for branches, tree in itertools.islice(expand(read), BRANCHES + 1)]
+    if len(spaces) > BRANCHES:
+        raise InputError(f"experiment: has more than {BRANCHES} combinations of branches; write some as cases, or as sweeps")
     for space in spaces:
         check_sames(space)
         for path in space.teacher_paths:
@@ -317,6 +335,24 @@ def _check_first(sweep: Sweep, values: dict[str, Any], where: str) -> None:
             raise InputError(f"{where}.{path}: {json.dumps(value)} is not in the range searched ({searched})")
     if not any(matches(space, stated) for space in spaces):
         raise InputError(f"{where}: no point has all of {', '.join(stated)}")
+
+
+def _check_size(sweep: Sweep) -> None:
+    """What is gone through one by one is not endless."""
+
+    def combinations(leaves: Iterable[Distribution]) -> int:
+        return math.prod(leaf.count or 1 for leaf in leaves)
+
+    leaves = [space.distributions for space in sweep.spaces]
+    teachers = sum(combinations(s.distributions[path] for path in s.teacher_paths) for s in sweep.spaces)
+    if sweep.file.search.sampler == "grid":
+        gone_through = {"points": sum(combinations(each.values()) for each in leaves)}
+    else:
+        grids = ([leaf for leaf in each.values() if leaf.kind == "grid"] for each in leaves)
+        gone_through = {"searches, one for each combination of its grids": sum(map(combinations, grids))}
+    for what, count in {**gone_through, "different teachers": teachers}.items():
+        if count > LARGEST:
+            raise InputError(f"experiment: has {count} {what}; at most {LARGEST} can be gone through")
 
 
 def _check_count(path: str, leaf: Distribution) -> None:

@@ -34,7 +34,7 @@ class Search(Value):
     """tpe, multivariate: parameters that only some cases have are looked at with those that occur beside them."""
     constant_liar: bool = True
     """tpe: points that are still running count as bad, so that those that run at once differ."""
-    population: Annotated[int, Field(ge=2)] | None = None
+    population: Annotated[int, Field(ge=2, le=10_000)] | None = None
     """cmaes, nsgaii: points of one generation (4 + 3 ln n of n leaves; 50)."""
     early_stopping: EarlyStopping | None = None
     racing: Racing | None = None
@@ -197,7 +197,7 @@ class Case(Value):
 class TeacherChoice(Value):
     """How many seeds of a teacher are trained, and which one teaches."""
 
-    seeds: Annotated[int, Field(ge=1)] = 1
+    seeds: Annotated[int, Field(ge=1, le=10_000)] = 1
     select: Literal["best_validation", "best_test", "each"] = "best_validation"
     """best_validation: highest val_accuracy, ties to the lowest seed; each: teacher seed i for student seed i; best_test:
     highest test_accuracy, as noisy_collaboration chose its teachers, which lets the test split decide something: only to
@@ -214,7 +214,7 @@ class SweepFile(Value):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
     """Letters, digits, ``_``, ``-`` and ``.``; it becomes part of file names."""
-    seeds: Annotated[int, Field(ge=1)] = 1
+    seeds: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Every point is trained so many times, with seeds 0, 1, …"""
     search: Search = Search()
     objective: Annotated[Several[Objective], Field(min_length=1), BeforeValidator(_listed)] = (Objective(),)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from kdray.core import InputError, canonical_json
+from kdray.core import InputError, canonical
 from kdray.experiment import Experiment
 from kdray.results import Results
 from kdray.sweep.across import Trained, missing
@@ -76,8 +77,9 @@ def plan(
     """What :func:`kdray.run` would do on this machine; trains and writes nothing."""
     found = Results(results)
     found.store.check_version()
-    ledger, speeds = Ledger(found, retry_failed=retry_failed), Speeds(found.trials())
-    out, work = Plan(sweep.name, cautions=list(sweep.cautions())), []
+    ledger, trials = Ledger(found, retry_failed=retry_failed), found.trials()
+    out, work = Plan(sweep.name, cautions=list(sweep.cautions())), Speeds(trials)
+    teaching: dict[str, Trained] = {}
     measured: dict[str, Trained] = {}
     search, members = sweep.file.search, Members(sweep, found, ledger)
     competing = search.racing is not None or search.early_stopping is not None
@@ -91,25 +93,26 @@ def plan(
                 if competing and members.given_up(members.row("student", student, point)) is not None:
                     task = None
                 out.students.add(task)
-                work.append((task, "student"))
+                work.add("student", task)
                 if student.teacher is not None:
-                    measured.setdefault(student.teacher.trial_id, ("teacher", student.teacher))
-                measured.setdefault(student.trial_id, ("student", student))
+                    teaching.setdefault(student.teacher.trial_id, ("teacher", student.teacher))
+                if sweep.file.evaluate.across:  # else only counted: there may be a hundred thousand of them
+                    measured.setdefault(student.trial_id, ("student", student))
     else:
         out.searched, out.students.pending = True, (search.points or 0) * len(sweep.strata) * sweep.file.seeds
     asked = forms(sweep)
     for teacher in chain(sweep):
-        suite = in_forms(sweep.suite("teacher"), asked.get(teacher.trial_id, ())) if teacher.trial_id in measured else ()
+        suite = in_forms(sweep.suite("teacher"), asked.get(teacher.trial_id, ())) if teacher.trial_id in teaching else ()
         task = ledger.task("teacher", teacher, suite, weights_needed=True)
         out.teachers.add(task)
-        work.append((task, "teacher"))
-    together = [trained for trained in measured.values() if trained[0] in sweep.file.evaluate.roles]
+        work.add("teacher", task)
+    together = [trained for trained in (measured | teaching).values() if trained[0] in sweep.file.evaluate.roles]
     tasks = [task for evaluation in sweep.file.evaluate.across for task in missing(together, evaluation, ledger)]
     out.across = len({task.experiment.trial_id for task in tasks})
     node = this_machine(cpus, gpus)
     for role in roles(sweep):
         request: Request = getattr(sweep.file.resources, role)
-        share = suggested(found.trials(), role)
+        share = suggested(trials, role)
         if request.gpu == "auto" and share is not None:
             request = request.model_copy(update={"gpu": share})
         try:
@@ -123,7 +126,7 @@ def plan(
             out.room[role] += " until the hungriest trial is measured (gpu: auto)"
         elif share is not None and share < 0.9 * gpus_of(request):
             out.room[role] += f" (gpu {share:.3g} would do, by the memory that trials here have taken)"
-    out.seconds = _seconds(work, out, speeds)
+    out.seconds = None if out.students.pending else work.seconds(out.at_once)
     return out
 
 
@@ -148,48 +151,49 @@ def chain(sweep: Sweep) -> list[Experiment]:
 def students(sweep: Sweep, ledger: Ledger, point: Point) -> Iterator[tuple[int, Experiment | None]]:
     """The student of each seed of a point; none where its teacher is not there to be chosen."""
     candidates, choice = sweep.candidates(point), sweep.choice(point)
+    like: Experiment | None = None
     for seed in range(sweep.file.seeds):
-        if not candidates:
-            yield seed, sweep.student(point, seed, None)
+        teacher = ledger.choose(candidates, choice, seed) if candidates else None
+        if candidates and teacher is None:
+            yield seed, None
             continue
-        teacher = ledger.choose(candidates, choice, seed)
-        yield seed, None if teacher is None else sweep.student(point, seed, teacher)
+        # Read and checked once a point: seeds, the teacher's too, are no part of what can be wrong with it.
+        like = like or sweep.student(point, seed, teacher)
+        yield seed, like.model_copy(update={"seed": seed, "teacher": teacher})
 
 
 class Speeds:
-    """Seconds per epoch of the trials that are there, by what they cost depends on."""
+    """How long work takes, from the seconds per epoch of the trials that are there, by what they cost depends on."""
 
     def __init__(self, trials: pd.DataFrame) -> None:
         done = trials[trials["status"] == "completed"]
         seen: dict[str, list[float]] = {}
         for text, seconds in zip(done["experiment"], done["train_seconds"], strict=True):
             described = json.loads(text)
-            seen.setdefault(self._key(described), []).append(seconds / described["training"]["epochs"])
+            seen.setdefault(_costs(described), []).append(seconds / described["training"]["epochs"])
         self._seconds = {key: sum(values) / len(values) for key, values in seen.items()}
+        self._epochs: Counter[tuple[str, float | None]] = Counter()
+        """To be trained, by role and seconds of each."""
 
-    def seconds(self, experiment: Experiment) -> float | None:
-        """Of the whole training, if a like one is there."""
-        per_epoch = self._seconds.get(self._key(json.loads(canonical_json(experiment))))
-        return None if per_epoch is None else per_epoch * experiment.training.epochs
+    def add(self, role: Role, task: Task | None) -> None:
+        """Work that is left to do, if it is."""
+        if task is not None and task.train:
+            each = self._seconds.get(_costs(canonical(task.experiment))) if self._seconds else None
+            self._epochs[role, each] += task.experiment.training.epochs
 
-    @staticmethod
-    def _key(described: dict[str, Any]) -> str:
-        teacher = (described.get("teacher") or {}).get("model")
-        method, smoothing = described.get("method", {}), described.get("supervision", {}).get("smoothing")
-        asked = [method.get("name"), method.get("attack"), smoothing]  # what a step costs, not how it weighs
-        return json.dumps([described["data"], described["model"], teacher, *asked], sort_keys=True)
+    def seconds(self, at_once: Mapping[str, int | None]) -> float | None:
+        """Of all that was added, so many at once; none if nothing like some of it is there, or none can run."""
+        total = 0.0
+        for (role, each), epochs in self._epochs.items():
+            width = at_once.get(role)
+            if each is None or not width:
+                return None
+            total += each * epochs / width
+        return total
 
 
-def _seconds(work: list[tuple[Task | None, str]], plan: Plan, speeds: Speeds) -> float | None:
-    if plan.students.pending:
-        return None
-    total = 0.0
-    for task, role in work:
-        width = plan.at_once.get(role)
-        if task is None or not task.train:
-            continue
-        each = speeds.seconds(task.experiment)
-        if each is None or not width:
-            return None
-        total += each / width
-    return total
+def _costs(described: dict[str, Any]) -> str:
+    teacher = (described.get("teacher") or {}).get("model")
+    method, smoothing = described.get("method", {}), described.get("supervision", {}).get("smoothing")
+    asked = [method.get("name"), method.get("attack"), smoothing]  # what a step costs, not how it weighs
+    return json.dumps([described["data"], described["model"], teacher, *asked], sort_keys=True)

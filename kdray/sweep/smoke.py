@@ -98,7 +98,7 @@ def _fewer(node: Any) -> Any:
             return _ends(node)
         values = _listed(node)
         if values is not None:
-            return {next(iter(node)): _different([_fewer(values[0]), _fewer(values[-1])])}
+            return {next(iter(node)): _different([_fewer(value) for value in (values[0], *values[1:][-1:])])}
         return {key: _limit(str(key).rpartition(".")[2], _fewer(part)) for key, part in node.items()}
     if isinstance(node, list):
         return [_fewer(part) for part in node]

@@ -24,6 +24,8 @@ CASE = "case"
 """What the choice of a case is called beside the paths of a space."""
 DEEPEST = 30
 """Levels of a path."""
+LARGEST = (1e300, 2.0**53)
+"""Width of a range, and steps in one: what Optuna can compute with."""
 MOST = 100_000
 """Values of one leaf that are enumerated."""
 
@@ -72,6 +74,8 @@ class Distribution:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         low, high = self.edges
+        if isinstance(value, float) and self.kind in ("randint", "lograndint"):
+            return False
         if self.count is None:
             return bool(low <= value <= high)
         step = self.arguments[2] if self.kind == "quniform" else 1
@@ -367,15 +371,20 @@ def _distribution(kind: str, arguments: Any, where: str) -> Distribution | Branc
         raise InputError(f"{where}: low {low} is not above 0")
     if kind == "quniform" and numbers[2] <= 0:
         raise InputError(f"{where}: step {numbers[2]} is not above 0")
+    if high - low > LARGEST[kind == "quniform"] * (numbers[2] if kind == "quniform" else 1):
+        raise InputError(f"{where}: low {low} and high {high} are too far apart")
     if kind in ("randint", "lograndint") and not all(isinstance(number, int) for number in numbers):
         raise InputError(f"{where}: needs integers, not {json.dumps(arguments)}")
     return Distribution(kind, tuple(numbers))  # type: ignore[arg-type]
 
 
 def check_sames(space: Space) -> None:
-    """:class:`InputError` if a ``same`` points at nothing or at itself."""
+    """:class:`InputError` if a ``same`` points at nothing or at itself, or many at one another."""
+    steps = itertools.count()
 
     def follow(node: Any, path: str, trail: tuple[str, ...]) -> None:
+        if next(steps) > MOST:
+            raise InputError("experiment: too much follows something that follows something (same)")
         for below_it, part in children(node, path):
             follow(part, below_it, trail)
         if isinstance(node, Same):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,25 @@ def plain_scalar(text: str) -> bool | int | float | str | None:
     return text
 
 
+DEEPEST, LARGEST = 100, 1_000_000
+"""Levels of mappings and lists, and values in all: an alias counts wherever it stands."""
+
+
+def _nodes(node: Any, level: int = 0) -> Iterator[int]:
+    """The level of everything in ``node``."""
+    yield level
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _nodes(part, level + 1)
+
+
 def parse_text(text: str, where: str) -> Any:
     """The value of a YAML text; :class:`InputError` with ``where`` and the line if it is not one."""
     try:
         value = yaml.load(text, _Loader)  # noqa: S506  (a subclass of SafeLoader)
-        json.dumps(value, allow_nan=False)  # an alias inside itself, or a number beyond float's range
+        for count, level in enumerate(_nodes(value)):
+            if level > DEEPEST or count > LARGEST:  # an alias inside itself is endlessly deep
+                raise ValueError("nested too deeply" if level > DEEPEST else "too large")
+        json.dumps(value, allow_nan=False)  # a number beyond float's range
         return value
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError, TypeError, AttributeError) as error:
         mark = getattr(error, "problem_mark", None)

@@ -64,7 +64,9 @@ def wrong(label: str = "clean", trial_id: str = "t") -> dict[str, Any]:
 
 
 def rewrite(path: Path, change: Any) -> None:
-    pq.write_table(change(pq.read_table(path)), path)
+    """Change a file as if it had been written so, before there was a digest of its columns."""
+    part = change(pq.read_table(path))
+    pq.write_table(part.replace_schema_metadata({b"kdray_schema": part.schema.metadata[b"kdray_schema"]}), path)
 
 
 # What is written
@@ -394,3 +396,14 @@ def test_frame_has_one_row_per_trial_measured_or_not_and_none_for_numbers_withou
     write(results, "trials", trial("a"), trial("b"), file="t")
     write(results, "robustness", number(trial_id="b"), number(trial_id="trial of another folder"), file="r")
     assert results.frame()["trial_id"].tolist() == ["a", "b"]
+
+
+def test_a_footer_that_names_other_columns_is_damaged(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    write_rows(results.store, "epochs", "a", [{"trial_id": "a", "stage": "main", "epoch": 1, "loss": 0.5}], {})
+    path = tmp_path / "epochs" / "a.parquet"
+    whole = pq.read_table(path)
+    renamed = whole.rename_columns([name if name != "loss" else "lost" for name in whole.column_names])
+    pq.write_table(renamed.replace_schema_metadata(whole.schema.metadata), path)
+    with pytest.warns(DamagedFile, match="its columns are not those that were written"):
+        assert results.epochs().empty

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from kdray.results import Results
-from kdray.sweep.planning import Counts, Plan, ancestors, chain, plan, roles
+from kdray.sweep.definition import Sweep
+from kdray.sweep.ledger import Ledger
+from kdray.sweep.planning import Counts, Plan, ancestors, chain, plan, roles, students
 from tests.sweep.fakes import ALONE, TINY, Engine, go, sweep_of
 
 SIGMA = "experiment.noise.input.sigma"
@@ -122,3 +124,24 @@ def test_a_chosen_teacher_that_is_not_measured_yet_is_planned(finished: Path) ->
     more = {"evaluate.suite": [{"name": "gaussian_noise", "sigmas": [0.1]}]}
     found = planned(finished, more)
     assert (found.teachers.measure, found.teachers.there, found.students.measure) == (1, 1, 4)
+
+
+@pytest.mark.parametrize("select", ["best_validation", "each"])
+def test_the_seeds_of_a_point_are_as_if_each_were_read_from_the_file(finished: Path, select: str) -> None:
+    sweep = sweep_of({"experiment.teacher.select": select})
+    ledger = Ledger(Results(finished))
+    for point in sweep.grid():
+        found = list(students(sweep, ledger, point))
+        teachers = [ledger.choose(sweep.candidates(point), sweep.choice(point), seed) for seed in (0, 1)]
+        read = [sweep.student(point, seed, teacher) for seed, teacher in enumerate(teachers)]
+        assert found == list(enumerate(read))
+        assert [s and (s.trial_id, s.model_dump_json()) for _, s in found] == [(s.trial_id, s.model_dump_json()) for s in read]
+        assert len({s and s.trial_id for _, s in found}) == 2
+
+
+def test_a_plan_reads_and_checks_each_point_once(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    student = Sweep.student
+    monkeypatch.setattr(Sweep, "student", lambda *given: asked.append(given[1].number) or student(*given))
+    assert planned(finished, {"seeds": 7}).students == Counts(train=10, there=4)
+    assert [number for number in asked if number >= 0] == [0, 1]

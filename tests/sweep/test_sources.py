@@ -487,6 +487,12 @@ def test_a_point_to_begin_with_says_its_case(nowhere: Store) -> None:
 
 
 
+def test_a_given_number_is_the_one_of_the_list_that_it_equals(nowhere: Store) -> None:
+    space = {f"experiment.{SIGMA}": {"choice": [1, 2]}, f"experiment.{ALPHA}": {"uniform": [0.1, 1]}}
+    sweep = sweep_of(space, {"search": {"sampler": "random", "points": 2, "first": [{SIGMA: 1.0}]}})
+    assert search(source_of(sweep, open_study(nowhere, sweep)))[0].values[SIGMA] == 1
+
+
 @pytest.mark.parametrize("chosen", [{"sampler": "random"}, {"sampler": "tpe"}], ids=["random", "tpe"])
 def test_what_given_points_leave_out_differs_from_point_to_point(nowhere: Store, chosen: dict[str, Any]) -> None:
     first = [{SIGMA: 0.1}, {SIGMA: 0.2}, {SIGMA: 0.3}]

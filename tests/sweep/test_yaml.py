@@ -119,3 +119,19 @@ def test_any_text_is_a_json_value_or_an_input_error_of_one_line(text: str) -> No
         json.dumps(value, allow_nan=False)
     assert said.startswith("f:")
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: " + "[" * 150 + "]" * 150, "nested too deeply"),
+        ("a: &a [*a]", "nested too deeply"),
+        ("a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+            f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefg", "bcdefgh", strict=True)
+        ), "too large"),
+    ],
+    ids=["deep", "inside itself", "aliases of aliases"],
+)  # fmt: skip
+def test_what_is_endless_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(InputError, match=f"file: not YAML: {problem}"):
+        parse_text(text, "file")

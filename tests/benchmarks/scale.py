@@ -1,0 +1,223 @@
+"""What a large sweep costs its driver: planning it, and giving out trials that take no time.
+
+    python -m tests.benchmarks.scale [--full]
+
+Planning is timed in seconds of the CPU. Trials are given out on a real local Ray in three ways, each in a process of its own:
+plain Ray Tune, whose trainable reports one number; kdray with a task that does nothing, so that what is left is the driver,
+Tune, and one row of members; and kdray with the smallest training there is. The memory of the driver is taken from VmRSS, from
+a fifth of the trials on, when everything has been imported. ``--full`` plans 100,000 and gives out 5,000 in each way.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ray import tune
+
+from kdray.results import Results, Store
+from kdray.sweep import Progress, run
+from kdray.sweep.definition import Sweep, sweep_from
+from kdray.sweep.engine import cluster, quiet
+from kdray.sweep.ledger import Ledger, Record
+from kdray.sweep.members import Members
+from kdray.sweep.planning import chain, plan, students
+from kdray.sweep.resources import this_machine
+from kdray.sweep.work import Dispatcher
+from tests.benchmarks.measuring import say, table
+from tests.benchmarks.measuring import this_machine as machine_line
+
+SEEDS = 5
+ALONE = {
+    "data": {"name": "digits", "examples": 100}, "model": {"name": "mlp", "hidden": [1]},
+    "training": {"epochs": 1, "batch_size": 1000},
+}  # fmt: skip
+
+
+def sweep_of(trials: int, *, taught: bool) -> Sweep:
+    """A grid of so many students, ``SEEDS`` a point."""
+    teacher = {"teacher": {"model": {"name": "mlp", "hidden": [2]}, "seeds": 1}, "method": {"name": "kd"}} if taught else {}
+    points = trials // SEEDS
+    rates = max(1, points // 1000)
+    grid = {"noise": {
+        "input": {"name": "gaussian", "sigma": {"grid": [round(i * 1e-3, 3) for i in range(points // rates)]}},
+        "labels": {"name": "uniform", "rate": {"grid": [round(i * 1e-2, 2) for i in range(rates)]}},
+    }}  # fmt: skip
+    return sweep_from({
+        "name": "scale", "seeds": SEEDS, "experiment": {**ALONE, **teacher, **grid}, "resources": {"student": {"cpu": 1}},
+        "evaluate": {"roles": [], "suite": []},
+    })  # fmt: skip
+
+
+def memory() -> float:
+    """MB of this process."""
+    return next(int(line.split()[1]) / 1024 for line in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in line)
+
+
+class Knowing(Ledger):
+    """A ledger in which the sweep's teachers are trained."""
+
+    def __init__(self, results: Results, sweep: Sweep) -> None:
+        super().__init__(results)
+        there = Record("completed", None, {"val_accuracy": 0.9, "test_accuracy": 0.9}, {}, {}, frozenset())
+        self._records |= {teacher.trial_id: there for teacher in chain(sweep)}
+
+
+def planning(trials: int) -> None:
+    """Seconds for the sweep file, for the plan of students without a teacher, and for the driver's own look at all."""
+    began, before = time.process_time(), memory()
+    sweep = sweep_of(trials, taught=True)
+    loaded = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        alone = sweep_of(trials, taught=False)
+        start = time.process_time()
+        assert plan(alone, folder).students.train == trials
+        planned = time.process_time()
+        store = Store(folder)
+        store.create()
+        ledger = Knowing(Results(folder), sweep)
+        members = Members(sweep, Results(folder), ledger)
+        looked = time.process_time()
+        for point in sweep.grid():
+            for _, student in students(sweep, ledger, point):
+                assert student is not None
+                members.row("student", student, point)
+                assert ledger.task("student", student, ()) is not None
+        rows = time.process_time()
+    seconds = (loaded - began, planned - start, rows - looked)
+    print(" ".join(f"{each:.6g}" for each in (trials, *seconds, memory() - before)))
+
+
+class Marks:
+    """The time and the memory whenever another fifth of the trials has ended."""
+
+    def __init__(self, trials: int) -> None:
+        self._every, self._ended = trials // 5, 0
+        self.taken: list[tuple[int, float, float, float]] = []
+
+    def ended(self) -> None:
+        self._ended += 1
+        if self._ended % self._every == 0:
+            self.taken.append((self._ended, time.perf_counter(), time.process_time(), memory()))
+
+    def print(self) -> None:
+        (first, began, cpu, size), *_, (last, end, spent, grown) = self.taken
+        halves = [(b[1] - a[1]) / (b[0] - a[0]) * 1e3 for a, b in zip(self.taken, self.taken[1:], strict=False)]
+        trials = last - first
+        each = [(end - began) / trials * 1e3, (spent - cpu) / trials * 1e3, (grown - size) / trials * 1024]
+        print(" ".join(f"{number:.6g}" for number in (last, *each, halves[0], halves[-1])))
+
+
+def plain(trials: int) -> None:
+    """Ray Tune alone."""
+    marks = Marks(trials)
+
+    class Counting(tune.Callback):  # type: ignore[misc]  # ray is not typed
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+            marks.ended()
+
+    def reports(config: dict[str, Any]) -> None:
+        tune.report({"number": float(config["value"])})
+
+    with cluster(None, this_machine(), {}), tempfile.TemporaryDirectory() as folder, quiet():
+        tune.Tuner(
+            tune.with_resources(reports, {"cpu": 1}), param_space={"value": tune.grid_search(list(range(trials)))},
+            tune_config=tune.TuneConfig(reuse_actors=True),
+            run_config=tune.RunConfig(storage_path=folder, name="plain", verbose=0, callbacks=[Counting()]),
+        ).fit()  # fmt: skip
+    marks.print()
+
+
+def nothing_to_do() -> None:
+    """In a worker, before its first task."""
+    from collections.abc import Iterator
+
+    from kdray.sweep import trainable
+    from kdray.task import Step
+
+    def nothing(task: object, **_: object) -> Iterator[Step]:  # noqa: ARG001
+        numbers = {"val_accuracy": 0.5, "test_accuracy": 0.5}
+        yield Step(kind="end", text="completed", done=1, total=1, numbers=numbers, outcome="completed")
+
+    trainable.run_task = nothing  # type: ignore[assignment]
+
+
+def sweep_with(setup: Callable[[], None] | None, trials: int) -> None:
+    """A whole run of a sweep, on workers that begin with ``setup``."""
+    marks, ended = Marks(trials), Dispatcher.ended
+
+    def counting(self: Dispatcher, *arguments: Any) -> None:
+        ended(self, *arguments)
+        marks.ended()
+
+    Dispatcher.ended = counting  # type: ignore[method-assign]
+    prepared = {} if setup is None else {"worker_process_setup_hook": setup}
+    with tempfile.TemporaryDirectory() as folder, cluster(None, this_machine(), prepared):
+        summary = run(sweep_of(trials, taught=False), folder, progress=Progress(io.StringIO()))
+        assert not summary.failures
+        assert len(summary.ran) == trials
+    marks.print()
+
+
+class Way(NamedTuple):
+    """How trials are given out."""
+
+    name: str
+    run: Callable[[int], None]
+    trials: int
+    full: int
+
+
+WAYS = {
+    "plain": Way("plain Ray Tune", plain, 600, 5000),
+    "idle": Way("kdray, a task that does nothing", lambda trials: sweep_with(nothing_to_do, trials), 600, 5000),
+    "trained": Way("kdray, the smallest training", lambda trials: sweep_with(None, trials), 150, 5000),
+}
+
+
+def alone(what: str, trials: int) -> list[float]:
+    """What a process of its own has measured."""
+    say(f"{what}, {trials} trials")
+    command = [sys.executable, "-m", "tests.benchmarks.scale", what, str(trials)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    return [float(number) for number in done.stdout.split()[-6 if what in WAYS else -5 :]]
+
+
+def main(*, full: bool) -> None:
+    print(machine_line())
+    trials, file, planned, looked, grown = alone("planning", 100_000 if full else 10_000)
+    times = 100_000 / trials
+    table(
+        f"planning {trials:.0f} students, {SEEDS} a point: CPU seconds",
+        ("part", "seconds", "ms a student", f"at 100,000{'' if full else ' (x ' + format(times, 'g') + ')'}"),
+        [(name, f"{seconds:.2f}", f"{seconds / trials * 1e3:.3f}", f"{seconds * times:.1f} s") for name, seconds in (
+            ("kdray plan, no teacher", planned), ("driver, one teacher, rows of members", looked)
+        )] + [("reading the sweep file (its edges, once)", f"{file:.2f}", "-", "-")],
+    )  # fmt: skip
+    print(f"memory taken by all that: {grown:.0f} MB")
+    rows = []
+    for key, way in WAYS.items():
+        count, wall, cpu, size, first, last = alone(key, way.full if full else way.trials)
+        rows.append((way.name, f"{count:.0f}", f"{wall:.1f}", f"{cpu:.1f}", f"{size:.0f}", f"{first:.1f}", f"{last:.1f}"))
+    table(
+        "giving out trials, as many at once as there are CPUs: of each trial after the first fifth",
+        ("", "trials", "ms", "driver's CPU ms", "driver's KB", "ms in the 2nd fifth", "in the last"), rows,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["planning", count]:
+            planning(int(count))
+        case [way, count]:
+            WAYS[way].run(int(count))
+        case given:
+            main(full=given == ["--full"])
