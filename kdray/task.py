@@ -11,9 +11,9 @@ from kdray.core import Several, Value
 from kdray.experiment import Experiment, says_something
 from kdray.robustness import AnyEvaluation
 
-FAULTS = ("OutOfMemoryError", "AcceleratorError", "WorkerDied", "Damaged")
+FAULTS = ("OutOfMemoryError", "AcceleratorError", "WorkerDied", "Damaged", "InputError")
 """Beside Python's OSError and MemoryError: errors of the machine rather than of the experiment, which the same command tries
-again."""
+again. What a user wrote has been checked before the first trial: later it is a file that this node lacks."""
 FEW = 4
 """Numbers of a step that its summary tells."""
 

@@ -155,8 +155,6 @@ def test_a_driver_killed_between_teachers_and_students_gives_its_lock_back(tmp_p
         assert second.returncode == 2
         assert len(second.stderr.splitlines()) == 1, second.stderr
         assert f"is being run in {sweep.results} already, by process {first.pid} on " in second.stderr
-        family = descendants(first.pid)
-        assert len(family) > 3, "Ray and its workers"
         first.kill()
     before = sweep.events()
     sweep.plan()
@@ -164,7 +162,6 @@ def test_a_driver_killed_between_teachers_and_students_gives_its_lock_back(tmp_p
     assert done.returncode == 0, done.stderr
     assert {event.trial_id for event in sweep.events()[len(before) :]} == set(students), "a teacher was trained again"
     assert_as_undisturbed(sweep)
-    wait_for(lambda: not [process for process in family if process.alive])
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
