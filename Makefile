@@ -26,6 +26,8 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m tests.benchmarks.sweep_overhead
+	$(BIN)/python -m tests.benchmarks.shared_memory
+	$(BIN)/python -m tests.benchmarks.scale
 	$(BIN)/python -m tests.benchmarks.robustness --torchattacks $(VENV)/torchattacks
 
 # Ends with a touched stamp, so that an install that broke off is done again.
