@@ -15,9 +15,13 @@ import pytest
 
 import kdray.sweep
 from kdray.core import InputError
-from kdray.results import Results, Store
+from kdray.experiment import configuration_columns
+from kdray.results import Results, Store, write_rows
 from kdray.results.points import points
+from kdray.sweep import plan
+from kdray.sweep.file import Request
 from kdray.sweep.lock import only_driver
+from kdray.sweep.resources import Node
 from kdray.sweep.work import DIED, MAX_DEATHS
 from kdray.task import Task
 from tests.sweep.fakes import ALONE, TINY, Engine, assert_same_bits, go, sweep_of, tables
@@ -592,6 +596,46 @@ def test_each_role_gets_its_own_resources(engine: Engine, results: Path) -> None
     go(results, {"resources": {"teacher": {"cpu": 2}, "student": {"cpu": 0.5}}, "seeds": 1}, cpus=2)
     assert [request.cpu for request in engine.requests] == [2] * 3 + [0.5] * 2, "the chosen teacher is measured as a teacher"
     assert engine.widths == [1, 4]
+
+
+@pytest.fixture
+def _one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("running", "work", "planning"):
+        monkeypatch.setattr(f"kdray.sweep.{module}.this_machine", lambda *_: Node("one with a GPU", 8, 1))
+
+
+@pytest.mark.usefixtures("_one_gpu")
+def test_a_share_of_a_gpu_is_measured_once_a_role_and_given_to_every_trial(
+    engine: Engine, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, set[str]]] = []
+
+    def measured(request: Request, role: str, candidates: list[Task], _: Path) -> tuple[Request, str]:
+        asked.append((role, {task.role for task in candidates}))
+        return request.model_copy(update={"gpu": 0.25}), f"{role} takes a quarter"
+
+    monkeypatch.setattr("kdray.sweep.probe.measured", measured)
+    said = io.StringIO()
+    best = {"points": 1, "suite": [{"label": "dear", "name": "clean", "examples": 9}]}
+    go(results, {"resources": {"student": {"gpu": "auto"}}, "evaluate.best": best}, said=said)
+    assert asked == [("student", {"student"})]
+    assert {a.task.role: a.request.gpu for a in engine.ran if "dear" not in str(a.task)} == {"teacher": 0, "student": 0.25}
+    assert engine.widths == [8, 4, 4]
+    assert "student takes a quarter\nstudents: 4 at once, limited by GPU" in said.getvalue()
+
+
+@pytest.mark.usefixtures("_one_gpu")
+def test_a_plan_says_what_is_measured_later_and_where_less_would_do(finished: Path) -> None:
+    auto = sweep_of({"resources": {"student": {"gpu": "auto"}}})
+    assert plan(auto, finished).room["student"] == "1 at once, limited by GPU until the hungriest trial is measured (gpu: auto)"
+    rows = Results(finished).table("trials").to_pandas()
+    for _, row in rows.iterrows():
+        kept = {name: value for name, value in row.items() if name != "written_at" and not pd.isna(value)}
+        on_gpu = {**kept, "device_memory": 80 * 2**30, "peak_memory": 10 * 2**30}
+        write_rows(Store(finished), "trials", row["trial_id"], [on_gpu], configuration_columns())
+    assert plan(auto, finished).room["student"] == "6 at once, limited by GPU", "as those that were measured"
+    whole = sweep_of({"resources": {"student": {"gpu": 1}}})
+    assert plan(whole, finished).room["student"].endswith("(gpu 0.167 would do, by the memory that trials here have taken)")
 
 
 def test_progress_says_what_was_done_and_which_point_is_best(engine: Engine, finished: Path) -> None:
