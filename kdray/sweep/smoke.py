@@ -206,6 +206,8 @@ def digits_like(data: Any, above: Any = None) -> Any:
     if "name" not in data and isinstance(above, dict):
         return kept
     whole = _inherited(data, above)
+    if not isinstance(whole, dict):
+        return data
     if whole is data and isinstance(above, dict):
         kept = {**_OWN, **kept}  # what digits would now inherit from digits
         if isinstance(data.get("name"), dict):

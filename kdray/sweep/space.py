@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -365,6 +366,8 @@ def _distribution(kind: str, arguments: Any, where: str) -> Distribution | Branc
             f"{where}: needs {'low, high, step' if wanted == 3 else 'low, high'}, not {json.dumps(arguments)}"
         )
     low, high = numbers[:2]
+    if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+        raise InputError(f"{where}: needs finite numbers, not {numbers}")
     if not low < high:
         raise InputError(f"{where}: low {low} is not below high {high}")
     if kind.startswith("log") and low <= 0:

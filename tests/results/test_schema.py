@@ -7,7 +7,16 @@ import json
 import pyarrow as pa
 import pytest
 
-from kdray.results.schema import KEYS, SCHEMA_VERSION, TABLES, TableName, arrow_schema, columns, description
+from kdray.results.schema import (
+    KEYS,
+    SCHEMA_VERSION,
+    TABLES,
+    TableName,
+    arrow_schema,
+    columns,
+    columns_digest,
+    description,
+)
 
 every_table = pytest.mark.parametrize("table", list(TABLES))
 
@@ -28,7 +37,7 @@ def test_every_column_says_what_it_means(table: TableName) -> None:
 @every_table
 def test_fields_carry_unit_and_meaning_and_the_schema_its_version(table: TableName) -> None:
     schema = arrow_schema(table, {})
-    assert schema.metadata == {b"kdray_schema": str(SCHEMA_VERSION).encode()}
+    assert schema.metadata == {b"kdray_schema": str(SCHEMA_VERSION).encode(), b"kdray_columns": columns_digest(schema)}
     for column in TABLES[table]:
         field = schema.field(column.name)
         assert field.type == column.type

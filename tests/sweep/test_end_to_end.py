@@ -222,6 +222,7 @@ def worker_pids() -> list[int]:
     return found
 
 
+@pytest.mark.faults
 def test_a_driver_killed_in_the_middle_loses_and_repeats_nothing(
     tmp_path: Path, undisturbed: dict[str, pd.DataFrame]
 ) -> None:
@@ -246,6 +247,7 @@ def test_a_driver_killed_in_the_middle_loses_and_repeats_nothing(
     assert_same(undisturbed, tables(tmp_path / "results"))
 
 
+@pytest.mark.faults
 def test_a_worker_killed_in_the_middle_goes_on_from_its_checkpoint(
     tmp_path: Path, undisturbed: dict[str, pd.DataFrame]
 ) -> None:
@@ -258,6 +260,7 @@ def test_a_worker_killed_in_the_middle_goes_on_from_its_checkpoint(
     assert_same(undisturbed, tables(tmp_path / "results"))
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_says_how_to_go_on(
     tmp_path: Path, undisturbed: dict[str, pd.DataFrame], how: signal.Signals
