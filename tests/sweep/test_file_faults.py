@@ -86,8 +86,10 @@ def finishes(results: Path, undisturbed: Path) -> str:
 # A full disk.
 
 
-@pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
-@pytest.mark.parametrize("folder", ["checkpoints", "weights", "epochs", "trials", "robustness", "members"])
+@pytest.mark.parametrize(
+    ("folder", "times"),
+    [*((folder, 1) for folder in (*TABLES, "checkpoints", "weights")), ("trials", None), ("members", None)],
+)
 def test_the_sweep_goes_on_when_rows_or_states_find_no_room_and_says_why(
     engine: Engine, results: Path, finished_once: Path, folder: str, times: int | None
 ) -> None:
@@ -262,7 +264,7 @@ def test_a_flipped_bit_in_a_table_changes_no_number(finished_once: Path, tmp_pat
         assert found.equals(wanted) or (not len(found) and len(caught) == 1), f"bit {place % 8} at {place}"
 
 
-@pytest.mark.parametrize("how", HARMS, ids=lambda how: how.__name__)
+@pytest.mark.parametrize("how", [empty, length_wrong, flipped(0.02), flipped(0.95)], ids=lambda how: how.__name__)
 def test_damaged_weights_of_a_teacher_are_named_and_trained_again(
     engine: Engine, finished: Path, finished_once: Path, how: Any
 ) -> None:
@@ -331,7 +333,7 @@ def test_a_checkpoint_that_is_sound_is_gone_on_with(engine: Engine, results: Pat
     assert_same_bits(tables(undisturbed), tables(results))
 
 
-@pytest.mark.parametrize("how", [half, zeros, something_else, flipped(0)], ids=lambda how: how.__name__)
+@pytest.mark.parametrize("how", [half, something_else], ids=lambda how: how.__name__)
 @pytest.mark.parametrize("search", [{}, {"search": {"sampler": "random", "points": 2}}], ids=["grid", "search"])
 def test_a_damaged_study_is_named_put_aside_and_made_again(
     engine: Engine, results: Path, how: Any, search: dict[str, Any]
@@ -354,7 +356,7 @@ def loaded(study: Path) -> optuna.Study:
     return optuna.load_study(study_name="tiny", storage=f"sqlite:///{study}")
 
 
-@pytest.mark.parametrize("how", [empty, half, zeros, something_else, flipped(0.5)], ids=lambda how: how.__name__)
+@pytest.mark.parametrize("how", [half, something_else, flipped(0.5)], ids=lambda how: how.__name__)
 def test_what_only_tells_may_be_damaged(engine: Engine, finished: Path, finished_once: Path, how: Any) -> None:
     """The note of what the search is after, the lock's of who holds it, the line of a running sweep, the logs."""
     (finished / "locks" / "tiny.progress").write_text("students: 3 done, 1 running")
