@@ -24,7 +24,7 @@ pytestmark = pytest.mark.smoke
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_ray() -> Iterator[None]:
-    with cluster(None, this_machine(None, None)):
+    with cluster(None, this_machine(), {}):
         yield
 
 
