@@ -66,6 +66,19 @@ def test_the_best_are_ranked_by_the_objective_and_ties_go_to_the_lower_number(mo
     assert students._best(4) == []
 
 
+def test_points_of_one_front_are_ranked_by_the_first_objective() -> None:
+    points = list(sweep_of({"experiment.noise.input.sigma": {"grid": [0, 0.1, 0.2, 0.3]}}).grid())
+    values = [(0.5, 0.5), (0.9, 0.1), (0.7, 0.3), (0.6, 0.2)]  # the last is behind another in both
+    for mode, sign, expected in (("max", 1, [1, 2, 0, 3]), ("min", -1, [1, 2, 0, 3])):
+        students = Students.__new__(Students)
+        students._aims = Aims(objectives=(Objective(mode=mode), Objective(metric="parameters", mode=mode)))  # type: ignore[arg-type]
+        students._complete = [
+            (Tried(point, [], None), Worth(values=(sign * first, sign * second)))
+            for point, (first, second) in zip(points, values, strict=True)
+        ]
+        assert [tried.point.number for tried in students._best(4)] == expected
+
+
 def test_a_point_that_failed_and_is_given_up_when_it_is_tried_again_is_told_so(store: Store) -> None:
     sweep = sweep_of(SEARCH)
     for verdict in (Verdict([], "its worker died"), Verdict([{"val_accuracy": 0.1}], None, "lost", (1, 0.1))):
