@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdray.cli.status import FAILED, OK
 from kdray.core import InputError
 
 if TYPE_CHECKING:
     from kdray.data import CINIC10, VisionData
-
-OK, FAILED = 0, 1
 
 
 def data(chosen: argparse.Namespace) -> int:

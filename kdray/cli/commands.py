@@ -1,0 +1,172 @@
+"""What each command does: asks the library, and prints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from kdray.cli.status import FAILED, OK
+from kdray.cli.tables import print_points
+from kdray.results.store import beside, shown
+
+if TYPE_CHECKING:
+    from kdray.sweep import Options, Plan, Summary
+
+FEW = 5
+"""So many trials that failed alike are listed by their ids."""
+
+
+def run(chosen: argparse.Namespace) -> int:
+    from kdray.sweep import Progress, load_sweep, run
+
+    sweep = load_sweep(chosen.sweep, set=chosen.set, smoke=chosen.smoke)
+    progress, results = Progress(), _results_of(chosen)
+    summary = run(
+        sweep, results, address=chosen.address, retry_failed=chosen.retry_failed, max_concurrent=chosen.max_concurrent,
+        cpus=chosen.cpus, gpus=chosen.gpus, data=chosen.data, progress=progress,
+    )  # fmt: skip
+    print_points(results, sweep.name)
+    return _told(summary, results)
+
+
+def _results_of(chosen: argparse.Namespace) -> str:
+    """The results folder; a smoke test has its own."""
+    return beside(chosen.results, "-smoke") if chosen.smoke else str(chosen.results)
+
+
+def _told(summary: Summary, results: str, verb: str = "run") -> int:
+    """Say what was done, where it is and what failed."""
+    done = f"{len(summary.ran)} trials {verb}" if summary.ran else "nothing left to do"
+    before = len(summary.there - summary.ran)
+    print(f"{done}, {before} there already; tables in {shown(results)}/trials, epochs, robustness, members (Parquet)")
+    if summary.stopped:
+        print(f"stopped early: {summary.stopped}; the same command goes on")
+    if summary.given_up:
+        spared = f"; this spared {summary.saved:.3g} trainings now" if summary.saved else ""
+        print(f"{len(summary.given_up)} trials given up, by racing or early stopping{spared}; 'kdray status' says why")
+    if summary.failures:
+        print(f"{len(summary.failures)} failed:", file=sys.stderr)
+        alike: dict[str, list[str]] = {}
+        for name, reason in summary.failures.items():
+            alike.setdefault(reason, []).append(name)
+        for reason, names in alike.items():
+            for name in names if len(names) <= FEW else [f"{len(names)} trials"]:
+                print(f"  {name}: {reason}", file=sys.stderr)
+        if any(not _is_fault(reason) for reason in alike):
+            print("the same command with --retry-failed tries them again", file=sys.stderr)
+    return FAILED if summary.failures else OK
+
+
+def _is_fault(reason: str) -> bool:
+    from kdray.task import is_fault
+
+    # Of an evaluation the label comes first.
+    return all(is_fault(part) or is_fault(part.partition(": ")[2]) for part in reason.split("; "))
+
+
+def plan(chosen: argparse.Namespace) -> int:
+    from kdray.sweep import load_sweep, plan
+    from kdray.sweep.progress import duration
+
+    sweep = load_sweep(chosen.sweep, set=chosen.set, smoke=chosen.smoke)
+    found: Plan = plan(
+        sweep, _results_of(chosen), cpus=chosen.cpus, gpus=chosen.gpus, max_concurrent=chosen.max_concurrent,
+        retry_failed=chosen.retry_failed,
+    )  # fmt: skip
+    print(f"sweep {found.sweep}, results in {shown(_results_of(chosen))}")
+    for role, counts in (("teacher", found.teachers), ("student", found.students)):
+        if not counts.total:
+            continue
+        said = [(counts.train, "to train"), (counts.measure, "to measure"), (counts.there, "there already")]
+        said.append(
+            (counts.pending, "from a search" if found.searched else "pending (their teacher is not chosen yet)")
+        )
+        parts = ", ".join(f"{number} {text}" for number, text in said if number) or "0"
+        print(f"  {role}s: {counts.total}: {parts}; {found.room[role]}")
+    if found.across:
+        print(f"  across trials: {found.across} to measure with the others")
+    for caution in found.cautions:
+        print(f"  warning: {caution}")
+    if found.seconds is not None:
+        print(f"  estimated time: {duration(found.seconds)} of training")
+    elif found.teachers.train or found.students.train or found.students.pending:
+        print("  estimated time: unknown until trials like these have run")
+    return OK
+
+
+def status(chosen: argparse.Namespace) -> int:
+    from kdray.results import open_results
+    from kdray.sweep.status import log, sweeps, trial
+
+    results = open_results(chosen.results)
+    if chosen.trial_id is not None:
+        for name, value in trial(results, chosen.trial_id).items():
+            print(f"{name:40} {value}")
+        if told := log(results, chosen.trial_id):
+            print(told)
+        return OK
+    found = sweeps(results)
+    if not found:
+        print(f"{shown(chosen.results)}: no sweep has run here yet")
+    for sweep in found:
+        parts = [f"{role}s: " + ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+                 for role, outcomes in sorted(sweep.counts.items(), reverse=True)]  # fmt: skip
+        print(f"{sweep.sweep}: {'; '.join(parts) or 'no trial has ended yet'}")
+        if sweep.running is not None:
+            print(f"  running {sweep.running}\n  {sweep.progress}")
+        for what, trials in (("failed", sweep.failures), ("given up", sweep.given_up)):
+            for trial_id, reason in trials.items():
+                print(f"  {what}: {trial_id}: {reason}")
+        print_points(chosen.results, sweep.sweep)
+    return OK
+
+
+def forget(chosen: argparse.Namespace) -> int:
+    from kdray.results import open_results
+    from kdray.sweep.status import forget
+
+    gone = forget(open_results(chosen.results), chosen.trial_ids)
+    print("forgotten, rows and files: " + ", ".join(f"{number} {what}" for what, number in gone.items() if number))
+    print("'kdray run' on their sweep trains them again; students of a forgotten teacher stay")
+    return OK
+
+
+def evaluate(chosen: argparse.Namespace) -> int:
+    from kdray.core import parse
+    from kdray.data import data_root
+    from kdray.sweep import Options, evaluate, load_suite
+    from kdray.sweep.file import Request
+
+    options: Options = Options(
+        address=chosen.address, retry_failed=chosen.retry_failed, max_concurrent=chosen.max_concurrent, cpus=chosen.cpus,
+        gpus=chosen.gpus, data=data_root(chosen.data),
+    )  # fmt: skip
+    summary = evaluate(
+        chosen.results, load_suite(chosen.suite), trials=chosen.trial, role=chosen.role,
+        request=parse(Request, {"cpu": chosen.cpu, "gpu": chosen.gpu}, ""), options=options,
+    )  # fmt: skip
+    return _told(summary, chosen.results, "measured")
+
+
+def list_(chosen: argparse.Namespace) -> int:
+    from kdray.catalogue import entries
+
+    for entry in entries(chosen.what):
+        print(f"{entry.name:20} {entry.summary}")
+        for line in entry.details:
+            print(f"{'':20}   {line}")
+    return OK
+
+
+def doctor(chosen: argparse.Namespace) -> int:
+    from kdray.data import data_root
+    from kdray.sweep.doctor import examine
+
+    wrong = 0
+    for finding in examine(data_root(chosen.data)):
+        sign = {True: "ok   ", False: "WRONG", None: "note "}[finding.ok]
+        wrong += finding.ok is False
+        print(f"{sign} {finding.subject}: {finding.text}", flush=True)
+    print("everything that a sweep needs works" if not wrong else f"{wrong} to mend")
+    return FAILED if wrong else OK
