@@ -1,4 +1,4 @@
-"""The rows that a trial leaves in the tables: of the trial, of its epochs, of each evaluation."""
+"""The rows that a trial leaves in the tables: of its part in a sweep, of the trial, its epochs and each evaluation."""
 
 from __future__ import annotations
 
@@ -46,6 +46,17 @@ def write_measured(
         common["source_trial_id"] = experiment.trial_id
         name += f"-{fingerprint(task.model_copy(update={'evaluations': ()}))}"
     write_rows(store, "robustness", name, [{**common, **row, "seconds": seconds} for row in rows], {})
+
+
+def member_file(member: Row) -> str:
+    """The file, of the members table, that one trial's row in a sweep has to itself; without its suffix."""
+    point = "teacher" if member["point"] is None else member["point"]
+    return f"{member['sweep']}-{point}-{member['trial_id']}"
+
+
+def write_member(store: Store, member: Row) -> None:
+    """Write one row of members, into the file that is its own."""
+    write_rows(store, "members", member_file(member), [member], {})
 
 
 def write_unmeasured(store: Store, task: Task, evaluations: Iterable[Evaluation], error: str) -> None:

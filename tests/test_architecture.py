@@ -100,9 +100,15 @@ def test_the_imports_of_a_known_module_are_found() -> None:
     assert imported_parts(PACKAGE / "models" / "base.py") == {"core", "data", "seeds"}
 
 
+def using(library: str) -> set[str]:
+    """Where ``library`` is imported: parts of kdray, of results its modules."""
+    found = [path for path in files() if library in {name.split(".")[0] for name in imports(path)}]
+    return {module(path).removeprefix("kdray.") if part(path) == "results" else part(path) for path in found}
+
+
 def test_sweep_alone_imports_ray_and_optuna() -> None:
-    using = {part(path) for path in files() if {name.split(".")[0] for name in imports(path)} & {"ray", "optuna"}}
-    assert using == {"sweep"}
+    assert using("ray") == {"sweep"}
+    assert using("optuna") == {"sweep", "results.importance"}  # which hands it numbers of its own, for their variances
 
 
 def test_reading_results_loads_neither_torch_nor_ray() -> None:

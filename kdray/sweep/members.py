@@ -12,6 +12,7 @@ from kdray.experiment import Experiment
 from kdray.results import Results, write_rows
 from kdray.results.points import NOT_NEEDED
 from kdray.results.schema import KEYS
+from kdray.rows import member_file, write_member
 from kdray.sweep.definition import Sweep
 from kdray.sweep.file import Role
 from kdray.sweep.ledger import Ledger
@@ -90,14 +91,22 @@ class Members:
                 self._unwritten[place] = {**row, "outcome": NOT_NEEDED}
 
     def write(self) -> None:
-        """Write the rows that no worker writes."""
-        if self._unwritten:
-            rows = list(self._unwritten.values())
+        """Write the rows that no worker writes; where a worker's file is damaged, the row that it held in its place."""
+        if not self._unwritten:
+            return
+        there = set(self._store.names("members", ".parquet"))
+        lost = {
+            place for place, row in self._unwritten.items()
+            if place not in self._known and f"members/{member_file(row)}.parquet" in there
+        }  # fmt: skip
+        for place in lost:
+            write_member(self._store, self._unwritten[place])
+        if rows := [row for place, row in self._unwritten.items() if place not in lost]:
             text = json.dumps([[row["trial_id"], row["point"], row["outcome"]] for row in rows])
             name = hashlib.sha256(text.encode()).hexdigest()[:16]
             write_rows(self._store, "members", f"{self._sweep.name}-driver-{name}", rows, {})
-            self._known |= self._unwritten
-            self._unwritten = {}
+        self._known |= self._unwritten
+        self._unwritten = {}
 
     def _place_of(self, role: Role, trial_id: str | None, point: Point | None) -> Row:
         """Where in the sweep a trial stands."""

@@ -19,8 +19,9 @@ from ray import tune
 from kdray import machine
 from kdray.core import describe, parse
 from kdray.results import Store
+from kdray.rows import write_member
 from kdray.sweep.resources import bundle, is_out_of_memory
-from kdray.sweep.work import Assignment, write_member
+from kdray.sweep.work import Assignment
 from kdray.task import Step, Task
 from kdray.trial import run_task
 

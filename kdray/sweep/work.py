@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from kdray.bench import weights_file
 from kdray.core import describe
 from kdray.data import data_root
-from kdray.results import Store, has_completed, write_rows
-from kdray.rows import write_trial_row, write_unmeasured
+from kdray.results import Store, has_completed
+from kdray.rows import write_member, write_trial_row, write_unmeasured
 from kdray.sweep.file import Budget, Request, Role
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.progress import Progress
@@ -374,9 +374,3 @@ def in_turn(groups: Sequence[Group], later: deque[Group] | None = None) -> Group
         return later.popleft() if later else None
 
     return following
-
-
-def write_member(store: Store, member: dict[str, Any]) -> None:
-    """Write one row of members, into the file that is its own."""
-    point = "teacher" if member["point"] is None else member["point"]
-    write_rows(store, "members", f"{member['sweep']}-{point}-{member['trial_id']}", [member], {})

@@ -20,11 +20,12 @@ import torch
 
 from kdray.core import describe
 from kdray.results import Results, Store
+from kdray.rows import write_member
 from kdray.sweep import Progress, Summary, Sweep, run
 from kdray.sweep.definition import sweep_from
 from kdray.sweep.file import Request
 from kdray.sweep.resources import Node
-from kdray.sweep.work import Assignment, Dispatcher, write_member
+from kdray.sweep.work import Assignment, Dispatcher
 from kdray.task import Step, Task
 from kdray.trial import run_task
 
