@@ -85,13 +85,14 @@ def plan(
     competing = search.racing is not None or search.early_stopping is not None
     if search.sampler == "grid":
         for point in sweep.grid():
+            given_up = False
             for _, student in students(sweep, ledger, point):
                 if student is None:
                     out.students.pending += 1
                     continue
-                task = ledger.task("student", student, sweep.suite("student"))
-                if competing and members.given_up(members.row("student", student, point)) is not None:
-                    task = None
+                if competing and not given_up:  # then no later seed of the point is begun either
+                    given_up = members.given_up(members.row("student", student, point)) is not None
+                task = None if given_up else ledger.task("student", student, sweep.suite("student"))
                 out.students.add(task)
                 work.add("student", task)
                 if student.teacher is not None:

@@ -13,8 +13,9 @@ import pytest
 from kdray.results import Results
 from kdray.results.objective import Objective
 from kdray.sweep.file import EarlyStopping, Racing
+from kdray.sweep.planning import plan
 from kdray.sweep.stopping import Race, Stopper
-from tests.sweep.fakes import ALONE, Engine, assert_same_bits, go, tables
+from tests.sweep.fakes import ALONE, Engine, assert_same_bits, go, sweep_of, tables
 
 MAX, MIN = Objective(), Objective(metric="clean.loss", mode="min")
 
@@ -189,6 +190,8 @@ def test_the_first_seed_competes_and_the_others_start_when_it_survives(engine: E
     assert states(results) == ["COMPLETE", "PRUNED"]
     assert trial_id not in set(Results(results).trials()["trial_id"])
     assert (Results(results).epochs()["trial_id"] == trial_id).sum() == 1, "its curve as far as it goes"
+    planned = plan(sweep_of(EARLY), results).students
+    assert (planned.train, planned.there) == (0, 4), "its later seed is not begun either"
     # The same command leaves it so; without early stopping it goes on from its checkpoint, to the numbers of a whole training.
     engine.ran.clear()
     assert go(results, EARLY).exit_status == 0
