@@ -18,7 +18,7 @@ LAYERS = {
     "teachers": 3, "training": 3, "report": 3, "logs": 3,
     "experiment": 4, "catalogue": 4,
     "task": 5, "bench": 5,
-    "rows": 6,
+    "rows": 6, "exporting": 6,
     "trial": 7,
     "sweep": 8,
     "cli": 9,

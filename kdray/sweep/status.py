@@ -13,6 +13,7 @@ from kdray.core import InputError, describe
 from kdray.logs import log_file
 from kdray.results import Results
 from kdray.results.forgetting import forget as results_without
+from kdray.results.lookup import the_one
 from kdray.sweep.lock import running
 from kdray.sweep.progress import progress_file
 from kdray.weights import Damaged, unpack
@@ -67,7 +68,7 @@ def _reasons(members: pd.DataFrame) -> dict[str, str]:
 def trial(results: Results, trial_id: str) -> dict[str, object]:
     """Everything known of one trial; a prefix of its id will do if no other trial shares it."""
     frame = results.frame()
-    trial_id = the_one(results, known(results), trial_id)
+    trial_id = the_one(results.store, known(results), trial_id)
     row = frame[frame["trial_id"] == trial_id]
     if row.empty:
         return unfinished(results, trial_id)
@@ -93,7 +94,7 @@ def unfinished(results: Results, trial_id: str) -> dict[str, object]:
 
 def log(results: Results, trial_id: str, lines: int = 20) -> str:
     """Where the trial's log is, and its last lines below that; nothing where it has none."""
-    name = log_file(the_one(results, known(results), trial_id))
+    name = log_file(the_one(results.store, known(results), trial_id))
     try:
         text = results.store.read(name).decode(errors="replace")
     except FileNotFoundError:
@@ -114,7 +115,7 @@ def forget(results: Results, trial_ids: Iterable[str]) -> dict[str, int]:
         if sweep.running is not None:
             raise InputError(f"{results.store.place}: sweep {sweep.sweep!r} is running, {sweep.running}; stop it first")
     there = known(results)
-    return results_without(results.store, {the_one(results, there, trial_id) for trial_id in trial_ids})
+    return results_without(results.store, {the_one(results.store, there, trial_id) for trial_id in trial_ids})
 
 
 def known(results: Results) -> set[str]:
@@ -124,10 +125,3 @@ def known(results: Results) -> set[str]:
     return {*results.trials()["trial_id"], *results.members()["trial_id"].dropna(), *(PurePath(name).stem for name in left)}
 
 
-def the_one(results: Results, known: Iterable[str], beginning: str) -> str:
-    """The trial whose id begins so."""
-    matching = [trial_id for trial_id in known if trial_id.startswith(beginning)]
-    if len(matching) != 1:
-        problem = "no trial" if not matching else f"{len(matching)} trials"
-        raise InputError(f"{results.store.place}: {problem} {beginning!r}")
-    return matching[0]
