@@ -23,7 +23,7 @@ def points(results: Results, sweep: str) -> pd.DataFrame:
     members = results.members()
     members = members[(members["sweep"] == sweep) & (members["role"] == "student") & (members["outcome"] != NOT_NEEDED)]
     frame = results.frame()
-    metrics = [c for c in frame.columns if c in ACCURACIES or _is_tabulated(c)]
+    metrics = [c for c in frame.columns if c in ACCURACIES or is_tabulated(c)]
     joined = members[["trial_id", "point", "case", "parameters", "order"]].merge(
         frame.loc[frame["status"] == "completed", ["trial_id", *metrics]], on="trial_id"
     )
@@ -91,6 +91,7 @@ TABULATED = ("accuracy", "seen_accuracy", "omitted_accuracy", "mean_accuracy", "
 """What is read side by side; the hundred accuracies of single classes and corruptions stay in the frame."""
 
 
-def _is_tabulated(column: str) -> bool:
+def is_tabulated(column: str) -> bool:
+    """Whether a column of :meth:`Results.frame` is one of :data:`TABULATED`."""
     metric, _, apart = column.rpartition("]")[0].partition("[") if column.endswith("]") else (column, "", "")
     return metric.partition(".")[2] in TABULATED and not any(f"{name}=" in apart for name in ("corruption", "source_trial_id"))

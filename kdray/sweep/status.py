@@ -111,11 +111,16 @@ def forget(results: Results, trial_ids: Iterable[str]) -> dict[str, int]:
     Also those without a row, of which there is a checkpoint, a log or a place in a sweep. :class:`kdray.InputError` if there is
     no such trial, or a sweep is being run in the folder.
     """
+    refuse_while_running(results)
+    there = known(results)
+    return results_without(results.store, {the_one(results.store, there, trial_id) for trial_id in trial_ids})
+
+
+def refuse_while_running(results: Results) -> None:
+    """:class:`kdray.InputError` if a sweep is being run in the folder."""
     for sweep in sweeps(results):
         if sweep.running is not None:
             raise InputError(f"{results.store.place}: sweep {sweep.sweep!r} is running, {sweep.running}; stop it first")
-    there = known(results)
-    return results_without(results.store, {the_one(results.store, there, trial_id) for trial_id in trial_ids})
 
 
 def known(results: Results) -> set[str]:

@@ -1,0 +1,20 @@
+"""``kdray compact``: the many files of a results folder into few."""
+
+from __future__ import annotations
+
+import argparse
+
+from kdray.cli.status import OK
+
+
+def compact(chosen: argparse.Namespace) -> int:
+    from kdray.results import open_results
+    from kdray.results.compacting import compact as merged
+    from kdray.sweep.status import refuse_while_running
+
+    results = open_results(chosen.results)
+    refuse_while_running(results)
+    for table, files in merged(results.store).items():
+        left = f", {len(files.damaged)} of them damaged and left as they are" if files.damaged else ""
+        print(f"{table}: {files.before} files are {files.after} now{left}")
+    return OK

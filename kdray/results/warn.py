@@ -1,0 +1,26 @@
+"""What the reader warns of, told where the user asked."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+
+class DamagedFile(UserWarning):
+    """A file of the results cannot be read; it was left out."""
+
+
+class ConflictingRows(UserWarning):
+    """Two files hold different numbers for the same thing; the newer one was taken."""
+
+
+class SelectedOnTest(UserWarning):
+    """Points were chosen by a number on the test split; on that split it no longer says how well they will do."""
+
+
+def warn(message: str, kind: type[Warning]) -> None:
+    """A warning that names the line outside this package that led here."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("kdray.results"):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, kind, stacklevel=level)
