@@ -70,7 +70,7 @@ def find(results: Results, beginning: str) -> Trial:
     """The completed trial whose id begins so."""
     trials, place = results.trials(), results.store.place
     trial_id = the_one(results.store, trials["trial_id"], beginning)
-    row = {str(name): value for name, value in trials.set_index("trial_id", drop=False).loc[trial_id].items()}
+    row: Mapping[str, Any] = trials[trials["trial_id"].eq(trial_id)].iloc[0].to_dict()  # type: ignore[assignment]
     if row["status"] != "completed":
         reason = "" if pd.isna(row["error"]) else f": {row['error']}"
         raise InputError(f"{place}: trial {trial_id} has no trained model, it {row['status']}{reason}")

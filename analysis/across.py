@@ -1,0 +1,209 @@
+"""What robustness costs, across the sweeps of all papers: clean against robust accuracy, and the price of a point.
+
+    python analysis/across.py RESULTS --out DIR
+
+Data sets are never mixed: there is a figure for each. Only numbers of one attack are compared: a panel for each.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from kdray.report.attacks import attack_name, attack_text, attacks
+from kdray.report.caption import caption, data_name
+from kdray.report.charts import scatter
+from kdray.report.data import Snapshot
+from kdray.report.drawing import labelled, legend, panels
+from kdray.report.figure import Figure, Missing
+from kdray.report.script import run
+from kdray.report.tables import Spread, Table
+from kdray.results.pareto import fronts
+
+EVALUATE = "kdray evaluate RESULTS --suite sweeps/suites/full.yaml"
+POINT = ["sweep", "point"]
+CLEAR = 1.0
+"""Percentage points of robust accuracy that a gain must have for a price per point: less is within the spread of seeds."""
+
+STRENGTHS = (
+    "noise.input.sigma", "noise.input.snr", "noise.input.peak", "noise.labels.rate", "teacher.noise.input.sigma",
+    "teacher.noise.labels.rate", "model.dropout", "teacher.model.dropout", "model.weight_noise.rank",
+    "supervision.smoothing.samples", "supervision.virtual.probability",
+)  # fmt: skip
+"""Columns of which none may hold anything but 0 in a plain student."""
+
+
+def points(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per point with the means of ``clean``, ``robust`` (fractions) and ``seconds`` over its seeds, their deviations
+    (``… std``), and what tells it apart."""
+    grouped = rows.groupby(POINT, sort=False)
+    out = grouped.agg(n=("seed", "nunique"), case=("case", "first"), swept=("swept", "first"), plain=("plain", "first"),
+                      method=("method.name", "first"), model=("network", "first"))  # fmt: skip
+    for name, column in (("clean", "test_accuracy"), ("robust", "value"), ("seconds", "train_seconds")):
+        out[name], out[f"{name} std"] = grouped[column].mean(), grouped[column].std(ddof=1)
+    return out.reset_index()
+
+
+def described(snapshot: Snapshot) -> pd.DataFrame:
+    """All students of all sweeps, with ``network`` (its configuration as text), ``plain`` and ``swept`` (as text)."""
+    everyone = snapshot.everyone()
+    shape = sorted(everyone.columns[everyone.columns.str.startswith("model.")].drop("model.dropout", errors="ignore"))
+    members = snapshot.members[["sweep", "trial_id", "parameters"]].drop_duplicates(["sweep", "trial_id"])
+    swept = everyone[["sweep", "trial_id"]].merge(members, how="left")["parameters"].map(_in_words)
+    network = ["/".join(map(str, row)) for row in everyone[shape].itertuples(index=False)]
+    return everyone.assign(network=network, swept=swept, plain=_is_plain(everyone))
+
+
+def _in_words(parameters: str) -> str:
+    return ", ".join(f"{path} {_short(value)}" for path, value in json.loads(parameters).items())
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _is_plain(trials: pd.DataFrame) -> pd.Series[bool]:
+    """Trained without noise of any kind: by cross-entropy alone, or by distilling from an ordinary teacher."""
+    known = trials[[name for name in STRENGTHS if name in trials]].fillna(0)
+    quiet = trials["supervision.noise"].map(lambda text: all(noise.get("sigma", 1) == 0 for noise in json.loads(text)))
+    return known.eq(0).all(axis=1) & quiet & trials["method.name"].isin(["cross_entropy", "kd"])
+
+
+def by_data(snapshot: Snapshot) -> Iterator[tuple[str, pd.DataFrame, list[pd.DataFrame]]]:
+    """Each data set with its students and what was measured of them under each attack."""
+    for name, trials in described(snapshot).groupby("data.name", sort=True):
+        yield str(name), trials, attacks(snapshot, trials)
+
+
+def trade_off(snapshot: Snapshot) -> Iterator[Figure | Missing]:
+    """Clean against robust accuracy of all points of all sweeps."""
+    for name, trials, found in by_data(snapshot):
+        title = f"Clean against robust accuracy on {data_name(name)}"
+        if not found:
+            yield Missing(f"trade_off_{name}", title, f"no student was attacked with PGD: {EVALUATE}")
+            continue
+        order = [sweep for sweep in snapshot.sweeps if any(sweep in set(rows["sweep"]) for rows in found)]
+        figure, all_axes = panels(len(found), columns=min(2, len(found)), height=2.9)
+        for axes, rows in zip(all_axes, found, strict=True):
+            scatter(axes, points(rows), "clean", "robust", by="sweep", order=order)
+            labelled(axes, "Test accuracy (%)", "Accuracy under PGD (%)", attack_name(rows))
+        legend(figure)
+        without = sorted(set(trials["sweep"]) - set(order))
+        what = (
+            "Every point of every sweep: mean accuracy on clean test images against accuracy under attack, a panel for each "
+            "attack; the line is the Pareto front, beyond which no point is better in both. Networks and training differ "
+            "between sweeps."
+        )
+        if without:
+            what += f" Not attacked: {', '.join(without)} ({EVALUATE})."
+        yield Figure(f"trade_off_{name}", title, caption(what, pd.concat(found), POINT), figure)
+
+
+def on_the_front(snapshot: Snapshot) -> Iterator[Table]:
+    """The points than which no other is better in clean and in robust accuracy."""
+    for name, _, found in by_data(snapshot):
+        parts = []
+        for rows in found:
+            table = points(rows)
+            front = table[fronts(table[["clean", "robust"]], ["max", "max"]) == 0].sort_values("clean")
+            parts.append(pd.DataFrame({
+                "attack": attack_name(rows), "sweep": front["sweep"], "case": front["case"].fillna(""), "swept": front["swept"],
+                "clean (%)": _spreads(front, "clean"), "robust (%)": _spreads(front, "robust"),
+            }))  # fmt: skip
+        if parts:
+            what = "The points on the Pareto fronts of clean and robust accuracy"
+            told = caption(what, pd.concat(found), POINT, band="±")
+            yield Table(
+                f"front_{name}", f"Pareto fronts on {data_name(name)}", told, pd.concat(parts, ignore_index=True)
+            )
+
+
+def with_prices(table: pd.DataFrame) -> pd.DataFrame:
+    """``points`` with what each gained over the plain student of the same network, and what it paid, in percentage points and
+    in training time; points without a plain student are left out.
+
+    The plain student was trained by cross-entropy, or, where there is none, distilled without noise.
+    """
+    plain = table[table["plain"]].sort_values("method")  # cross_entropy before kd
+    columns = ["clean", "robust", "seconds", "method"]
+    base = plain.drop_duplicates("model").set_index("model")[columns].add_prefix("plain ")
+    out = table.merge(base, left_on="model", right_index=True)
+    out["gain"] = 100 * (out["robust"] - out["plain robust"])
+    out["lost"] = 100 * (out["plain clean"] - out["clean"])
+    out["times"] = out["seconds"] / out["plain seconds"]
+    clear = out["gain"] >= CLEAR
+    out["lost per point"] = (out["lost"] / out["gain"]).where(clear)
+    out["seconds per point"] = ((out["seconds"] - out["plain seconds"]) / out["gain"]).where(clear)
+    return out
+
+
+def prices(snapshot: Snapshot) -> Iterator[Figure | Table | Missing]:
+    """What a point of robust accuracy costs in clean accuracy and in training time."""
+    for name, _, found in by_data(snapshot):
+        title = f"What robustness costs on {data_name(name)}"
+        table = with_prices(points(found[0])) if found else pd.DataFrame()
+        if table.empty:
+            reason = (
+                "no student was attacked with PGD" if not found else "no plain student to compare with was attacked"
+            )
+            yield Missing(f"cost_{name}", title, f"{reason}: {EVALUATE}")
+            continue
+        rows = found[0].merge(table[POINT], on=POINT)
+        devices = rows["device"].nunique() if "device" in rows else 1
+        baseline = " or ".join(sorted(table["plain method"].unique())).replace("_", " ")
+        what = (
+            f"against the plain student of the same network and data (trained by {baseline}, without noise). "
+            f"Attack: {attack_text(rows)}. Time is of the student's own training"
+        )
+        if devices > 1:
+            what += f", here on {devices} kinds of device, so that it tells little"
+        order = [sweep for sweep in snapshot.sweeps if sweep in set(table["sweep"])]
+        yield cost_figure(
+            name, title, table, order, f"Robust accuracy gained by each point and what it paid, {what}", rows
+        )
+        yield cost_table(name, title, table, f"Points by the robust accuracy that they gained, {what}; a price per point only "
+                         f"where at least {CLEAR:g} was gained", rows)  # fmt: skip
+
+
+def cost_figure(
+    name: str, title: str, table: pd.DataFrame, order: Sequence[str], what: str, rows: pd.DataFrame
+) -> Figure:
+    """Clean accuracy lost and training time against the robust accuracy gained."""
+    figure, (left, right) = panels(2, height=2.7)
+    for axes, y, label in (
+        (left, "lost", "Clean accuracy lost (points)"),
+        (right, "times", "Training time (times the plain)"),
+    ):
+        scatter(axes, table, "gain", y, by="sweep", order=order, modes=("max", "min"), percent=(False, False))
+        labelled(axes, "Accuracy under PGD gained (points)", label, "(a)" if axes is left else "(b)")
+    legend(figure)
+    what += ". The line: least paid for so much gained"
+    return Figure(f"cost_{name}", title, caption(what, rows, POINT, band=""), figure)
+
+
+def cost_table(name: str, title: str, table: pd.DataFrame, what: str, rows: pd.DataFrame) -> Table:
+    """The same as numbers, the largest gain first."""
+    best = table.sort_values("gain", ascending=False, kind="stable")
+    frame = pd.DataFrame({
+        "sweep": best["sweep"], "case": best["case"].fillna(""), "swept": best["swept"],
+        "clean (%)": _spreads(best, "clean"), "robust (%)": _spreads(best, "robust"), "gained": best["gain"],
+        "lost": best["lost"], "time, times": best["times"], "lost per point": best["lost per point"],
+        "seconds per point": best["seconds per point"],
+    })  # fmt: skip
+    return Table(f"cost_table_{name}", f"{title}: numbers", caption(what, rows, POINT, band="±"), frame)
+
+
+def _spreads(table: pd.DataFrame, name: str) -> list[Spread]:
+    parts = zip(table[name], table[f"{name} std"], table["n"], strict=True)
+    return [Spread(100 * mean, 100 * std, n) for mean, std, n in parts]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run("What robustness costs, across papers", (trade_off, on_the_front, prices), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

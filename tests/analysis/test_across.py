@@ -1,0 +1,112 @@
+"""Robustness and its price, one data set and one attack at a time, against the plain student of the same network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis import across
+from kdray.report import Figure, Missing, Snapshot, Table
+from kdray.report.script import drawn
+from tests.analysis.rows import Folder
+
+
+def student(folder: Folder, sweep: str, point: int, seed: int, clean: float, robust: float, seconds: float,
+            **fields: object) -> str:  # fmt: skip
+    given = {"method__name": "cross_entropy", **fields}
+    trial = folder.trial(sweep, point, seed, test_accuracy=clean, train_seconds=seconds, **given)
+    folder.pgd(trial, robust)
+    return trial
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A plain student, a robust one, a distilled one, one of another network without a plain one, one of other data."""
+    folder = Folder(tmp_path / "results")
+    for seed in range(2):
+        student(folder, "a", 0, seed, 0.90 + seed / 100, 0.10, 100)
+        student(folder, "a", 1, seed, 0.80, 0.30, 150, swept={"noise.input.sigma": 0.2})
+        student(folder, "b", 0, seed, 0.92, 0.105, 200, method__name="kd", case="kd")
+        student(folder, "b", 1, seed, 0.70, 0.50, 300, model__name="mlp", noise__input__sigma=0.1)
+        student(folder, "m", 0, seed, 0.99, 0.90, 10, data__name="mnist", noise__labels__rate=0.1)
+    return folder
+
+
+def test_data_sets_have_figures_of_their_own(folder: Folder) -> None:
+    first, second = drawn(across.trade_off, Snapshot(folder.written()))
+    assert isinstance(first, Figure)
+    assert isinstance(second, Figure)
+    assert (first.name, second.name) == ("trade_off_cifar10", "trade_off_mnist")
+    assert "CIFAR-10, 2 seeds" in first.caption
+    assert "CIFAR-10" not in second.caption
+    shown = {str(c.get_label()): c.lines[0].get_xydata().ravel() for c in first.figure.axes[0].containers}
+    assert shown["a"] == pytest.approx([90.5, 10, 80, 30])
+    assert shown["b"] == pytest.approx([92, 10.5, 70, 50])
+    (front,) = [line for line in first.figure.axes[0].lines if line.get_label() == "Pareto front"]
+    assert front.get_xdata() == pytest.approx([70, 80, 92])
+
+
+def test_attacks_are_not_mixed_in_a_panel_and_what_was_not_attacked_is_named(folder: Folder) -> None:
+    other = folder.trial("c", 0, 0, test_accuracy=0.9)
+    folder.number(other, "weak", "pgd", 0.6, norm="linf", epsilon=2 / 255, step_size=0.01, steps=7, restarts=1)
+    folder.trial("d", 0, 0, test_accuracy=0.9)
+    figure = drawn(across.trade_off, Snapshot(folder.written()))[0]
+    assert isinstance(figure, Figure)
+    titles = [axes.get_title("left") for axes in figure.figure.axes]
+    assert titles == ["PGD-20, ℓ∞, ε = 8/255", "PGD-7, ℓ∞, ε = 2/255"]
+    assert "Not attacked: d (kdray evaluate" in figure.caption
+
+
+def test_the_price_is_against_the_plain_student_of_the_same_network(folder: Folder) -> None:
+    found = drawn(across.prices, Snapshot(folder.written()))
+    assert [each.name for each in found] == ["cost_cifar10", "cost_table_cifar10", "cost_mnist"]
+    table = found[1]
+    assert isinstance(table, Table)
+    rows = table.frame.set_index(["sweep", "case", "swept"])
+    best = rows.loc["a", "", "noise.input.sigma 0.2"]
+    assert best["gained"] == pytest.approx(20)
+    assert best["lost"] == pytest.approx(10.5)
+    assert best["lost per point"] == pytest.approx(10.5 / 20)
+    assert best["time, times"] == pytest.approx(1.5)
+    assert best["seconds per point"] == pytest.approx(50 / 20)
+    assert len(rows) == 3  # not the network without a plain student
+    assert isinstance(found[2], Missing)
+    assert "no plain student" in found[2].reason
+
+
+def test_a_gain_within_the_noise_has_no_price_per_point(folder: Folder) -> None:
+    table = drawn(across.prices, Snapshot(folder.written()))[1]
+    assert isinstance(table, Table)
+    distilled = table.frame.set_index("sweep").loc["b"]
+    assert distilled["gained"] == pytest.approx(0.5)
+    assert distilled[["lost per point", "seconds per point"]].isna().all()
+
+
+@pytest.mark.parametrize("fields", [
+    {"noise__input__sigma": 0.1}, {"noise__labels__rate": 0.1},
+    {"supervision__noise": '[{"name": "swap", "probability": 0.5}]'},
+    {"teacher__model__dropout": 0.2}, {"method__name": "adversarial"}, {"teacher__noise__labels__rate": 0.5},
+])  # fmt: skip
+def test_what_is_noisy_or_trained_otherwise_is_no_plain_student(fields: dict[str, object], tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "results")
+    student(folder, "a", 0, 0, 0.9, 0.1, 100, **fields)
+    silent = {"noise__input__sigma": 0.0, "noise__labels__rate": 0.0, "supervision__noise": '[{"sigma": 0.0}]'}
+    student(folder, "a", 1, 0, 0.9, 0.1, 100, **silent)
+    assert across.described(Snapshot(folder.written()))["plain"].tolist() == [False, True]
+
+
+def test_the_points_of_the_front_are_listed(folder: Folder) -> None:
+    table = drawn(across.on_the_front, Snapshot(folder.written()))[0]
+    assert isinstance(table, Table)
+    assert table.frame["sweep"].tolist() == ["b", "a", "b"]
+
+
+def test_without_attacks_the_command_that_runs_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Folder(tmp_path / "results")
+    folder.trial("a", 0, 0, test_accuracy=0.9, method__name="kd")
+    folder.written()
+    assert across.main([str(folder.path), "--out", str(tmp_path / "out")]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 2
+    assert all(f"no student was attacked with PGD: {across.EVALUATE}" in line for line in told)

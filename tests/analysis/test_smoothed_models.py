@@ -1,0 +1,168 @@
+"""Our numbers of the smoothed models beside the paper's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis import smoothed_models as script
+from kdray.report import Figure, Missing
+from tests.analysis.made import APART, Sweeps, cells
+
+STEPS = range(1, 11)
+
+
+def smoothing(aggregate: str, samples: int) -> str:
+    """As the parameters of an evaluation say it: the default aggregate is left out."""
+    told = {"samples": samples, **({} if aggregate == "soft_prediction" else {"aggregate": aggregate})}
+    return json.dumps({"smoothing": told})
+
+
+def attack(made: Sweeps, trials: list[str], value: float, parameters: str = "{}", **fields: object) -> None:
+    how = {"norm": "linf", "epsilon": 8 / 255, "steps": 10, "restarts": 1, "samples": 1, "examples": 100, **fields}
+    made.numbers_of(trials, f"pgd {parameters} {fields}", "pgd", value, parameters=parameters, **how)
+
+
+def sweep(made: Sweeps, name: str) -> dict[str, list[str]]:
+    """A teacher of one seed, students of both kinds of answer and one without a teacher."""
+    found = {"teacher": made.point(name, 0, 0.5, role="teacher", seeds=[0])}
+    for point, aggregate in enumerate(("prediction", "soft_prediction")):
+        found[aggregate] = made.point(
+            name, point, 0.8 + point / 10, case="distilled", supervision__smoothing__aggregate=aggregate
+        )
+        for samples, value in ((32, 0.1), (512, 0.6 + point / 10)):
+            told = smoothing(aggregate, samples)
+            made.numbers_of(found["teacher"], f"clean {told}", "clean", value, parameters=told, examples=100)
+    found["no_teacher"] = made.point(name, 2, 0.7, case="no_teacher")
+    for trials in found.values():
+        made.learning(trials, 0.1, 0.2)
+    return found
+
+
+def transferred(
+    made: Sweeps, source: str, target: str, value: float, epsilon: float = 8 / 255, parameters: str = "{}"
+) -> None:
+    """Accuracy falls by a hundredth with every step, to ``value`` at the tenth."""
+    for step in STEPS:
+        made.number(
+            target, f"by_step {epsilon} {parameters}", "transfer", value + (10 - step) / 100, source_trial_id=source,
+            norm="linf", epsilon=epsilon, steps=step, examples=100, parameters=parameters,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Sweeps:
+    return Sweeps(tmp_path / "results")
+
+
+def test_table_1_takes_the_teacher_with_the_most_passes(made: Sweeps) -> None:
+    sweep(made, script.DISTILLATION)
+    table = script.table_1(made.snapshot())
+    teacher = cells(table, "Smooth soft prediction smoothing")
+    assert teacher["Clean, %"].mean == pytest.approx(70)
+    assert teacher["Clean, % (published)"] == 88.53
+    assert "(512 passes)" in table.caption
+
+
+def test_table_1_stands_beside_what_is_printed(made: Sweeps) -> None:
+    sweep(made, script.DISTILLATION)
+    table = script.table_1(made.snapshot())
+    student = cells(table, "KD prediction smoothing")
+    assert student["Clean, %"] == pytest.approx((80, 100 * APART / 2**0.5, 2))
+    assert (student["Clean, % (published)"], student["n"]) == (91.21, 2)
+    assert student["Trials"] == "student, smoothed-distillation, distilled"
+    assert "CIFAR-10, 1 to 2 seeds" in table.caption
+    alone = table.to_markdown().splitlines()[-1]
+    assert alone.startswith("| No teacher | 70.00 ± 1.41 | – | 2 |")
+
+
+def test_table_2_attacks_the_teacher_as_it_is_smoothed_and_the_student_as_it_is(made: Sweeps) -> None:
+    trials = sweep(made, script.ADVERSARIAL)
+    attack(made, trials["teacher"], 0.99)
+    attack(made, trials["teacher"], 0.5, smoothing("prediction", 512))
+    attack(made, trials["prediction"], 0.3)
+    attack(made, trials["prediction"], 0.9, epsilon=2 / 255)
+    attack(made, trials["prediction"], 0.35, steps=3)
+    table = script.table_2(made.snapshot())
+    teacher, student = (cells(table, f"{who} prediction smoothing") for who in ("Smooth", "KD"))
+    assert (teacher["PGD, %"].mean, teacher["PGD, % (published)"]) == (50, 63.67)
+    assert (student["PGD, %"].mean, student["PGD, % (published)"]) == (30, 46)
+    assert cells(table, "Smooth soft prediction smoothing")["PGD, %"] is None
+    assert "10 steps" in table.caption
+
+
+def test_table_3_pairs_attacked_and_target(made: Sweeps) -> None:
+    trials = sweep(made, script.ADVERSARIAL)
+    teacher = trials["teacher"][0]
+    for student in trials["prediction"]:
+        transferred(made, student, teacher, 0.4)
+        transferred(made, teacher, student, 0.7)
+        transferred(made, teacher, student, 0.75, parameters=smoothing("prediction", 512))
+    transferred(made, trials["soft_prediction"][0], teacher, 0.9)
+    table = script.table_3(made.snapshot())
+    for row, value, clean in (
+        ("KD student on CNI", 40, 50),
+        ("CNI on KD student", 70, 80),
+        ("Smoothed CNI on KD student", 75, 80),
+    ):
+        cell = cells(table, row)
+        assert (cell["PGD, %"].mean, cell["Clean, %"].mean) == (pytest.approx(value), pytest.approx(clean))
+    assert cells(table, "Smoothed CNI on Smoothed CNI")["PGD, %"] is None
+    assert "not the Smooth model of tables 1 and 2" in table.caption
+
+
+def test_students_are_not_attacked_for_each_other(made: Sweeps) -> None:
+    one, other = sweep(made, script.ADVERSARIAL)["prediction"]
+    transferred(made, one, one, 0.1)
+    transferred(made, one, other, 0.9)
+    (figure, *missing) = script.figures_4_to_6(made.snapshot())
+    assert isinstance(figure, Figure)
+    drawn = figure.figure.axes[0].lines[0].get_ydata()
+    assert drawn[-1] == pytest.approx(10)
+    assert all(isinstance(each, Missing) for each in missing)
+
+
+def test_steps_of_the_own_attack_do_without_transfer(made: Sweeps) -> None:
+    trials = sweep(made, script.ADVERSARIAL)["prediction"]
+    for step in STEPS:
+        made.numbers_of(
+            trials, "pgd steps", "pgd", 0.5, norm="linf", epsilon=8 / 255, steps=step, examples=9, parameters="{}"
+        )
+    figure = next(iter(script.figures_4_to_6(made.snapshot())))
+    assert isinstance(figure, Figure)
+    assert figure.figure.axes[0].get_title(loc="left") == "ε = 8/255"
+
+
+def test_what_is_missing_says_the_command(made: Sweeps, tmp_path: Path) -> None:
+    sweep(made, script.ADVERSARIAL)
+    made.written()
+    assert script.main([str(made.path), "--out", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "no trained students of the sweep smoothed-distillation" in page
+    assert "kdray evaluate RESULTS --suite sweeps/suites/smoothed_models.yaml" in page
+    assert "training.monitor" in page
+
+
+def test_accuracy_by_epoch_clean_and_perturbed(made: Sweeps) -> None:
+    for aggregate, trials in sweep(made, script.ADVERSARIAL).items():
+        for epoch, value in ((1, 0.3), (2, 0.4)):
+            if aggregate != "teacher":
+                made.numbers_of(
+                    trials, "pgd10_val", "pgd", value, split="val", epoch=epoch, epsilon=8 / 255, steps=10, examples=50
+                )
+    figures = list(script.figures_2_and_3(made.snapshot()))
+    assert [figure.name for figure in figures] == ["figure_2", "figure_3"]
+    assert isinstance(figures[0], Figure)
+    clean, perturbed = figures[0].figure.axes
+    assert list(clean.lines[0].get_ydata()) == pytest.approx([10, 20])
+    assert list(perturbed.lines[0].get_ydata()) == pytest.approx([30, 40])
+    assert 46 in [line.get_ydata()[0] for line in perturbed.lines]
+    assert "10 steps, 50 images" in figures[0].caption
+
+
+def test_results_without_trials_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Sweeps(tmp_path).written()
+    assert script.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "no trained students here" in capsys.readouterr().err
