@@ -16,15 +16,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kdray.core import InputError
     from kdray.experiment import Experiment
+    from kdray.exporting import load_model
     from kdray.results import Results, open_results
     from kdray.sweep import Sweep, evaluate, load_sweep, plan, run
 
 __version__ = version("kdray")
-__all__ = ["Experiment", "InputError", "Results", "Sweep", "evaluate", "load_sweep", "open_results", "plan", "run"]
+__all__ = [
+    "Experiment", "InputError", "Results", "Sweep", "evaluate", "load_model", "load_sweep", "open_results", "plan", "run",
+]  # fmt: skip
 
 _HOME = {
     "InputError": "kdray.core", "Experiment": "kdray.experiment", "Results": "kdray.results", "open_results": "kdray.results",
-    "Sweep": "kdray.sweep", "evaluate": "kdray.sweep", "load_sweep": "kdray.sweep", "plan": "kdray.sweep", "run": "kdray.sweep",
+    "load_model": "kdray.exporting", "Sweep": "kdray.sweep", "evaluate": "kdray.sweep", "load_sweep": "kdray.sweep",
+    "plan": "kdray.sweep", "run": "kdray.sweep",
 }  # fmt: skip
 
 

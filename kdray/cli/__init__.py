@@ -14,7 +14,12 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from kdray.cli import commands
+from kdray.cli.compacting import compact
 from kdray.cli.datasets import data
+from kdray.cli.exporting import add_arguments as add_export_arguments
+from kdray.cli.exporting import export
+from kdray.cli.reporting import add_arguments as add_report_arguments
+from kdray.cli.reporting import report
 from kdray.cli.status import FAILED, INTERRUPTED, OK, WRONG_INPUT
 from kdray.core import InputError
 from kdray.results.store import shown
@@ -129,14 +134,6 @@ def build_parser() -> Parser:
         "trial_id", metavar="TRIAL_ID", nargs="?", help="one trial; the first letters of its id will do"
     )
 
-    forgetting = add(
-        "forget", commands.forget, "delete trials and all that was measured of them", "kdray forget results 3f2a 91c0"
-    )
-    forgetting.add_argument("results", metavar="DIR", help="results folder")
-    forgetting.add_argument(
-        "trial_ids", metavar="TRIAL_ID", nargs="+", help="the first letters of an id will do; 'kdray status' shows ids"
-    )
-
     evaluating = add(
         "evaluate", commands.evaluate, "measure new evaluations on stored weights", "kdray evaluate results --suite suite.yaml"
     )
@@ -151,6 +148,24 @@ def build_parser() -> Parser:
     evaluating.add_argument("--retry-failed", action="store_true", help="try failed evaluations again")
     evaluating.add_argument("--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)")
     _ray_arguments(evaluating)
+
+    add_report_arguments(
+        add("report", report, "make one page of all that the results say", "kdray report results --out report.html")
+    )
+    add_export_arguments(
+        add("export", export, "take a trained model out, with a model card", "kdray export results 3f2a --format onnx")
+    )
+
+    compacting = add("compact", compact, "put the many files of results into few, which open faster", "kdray compact results")
+    compacting.add_argument("results", metavar="DIR", help="results folder or URI")
+
+    forgetting = add(
+        "forget", commands.forget, "delete trials and all that was measured of them", "kdray forget results 3f2a 91c0"
+    )
+    forgetting.add_argument("results", metavar="DIR", help="results folder")
+    forgetting.add_argument(
+        "trial_ids", metavar="TRIAL_ID", nargs="+", help="the first letters of an id will do; 'kdray status' shows ids"
+    )
 
     listing = add("list", commands.list_, "list what a sweep file can name", "kdray list methods")
     listing.add_argument("what", choices=["models", "methods", "noise", "datasets", "evaluations"])

@@ -39,12 +39,13 @@ def run(title: str, draws: Sequence[Draw], argv: Sequence[str] | None = None) ->
         except InputError as error:
             _say(f"error: {error}", sys.stderr)
             return 2
-        drawings = [drawing for draw in draws for drawing in drawn(draw, snapshot)]
+        drawings = []
+        for drawing in (drawing for draw in draws for drawing in drawn(draw, snapshot)):
+            files = [] if isinstance(drawing, Missing) else drawing.save(given.out)
+            _say(f"{drawing.name}: {drawing.reason if isinstance(drawing, Missing) else ', '.join(f.name for f in files)}")
+            drawings.append(drawing)
     for text in dict.fromkeys(str(warning.message) for warning in told):
         _say(f"warning: {text}", sys.stderr)
-    for drawing in drawings:
-        files = [] if isinstance(drawing, Missing) else drawing.save(given.out)
-        _say(f"{drawing.name}: {drawing.reason if isinstance(drawing, Missing) else ', '.join(f.name for f in files)}")
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "README.md").write_text(readme(title, drawings), encoding="utf-8")
     return 0
@@ -78,4 +79,4 @@ def _section(drawing: Drawing) -> str:
 
 
 def _say(text: str, where: TextIO | None = None) -> None:
-    (where or sys.stdout).write(f"{text}\n")
+    print(text, file=where or sys.stdout, flush=True)

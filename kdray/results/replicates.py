@@ -19,6 +19,8 @@ SWEPT = "swept"
 """Column with what distinguishes a point, as JSON: members call it parameters, which in trials are the network's."""
 POINT = ["sweep", "case", SWEPT]
 """What is the same of all seeds of a point, and of no other point."""
+OF_TRIAL = ("trial_id", "seed", "teacher_id", "experiment")
+"""Of a trial, what decides what it may be compared with."""
 TRAINING_ONLY = ("augment", "omit_classes")
 """Parts of a data set's description that leave the images alone on which accuracies are measured."""
 
@@ -32,7 +34,7 @@ def sweeps(results: Results) -> list[str]:
 
 def replicates(results: Results, metrics: list[str], sweep: str | None, where: Where) -> pd.DataFrame:
     """The completed trials behind every point, in the sweep's order: columns ``sweep``, ``point``, ``case``, ``swept``,
-    ``order`` and all of :meth:`Results.frame`. Points without such a trial have one row without a ``trial_id``, unless
+    ``order``, the metrics and :data:`OF_TRIAL`. Points without such a trial have one row without a ``trial_id``, unless
     ``where`` asks for anything but the point.
 
     :class:`InputError` for an unknown sweep, or a metric that is no column with numbers.
@@ -53,7 +55,9 @@ def replicates(results: Results, metrics: list[str], sweep: str | None, where: W
     )
     joined.loc[joined["status"].isna(), "trial_id"] = None
     found = matching(joined, where).sort_values(["sweep", "point", "order"], kind="stable")
-    return found.astype({"point": int}).reset_index(drop=True)
+    # Taking hundreds of columns apart by points and putting them together again would take seconds.
+    kept = dict.fromkeys([*POINT, "point", "order", *OF_TRIAL, *metrics])
+    return found[list(kept)].astype({"point": int}).reset_index(drop=True)
 
 
 def by_point(rows: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:

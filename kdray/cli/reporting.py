@@ -1,0 +1,87 @@
+"""``kdray report``: a page, or the table of points, from a results folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdray.cli.status import OK
+from kdray.core import InputError
+
+if TYPE_CHECKING:
+    from kdray.results import Results
+
+SUFFIXES = (".html", ".csv", ".tex")
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    command.add_argument("results", metavar="DIR", help="results folder or URI")
+    command.add_argument("--sweep", metavar="NAME", help="of this sweep only (all)")
+    command.add_argument(
+        "--baseline", metavar="POINT|PATH=VALUE",
+        help="what points are compared with: a point's number, a case's name, or path=value,… (the best point)",
+    )  # fmt: skip
+    command.add_argument(
+        "--out", metavar="FILE", default="report.html",
+        help="a page (.html), or the table of points (.csv, .tex) (report.html)",
+    )  # fmt: skip
+
+
+def report(chosen: argparse.Namespace) -> int:
+    from kdray.results import open_results
+
+    out = Path(chosen.out)
+    if out.suffix.lower() not in SUFFIXES:
+        raise InputError(f"--out {chosen.out}: what to write follows from the ending (allowed: {', '.join(SUFFIXES)})")
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise InputError(f"--out {chosen.out}: {'is a folder' if out.is_dir() else 'there is no such folder'}")
+    results = open_results(chosen.results)
+    if out.suffix.lower() == ".html":
+        from kdray.report.html import render
+
+        against = baseline(chosen.baseline)
+        text = render(results, sweep=chosen.sweep, baseline=against, progress=lambda what: print(what, file=sys.stderr))
+    else:
+        text = _table(results, chosen.sweep, out.suffix.lower())
+    out.write_text(text, encoding="utf-8")
+    print(f"{out}: {len(text.encode()) / 1e6:.1f} MB" if out.suffix.lower() == ".html" else str(out))
+    return OK
+
+
+def _table(results: Results, sweep: str | None, suffix: str) -> str:
+    """The table of points of one sweep as CSV or LaTeX."""
+    from kdray.report.html import chosen, opened
+    from kdray.report.page.points import table
+
+    groups = [group for group in chosen(opened(results)[0], sweep) if not group.points.empty]
+    if len(groups) != 1:
+        names = ", ".join(group.title for group in groups)
+        raise InputError(f"--out: a table is of one sweep on one data set, here are {names}: choose with --sweep" if groups
+                         else f"{results.store.place}: no completed student, so there is no table")  # fmt: skip
+    made = table(groups[0])
+    return made.to_csv() if suffix == ".csv" else made.to_latex()
+
+
+def baseline(text: str | None) -> int | str | dict[str, Any] | None:
+    """``3`` is a point, ``method.alpha=0.5,seed=1`` values by path, anything else the name of a case."""
+    if text is None:
+        return None
+    if text.isdecimal():
+        return int(text)
+    if "=" not in text:
+        return text
+    pairs = [part.partition("=") for part in text.split(",")]
+    for path, equals, value in pairs:
+        if not (path.strip() and equals and value.strip()):
+            raise InputError(f"--baseline {text}: needs a point's number, a case's name, or path=value")
+    return {path.strip(): _value(value.strip()) for path, _, value in pairs}
+
+
+def _value(text: str) -> Any:
+    """As it would be written in a sweep's file."""
+    from kdray.sweep.yaml import plain_scalar
+
+    return plain_scalar(text)

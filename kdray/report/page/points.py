@@ -1,0 +1,117 @@
+"""The table of points: what distinguishes them, and every number as its mean ± standard deviation over the seeds."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from kdray.report.page.group import Group, records
+from kdray.report.page.words import NONE, cell, is_missing, spread
+from kdray.report.tables import Spread, Table
+from kdray.results.pareto import fronts
+
+SHOWN = 5
+"""So many metrics are shown at first; the others can be chosen."""
+
+
+class Column(NamedTuple):
+    """A column of the table."""
+
+    title: str
+    numeric: bool
+    shown: bool
+    """At first."""
+
+
+class Cell(NamedTuple):
+    """A cell of the table."""
+
+    text: str
+    order: float | None = None
+    """What it is sorted by; None: its text."""
+
+
+class Line(NamedTuple):
+    """A row of the table."""
+
+    point: int
+    trial_id: str
+    """The first trial of the point."""
+    mark: str
+    """Said of the best."""
+    cells: tuple[Cell, ...]
+
+
+def columns(group: Group) -> list[Column]:
+    """Those after the point and its mark."""
+    out = [Column("case", False, True)] if _has_cases(group) else []
+    out += [Column(path, _is_numeric(group, path), True) for path in group.swept]
+    out.append(Column("seeds", True, True))
+    shown = first_metrics(group)
+    return [*out, *(Column(name, True, name in shown) for name in group.metrics)]
+
+
+def first_metrics(group: Group) -> list[str]:
+    """Those that say most: the objectives, clean accuracy, and one of each evaluation."""
+    asked = [name for name in [*group.aims.metrics, "val_accuracy", "test_accuracy"] if name in group.metrics]
+    labels = {name.partition(".")[0]: name for name in reversed(group.metrics) if "." in name}
+    others = [name for name in labels.values() if not name.endswith("]")] or list(labels.values())
+    return list(dict.fromkeys([*asked, *reversed(others)]))[:SHOWN]
+
+
+def lines(group: Group) -> list[Line]:
+    """A row for every point with a completed trial."""
+    if group.points.empty:
+        return []
+    marks = _marks(group)
+    first = group.completed.drop_duplicates("point").set_index("point")["trial_id"]
+    rows = []
+    for row in records(group.points):
+        cells = [Cell(cell(row["case"]))] if _has_cases(group) else []
+        cells += [Cell(cell(row[path]), _order(row[path]) if _is_numeric(group, path) else None) for path in group.swept]
+        cells.append(Cell(str(row["n"]), row["n"]))
+        cells += [Cell(spread(row[name], row[f"{name} std"]), _order(row[name])) for name in group.metrics]
+        point = int(row["point"])
+        rows.append(Line(point, first[point], marks.get(point, ""), tuple(cells)))
+    return rows
+
+
+def _marks(group: Group) -> dict[int, str]:
+    """What is said of the best points, and of the front of clean against robust accuracy."""
+    from kdray.report.page.choice import trade_off
+
+    several = len(group.aims.objectives) > 1
+    marks = dict.fromkeys(group.best, "Pareto front" if several else "best")
+    if not several and (pair := trade_off(group)) is not None:
+        known = group.points.dropna(subset=list(pair))
+        for point in known.loc[fronts(known[list(pair)].to_numpy(), ["max", "max"]) == 0, "point"]:
+            marks[point] = "best, Pareto front" if point in marks else "Pareto front"
+    return marks
+
+
+def _has_cases(group: Group) -> bool:
+    return bool(group.points["case"].notna().any()) if not group.points.empty else False
+
+
+def _is_numeric(group: Group, path: str) -> bool:
+    values = group.points[path].dropna() if not group.points.empty else group.students[path].dropna()
+    return bool(len(values)) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _order(value: Any) -> float | None:
+    return None if is_missing(value) else float(f"{value:.7g}")
+
+
+def table(group: Group) -> Table:
+    """The same, for a file."""
+    points = group.points
+    said: dict[str, list[Any]] = {name: list(points[name]) for name in ("point", "case", *group.swept, "n")}
+    if not _has_cases(group):
+        del said["case"]
+    for name in group.metrics:
+        numbers = zip(points[name], points[f"{name} std"], points["n"], strict=True)
+        said[name] = [Spread(*each) if not is_missing(each[0]) else None for each in numbers]
+    frame = pd.DataFrame(said)
+    caption = f"Points of the sweep {group.title}: mean ± standard deviation over n seeds; {NONE}: not measured."
+    return Table(f"{group.sweep}-points", group.title, caption, frame, digits=3)

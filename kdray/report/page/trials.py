@@ -1,0 +1,118 @@
+"""What the page shows of one trial when it is opened: compact, for a script that draws it on demand.
+
+Texts that trials share (lines of configuration, names of numbers, reasons) stand in ``texts`` once and are meant by number.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kdray.report.page.again import blocks
+from kdray.report.page.group import Group
+from kdray.report.page.words import is_missing
+from kdray.results import Results
+
+CURVES = ("train_accuracy", "val_accuracy", "loss", "val_loss")
+SIGNIFICANT = 4
+MOST_NUMBERS = 400
+"""Of one trial; single classes and images beyond that stay in the tables."""
+
+
+class Texts:
+    """Each text once."""
+
+    def __init__(self) -> None:
+        self.all: dict[str, int] = {}
+
+    def number(self, text: str) -> int:
+        return self.all.setdefault(text, len(self.all))
+
+
+def details(groups: list[Group]) -> dict[str, Any]:
+    """``texts``, and by trial id everything about a trial."""
+    texts, out = Texts(), {}
+    if not groups:
+        return {"texts": [], "trials": {}, "points": {}}
+    results = groups[0].results
+    epochs = dict(list(results.epochs().groupby("trial_id")))
+    numbers, suites = _numbers(results, texts), _suites(results)
+    points: dict[str, Any] = {}
+    for index, group in enumerate(groups):
+        for row in group.trials:
+            trial_id = row["trial_id"]
+            if not is_missing(row["point"]):
+                point = int(row["point"])
+                new = {"about": group.about(point), "sweep": group.title, "trials": []}
+                points.setdefault(f"{index}-{point}", new)["trials"].append(trial_id)
+            if trial_id in out or is_missing(row["status"]):
+                continue
+            out[trial_id] = _trial(row, numbers.get(trial_id, []), suites.get(trial_id, []), epochs.get(trial_id), texts)
+    return {"texts": list(texts.all), "trials": out, "points": points}
+
+
+def _trial(row: dict[str, Any], numbers: list[list[Any]], suite: list[tuple[str, str]], epochs: pd.DataFrame | None,
+           texts: Texts) -> dict[str, Any]:  # fmt: skip
+    facts = {"role": row["role"], "status": row["status"], "seed": row["seed"], "error": row["error"],
+             "teacher": row["teacher_id"], "val": row["val_accuracy"], "test": row["test_accuracy"],
+             "parameters": row["parameters"], "seconds": row["train_seconds"]}  # fmt: skip
+    out = {name: _plain(value) for name, value in facts.items() if not is_missing(value)}
+    where = [row[name] for name in ("device", "host") if not is_missing(row[name])]
+    out["where"] = texts.number(", ".join(where))
+    if not is_missing(row["git_commit"]):
+        out["commit"] = texts.number(row["git_commit"])
+    out["file"] = [texts.number(block) for block in blocks(row, row if row["role"] == "student" else None, suite)]
+    if epochs is not None:
+        out["epochs"] = {name: [_plain(value, 3) for value in epochs[name]] for name in CURVES if epochs[name].notna().any()}
+        stages = epochs["stage"].value_counts(sort=False)
+        if len(stages) > 1:
+            out["stages"] = [[str(name), int(count)] for name, count in stages.items()]
+    if numbers:
+        out["numbers"] = numbers
+    return out
+
+
+def _suites(results: Results) -> dict[str, list[tuple[str, str]]]:
+    """By trial the evaluations that measured it by itself once it was trained: label and JSON."""
+    rows = results.robustness()
+    own = rows[rows["epoch"].isna() & rows["source_trial_id"].isna() & rows["parameters"].notna()]
+    found: dict[str, list[tuple[str, str]]] = {}
+    once = own.drop_duplicates(["trial_id", "evaluation_id"])[["trial_id", "label", "parameters"]]
+    for trial_id, label, parameters in once.itertuples(index=False, name=None):
+        found.setdefault(trial_id, []).append((label, parameters))
+    return found
+
+
+def _numbers(results: Results, texts: Texts) -> dict[str, list[list[Any]]]:
+    """By trial [name, value, low, high, examples, check or error] of each number, with nothing after the last that is known."""
+    rows = results.robustness()
+    rows = rows[rows["class"].isna() & rows["image"].isna() & rows["epoch"].isna()]
+    named = rows.join(results.numbers()["column"])
+    names = named["column"].fillna(rows["label"] + ": no number")
+    notes = rows["error"].fillna(rows["checks"])
+    found: dict[str, list[list[Any]]] = {}
+    told = zip(rows["trial_id"], names, rows["value"], rows["low"], rows["high"], rows["examples"], notes, strict=True)
+    for trial_id, name, value, low, high, examples, note in told:
+        listed = found.setdefault(trial_id, [])
+        if len(listed) == MOST_NUMBERS:
+            continue
+        row = [texts.number(name), _plain(value), _plain(low, 3), _plain(high, 3), _plain(examples)]
+        row.append(None if is_missing(note) else texts.number(note))
+        while row[-1] is None:
+            row.pop()
+        listed.append(row)
+    return found
+
+
+def _plain(value: Any, digits: int = SIGNIFICANT) -> Any:
+    """A number for JSON, rounded; None for what is missing or not finite."""
+    if is_missing(value):
+        return None
+    if isinstance(value, float):  # numpy's are too
+        if not math.isfinite(value):
+            return None
+        return int(value) if value == int(value) and abs(value) < 1e15 else float(f"{value:.{digits}g}")
+    return int(value) if isinstance(value, np.integer) else value

@@ -1,0 +1,102 @@
+"""Whatever a results folder lacks, what can be shown is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kdray.cli.reporting import baseline
+from kdray.core import InputError
+from kdray.report.html import render
+from kdray.results import Results, Store, open_results, write_rows
+from tests.report.outline import outline
+from tests.report.synthetic import Made, write_made
+
+FEW = {"points": 2, "seeds": 2, "epochs": 2, "robustness": False, "teacher": False}
+
+
+def test_no_results_yet(tmp_path: Path) -> None:
+    Store(tmp_path).create()
+    page = outline(render(Results(tmp_path)))
+    assert page.all("h1")[0].text == "No results yet"
+    assert "kdray run" in page.text
+
+
+def test_one_trial_has_no_interval_and_nothing_to_compare(tmp_path: Path) -> None:
+    page = outline(render(write_made(tmp_path, Made(**{**FEW, "points": 1, "seeds": 1}))))
+    summary = page.all("div", class_="summary")[0].text
+    assert "1 point" in summary
+    assert "1 seed each: 1 student in all" in summary
+    assert "no interval" in summary
+    assert "so there is no deviation and no interval" in page.text
+    assert "Statistics" not in page.text.partition("How to read")[0].replace("Statistics of", "")
+    assert "±" not in page.all("table", class_="points")[0].text
+
+
+def test_one_seed_says_that_no_difference_can_be_told(tmp_path: Path) -> None:
+    page = outline(render(write_made(tmp_path, Made(**{**FEW, "seeds": 1}))))
+    assert "With so few seeds no difference between points can be told from chance." in page.text
+    assert "too few seeds to say" in page.text
+
+
+def test_without_robustness_the_page_has_no_robust_figure(tmp_path: Path) -> None:
+    page = outline(render(write_made(tmp_path, Made(**FEW))))
+    titles = [each.text for each in page.all("p", class_="figure-title")]
+    assert titles == ["val_accuracy against noise.input.sigma", "Learning curves"]
+    assert "no check casts doubt on a number" in page.text
+
+
+def test_only_failed_trials(tmp_path: Path) -> None:
+    page = outline(render(write_made(tmp_path, Made(**{**FEW, "points": 1, "seeds": 1, "failed": 1}))))
+    assert "No student has completed" in page.text
+    assert "CUDA out of memory" in page.text
+    assert not page.all("figure")
+
+
+def test_a_student_whose_teacher_failed_has_no_trial_but_a_reason(tmp_path: Path) -> None:
+    results = write_made(tmp_path, Made(**FEW))
+    row = {"sweep": "made-up", "trial_id": "none-3", "role": "student", "point": 3, "order": 9, "outcome": "failed",
+           "parameters": '{"noise.input.sigma": 0.9}', "error": "its teacher failed"}  # fmt: skip
+    write_rows(results.store, "members", "late", [row], {})
+    page = outline(render(results))
+    assert "its teacher failed" in page.text
+    assert "none-3" not in [each.attributes["href"] for each in page.all("a")]
+
+
+def test_each_data_set_of_a_sweep_has_a_part_of_its_own(tmp_path: Path) -> None:
+    page = outline(render(write_made(tmp_path, Made(**FEW), Made(**{**FEW, "data": "mnist"}))))
+    titles = [each.text for each in page.all("h2")]
+    assert set(titles[1:3]) == {"made-up on digits (8 × 8, scikit-learn)", "made-up on MNIST"}
+    assert len(page.all("table", class_="points")) == 2
+
+
+def test_a_damaged_part_is_told_and_the_rest_is_shown(tmp_path: Path) -> None:
+    write_made(tmp_path, Made(**FEW))
+    (tmp_path / "epochs" / "part-0.parquet").write_bytes(b"PAR1, once")
+    page = outline(render(Results(tmp_path)))
+    (notice,) = [each for each in page.all("section") if each.attributes.get("class") == "notice"]
+    assert "epochs/part-0.parquet: damaged" in notice.text
+    assert len(page.all("table", class_="points")[0].all("tr")) == 3
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    write_made(tmp_path, Made(**FEW))
+    schema = tmp_path / "schema.json"
+    schema.write_text(json.dumps({**json.loads(schema.read_text()), "kdray_schema": 99}))
+    with pytest.raises(InputError, match="99"):
+        open_results(tmp_path)
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    (None, None), ("3", 3), ("no_teacher", "no_teacher"), ("method.alpha=0.5", {"method.alpha": 0.5}),
+    ("noise.input.name=off,seed=1e-4", {"noise.input.name": "off", "seed": 1e-4}),
+])  # fmt: skip
+def test_how_a_baseline_is_written(text: str | None, value: object) -> None:
+    assert baseline(text) == value
+
+
+def test_a_baseline_without_a_value_is_refused() -> None:
+    with pytest.raises(InputError, match="needs a point's number"):
+        baseline("method.alpha=")
