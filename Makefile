@@ -1,4 +1,5 @@
 # make quickstart: a distillation sweep on real digits, finished and tabulated.   make test: the tests.
+# make tour: the quickstart's report, and analysis/tour.ipynb executed on its results.
 # make faults: kills, full disks, lost nodes and networks; each sweep must end as an undisturbed one.
 # make smoke: every sweep in sweeps/ from end to end, each shrunk to less than a minute.
 # All create .venv and install what they need first; a second run skips that.
@@ -6,10 +7,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test smoke faults lint bench clean
+.PHONY: quickstart tour test smoke faults lint bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/kdray run sweeps/quickstart.yaml --results results
+
+tour: quickstart
+	$(BIN)/kdray report results --out results/report.html
+	KDRAY_RESULTS=$(CURDIR)/results $(BIN)/jupyter execute analysis/tour.ipynb --output $(CURDIR)/results/tour.ipynb
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest

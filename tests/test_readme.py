@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +12,10 @@ import yaml
 from kdray.cli import build_parser
 from kdray.sweep.definition import sweep_from
 from kdray.sweep.yaml import parse_text
+from tests.readme import README, made
 from tests.sweep.fakes import TINY
 
-TEXT = (Path(__file__).parents[1] / "README.md").read_text()
+TEXT = README.read_text()
 BLOCKS = dict(enumerate(re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)))
 SHELL = "".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL))
 COMMANDS = sorted(set(re.findall(r"^(kdray .*?)(?:\s+#.*)?$", SHELL, re.MULTILINE)))
@@ -41,6 +41,10 @@ def test_what_is_shown_of_sweep_files_is_valid(number: int) -> None:
 def test_the_commands_that_are_shown_are_known(command: str) -> None:
     _, *arguments = shlex.split(command)
     assert build_parser().parse_args(arguments).command
+
+
+def test_its_tables_are_those_of_the_code() -> None:
+    assert made(TEXT) == TEXT, "python -m tests.readme writes them"
 
 
 def test_there_is_something_to_check() -> None:

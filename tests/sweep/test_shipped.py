@@ -1,9 +1,15 @@
-"""Every sweep that kdray ships runs from end to end with ``--smoke``, all on one Ray (``make smoke``: minutes)."""
+"""Every sweep that kdray ships runs from end to end with ``--smoke``, all on one Ray (``make smoke``: minutes), and what it
+leaves is drawn by the script of its paper."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,16 +22,35 @@ from kdray.sweep.engine import cluster
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import this_machine
 from kdray.sweep.running import run
+from kdray.sweep.work import Summary
 from kdray.task import epochs_of, measurable
-from tests.shipped import SWEEPS
+from tests.shipped import FOLDER, SWEEPS
 
 pytestmark = pytest.mark.smoke
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_ray() -> Iterator[None]:
+ANALYSIS = sorted((FOLDER.parent / "analysis").glob("*.py"))
+
+
+class Ran(NamedTuple):
+    """A sweep that was run, and the results of it alone."""
+
+    sweep: Sweep
+    folder: Path
+    summary: Summary
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Ran]]:
+    """Every sweep once, all on one Ray."""
+
+    @cache
+    def once(path: Path) -> Ran:
+        folder, sweep = tmp_path_factory.mktemp(path.stem), load_sweep(path, smoke=True)
+        return Ran(sweep, folder, run(sweep, folder, progress=Progress()))
+
     with cluster(None, this_machine(), {}):
-        yield
+        yield once
 
 
 def name(path: Path) -> str:
@@ -33,15 +58,33 @@ def name(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=name)
-def test_a_shipped_sweep_runs_with_smoke_to_finished_finite_rows_that_say_something(path: Path, tmp_path: Path) -> None:
-    sweep = load_sweep(path, smoke=True)
-    summary = run(sweep, tmp_path, progress=Progress())
+def test_a_shipped_sweep_runs_with_smoke_to_finished_finite_rows_that_say_something(path: Path, ran: Any) -> None:
+    sweep, folder, summary = ran(path)
     assert summary.failures == {}
-    results = Results(tmp_path)
+    results = Results(folder)
     assert_every_trial_trained(results)
     assert_every_evaluation_is_there(sweep, results)
-    again = run(sweep, tmp_path, progress=Progress())
+    again = run(sweep, folder, progress=Progress())
     assert again.ran == set(), "what is there was done again"
+
+
+@pytest.mark.parametrize("script", ANALYSIS, ids=lambda script: script.stem)
+def test_a_script_draws_what_the_sweeps_of_its_paper_left(script: Path, ran: Any, tmp_path: Path) -> None:
+    mine = [path for path in SWEEPS if path.parent.name == script.stem] or SWEEPS
+    results, out = tmp_path / "results", tmp_path / "figures"
+    for path in mine:  # folders merge by copying
+        shutil.copytree(ran(path).folder, results, dirs_exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script), str(results), "--out", str(out)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    listed = (out / "README.md").read_text()
+    drawn = [*out.glob("*.png"), *out.glob("*.csv")]
+    assert drawn
+    for path in drawn:
+        assert path.name in listed
+        assert path.stat().st_size > 0
 
 
 def experiments(results: Results) -> dict[str, Experiment]:
