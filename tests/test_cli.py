@@ -241,6 +241,30 @@ def test_status_of_one_trial_is_a_line_for_everything(finished: Path, capsys: py
     assert table["data.name"] == "digits"
 
 
+def test_status_lists_the_ids_of_all_trials(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, _ = said(capsys, "status", str(finished), "--trials")
+    trials = Results(finished).trials()
+    assert all(trial_id in out for trial_id in trials["trial_id"])
+    assert out.count("teacher ") == (trials["role"] == "teacher").sum()
+
+
+@pytest.mark.parametrize("command", ["status", "report", "compact"])
+def test_a_uri_without_a_bucket_is_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, err = said(capsys, command, "s3://", status=2)
+    assert err == "kdray: s3://: names no bucket and no folder\n"
+
+
+def test_only_what_goes_on_says_that_it_does(
+    tmp_path: Path, finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    _, err = said(capsys, "report", str(finished), "--out", str(tmp_path / "x.csv"), status=1)
+    assert err.splitlines()[-1] == "kdray: [Errno 28] No space left on device"
+
+
 def test_status_of_a_folder_in_which_nothing_has_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Store(tmp_path).create()
     out, _ = said(capsys, "status", str(tmp_path))

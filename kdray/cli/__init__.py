@@ -48,9 +48,11 @@ _SHARE = _number(float, 0, "a number from 0")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    parser = build_parser()
+    parser, goes_on = build_parser(), ""
     try:
         chosen = parser.parse_args(arguments)
+        if chosen.command in (commands.run, commands.evaluate):
+            goes_on = "; what is finished is kept, the same command goes on"
         with sigterm_as_interrupt(), warnings.catch_warnings():
             warnings.showwarning = show_warning
             return int(chosen.command(chosen))
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except OSError as error:  # a full disk, an object store that stays away
-        print(f"kdray: {' '.join(str(error).split())}; what is finished is kept, the same command goes on", file=sys.stderr)
+        print(f"kdray: {' '.join(str(error).split())}{goes_on}", file=sys.stderr)
         return FAILED
 
 
@@ -133,6 +135,7 @@ def build_parser() -> Parser:
     status_.add_argument(
         "trial_id", metavar="TRIAL_ID", nargs="?", help="one trial; the first letters of its id will do"
     )
+    status_.add_argument("--trials", action="store_true", help="list every trial with its id")
 
     evaluating = add(
         "evaluate", commands.evaluate, "measure new evaluations on stored weights", "kdray evaluate results --suite suite.yaml"
@@ -164,7 +167,7 @@ def build_parser() -> Parser:
     )
     forgetting.add_argument("results", metavar="DIR", help="results folder")
     forgetting.add_argument(
-        "trial_ids", metavar="TRIAL_ID", nargs="+", help="the first letters of an id will do; 'kdray status' shows ids"
+        "trial_ids", metavar="TRIAL_ID", nargs="+", help="the first letters of an id will do ('kdray status DIR --trials')"
     )
 
     listing = add("list", commands.list_, "list what a sweep file can name", "kdray list methods")

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from kdray.cli.status import FAILED, OK
-from kdray.cli.tables import print_points
+from kdray.cli.tables import print_points, print_trials
 from kdray.results.store import beside, shown
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def status(chosen: argparse.Namespace) -> int:
         for what, trials in (("failed", sweep.failures), ("given up", sweep.given_up)):
             for trial_id, reason in trials.items():
                 print(f"  {what}: {trial_id}: {reason}")
-        print_points(chosen.results, sweep.sweep)
+        (print_trials if chosen.trials else print_points)(chosen.results, sweep.sweep)
     return OK
 
 

@@ -9,12 +9,13 @@ from kdray.cli.status import OK
 
 def compact(chosen: argparse.Namespace) -> int:
     from kdray.results import open_results
-    from kdray.results.compacting import compact as merged
+    from kdray.results.compacting import compact as compacted
     from kdray.sweep.status import refuse_while_running
 
     results = open_results(chosen.results)
     refuse_while_running(results)
-    for table, files in merged(results.store).items():
+    for table, files in compacted(results.store).items():
         left = f", {len(files.damaged)} of them damaged and left as they are" if files.damaged else ""
-        print(f"{table}: {files.before} files are {files.after} now{left}")
+        merged = f"{files.before} files are {files.after} now" if files.after < files.before else "nothing to merge"
+        print(f"{table}: {merged}{left}")
     return OK

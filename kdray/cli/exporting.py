@@ -30,7 +30,9 @@ def export(chosen: argparse.Namespace) -> int:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("results", metavar="DIR", help="results folder")
-    command.add_argument("trial_id", metavar="TRIAL_ID", help="the first letters of its id will do; 'kdray status' shows ids")
+    command.add_argument(
+        "trial_id", metavar="TRIAL_ID", help="the first letters of its id will do ('kdray status DIR --trials' lists them)"
+    )
     command.add_argument(
         "--format", choices=["safetensors", "onnx", "torch-export"], default="safetensors",
         help="safetensors: for kdray.load_model; onnx: for ONNX Runtime; torch-export: for torch alone (safetensors)",

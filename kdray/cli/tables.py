@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from typing import Any
 
@@ -54,6 +55,28 @@ def print_points(results: str, sweep: str) -> None:
     console.print(table)
     if len(shown) < len(columns):
         print(f"and {len(columns) - len(shown)} more numbers: kdray.open_results({printable(results)!r}).frame() has all")
+
+
+def print_trials(results: str, sweep: str) -> None:
+    """Every trial of a sweep with its id, in the order in which the sweep has them, teachers first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from kdray.results import open_results
+    from kdray.results.points import ACCURACIES, NOT_NEEDED
+
+    opened = open_results(results)
+    members = opened.members(where=[("sweep", "==", sweep), ("outcome", "!=", NOT_NEEDED)])
+    trials = opened.trials(["trial_id", "seed", *ACCURACIES])
+    rows = members.dropna(subset="trial_id").merge(trials, on="trial_id", how="left")
+    table = Table()
+    names = ["trial_id", "role", "point", "seed", "outcome", *ACCURACIES]
+    for name in names:
+        table.add_column(name, justify="left" if name in ("trial_id", "role", "outcome") else "right")
+    for _, row in rows.sort_values(["role", "order"], ascending=[False, True], kind="stable").iterrows():
+        shown = {name: row[name] for name in names} | {name: _mean(row[name], math.nan) for name in ACCURACIES}
+        table.add_row(*(_cell(value) for value in shown.values()))
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
 
 
 def _cell(value: Any) -> str:

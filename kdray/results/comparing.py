@@ -37,6 +37,11 @@ class Compared(NamedTuple):
         case = "" if pd.isna(self.identity["case"]) else f" ({self.identity['case']})"
         return f"point {self.identity['point']}{case} of {self.identity['sweep']}"
 
+    @property
+    def described(self) -> str:
+        values = {path: value for path, value in self.identity.items() if path not in ("sweep", "point", "case")}
+        return f"{self.name} {json.dumps(values)}"
+
     def shares(self, wanted: Mapping[str, Any]) -> bool:
         """Whether the point has these values; a path that it lacks is None."""
         return all(_or_none(self.identity.get(path)) == value for path, value in wanted.items())
@@ -49,6 +54,7 @@ def compare(
     rows = replicates(results, [metric], sweep, where)
     points = [Compared(identity, seeds[seeds[metric].notna()]) for identity, seeds in by_point(rows)]
     points = [point for point in points if not point.seeds.empty]
+    baseline = _plain(baseline)
     wanted = _wanted(baseline, points)
     fitting = [point for point in points if point.shares(wanted)]
     if not fitting:
@@ -60,8 +66,17 @@ def compare(
     compared = [_against(point, _partner(point, fitting, wanted), metric) for point in others]
     table = as_table([point.identity for point in others], compared, COLUMNS).astype({"baseline": "Int64"})
     for test in ("t_p", "wilcoxon_p"):
-        table[f"{test}_holm"] = holm(table[test].tolist())
+        table[f"{test}_holm"] = holm(table[test].tolist(), int((table["n_baseline"] > 0).sum()))
     return table[[*table.columns.drop(LAST), *LAST]]
+
+
+def _plain(baseline: Any) -> Any:
+    """Without numpy's types, which values out of a table have; lists for tuples, as JSON has them."""
+    if isinstance(baseline, Mapping):
+        return {str(path): _plain(value) for path, value in baseline.items()}
+    if isinstance(baseline, np.generic):
+        return baseline.item()
+    return [_plain(each) for each in baseline] if isinstance(baseline, list | tuple) else baseline
 
 
 def _wanted(baseline: int | str | Mapping[str, Any], points: list[Compared]) -> Mapping[str, Any]:
@@ -86,6 +101,8 @@ def _near(baseline: int | str | Mapping[str, Any], points: list[Compared]) -> st
 def _partner(point: Compared, fitting: list[Compared], wanted: Mapping[str, Any]) -> Compared | None:
     """The baseline of a point: the only one in its sweep that has all its other swept values, as far as it has these paths."""
     near = [each for each in fitting if each.identity["sweep"] == point.identity["sweep"]]
+    if len(near) > 1 and wanted.keys() == {"point"}:  # of before the sweep's file was changed
+        raise InputError(f"baseline: both {near[0].described} and {near[1].described} are point {wanted['point']}")
     if "point" in wanted or (len(near) == 1 and "case" in wanted):
         return near[0] if near else None
     # A named case brings values of its own; between others of its paths a baseline must not differ in more than is asked.

@@ -37,9 +37,9 @@ def of_pairs(ours: Floats, theirs: Floats) -> Difference:
     means = _mean(ours), _mean(theirs)
     apart = _unrounded(ours - theirs, ours, theirs)
     difference, deviation = float(apart.mean()), spread(apart)
-    low, high = t_interval(apart)
     if not apart.any():
-        return Difference(*means, 0.0, low, high, 1.0, 1.0, 0.0)
+        return Difference(*means, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0)
+    low, high = t_interval(apart)
     t_p = float(ttest_rel(apart, np.zeros_like(apart)).pvalue) if deviation else math.nan
     wilcoxon_p = float(wilcoxon(apart[apart != 0]).pvalue)
     return Difference(*means, difference, low, high, t_p, wilcoxon_p, hedges(difference, deviation, len(apart) - 1))
@@ -50,7 +50,7 @@ def of_independent(ours: Floats, theirs: Floats) -> Difference:
 
     NaN for an empty sample, and all but the difference for one with a single number.
     """
-    from scipy.stats import PermutationMethod, mannwhitneyu, ttest_ind
+    from scipy.stats import PermutationMethod, mannwhitneyu, t
 
     means = _mean(ours), _mean(theirs)
     difference = means[0] - means[1]
@@ -66,11 +66,15 @@ def of_independent(ours: Floats, theirs: Floats) -> Difference:
     method = PermutationMethod() if tied and len(both) <= FEW else "auto"  # exact, as "auto" is without ties
     wilcoxon_p = float(mannwhitneyu(ours, theirs, method=method).pvalue)
     if pooled == 0:
-        return Difference(*means, difference, difference, difference, math.nan, wilcoxon_p, math.nan)
-    test = ttest_ind(ours, theirs, equal_var=False)
-    low, high = test.confidence_interval(CONFIDENCE)
+        return Difference(*means, difference, *UNKNOWN, math.nan, wilcoxon_p, math.nan)
+    # By hand: of a sample whose values are all the same scipy warns that its variance is not exact.
+    errors = [d**2 / len(v) for v, d in zip((ours, theirs), deviations, strict=True)]
+    error = math.sqrt(sum(errors))
+    welch = sum(errors) ** 2 / sum(e**2 / (len(v) - 1) for v, e in zip((ours, theirs), errors, strict=True))
+    margin = float(t.ppf((1 + CONFIDENCE) / 2, welch)) * error
+    t_p = float(2 * t.sf(abs(difference) / error, welch))
     effect = hedges(difference, pooled, freedom)
-    return Difference(*means, difference, float(low), float(high), float(test.pvalue), wilcoxon_p, effect)
+    return Difference(*means, difference, difference - margin, difference + margin, t_p, wilcoxon_p, effect)
 
 
 def _mean(values: Floats) -> float:

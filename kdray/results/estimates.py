@@ -39,21 +39,27 @@ def spread(values: Floats) -> float:
 
 
 def t_interval(values: Floats) -> Interval:
-    """The 95 % interval of the mean of normal values with unknown variance (Student 1908); NaN of fewer than two."""
+    """The 95 % interval of the mean of normal values with unknown variance (Student 1908).
+
+    NaN of fewer than two, and of values that are all the same: few accuracies on few images often are, by chance.
+    """
     from scipy.stats import t
 
-    if len(values) < 2:
+    if len(values) < 2 or not (deviation := spread(values)):
         return UNKNOWN
     mean = float(values.mean())
-    margin = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * spread(values) / math.sqrt(len(values))
+    margin = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
     return Interval(mean - margin, mean + margin)
 
 
 def bootstrap_interval(values: Floats) -> Interval:
-    """The 95 % percentile interval of the mean over resampled values (Efron 1979), with the same draws every time."""
+    """The 95 % percentile interval of the mean over resampled values (Efron 1979), with the same draws every time.
+
+    NaN where :func:`t_interval` is.
+    """
     from scipy.stats import bootstrap
 
-    if len(values) < 2:
+    if len(values) < 2 or not spread(values):
         return UNKNOWN
     found = bootstrap(
         (values,), np.mean, vectorized=True, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile",
@@ -72,11 +78,14 @@ def hedges(difference: float, deviation: float, freedom: int) -> float:
     return 0.0 if difference == 0 else difference / deviation * (1 - 3 / (4 * freedom - 1))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values adjusted for their number, step by step from the smallest (Holm 1979); NaN stays, and does not count."""
+def holm(p_values: Sequence[float], count: int) -> list[float]:
+    """The p values adjusted for ``count`` comparisons, step by step from the smallest (Holm 1979).
+
+    NaN stays. Whoever is in ``count`` but has no p value counts as the largest.
+    """
     known = [index for index, p in enumerate(p_values) if not math.isnan(p)]
     adjusted, largest = [math.nan] * len(p_values), 0.0
     for rank, index in enumerate(sorted(known, key=lambda index: p_values[index])):
-        largest = max(largest, min(1.0, (len(known) - rank) * p_values[index]))
+        largest = max(largest, min(1.0, (count - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted

@@ -37,6 +37,8 @@ def _checked(condition: Any) -> tuple[str, str, Any]:
         near = get_close_matches(str(operator), OPERATORS, n=1)
         guess = f"did you mean {near[0]!r}? " if near else ""
         raise InputError(f"where: {name}: unknown operator {operator!r}; {guess}(allowed: {', '.join(OPERATORS)})")
+    if value is None:
+        raise InputError(f"where: {name} {operator} None: missing values are not compared; pandas' isna() finds them")
     several = isinstance(value, list | tuple | set | frozenset)
     if several != (operator in ("in", "not in")):
         raise InputError(f"where: {name} {operator} {value!r}: needs {'one value' if several else 'a list of values'}")
@@ -72,8 +74,9 @@ def check_columns(asked: Iterable[str], known: Iterable[str], what: str = "colum
     names = sorted(map(str, known))
     for name in asked:
         if name not in names:
-            near = get_close_matches(str(name), names, n=3, cutoff=0.5)
-            allowed = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names[:20])}, …"
+            near = get_close_matches(str(name), names, n=3, cutoff=0.6)
+            some = sorted(names, key=lambda name: ("accuracy" not in name, name.count("."), name))[:12]
+            allowed = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(some)}, …"
             raise InputError(f"{what}: no column {str(name)!r}; {allowed}")
 
 

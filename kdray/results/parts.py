@@ -47,8 +47,13 @@ def read_parts(store: Store, table: TableName, columns: Collection[str] | None =
     """
     for _ in range(ATTEMPTS):
         with ThreadPoolExecutor(8) as pool:
-            reading = partial(read_part, store, columns=columns, where=where)
-            read = list(pool.map(reading, store.names(table, ".parquet")))
+            names = store.names(table, ".parquet")
+            # Fetched side by side, parsed one after another: threads that parse wide files are in each other's way.
+            fetched = zip(names, pool.map(partial(_fetched, store), names), strict=True)
+            read = [
+                parsed(store, name, data, columns=columns, where=where) if isinstance(data, bytes) else data
+                for name, data in fetched
+            ]
         if None not in read:
             break  # of a file that went away meanwhile the rows may stand in one that is new
     for problem in (part for part in read if isinstance(part, str)):
@@ -56,25 +61,30 @@ def read_parts(store: Store, table: TableName, columns: Collection[str] | None =
     parts = [part for part in read if isinstance(part, Part)]
     # The columns of today, which every file may have been written before.
     today = arrow_schema(table, {})
-    names = frozenset(today.names).union(*(part.schema.names for part in parts))
+    known = frozenset(today.names).union(*(part.schema.names for part in parts))
     empty = today.empty_table()
     asked = empty if columns is None else empty.select([name for name in today.names if name in columns])
-    return Parts(joined([asked, *(part.rows for part in parts)]), names)
+    return Parts(joined([asked, *(part.rows for part in parts)]), known)
 
 
 def read_part(
     store: Store, name: str, *, columns: Collection[str] | None = None, where: Where = ()
 ) -> Part | str | None:
     """One file, or what is wrong with it; none if it is gone. :class:`InputError` if it is of a newer schema."""
+    data = _fetched(store, name)
+    return parsed(store, name, data, columns=columns, where=where) if isinstance(data, bytes) else data
+
+
+def _fetched(store: Store, name: str) -> bytes | str | None:
+    """The bytes of a file, or why it cannot be read; none if it is gone."""
     try:
-        data = store.read(name)
+        return store.read(name)
     except FileNotFoundError:
         return None
     except OSError as error:
         if store.folder is None:
             raise  # not damaged, but out of reach: nothing may be computed again for that
         return _left_out(store, name, error)
-    return parsed(store, name, data, columns=columns, where=where)
 
 
 def parsed(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["max", "min"]
 
-LESS_IS_BETTER = {*SIZES, "train_seconds", "peak_memory", "loss", "ece"}
+LESS_IS_BETTER = {*SIZES, "train_seconds", "peak_memory", "loss", "ece", "brier", "abstained"}
 """Metrics, and last parts of metrics' names."""
 STATISTICS = ["n", "mean", "std", "sem", "low", "high", "bootstrap_low", "bootstrap_high"]
 

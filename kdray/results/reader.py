@@ -112,7 +112,8 @@ class Results:
         have the metric), ``mean``, ``std`` (sample standard deviation, ddof 1), ``sem`` (std/√n), ``low`` and ``high`` (95 % t
         interval of the mean over training seeds: Student 1908), ``bootstrap_low`` and ``bootstrap_high`` (95 % percentile
         bootstrap, Efron 1979, always with the same draws; with few seeds it is too narrow). Of one seed all but n and mean are
-        NaN, of a point where no seed has the metric also the mean. Sweeps without the metric are left out.
+        NaN, of seeds that all gave the same the intervals, of a point where no seed has the metric also the mean. Sweeps
+        without the metric are left out.
         """
         from kdray.results.pointwise import points
 
@@ -158,7 +159,7 @@ class Results:
         A row per other point: the columns that say which it is, ``baseline`` (number of the point compared with), ``n`` and
         ``n_baseline`` (seeds compared), ``paired``, ``mean``, ``mean_baseline``, ``difference`` (mean of the point less that
         of the baseline, over the seeds compared), ``low`` and ``high`` (95 % t interval of it), ``t_p`` and ``wilcoxon_p``
-        (two-sided), ``t_p_holm`` and ``wilcoxon_p_holm`` (the same, adjusted for the number of rows: Holm 1979),
+        (two-sided), ``t_p_holm`` and ``wilcoxon_p_holm`` (the same, adjusted for the number of points compared: Holm 1979),
         ``effect_size``.
 
         Seeds are common random numbers, so points that share two seeds or more are compared seed by seed (``paired``: t test of
@@ -167,8 +168,8 @@ class Results:
         are in standard deviations, with Hedges' correction (1981) for few seeds.
 
         NaN: interval, p values and effect size of one seed; the effect size of two pairs, of which the correction leaves
-        nothing; the t test of differences that are all the same, but not 0 (where all are 0, p is 1); all numbers of a point
-        that no baseline fits (``n_baseline`` 0).
+        nothing; the t test and interval of differences that are all the same, but not 0 (where all are 0, p is 1); all numbers
+        of a point that no baseline fits (``n_baseline`` 0).
 
         With two to four seeds few differences are significant: of n pairs Wilcoxon's smallest p is 2^(1-n).
         :class:`kdray.InputError` if a point and its baseline are of different data, if no point or several fit, and where

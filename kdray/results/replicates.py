@@ -11,6 +11,7 @@ from kdray.core import InputError
 from kdray.results.filters import Where, check_columns, matching
 from kdray.results.parts import read_parts
 from kdray.results.points import NOT_NEEDED
+from kdray.results.schema import TABLES
 
 if TYPE_CHECKING:
     from kdray.results.reader import Results
@@ -21,15 +22,18 @@ POINT = ["sweep", "case", SWEPT]
 """What is the same of all seeds of a point, and of no other point."""
 OF_TRIAL = ("trial_id", "seed", "teacher_id", "experiment")
 """Of a trial, what decides what it may be compared with."""
+PLACE = {"sweep", "point", "case", "order", SWEPT}
+"""Columns that members have, beside the trial's id."""
 TRAINING_ONLY = ("augment", "omit_classes")
 """Parts of a data set's description that leave the images alone on which accuracies are measured."""
 
 
 def sweeps(results: Results) -> list[str]:
     """The sweeps that have students, in the order in which they first wrote anything."""
-    rows = read_parts(results.store, "members", ["sweep", "role", "outcome", "written_at"]).rows.to_pandas()
-    students = rows[rows["role"].eq("student") & rows["outcome"].ne(NOT_NEEDED)]
-    return list(map(str, students.groupby("sweep")["written_at"].min().sort_values(kind="stable").index))
+    rows = read_parts(results.store, "members", ["sweep", "written_at"]).rows.to_pandas()
+    begun = rows.groupby("sweep")["written_at"].min().sort_values(kind="stable").index
+    members = results.members(["sweep", "outcome"], [("role", "==", "student"), ("outcome", "!=", NOT_NEEDED)])
+    return [str(name) for name in begun if name in set(members["sweep"])]
 
 
 def replicates(results: Results, metrics: list[str], sweep: str | None, where: Where) -> pd.DataFrame:
@@ -42,7 +46,10 @@ def replicates(results: Results, metrics: list[str], sweep: str | None, where: W
     members = results.members(
         ["sweep", "trial_id", "point", "case", "parameters", "order", "outcome", "role"], [("role", "==", "student")]
     )
-    members = members[members["outcome"].ne(NOT_NEEDED)].drop(columns=["role", "outcome"])
+    members = members[members["outcome"].ne(NOT_NEEDED)]
+    # Another sweep may have completed what this one gave up: here it stays given up.
+    members.loc[members["outcome"].eq("pruned"), "trial_id"] = None
+    members = members.drop(columns=["role", "outcome"])
     if sweep is not None and sweep not in set(members["sweep"]):
         known = ", ".join(sorted(members["sweep"].unique())) or "none"
         raise InputError(f"{results.store.place}: no sweep {sweep!r} with students (there are: {known})")
@@ -123,8 +130,11 @@ def _told(data: dict[str, Any], other: dict[str, Any]) -> str:
 
 def _with_metrics(results: Results, names: list[str]) -> pd.DataFrame:
     """The trials; with all numbers only if some name is none of theirs, because these take longer to read."""
+    asked = set(names) - PLACE
+    if asked <= {column.name for column in TABLES["trials"]}:  # the configuration, hundreds of columns, is not needed
+        return results.trials(sorted({*OF_TRIAL, "status", *asked}))
     trials = results.trials()
-    beyond = set(names) - set(trials.columns) - {"sweep", "point", "case", "order", SWEPT}
+    beyond = set(names) - set(trials.columns) - PLACE
     return results.frame() if beyond else trials
 
 

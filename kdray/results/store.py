@@ -67,6 +67,8 @@ class Store:
                 problem = re.sub("://.*@", "://", str(error)).removeprefix(f"{self.place}: ")
                 raise InputError(f"{self.place}: {problem}") from None
             self._root = root.rstrip("/")
+            if not self._root:
+                raise InputError(f"{self.place}: names no bucket and no folder")
             self.folder = Path(self._root) if isinstance(self._files, fs.LocalFileSystem) else None
         else:
             self.folder = Path(self.location).expanduser().absolute()

@@ -33,7 +33,31 @@ def test_points_are_paired_by_seed_and_the_p_values_adjusted_for_their_number(th
         expected = of_pairs(np.array(values), np.array(BASE))._asdict()
         assert row[list(expected)].tolist() == pytest.approx(list(expected.values()))
     for test in ("t_p", "wilcoxon_p"):
-        assert table[f"{test}_holm"].tolist() == pytest.approx(holm(table[test].tolist()))
+        assert table[f"{test}_holm"].tolist() == pytest.approx(holm(table[test].tolist(), 2))
+
+
+def test_a_comparison_without_a_p_value_counts_in_the_correction_and_has_no_interval(empty: Results) -> None:
+    for number, values in enumerate(([0.5, 0.6, 0.7], [0.6, 0.7, 0.8], [0.6, 0.65, 0.9])):
+        add_point(empty, number, values, {SIGMA: number / 10})
+    table = empty.compare(0, "val_accuracy")
+    assert np.isnan(table.loc[0, ["t_p", "t_p_holm", "low", "high"]].to_numpy(float)).all()
+    assert table.loc[1, "t_p_holm"] == pytest.approx(2 * table.loc[1, "t_p"])
+
+
+def test_a_number_that_two_points_have_is_no_baseline(empty: Results) -> None:
+    """Members written before the sweep's file was changed and after it."""
+    for number, sigma in ((0, 0.0), (1, 0.1), (1, 0.2)):
+        add_point(empty, number, BASE, {SIGMA: sigma})
+    with pytest.raises(InputError, match=r"both point 1 of s .*0\.1.* and point 1 of s .*0\.2.* are point 1"):
+        empty.compare(1, "val_accuracy")
+    assert len(empty.compare(0, "val_accuracy")) == 2
+
+
+@pytest.mark.parametrize("baseline", [np.int64(0), {SIGMA: np.float64(0)}, {"point": np.int64(0)}])
+def test_values_out_of_a_table_are_baselines(three: Results, baseline: object) -> None:
+    assert three.compare(baseline, "val_accuracy")["point"].tolist() == [1, 2]  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="fits 9"):
+        three.compare(np.int64(9), "val_accuracy")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("baseline", [0, "case 0", {SIGMA: 0.0}, {SIGMA: 0, "case": "case 0"}, {"point": 0}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from itertools import combinations, product
 
 import numpy as np
@@ -79,7 +80,8 @@ def test_the_same_difference_everywhere_leaves_no_t_test(difference: type) -> No
     """Its spread is 0, so that any difference would be certain."""
     found = difference(np.full(4, 0.7), np.full(4, 0.6))
     assert found.difference == pytest.approx(0.1)
-    assert (found.low, found.high) == pytest.approx((0.1, 0.1))
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
     assert math.isnan(found.t_p)
     assert math.isnan(found.effect_size)
     assert found.wilcoxon_p == pytest.approx(2 / 2**4 if difference is of_pairs else 2 / math.comb(8, 4))
@@ -90,3 +92,12 @@ def test_one_number_is_no_sample() -> None:
     assert found.difference == pytest.approx(0.5 - 0.83)
     assert np.isnan([found.low, found.high, found.t_p, found.wilcoxon_p, found.effect_size]).all()
     assert np.isnan(of_independent(OURS, np.array([])).difference)
+
+
+def test_a_sample_of_equal_values_is_compared_without_a_warning() -> None:
+    found = of_independent(np.array([0.9, 0.9]), np.array([0.91, 0.93]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = stats.ttest_ind([0.9, 0.9], [0.91, 0.93], equal_var=False)
+    assert found.t_p == pytest.approx(expected.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))

@@ -42,10 +42,10 @@ def test_one_value_has_no_interval_and_no_spread() -> None:
 
 
 @pytest.mark.parametrize("values", [[0.0, 0.0], [0.1] * 3, [0.1 + 0.2, 0.3]])
-def test_equal_values_have_an_interval_of_no_length(values: list[float]) -> None:
+def test_equal_values_have_no_spread_and_so_no_interval(values: list[float]) -> None:
+    """One of no length would claim certainty."""
     for interval in (t_interval, bootstrap_interval):
-        low, high = interval(np.array(values))
-        assert (low, high) == pytest.approx((values[0], values[0]))
+        assert all(map(math.isnan, interval(np.array(values))))
     assert spread(np.array(values)) == 0
 
 
@@ -58,7 +58,7 @@ def test_the_bootstrap_is_that_of_all_resamples_and_draws_the_same_every_time() 
 
 def test_holm_step_by_step() -> None:
     """The smallest times 4, the next times 3, …, and none below the one before it: at 0.05 two of the four are rejected."""
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.01, 0.04, 0.03, 0.005], 4) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
 def test_holm_rejects_what_its_rule_rejects() -> None:
@@ -71,14 +71,15 @@ def test_holm_rejects_what_its_rule_rejects() -> None:
             if p_values[index] > 0.05 / (6 - k):
                 break
             rejected.add(int(index))
-        assert {i for i, p in enumerate(holm(list(p_values))) if p <= 0.05} == rejected
+        assert {i for i, p in enumerate(holm(list(p_values), 6)) if p <= 0.05} == rejected
 
 
-def test_holm_of_one_is_itself_none_is_above_one_and_nan_does_not_count() -> None:
-    assert holm([0.04]) == [0.04]
-    assert holm([0.6, 0.7]) == [1.0, 1.0]
-    assert holm([0.02, math.nan, 0.04]) == pytest.approx([0.04, math.nan, 0.04], nan_ok=True)
-    assert holm([]) == []
+def test_holm_of_one_is_itself_none_is_above_one_and_what_has_no_p_value_counts_as_the_largest() -> None:
+    assert holm([0.04], 1) == [0.04]
+    assert holm([0.6, 0.7], 2) == [1.0, 1.0]
+    assert holm([0.02, math.nan, 0.04], 3) == pytest.approx([0.06, math.nan, 0.08], nan_ok=True)
+    assert holm([0.02, 1.0, 0.04], 3)[::2] == pytest.approx([0.06, 0.08])
+    assert holm([], 0) == []
 
 
 def test_hedges_correction_is_near_the_exact_one() -> None:

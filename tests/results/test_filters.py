@@ -189,6 +189,7 @@ def test_only_what_is_needed_is_read(empty: Results, monkeypatch: pytest.MonkeyP
         (None, [("statsu", "==", "x")], "where: no column 'statsu'; did you mean status"),
         (None, [("zzzzzz", "==", "x")], "where: no column 'zzzzzz'; there are "),
         (None, [("seed", "=", 1)], r"where: seed: unknown operator '='; .*\(allowed: ==, !=, <, <=, >, >=, in, not in\)"),
+        (None, [("case", "==", None)], "where: case == None: missing values are not compared"),
         (None, [("seed", "in", 1)], "where: seed in 1: needs a list of values"),
         (None, [("seed", "==", [1])], r"where: seed == \[1\]: needs one value"),
         (None, [("trial_id", "==", 1)], "where: trial_id == 1: the column holds text"),

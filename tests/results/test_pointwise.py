@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from kdray.core import InputError
 from kdray.results import Results, SelectedOnTest, Store, open_results, write_rows
+from kdray.results.pointwise import default_mode
 from tests.results.made import add_point
 
 SIGMA = "noise.input.sigma"
@@ -177,3 +179,33 @@ def test_a_sweep_that_trained_nobody_has_no_points(empty: Results) -> None:
     write_rows(empty.store, "members", "s-0", [row], {})
     assert empty.sweeps() == ["s"]
     assert empty.points("val_accuracy", sweep="s").empty
+
+
+def member(results: Results, trial_id: str) -> dict[str, Any]:
+    (row,) = results.members(where=[("trial_id", "==", trial_id)]).to_dict("records")
+    return {str(name): value for name, value in row.items() if value == value}
+
+
+def test_what_a_sweep_gave_up_stays_so_in_it_though_another_completed_it(empty: Results) -> None:
+    """A point that lost a race must not look whole."""
+    trial_ids = add_point(empty, 0, [0.5, 0.9], {"noise.input.sigma": 0.1})
+    row = member(empty, trial_ids[1])
+    write_rows(empty.store, "members", f"s-0-{trial_ids[1]}", [{**row, "outcome": "pruned"}], {})
+    write_rows(empty.store, "members", f"t-0-{trial_ids[1]}", [{**row, "sweep": "t"}], {})
+    table = empty.points("val_accuracy").set_index("sweep")
+    assert table["n"].to_dict() == {"s": 1, "t": 1}
+    assert table["mean"].to_dict() == {"s": 0.5, "t": 0.9}
+
+
+def test_a_sweep_whose_students_are_all_no_longer_needed_is_none(empty: Results) -> None:
+    (trial_id,) = add_point(empty, 0, [0.5])
+    assert empty.sweeps() == ["s"]
+    row = member(empty, trial_id)
+    write_rows(empty.store, "members", f"s-0-{trial_id}", [{**row, "outcome": "not needed"}], {})
+    assert empty.sweeps() == []
+
+
+@pytest.mark.parametrize("metric", ["clean.brier", "clean.loss", "train_seconds", "bound.abstained"])
+def test_of_some_metrics_less_is_better(metric: str) -> None:
+    assert default_mode(metric) == "min"
+    assert default_mode("clean.accuracy") == "max"
