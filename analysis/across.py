@@ -28,6 +28,9 @@ POINT = ["sweep", "point"]
 CLEAR = 1.0
 """Percentage points of robust accuracy that a gain must have for a price per point: less is within the spread of seeds."""
 
+WATCHED = ("training.monitor", "training.gradients")
+"""Columns of what is measured while training, which does not change it."""
+
 STRENGTHS = (
     "noise.input.sigma", "noise.input.snr", "noise.input.peak", "noise.labels.rate", "teacher.noise.input.sigma",
     "teacher.noise.labels.rate", "model.dropout", "teacher.model.dropout", "model.weight_noise.rank",
@@ -41,20 +44,28 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
     (``… std``), and what tells it apart."""
     grouped = rows.groupby(POINT, sort=False)
     out = grouped.agg(n=("seed", "nunique"), case=("case", "first"), swept=("swept", "first"), plain=("plain", "first"),
-                      method=("method.name", "first"), model=("network", "first"))  # fmt: skip
+                      method=("method.name", "first"), model=("network", "first"), training=("training", "first"))  # fmt: skip
     for name, column in (("clean", "test_accuracy"), ("robust", "value"), ("seconds", "train_seconds")):
         out[name], out[f"{name} std"] = grouped[column].mean(), grouped[column].std(ddof=1)
     return out.reset_index()
 
 
 def described(snapshot: Snapshot) -> pd.DataFrame:
-    """All students of all sweeps, with ``network`` (its configuration as text), ``plain`` and ``swept`` (as text)."""
+    """All students of all sweeps, with ``network``, ``training`` (of the data too; each its configuration as text), ``plain``
+    and ``swept`` (as text)."""
     everyone = snapshot.everyone()
-    shape = sorted(everyone.columns[everyone.columns.str.startswith("model.")].drop("model.dropout", errors="ignore"))
     members = snapshot.members[["sweep", "trial_id", "parameters"]].drop_duplicates(["sweep", "trial_id"])
     swept = everyone[["sweep", "trial_id"]].merge(members, how="left")["parameters"].map(_in_words)
-    network = ["/".join(map(str, row)) for row in everyone[shape].itertuples(index=False)]
-    return everyone.assign(network=network, swept=swept, plain=_is_plain(everyone))
+    network, training = _as_text(everyone, ["model."]), _as_text(everyone, ["training.", "data."])
+    return everyone.assign(network=network, training=training, swept=swept, plain=_is_plain(everyone))
+
+
+def _as_text(trials: pd.DataFrame, sections: Sequence[str]) -> list[str]:
+    """The configuration under ``sections``, without what is compared (dropout) and what is only watched while training."""
+    columns = sorted(
+        name for name in trials.columns if name.startswith(tuple(sections)) and not name.startswith(("model.dropout", *WATCHED))
+    )
+    return ["/".join(map(str, row)) for row in trials[columns].itertuples(index=False)]
 
 
 def _in_words(parameters: str) -> str:
@@ -122,15 +133,19 @@ def on_the_front(snapshot: Snapshot) -> Iterator[Table]:
 
 
 def with_prices(table: pd.DataFrame) -> pd.DataFrame:
-    """``points`` with what each gained over the plain student of the same network, and what it paid, in percentage points and
-    in training time; points without a plain student are left out.
+    """``points`` with what each gained over the plain student of the same network, data and training, and what it paid, in
+    percentage points and in training time; points without a plain student are left out.
 
-    The plain student was trained by cross-entropy, or, where there is none, distilled without noise.
+    The plain student was trained by cross-entropy, or, where there is none, distilled without noise; of several the one of
+    the point's own sweep, else of the first by name.
     """
-    plain = table[table["plain"]].sort_values("method")  # cross_entropy before kd
-    columns = ["clean", "robust", "seconds", "method"]
-    base = plain.drop_duplicates("model").set_index("model")[columns].add_prefix("plain ")
-    out = table.merge(base, left_on="model", right_index=True)
+    columns = ["model", "training", *POINT, "clean", "robust", "seconds", "method"]
+    plain = table.loc[table["plain"], columns].add_prefix("plain ")
+    pairs = table.merge(plain, left_on=["model", "training"], right_on=["plain model", "plain training"])
+    pairs["elsewhere"] = pairs["sweep"].ne(pairs["plain sweep"])
+    # cross_entropy before kd
+    pairs = pairs.sort_values(["plain method", "elsewhere", "plain sweep", "plain point"], kind="stable")
+    out = pairs.drop_duplicates(POINT).sort_index()
     out["gain"] = 100 * (out["robust"] - out["plain robust"])
     out["lost"] = 100 * (out["plain clean"] - out["clean"])
     out["times"] = out["seconds"] / out["plain seconds"]
@@ -155,7 +170,8 @@ def prices(snapshot: Snapshot) -> Iterator[Figure | Table | Missing]:
         devices = rows["device"].nunique() if "device" in rows else 1
         baseline = " or ".join(sorted(table["plain method"].unique())).replace("_", " ")
         what = (
-            f"against the plain student of the same network and data (trained by {baseline}, without noise). "
+            f"against the plain student of the same network, data and training (by {baseline}, without noise; of the "
+            "point's own sweep where it has one, else of another's). "
             f"Attack: {attack_text(rows)}. Time is of the student's own training"
         )
         if devices > 1:

@@ -8,6 +8,7 @@ and figure 2 of teacher_free.yaml, table 5 of adversarial.yaml; figure 1 is a fo
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 
@@ -77,7 +78,7 @@ def table_2(snapshot: Snapshot) -> Table:
             measured = measured[measured["case"].eq(case)]
             students = students.assign(**{f"{kind}, {part}": of_each(students, measured)})
             columns.append(Column(f"{kind}, {part}", f"{'Alone' if case == 'plain' else 'Distilled'}, {shown}, %"))
-    omitted = students["data.omit_classes"].map(lambda digits: list(digits))
+    omitted = students["data.omit_classes"].map(json.loads)
     found = [
         Line(name, students[omitted.map(lambda digits, d=digit: digits == [d])])
         for name, digit in (("One", 1), ("Two", 2))

@@ -160,7 +160,7 @@ def against(snapshot: Snapshot, study: Study, which: Sequence[str], *, name: str
     accuracy under PGD by group and x."""
     figure, all_axes = panels(len(which))
     measured = {kind: accuracies(snapshot, study, kind) for kind in which}
-    lacking = []
+    shown, lacking = [], []
     for letter, (kind, rows), axes in zip("abc", measured.items(), all_axes, strict=False):
         label = {"test": TEST, "ood": OOD, "pgd": PGD}[kind]
         labelled(axes, study.xlabel, label, f"({letter})" if len(which) > 1 else "")
@@ -168,9 +168,11 @@ def against(snapshot: Snapshot, study: Study, which: Sequence[str], *, name: str
             lacking.append(kind)
             absent(axes, "not measured" if kind == "test" else "not measured:\nsee the caption")
             continue
+        shown.append(rows.assign(panel=kind))
         if len(study.reference):
             plain = accuracies(snapshot, Study(study.reference, "", {}), kind)
             reference(axes, plain, "value", study.level)
+            shown.append(plain.assign(panel=kind, group="", x=0.0))
         lines(axes, rows, "x", "value", by="group", order=list(study.names), names=study.names)
         for group, at in (stars or {}).items() if kind == "pgd" else ():
             marks(axes, list(at), list(at.values()), "published", list(study.names).index(group))
@@ -181,10 +183,9 @@ def against(snapshot: Snapshot, study: Study, which: Sequence[str], *, name: str
     if lacking:
         told = {"test": "test accuracy", "ood": "out-of-distribution accuracy", "pgd": "accuracy under PGD"}
         what = f"{what} Not measured: {' and '.join(told[kind] for kind in lacking)} ({EVALUATE})."
-    rows = pd.concat([study.trials, study.reference])
-    return Figure(
-        name, title, caption(what, rows, ["group", "x"], source=f"{TITLE}, {source}" if source else ""), figure
-    )
+    captioned = caption(what, pd.concat(shown or [study.trials.assign(panel="")]), ["panel", "group", "x"],
+                        source=source and f"{TITLE}, {source}", band="Error bars" if shown else "")  # fmt: skip
+    return Figure(name, title, captioned, figure)
 
 
 def relative(snapshot: Snapshot, trials: pd.DataFrame) -> pd.DataFrame:
@@ -451,7 +452,7 @@ def numbers_of_the_text(snapshot: Snapshot) -> Table:
         at = found[found["x"].eq(x)] if len(found) else found
         ours = Spread.of(at["value"], 100) if len(at) else None
         rows.append({"model": words, "published (%)": printed_number(section, row), "ours (%)": ours})
-        used.append(found)
+        used.append(at)
     everything = only(pd.concat(used), f"nothing was attacked with PGD: {EVALUATE}")
     what = (
         f"Accuracy under attack, as the text gives it for CIFAR-10 without its ε, and ours ({attack_text(everything)})"

@@ -100,7 +100,8 @@ def table_3(snapshot: Snapshot) -> Table:
     )
     columns = [Column("Clean", "Clean, %"), Column("PGD-10", "PGD, %")]
     title = "attacks made on one model, tried on another"
-    return beside("Table 3", PRINTED, columns, found, title=title, what=what, source=SOURCE, head="Attacked on target")
+    return beside("Table 3", PRINTED, columns, found, title=title, what=what, source=SOURCE, head="Attacked on target",
+                  over=_pairs(cells))  # fmt: skip
 
 
 def figure_1(snapshot: Snapshot) -> Figure:
@@ -183,7 +184,8 @@ def figures_4_to_6(snapshot: Snapshot) -> Iterator[Drawing]:
             f"{source} (L∞); the KD students are those that learned from prediction smoothing in the sweep {ADVERSARIAL}; "
             "stars: published, at step 10, of CIFAR-10 (table 3)"
         )
-        yield Figure(name, head, caption(what, part, ["target"], source=f"{PAPER}, figure {number}"), figure)
+        told = caption(what, part, ["target"], source=f"{PAPER}, figure {number}", over=_pairs(part))
+        yield Figure(name, head, told, figure)
 
 
 def _lines(snapshot: Snapshot, sweep: str) -> Iterator[Line]:
@@ -263,6 +265,19 @@ def _by_step(snapshot: Snapshot) -> pd.DataFrame:
     rows = rows[rows["source"].ne(rows["target"]) | rows["trial_id"].eq(rows["source_trial_id"])]
     told_apart = ["trial_id", "source_trial_id", "source", "target", "epsilon", "steps"]
     return only(rows.drop_duplicates(told_apart), f"no accuracy by attack step of the sweep {ADVERSARIAL}: {SUITE}")
+
+
+def _pairs(cells: pd.DataFrame) -> str:
+    """What means of ``cells`` are over; empty where each is of one pair, or of models under their own attack: of seeds."""
+    if cells["trial_id"].eq(cells["source_trial_id"]).all():
+        return ""
+    pairs = cells[["source", "target", "source_trial_id", "trial_id"]].drop_duplicates()
+    counts = pairs.groupby(["source", "target"]).size()
+    low, high = counts.min(), counts.max()
+    if high == 1:
+        return ""
+    count = f"{low} to {high}" if low < high else str(high)
+    return f"the pairs of attacked model and target ({count}; the seeds counted are the targets')"
 
 
 def _of_teacher(frame: pd.DataFrame, aggregate: str) -> pd.DataFrame:

@@ -9,8 +9,11 @@ import pandas as pd
 
 from kdray.report.data import Snapshot
 
-ATTACK = ["norm", "epsilon", "steps", "restarts"]
-"""What two attacks must share to be one, whatever their labels and step sizes."""
+ATTACK = ["norm", "epsilon", "steps", "restarts", "samples", "dataset", "examples"]
+"""What two attacks must share to be one, whatever their labels and step sizes; besides what stands in ``STATED`` alone."""
+
+STATED = {"loss": "cross_entropy", "repeats": 1}
+"""Fields of a PGD that have no column, only a place in its ``parameters``, and what they are where they are not there."""
 
 
 def attacks(snapshot: Snapshot, trials: pd.DataFrame, label: str | None = None) -> list[pd.DataFrame]:
@@ -20,12 +23,14 @@ def attacks(snapshot: Snapshot, trials: pd.DataFrame, label: str | None = None) 
     First the attack that most of them have, of several such the strongest.
     """
     rows = snapshot.measured(trials.assign(of_trials=np.arange(len(trials))), evaluation="pgd", label=label)
-    smoothed = {text: "smoothing" in json.loads(text) for text in rows["parameters"].dropna().unique()}
+    described = {text: json.loads(text) for text in rows["parameters"].dropna().unique()}
+    smoothed = {text: "smoothing" in fields for text, fields in described.items()}
+    stated = {text: str([fields.get(*field) for field in STATED.items()]) for text, fields in described.items()}
     plain = rows["source_trial_id"].isna() & ~rows["parameters"].map(smoothed).eq(True)
     found = []
-    for _, same in rows[plain].groupby(ATTACK, dropna=False):
+    for _, same in rows[plain].assign(stated=rows["parameters"].map(stated)).groupby([*ATTACK, "stated"], dropna=False):
         lowest = same.groupby("of_trials")["value"].idxmin()
-        found.append(same.loc[lowest].drop(columns="of_trials").reset_index(drop=True))
+        found.append(same.loc[lowest].drop(columns=["of_trials", "stated"]).reset_index(drop=True))
     return sorted(found, key=lambda each: (-each["trial_id"].nunique(), each["value"].mean()))
 
 
@@ -36,7 +41,7 @@ def under_pgd(snapshot: Snapshot, trials: pd.DataFrame, label: str | None = None
 
 
 def attack_text(rows: pd.DataFrame) -> str:
-    """What :func:`under_pgd` took, for a caption: "PGD-20, ℓ∞, ε = 8/255, step size 2/255, worst of 5 starts"."""
+    """What :func:`under_pgd` took, for a caption: "PGD-20, ℓ∞, ε = 8/255, 10000 images, step size 2/255, worst of 5 starts"."""
     if rows.empty:
         return "PGD"
     first = rows.iloc[0]
@@ -46,10 +51,17 @@ def attack_text(rows: pd.DataFrame) -> str:
 
 
 def attack_name(rows: pd.DataFrame) -> str:
-    """The same, short enough for an axis: "PGD-20, ℓ∞, ε = 8/255"."""
+    """The same, short enough for an axis: "PGD-20, ℓ∞, ε = 8/255, 10000 images"; what is not PGD's default comes with it."""
     first = rows.iloc[0]
     norm = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}.get(first["norm"], str(first["norm"]))
-    return f"PGD-{first['steps']:.0f}, {norm}, ε = {in_255ths(first['epsilon'])}"
+    told = [f"PGD-{first['steps']:.0f}", norm, f"ε = {in_255ths(first['epsilon'])}"]
+    if pd.notna(first["examples"]):
+        told.append(f"{first['examples']:.0f} images")
+    if first["samples"] > 1:
+        told.append(f"{first['samples']:.0f} samples of each gradient")
+    fields = json.loads(first["parameters"])
+    told += [f"{name} {fields[name]}" for name, default in STATED.items() if fields.get(name, default) != default]
+    return ", ".join(told)
 
 
 def in_255ths(value: float) -> str:

@@ -60,18 +60,23 @@ def which(trials: pd.DataFrame, role: str) -> str:
 
 
 def beside(item: str, published: pd.DataFrame, columns: Sequence[Column], lines: Sequence[Line], *, title: str, what: str,
-           source: str, head: str = "Method", under: bool = False) -> Table:  # fmt: skip
+           source: str, head: str = "Method", under: bool = False, over: str = "") -> Table:  # fmt: skip
     """The paper's ``item`` (``Table 1``): for each of ``columns`` our mean ± standard deviation and the number printed.
 
     Printed numbers have columns of their own, or (``under``, for many columns) a row under ours. ``what`` is the sentence that
-    the caption begins with; ``source`` says of which paper and of which data printed numbers are.
+    the caption begins with; ``source`` says of which paper and of which data printed numbers are; ``over``: what the means are
+    over, if not over seeds.
     """
     rows = [row for line in lines for row in (_two_rows if under else _one_row)(item, published, columns, line, head)]
-    measured = pd.concat(
-        [line.trials[["data.name", "seed"]].assign(line=line.row) for line in lines if not line.trials.empty],
-        ignore_index=True,
-    )
-    told = caption(what, measured, ["line"], source=f"t{item[1:]} of {source}", band="Means")
+    # Copied, because pandas warns where a column is added to a table in pieces.
+    cells = [
+        line.trials.loc[_known(column, line).index].copy().assign(line=line.row, column=column.title)
+        for line in lines for column in columns if column.scale is not None
+    ]  # fmt: skip
+    measured = [cell for cell in cells if not cell.empty]
+    trained = [line.trials.copy().assign(line=line.row, column="") for line in lines if not line.trials.empty]
+    shown = pd.concat(measured or trained, ignore_index=True)
+    told = caption(what, shown, ["line", "column"], source=f"t{item[1:]} of {source}", band="Means", over=over)
     told = " ".join([told, *remarks(published, item)])
     return Table(item.lower().replace(" ", "_"), f"{item}: {title}", told, pd.DataFrame(rows, dtype=object))
 

@@ -90,7 +90,7 @@ class Snapshot:
         members = self.members
         members = members[members["sweep"].eq(sweep) & members["role"].eq(role) & members["outcome"].eq("completed")]
         members = members.sort_values(["point", "order"]).reset_index(drop=True)
-        swept = pd.DataFrame([json.loads(text) if isinstance(text, str) else {} for text in members["parameters"]])
+        swept = pd.DataFrame([_cells(text) if isinstance(text, str) else {} for text in members["parameters"]])
         described = members[["sweep", "point", "case", "trial_id"]]
         found = described.merge(self.trials[self.trials["status"].eq("completed")], on="trial_id")
         swept.insert(0, "trial_id", members["trial_id"])
@@ -99,6 +99,15 @@ class Snapshot:
             # What a case sets rather than sweeps stands in the trial's own column.
             found[path] = swept[path].where(swept[path].notna(), found[path]) if path in found else swept[path]
         return found
+
+
+def _cells(parameters: str) -> dict[str, object]:
+    """Values by path, lists and mappings as their JSON text, as the columns of ``trials`` have them."""
+    values = json.loads(parameters)
+    return {
+        path: json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value
+        for path, value in values.items()
+    }
 
 
 def of_one_evaluation(rows: pd.DataFrame) -> pd.DataFrame:

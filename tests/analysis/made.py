@@ -14,7 +14,6 @@ from tests.analysis import rows
 
 TYPES = rows.TYPES | {
     "supervision.smoothing.aggregate": str, "method.temperature": float, "model.network": str, "data.pad": int,
-    "data.omit_classes": str,
 }  # fmt: skip
 SEEDS = (0, 1)
 APART = 0.02

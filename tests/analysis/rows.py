@@ -11,7 +11,8 @@ from kdray.results import Results, Row, Store, write_rows
 TYPES: dict[str, type] = {
     "data.name": str, "model.name": str, "model.dropout": float, "method.name": str, "noise.input.name": str,
     "noise.input.sigma": float, "noise.labels.rate": float, "supervision.noise": str, "supervision.dropout": str,
-    "teacher.model.dropout": float, "teacher.noise.labels.rate": float,
+    "teacher.model.dropout": float, "teacher.noise.labels.rate": float, "data.examples": int, "data.omit_classes": str,
+    "training.epochs": int, "training.monitor.every": int,
 }  # fmt: skip
 """Configuration columns of the trials; the rest of the configuration does not matter to a figure."""
 
@@ -34,7 +35,8 @@ class Folder:
             "sweep": sweep, "trial_id": trial_id, "role": role, "case": case, "order": len(self.members), "outcome": outcome,
             "point": point if role == "student" else None, "parameters": json.dumps(swept or {}),
         })  # fmt: skip
-        known = {path: value for path, value in (swept or {}).items() if path in TYPES}
+        known = {path: json.dumps(value, sort_keys=True) if isinstance(value, list) else value
+                 for path, value in (swept or {}).items() if path in TYPES}  # fmt: skip
         self.trials.append({
             "trial_id": trial_id, "role": role, "seed": seed, "status": "completed", "data.name": self.data,
             "model.name": "wide_resnet", "supervision.noise": "[]", **known, **configured,

@@ -110,3 +110,21 @@ def test_without_attacks_the_command_that_runs_them(tmp_path: Path, capsys: pyte
     told = capsys.readouterr().out.splitlines()
     assert len(told) == 2
     assert all(f"no student was attacked with PGD: {across.EVALUATE}" in line for line in told)
+
+
+def test_the_plain_student_was_trained_alike_and_of_several_is_of_the_same_sweep(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "results")
+    for sweep, epochs, clean in (("a", 100, 0.90), ("b", 200, 0.94), ("c", 200, 0.95)):
+        student(folder, sweep, 0, 0, clean, 0.10, 100, training__epochs=epochs, training__monitor__every=epochs)
+        if sweep == "c":
+            student(folder, sweep, 1, 0, 0.85, 0.30, 100, training__epochs=200, noise__input__sigma=0.2)
+    student(folder, "d", 0, 0, 0.84, 0.30, 100, training__epochs=200, training__monitor__every=7, noise__input__sigma=0.2)
+    student(folder, "e", 0, 0, 0.80, 0.30, 100, training__epochs=300, noise__input__sigma=0.2)
+    student(folder, "f", 0, 0, 0.80, 0.30, 100, training__epochs=100, data__examples=5, noise__input__sigma=0.2)
+    table = drawn(across.prices, Snapshot(folder.written()))[1]
+    assert isinstance(table, Table)
+    assert "the same network, data and training" in table.caption
+    lost = table.frame.set_index("sweep")["lost"]
+    assert lost["c"].max() == pytest.approx(10)
+    assert lost["d"] == pytest.approx(10)  # of b and c the first
+    assert not set(lost.index) & {"e", "f"}

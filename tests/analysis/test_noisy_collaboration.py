@@ -185,3 +185,29 @@ def test_it_ends_with_files_and_a_page(snapshot: Snapshot, tmp_path: Path, monke
     assert {path.name for path in tmp_path.iterdir()} == {
         "figure_3.pdf", "figure_3.svg", "figure_3.png", "numbers_of_the_text.csv", "numbers_of_the_text.tex", "README.md",
     }  # fmt: skip
+
+
+def test_what_else_a_sweep_sweeps_is_said_where_it_is_averaged(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "results")
+    for point, temperature in enumerate((1.0, 8.0)):
+        trial = folder.trial("signal-dependent", point, 0, case="per_logit", test_accuracy=0.2 + point / 2,
+                             supervision__noise=noise(sigma=0.1), swept={"method.temperature": temperature})  # fmt: skip
+        measure(folder, trial, 0.2 + point / 2)
+    (figure,) = drawn(script.figure_1, Snapshot(folder.written()))
+    assert isinstance(figure, Figure)
+    assert "1 seed. Error bars: ± one standard deviation over method.temperature." in figure.caption
+
+
+def test_seeds_are_counted_where_they_were_measured(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "results")
+    for seed in range(5):
+        trial = folder.trial("soft-randomization", 0, seed, case="no_teacher", test_accuracy=0.5, swept={
+            "noise.input.sigma": 0.1})  # fmt: skip
+        if seed < 2:
+            measure(folder, trial, 0.5)
+    snapshot = Snapshot(folder.written())
+    (unseen,), (attacked,) = drawn(script.figure_3, snapshot), drawn(script.figure_4, snapshot)
+    assert isinstance(unseen, Figure)
+    assert isinstance(attacked, Figure)
+    assert "CIFAR-10, 2 to 5 seeds." in unseen.caption
+    assert "CIFAR-10, 2 seeds." in attacked.caption

@@ -124,6 +124,18 @@ def test_students_are_not_attacked_for_each_other(made: Sweeps) -> None:
     assert all(isinstance(each, Missing) for each in missing)
 
 
+def test_bars_over_pairs_of_models_are_said_to_be(made: Sweeps) -> None:
+    trials = sweep(made, script.ADVERSARIAL)
+    for student in trials["prediction"]:
+        transferred(made, student, student, 0.3)
+        transferred(made, student, trials["teacher"][0], 0.4 + (student == trials["prediction"][0]) / 10)
+    snapshot = made.snapshot()
+    figure, table = next(iter(script.figures_4_to_6(snapshot))), script.table_3(snapshot)
+    told = "± one standard deviation over the pairs of attacked model and target (2; the seeds counted are the targets')."
+    assert told in figure.caption
+    assert told in table.caption
+
+
 def test_steps_of_the_own_attack_do_without_transfer(made: Sweeps) -> None:
     trials = sweep(made, script.ADVERSARIAL)["prediction"]
     for step in STEPS:

@@ -95,3 +95,14 @@ def test_a_trial_that_was_measured_twice_counts_with_the_mean() -> None:
     found = of_each(trials(0.8, 0.9), measured)
     assert math.isnan(found[0])
     assert found[1] == pytest.approx(0.3)
+
+
+def test_means_are_over_what_models_of_one_cell_differ_in() -> None:
+    both = trials(0.8, 0.9).assign(seed=0, **{"method.temperature": [1.0, 8.0]})
+    made = beside("Table I", PRINTED, COLUMNS, [Line("KD", both)], title="t", what="What", source="p")
+    assert "1 seed. Means: ± one standard deviation over method.temperature." in made.caption
+    # Each in a column of its own, they are not mixed.
+    apart = both.assign(PGD=both["Clean"].where(both["method.temperature"].eq(1)), Clean=[math.nan, 0.9])
+    columns = [COLUMNS[0], Column("PGD", "PGD, %")]
+    made = beside("Table I", PRINTED, columns, [Line("KD", apart)], title="t", what="What", source="p")
+    assert "one seed has no spread" in made.caption

@@ -116,3 +116,35 @@ def test_a_model_that_stands_in_two_groups_is_attacked_in_both(folder: Folder) -
 @pytest.mark.parametrize(("value", "text"), [(8 / 255, "8/255"), (0.1, "0.1"), (0.0, "0"), (1.0, "1")])
 def test_sizes_of_steps_are_written_as_they_are_meant(value: float, text: str) -> None:
     assert in_255ths(value) == text
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    ({"examples": 10_000}, {"examples": 100}), ({"dataset": "cifar10"}, {"dataset": "cinic10"}),
+    ({"samples": 1}, {"samples": 10}), ({"parameters": "{}"}, {"parameters": '{"loss": "margin"}'}),
+    ({"parameters": '{"repeats": 1}'}, {"parameters": '{"repeats": 8}'}),
+])  # fmt: skip
+def test_attacks_of_other_images_or_another_kind_are_not_one(folder: Folder, one: dict, other: dict) -> None:
+    how = {"norm": "linf", "epsilon": 8 / 255, "step_size": 2 / 255, "steps": 20, "restarts": 5}
+    for seed in range(2):
+        trial = folder.trial("s", 0, seed)
+        for number, fields in enumerate((one, other)):
+            folder.number(trial, f"pgd{number}", "pgd", 0.3 + 0.1 * abs(seed - number), **{**how, **fields})
+    snapshot = Snapshot(folder.written())
+    found = attacks(snapshot, snapshot.students("s"))
+    assert sorted(rows["value"].tolist() for rows in found) == [[0.3, 0.4], [0.4, 0.3]]
+
+
+def test_the_name_of_an_attack_says_of_how_many_images_and_what_is_unusual(folder: Folder) -> None:
+    folder.number(folder.trial("s", 0, 0), "pgd", "pgd", 0.3, norm="linf", epsilon=8 / 255, step_size=2 / 255, steps=20,
+                  restarts=1, examples=1000, samples=10, parameters='{"loss": "margin"}')  # fmt: skip
+    snapshot = Snapshot(folder.written())
+    (rows,) = attacks(snapshot, snapshot.students("s"))
+    assert attack_name(rows) == "PGD-20, ℓ∞, ε = 8/255, 1000 images, 10 samples of each gradient, loss margin"
+
+
+def test_a_swept_list_is_its_text_in_every_row(folder: Folder) -> None:
+    folder.trial("s", 0, 0, swept={"data.omit_classes": [1, 2], "supervision.noise": [{"sigma": 1, "name": "g"}]})
+    folder.trial("s", 1, 0, case="set", data__omit_classes="[1, 2]", supervision__noise='[{"name": "g", "sigma": 1}]')
+    found = Snapshot(folder.written()).students("s")
+    for path in ("data.omit_classes", "supervision.noise"):
+        assert found.groupby(path).size().tolist() == [2]

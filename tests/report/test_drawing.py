@@ -31,6 +31,7 @@ from kdray.report import (
     scatter,
     spread,
 )
+from kdray.report.caption import beyond_seeds
 from kdray.report.drawing import DODGE
 from kdray.report.style import PALETTE
 
@@ -213,3 +214,20 @@ def test_images_stand_beside_the_mean_score_of_every_class() -> None:
     heights = [p.get_height() for container in right.containers for p in container]
     assert heights == pytest.approx([20, 80, 90, 20])
     assert to_hex(right.containers[1][0].get_facecolor()) == look(1).color
+
+
+def test_a_caption_says_what_models_of_one_seed_differ_in() -> None:
+    both = pd.concat([SEEDS.assign(**{"method.temperature": t, "teacher.method.temperature": t}) for t in (1, 8)])
+    assert "deviation over the seeds and method.temperature." in caption("Shown", both, ["g", "x"])
+    one_seed = both[both["seed"].eq(0)]
+    assert caption("Shown", one_seed, ["g", "x"]) == (
+        "Shown. CIFAR-10, 1 seed. Error bars: ± one standard deviation over method.temperature."
+    )
+    assert "No error bars: one seed has no spread" in caption("Shown", one_seed, ["g", "x", "method.temperature"])
+    assert "deviation over pairs." in caption("Shown", one_seed, ["g", "x"], over="pairs")
+
+
+def test_the_closest_path_stands_for_what_it_is_in() -> None:
+    noise = [f'[{{"sigma": {sigma}}}]' for sigma in (1, 2)]
+    frame = pd.DataFrame({"seed": 0, "supervision.noise": noise, "supervision.noise.0.sigma": [1, 2]})
+    assert beyond_seeds(frame, []) == ["supervision.noise.0.sigma"]
