@@ -56,13 +56,16 @@ def _table(results: Results, sweep: str | None, suffix: str) -> str:
     from kdray.report.html import chosen, opened
     from kdray.report.page.points import table
 
-    groups = [group for group in chosen(opened(results)[0], sweep) if not group.points.empty]
+    held, problems = opened(results)
+    for problem in problems:
+        print(f"kdray: warning: {problem}", file=sys.stderr)
+    groups = [group for group in chosen(held, sweep) if not group.points.empty]
     if len(groups) != 1:
         names = ", ".join(group.title for group in groups)
         raise InputError(f"--out: a table is of one sweep on one data set, here are {names}: choose with --sweep" if groups
                          else f"{results.store.place}: no completed student, so there is no table")  # fmt: skip
-    made = table(groups[0])
-    return made.to_csv() if suffix == ".csv" else made.to_latex()
+    made = table(groups[0], exact=suffix == ".csv")
+    return made.to_csv() if suffix == ".csv" else f"% needs \\usepackage{{booktabs}} in the preamble\n{made.to_latex()}"
 
 
 def baseline(text: str | None) -> int | str | dict[str, Any] | None:

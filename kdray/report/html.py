@@ -83,6 +83,8 @@ def render(
     """
     progress("reading the tables")
     held, problems = opened(results)
+    for problem in problems:
+        progress(f"kdray: warning: {problem}")
     found = chosen(held, sweep)
     sections: list[Section] = []
     for position, group in enumerate(found):
@@ -129,7 +131,7 @@ def _section(group: Group, name: str, baseline: statistics.Baseline | None, befo
     failed, doubted = trouble.failures(group), trouble.doubts(group)
     rows = pd.concat([group.teachers, group.students]).drop_duplicates("trial_id").dropna(subset=["status"])
     return Section(
-        name=name, group=group, summary=summary.summary(group, compared, failed, doubted), facts=facts.facts(group),
+        name=name, group=group, summary=summary.summary(group, against, compared, failed, doubted), facts=facts.facts(group),
         columns=points.columns(group), lines=points.lines(group), baseline=against, comparisons=compared,
         pictures=[_picture(each) for each in figures.figures(group, name)],
         searched=[_picture(each) for each in searched.figures(group, name)],
@@ -153,7 +155,8 @@ def _check_baseline(sections: list[Section], baseline: statistics.Baseline | Non
     compared = [each for section in sections for each in section.comparisons]
     if baseline is not None and not any(each.rows for each in compared):
         reasons = list(dict.fromkeys(each.problem for each in compared if each.problem))
-        raise InputError(f"--baseline: {reasons[0] if reasons else 'there are no two points to compare'}")
+        said = reasons[0].removeprefix("baseline: ") if reasons else "there are no two points to compare"
+        raise InputError(f"--baseline: {said}")
 
 
 @cache

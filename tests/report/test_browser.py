@@ -234,11 +234,19 @@ def test_a_narrow_screen_scrolls_tables_and_not_the_page(watched: Watched, small
     assert page.locator("dialog").evaluate("e => e.scrollWidth <= e.clientWidth")
 
 
+def test_statistics_fit_a_desktop_and_say_the_verdict_first_on_a_phone(watched: Watched, small: Path) -> None:
+    box = watched.open(small, 1280).locator(".comparison .scroll").first
+    assert box.evaluate("e => e.scrollWidth <= e.clientWidth")
+    box = watched.open(small, 400).locator(".comparison .scroll").first
+    right = "getBoundingClientRect().right"
+    assert box.evaluate(f"e => e.querySelector('td:nth-child(3)').{right} <= e.{right}")
+
+
 def test_paper_shows_all_that_can_be_read_there(watched: Watched, small: Path, tmp_path: Path) -> None:
     page = watched.open(small, scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(28, 30, 33)"
-    for hidden in ("#theme", ".table-tools", "nav", ".filters", ".all-trials"):
+    for hidden in ("#theme", ".screen-only", ".table-tools", "nav", ".filters", ".all-trials"):
         assert not page.locator(hidden).first.is_visible()
     assert page.locator("table.points tbody tr").count() == 6
     assert page.locator(".points-box").evaluate("e => e.scrollHeight <= e.clientHeight + 1")

@@ -93,7 +93,7 @@ def test_the_summary_says_what_was_swept_the_best_point_and_what_went_wrong(page
     assert 3 <= len(said) <= 5
     assert "6 points" in said[0]
     assert "3 seeds each: 18 students" in said[0]
-    assert re.search(r"point 1 \(noise.input.sigma = 0, method.temperature = 4\): 0\.97\d ± 0\.\d+ over 3 seeds", said[1])
+    assert re.search(r"Point 1 \(noise.input.sigma = 0, method.temperature = 4\) has the highest val_accuracy: 0\.97", said[1])
     assert "95 % interval" in said[1]
     assert "1 diverged and 1 failed" in said[-1]
     assert "doubt on 8 numbers" in said[-1]
@@ -170,10 +170,34 @@ def test_a_baseline_is_chosen_by_point_or_by_value(tmp_path: Path) -> None:
     assert [row.point for row in first.rows] == [0, 2, 3, 4, 5]
     assert comparisons(group, 0)[0] == "point 0 (noise.input.sigma = 0, method.temperature = 1)"
     against, (first, _) = comparisons(group, {"method.temperature": 1.0})
-    assert against.endswith("each compared with those that share its other values")
+    assert against.endswith("each compared with the one that shares its other values")
     assert {row.point for row in first.rows} == {1, 2, 4, 5}
-    with pytest.raises(InputError, match=r"^--baseline: "):
+    assert [row.values for row in first.rows if row.point == 1] == ["method.temperature = 4"]
+    with pytest.raises(InputError, match=r"^--baseline: (?!baseline)"):
         render(group.results, baseline=77)
+
+
+def test_the_summary_says_how_large_the_largest_difference_is_and_how_sure(page: Element) -> None:
+    said = page.all("div", class_="summary")[0].text
+    assert re.search(r"Against point 1 \(.*?\), the best by the objective: val_accuracy is lower by up to 0\.\d{3} \(point \d: "
+                     r"0\.\d{3} against 0\.\d{3}\)", said)  # fmt: skip
+    assert re.search(r"pgd20.accuracy is higher by up to 0\.\d{3} .* significant at 5 % after Holm's correction", said)
+
+
+def test_statistics_say_what_so_few_seeds_cannot_show(page: Element) -> None:
+    first = page.all("details", class_="comparison")[0]
+    assert "(2 to 3 seeds)" in first.all("summary")[0].text
+    assert "With 2 to 3 seeds Wilcoxon's p cannot be below 0.25" in first.text
+    assert [head.text for head in first.all("thead")[0].all("th")][:3] == ["Point", "Difference", "It is"]
+
+
+def test_every_evaluation_is_named_with_its_parameters(page: Element) -> None:
+    facts = {each.all("dt")[0].text: each.all("dd")[0].text for each in page.all("dl", class_="facts")[0].all("div")}
+    assert facts["Evaluation pgd20"] == "pgd: norm linf, ε 0.1, steps 20, step size 0.02, on 400 images of test"
+    assert facts["Evaluation noise"] == "gaussian_noise: noise σ 0.1, 0.3 and 0.5, on 400 images of test"
+    assert "temperature 1, 4 and 16" in facts["Method"]
+    assert facts["Student model"].startswith("mlp (")
+    assert "hidden [16]" in facts["Student model"]
 
 
 def test_one_sweep_of_several(tmp_path: Path) -> None:

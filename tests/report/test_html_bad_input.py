@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from kdray.cli.reporting import baseline
 from kdray.core import InputError
 from kdray.report.html import render
 from kdray.results import Results, Store, open_results, write_rows
+from kdray.results.objective import Aims, Objective
+from kdray.results.points import aims_file
 from tests.report.outline import outline
 from tests.report.synthetic import Made, write_made
 
@@ -63,6 +66,68 @@ def test_a_student_whose_teacher_failed_has_no_trial_but_a_reason(tmp_path: Path
     page = outline(render(results))
     assert "its teacher failed" in page.text
     assert "none-3" not in [each.attributes["href"] for each in page.all("a")]
+
+
+def test_a_sweep_of_which_only_teachers_are_trained_says_so(tmp_path: Path) -> None:
+    write_made(tmp_path, Made(**FEW), Made(sweep="begun", **{**FEW, "seeds": 1, "teacher": True}))
+    for table in ("members", "trials", "epochs"):
+        part = tmp_path / table / "part-1.parquet"
+        frame = pd.read_parquet(part)
+        ids = pd.read_parquet(tmp_path / "members" / "part-1.parquet").query("role == 'teacher'")["trial_id"].tolist()
+        frame[frame["trial_id"].isin(ids)].to_parquet(part)
+    page = outline(render(Results(tmp_path)))
+    (begun,) = [each for each in page.all("section", class_="sweep") if "Of the sweep “begun”" in each.text]
+    assert "only teachers have been trained so far (1 of the 1 begun, on digits" in begun.text
+    assert "very trial completed" not in begun.text
+    assert len(page.all("table", class_="points")[0].all("tr")) == 3
+
+
+def test_students_without_a_result_are_counted(tmp_path: Path) -> None:
+    results = write_made(tmp_path, Made(**{**FEW, "points": 3}))
+    part = tmp_path / "trials" / "part-0.parquet"
+    pd.read_parquet(part).iloc[:4].to_parquet(part)
+    results.store.write(aims_file("made-up"), Aims(objectives=(Objective(),), seeds=4).model_dump_json().encode())
+    page = outline(render(Results(tmp_path)))
+    assert "8 of 12 students are missing (not trained yet, given up, or failed): 2 missing (see Failures)" in page.text
+    assert "no row of its training is there" in page.text
+    assert "very trial completed" not in page.text
+
+
+def test_a_point_with_fewer_seeds_than_the_sweep_lacks_some_even_if_nothing_failed(tmp_path: Path) -> None:
+    results = write_made(tmp_path, Made(**FEW))
+    results.store.write(aims_file("made-up"), Aims(objectives=(Objective(),), seeds=3).model_dump_json().encode())
+    page = outline(render(Results(tmp_path)))
+    assert "2 of 6 students are missing" in page.text
+    assert "2 students of those that the points need have no result yet" in page.text
+    assert "very trial completed" not in page.text
+
+
+def test_points_that_share_the_best_place_are_no_winner(tmp_path: Path) -> None:
+    write_made(tmp_path, Made(**{**FEW, "points": 3}))
+    part = tmp_path / "trials" / "part-0.parquet"
+    pd.read_parquet(part).assign(val_accuracy=[0.95, 0.93, 0.93, 0.95, 0.8, 0.8]).to_parquet(part)
+    page = outline(render(Results(tmp_path)))
+    assert "2 points share the highest val_accuracy, 0.940: 0 and 1. There is no single best." in page.text
+    marks = [row.all("td")[0].text for row in page.all("table", class_="points")[0].all("tbody")[0].all("tr")]
+    assert marks == ["shares the best", "shares the best", ""]
+    assert "Against point 0 (noise.input.sigma = 0), the first of those that share the best place" in page.text
+
+
+def test_seeds_that_gave_the_same_have_no_interval(tmp_path: Path) -> None:
+    write_made(tmp_path, Made(**FEW))
+    part = tmp_path / "trials" / "part-0.parquet"
+    pd.read_parquet(part).assign(val_accuracy=[0.9, 0.9, 0.8, 0.8]).to_parquet(part)
+    summary = outline(render(Results(tmp_path))).all("div", class_="summary")[0].text
+    assert "(both seeds gave the same, so there is no interval)" in summary
+
+
+def test_an_interval_of_an_accuracy_stays_within_what_one_can_be(tmp_path: Path) -> None:
+    write_made(tmp_path, Made(**FEW))
+    part = tmp_path / "trials" / "part-0.parquet"
+    pd.read_parquet(part).assign(val_accuracy=[0.99, 0.95, 0.5, 0.1]).to_parquet(part)
+    page = outline(render(Results(tmp_path)))
+    assert "to 1.000)" in page.all("div", class_="summary")[0].text
+    assert "-1.000 to +1.000" in page.all("details", class_="comparison")[0].text
 
 
 def test_each_data_set_of_a_sweep_has_a_part_of_its_own(tmp_path: Path) -> None:

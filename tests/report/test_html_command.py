@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -40,13 +41,20 @@ def test_a_table_for_pandas(results: Path, tmp_path: Path) -> None:
     assert frame["method.temperature"].tolist() == [1, 4, 16]
     assert {"val_accuracy", "val_accuracy std", "val_accuracy n"} <= set(frame)
     assert frame["n"].tolist() == [3, 3, 3]
+    lines = [line[:5] for line in csv.reader(out.read_text(encoding="utf-8").splitlines())]
+    assert lines[0] == ["point", "best", "noise.input.sigma", "method.temperature", "n"]
+    assert [line[0] for line in lines[1:]] == ["0", "1", "2"]
+    assert [line[-2:] for line in lines[1:]] == [["1", "3"], ["4", "3"], ["16", "3"]]
+    assert "best" in frame["best"].tolist()[1]
 
 
 def test_a_table_for_latex(results: Path, tmp_path: Path) -> None:
     out = tmp_path / "points.tex"
     assert run(str(results), "--out", str(out)) == 0
     text = out.read_text(encoding="utf-8")
+    assert text.startswith(r"% needs \usepackage{booktabs}")
     assert r"\toprule" in text
+    assert "\n0 & " in text
     assert r"val\_accuracy" in text
     assert r"$\pm$" in text
 
@@ -65,3 +73,13 @@ def test_a_table_is_of_one_sweep(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="here are first, second: choose with --sweep"):
         run(str(tmp_path), "--out", str(tmp_path / "points.csv"))
     assert run(str(tmp_path), "--sweep", "second", "--out", str(tmp_path / "points.csv")) == 0
+
+
+@pytest.mark.parametrize("name", ["report.html", "points.csv", "points.tex"])
+def test_damaged_files_are_told_on_the_terminal_too(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write_made(tmp_path / "results", Made(points=2, seeds=2, epochs=1, robustness=False, teacher=False))
+    (tmp_path / "results" / "epochs" / "part-0.parquet").write_bytes(b"PAR1, once")
+    assert run(str(tmp_path / "results"), "--out", str(tmp_path / name)) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert line.startswith("kdray: warning: ")
+    assert "epochs/part-0.parquet: damaged" in line

@@ -9,6 +9,11 @@ ATTACKS = ("autoattack", "pgd", "fgsm", "transfer")
 """Kinds of evaluation, the strongest first."""
 
 
+def is_share(metric: str) -> bool:
+    """Whether a metric is a fraction of 1."""
+    return "accuracy" in metric
+
+
 def clean(group: Group) -> str | None:
     """Accuracy on images as they are."""
     return next((name for name in CLEAN if name in group.metrics), None)

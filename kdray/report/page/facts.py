@@ -8,7 +8,8 @@ import pandas as pd
 
 from kdray.report.caption import data_name
 from kdray.report.page.group import Group
-from kdray.report.page.words import counted, duration, listed
+from kdray.report.page.measured import evaluations
+from kdray.report.page.words import NONE, cell, counted, duration, listed
 
 VERSIONS = {"kdray": "kdray_version", "Python": "python_version", "PyTorch": "torch_version", "Ray": "ray_version"}
 
@@ -27,14 +28,12 @@ def _described(group: Group) -> Iterator[tuple[str, str]]:
     yield "Student model", _networks(students)
     if len(group.teachers):
         yield "Teacher model", _networks(group.teachers)
-    yield "Method", _values(students, "method.name")
+    yield "Method", _kinds(students, "method")
     yield "Epochs", _values(students, "training.epochs")
     aims = group.aims
     wanted = [f"{each.metric} ({'higher' if each.mode == 'max' else 'lower'} is better)" for each in aims.objectives]
     yield "Objective", listed([*wanted, *aims.constraints])
-    labels = dict.fromkeys(name.partition(".")[0] for name in group.metrics if "." in name)
-    if labels:
-        yield "Evaluations", listed(list(labels), 12)
+    yield from evaluations(group)
 
 
 def _machine(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -58,18 +57,27 @@ def _times(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
 
 def _networks(trials: pd.DataFrame) -> str:
-    """Kinds of network with their sizes."""
-    sizes = trials.dropna(subset=["model.name"]).groupby("model.name")["parameters"].agg(["min", "max"])
+    """Kinds of network with their settings and sizes."""
+    return _kinds(trials, "model", sizes=True)
+
+
+def _kinds(trials: pd.DataFrame, part: str, *, sizes: bool = False) -> str:
+    """What ``part`` (method, model) was, each kind with its settings: ``kd (temperature 2 and 8)``."""
     told = []
-    for name, low, high in sizes.itertuples():
-        size = f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
-        told.append(str(name) if pd.isna(low) else f"{name} ({size} parameters)")
-    return listed(told)
+    for name, of_kind in trials.dropna(subset=[f"{part}.name"]).groupby(f"{part}.name", sort=False):
+        settings = [column for column in of_kind if str(column).startswith(f"{part}.") and column != f"{part}.name"]
+        said = [f"{str(column).partition('.')[2]} {_values(of_kind, str(column))}" for column in settings
+                if of_kind[column].notna().any()]  # fmt: skip
+        low, high = of_kind["parameters"].min(), of_kind["parameters"].max()
+        if sizes and not pd.isna(low):
+            said.append(f"{low:,.0f} parameters" if low == high else f"{low:,.0f} to {high:,.0f} parameters")
+        told.append(f"{name} ({'; '.join(said)})" if said else str(name))
+    return ", and ".join(told) or NONE
 
 
 def _values(trials: pd.DataFrame, column: str) -> str:
     values = trials[column].dropna().unique()
-    return listed([f"{value:g}" if isinstance(value, float) else str(value) for value in values])
+    return listed([cell(value) for value in values])
 
 
 def _of(trials: pd.DataFrame, column: str, text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from kdray.report.caption import caption
 from kdray.report.charts import bars, cells, heat_map, scatter
 from kdray.report.drawing import labelled, learning_curves, legend, lines, panels
 from kdray.report.figure import Figure
-from kdray.report.page.choice import robust, trade_off
+from kdray.report.page.choice import is_share, robust, trade_off
 from kdray.report.page.group import Group
 from kdray.report.page.words import cell, is_missing
 
@@ -19,6 +20,10 @@ LINES = 6
 """So many points have a line of their own; of more the best, the worst and some between are drawn."""
 ROWS = 12
 """Of a heat map of points."""
+MOST_TICKS = 8
+"""So many values of an axis each have a tick."""
+CLOSE = 0.09
+"""Share of an axis within which the labels of two ticks would touch."""
 STRENGTHS = {
     "sigma": "σ of the noise (pixel units)", "epsilon": "ε of the attack (pixel units)", "snr": "Signal-to-noise ratio",
     "peak": "Photons at white", "side": "Side of the occluded square (pixels)",
@@ -41,11 +46,6 @@ def figures(group: Group, prefix: str) -> Iterator[Figure]:
 def plain(text: str) -> str:
     """``text`` without what matplotlib takes for mathematics."""
     return text.replace("$", r"\$")
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is a fraction, drawn in per cent."""
-    return "accuracy" in metric
 
 
 def metric_label(metric: str) -> str:
@@ -83,6 +83,7 @@ def _effects(group: Group, prefix: str) -> Iterator[Figure]:
         for axes, metric in zip(panel, metrics, strict=True):
             if _is_numeric(frame[path]):
                 lines(axes, frame, path, metric, by=by, percent=is_share(metric))
+                _tick_what_was_tried(axes, frame[path])
             else:
                 frame["text"] = frame[path].map(cell).map(plain)
                 bars(axes, frame.dropna(subset=[path]), "text", metric, by=by, percent=is_share(metric))
@@ -97,6 +98,15 @@ def _effects(group: Group, prefix: str) -> Iterator[Figure]:
         title = f"{' and '.join(metrics)} against {path}"
         told = caption(what, frame, shared, band="" if mixed else "Error bars")
         yield Figure(f"{prefix}-effect-{number}", title, told, figure)
+
+
+def _tick_what_was_tried(axes: Any, values: pd.Series[Any]) -> None:
+    """A tick at every value, where they are few and not too close for their labels."""
+    tried = sorted(float(value) for value in values.dropna().unique())
+    if not 2 <= len(tried) <= MOST_TICKS:
+        return
+    if min(after - before for before, after in pairwise(tried)) >= CLOSE * (tried[-1] - tried[0]):
+        axes.set_xticks(tried, [cell(value) for value in tried])
 
 
 def _last(path: str) -> str:
@@ -190,6 +200,7 @@ def _strengths(group: Group, prefix: str) -> Iterator[Figure]:
                 rows = rows[rows.groupby(key)[column].transform("nunique") >= 3]
             figure, (axes,) = panels(width=4.6, height=2.8)
             lines(axes, rows[rows["point"].isin(points)], column, "value", by="point", order=points, names=names)
+            _tick_what_was_tried(axes, rows[column])
             labelled(axes, label, "Accuracy (%)")
             legend(figure)
             harder = "left" if column in ("snr", "peak") else "right"

@@ -19,6 +19,8 @@ from kdray.results.pareto import fronts
 from kdray.results.points import ACCURACIES, NOT_NEEDED, is_tabulated, sweep_aims
 
 DATA = "data.name"
+DIGITS = 12
+"""In which two points must differ: the mean of the same numbers depends a little on their order."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,14 @@ class Group:
         spreads = numbers.std(ddof=1).add_suffix(" std")
         return pd.concat([out, numbers.mean(), spreads], axis=1).reset_index()
 
-    @cached_property
+    @property
     def best(self) -> list[int]:
-        """The best points: one, or of several objectives the Pareto front; only points all of whose seeds completed count."""
+        """The best point, none if several share the first place; of several objectives the Pareto front."""
+        return self.leaders if len(self.aims.objectives) > 1 or len(self.leaders) == 1 else []
+
+    @cached_property
+    def leaders(self) -> list[int]:
+        """The points that no other surpasses; only points all of whose seeds completed count."""
         aims, able = self.aims, {}
         for point in self.described:
             seeds = self.students[self.students["point"].eq(point)]
@@ -86,12 +93,25 @@ class Group:
                 continue
             numbers = records(seeds.reindex(columns=list(aims.metrics)).astype(float))
             if not any(aims.lacking(each) for each in numbers) and (worth := aims.worth(numbers)).feasible:
-                able[point] = worth.values
+                able[point] = [float(f"{value:.{DIGITS}g}") for value in worth.values]
         if not able:
             return []
         ranks = fronts(list(able.values()), [each.mode for each in aims.objectives])
-        first = [point for point, rank in zip(able, ranks, strict=True) if rank == 0]
-        return first if len(aims.objectives) > 1 else first[:1]
+        return [point for point, rank in zip(able, ranks, strict=True) if rank == 0]
+
+    @cached_property
+    def expected(self) -> int:
+        """Students of the points that are known, whatever became of them; a point may have been begun with some seeds only."""
+        total = 0
+        for _, seeds in self.students.groupby("point"):
+            begun = seeds["trial_id"].nunique()
+            total += begun if seeds["outcome"].eq("pruned").any() else max(begun, self.aims.seeds or 1)
+        return total
+
+    @property
+    def missing(self) -> int:
+        """Students without a result."""
+        return self.expected - len(self.completed.drop_duplicates(["trial_id", "point"]))
 
     @cached_property
     def described(self) -> dict[int, dict[str, Any]]:
@@ -139,7 +159,7 @@ def groups(results: Results, sweep: str | None = None) -> list[Group]:
         students, swept = _joined(of_sweep[of_sweep["role"].eq("student")], frame)
         teachers, _ = _joined(of_sweep[of_sweep["role"].eq("teacher")], frame)
         # Of a trial without a row of its own (its teacher failed) nothing is known but that it is of this sweep.
-        kinds = list(dict.fromkeys(students[DATA].dropna())) or [""]
+        kinds = list(dict.fromkeys(students[DATA].dropna())) or list(dict.fromkeys(teachers[DATA].dropna()))[:1] or [""]
         students[DATA] = students[DATA].fillna(kinds[0])
         for data in kinds:
             part = students[students[DATA].eq(data)]

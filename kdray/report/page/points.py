@@ -82,11 +82,12 @@ def _marks(group: Group) -> dict[int, str]:
     from kdray.report.page.choice import trade_off
 
     several = len(group.aims.objectives) > 1
-    marks = dict.fromkeys(group.best, "Pareto front" if several else "best")
+    first = "Pareto front" if several else "best" if group.best else "shares the best"
+    marks = dict.fromkeys(group.leaders, first)
     if not several and (pair := trade_off(group)) is not None:
         known = group.points.dropna(subset=list(pair))
         for point in known.loc[fronts(known[list(pair)].to_numpy(), ["max", "max"]) == 0, "point"]:
-            marks[point] = "best, Pareto front" if point in marks else "Pareto front"
+            marks[point] = f"{first}, Pareto front" if point in marks else "Pareto front"
     return marks
 
 
@@ -103,12 +104,23 @@ def _order(value: Any) -> float | None:
     return None if is_missing(value) else float(f"{value:.7g}")
 
 
-def table(group: Group) -> Table:
-    """The same, for a file."""
-    points = group.points
-    said: dict[str, list[Any]] = {name: list(points[name]) for name in ("point", "case", *group.swept, "n")}
+def _exact(value: Any) -> Any:
+    """A swept value in all its digits; whole numbers, of which a column with gaps makes floats, as such."""
+    if isinstance(value, float) and not is_missing(value):
+        return int(value) if value.is_integer() else repr(float(value))
+    return cell(value)
+
+
+def table(group: Group, *, exact: bool) -> Table:
+    """The same, for a file; swept values ``exact`` (for programs) or as they are shown."""
+    points, marks = group.points, _marks(group)
+    said: dict[str, list[Any]] = {"point": [int(point) for point in points["point"]]}
+    said["best"] = [marks.get(int(point), "") for point in points["point"]]
+    for name in ("case", *group.swept):
+        said[name] = [_exact(value) if exact else cell(value) for value in points[name]]
     if not _has_cases(group):
         del said["case"]
+    said["n"] = list(points["n"])
     for name in group.metrics:
         numbers = zip(points[name], points[f"{name} std"], points["n"], strict=True)
         said[name] = [Spread(*each) if not is_missing(each[0]) else None for each in numbers]

@@ -9,8 +9,8 @@ from kdray.core import InputError
 from kdray.report.caption import caption
 from kdray.report.drawing import labelled, panels
 from kdray.report.figure import Figure
-from kdray.report.page.choice import robust
-from kdray.report.page.figures import is_share, metric_label, plain
+from kdray.report.page.choice import is_share, robust
+from kdray.report.page.figures import metric_label, plain
 from kdray.report.page.group import Group
 from kdray.report.page.words import cell
 from kdray.report.parallel import parallel_coordinates

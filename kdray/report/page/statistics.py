@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -9,9 +10,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from kdray.core import InputError
-from kdray.report.page.choice import clean, robust
+from kdray.report.page.choice import clean, is_share, robust
 from kdray.report.page.group import DATA, Group, records
-from kdray.report.page.words import NONE, described, is_missing
+from kdray.report.page.words import NONE, cell, counted, described, is_missing
 from kdray.results.schema import SIZES
 
 LEVEL = 0.05
@@ -19,6 +20,7 @@ LEVEL = 0.05
 MANY = 100
 """Points, of more than which only the objectives are compared."""
 UNKNOWN = "too few seeds to say"
+HIGHER, LOWER, ALIKE = "higher", "lower", "not significant"
 
 Baseline = int | str | dict[str, Any]
 """A point, a case, or values by path."""
@@ -29,7 +31,12 @@ class Compared(NamedTuple):
 
     point: int
     values: str
+    """In which the point differs from its baseline."""
     seeds: str
+    smallest: float
+    """The p value below which Wilcoxon's test cannot come with so many seeds."""
+    mean: float
+    baseline: float | None
     difference: float | None
     interval: str
     t_p: str
@@ -44,16 +51,42 @@ class Comparison(NamedTuple):
     metric: str
     rows: tuple[Compared, ...]
     problem: str
-    different: int
-    """Rows whose difference is larger than chance explains, by the corrected t test."""
+    seeds: str
+    """``2 seeds``, ``2 to 5 seeds``."""
+
+    @property
+    def different(self) -> int:
+        """Rows whose difference is larger than chance explains, by the corrected t test."""
+        return sum(row.verdict in (HIGHER, LOWER) for row in self.rows)
+
+    @property
+    def heading(self) -> str:
+        """What came out."""
+        if self.problem:
+            return "cannot be compared"
+        points = counted(len(self.rows), "point")
+        if not self.different:
+            return f"no significant difference at {points} ({self.seeds})"
+        return f"{self.different} of {points} differ{'s' * (self.different == 1)} significantly ({self.seeds})"
+
+    @property
+    def powerless(self) -> str:
+        """Said where Wilcoxon's test cannot find anything."""
+        least = min((row.smallest for row in self.rows), default=0.0)
+        if least < LEVEL:
+            return ""
+        return (
+            f"With {self.seeds} Wilcoxon's p cannot be below {least:.3g} even before the correction: this test cannot reach "
+            "significance here, whatever the difference."
+        )
 
 
 def comparisons(group: Group, baseline: Baseline | None) -> tuple[str, list[Comparison]]:
     """What the points are compared with, in words, and a table for each metric that matters most."""
-    if len(group.points) < 2 or (baseline is None and not group.best):
+    if len(group.points) < 2 or (baseline is None and not group.leaders):
         return "", []
-    chosen = group.best[0] if baseline is None else baseline
-    return _named(group, chosen, baseline is None), [_comparison(group, chosen, metric) for metric in _metrics(group)]
+    chosen = group.leaders[0] if baseline is None else baseline
+    return named(group, baseline), [_comparison(group, chosen, metric) for metric in _metrics(group)]
 
 
 def _metrics(group: Group) -> list[str]:
@@ -61,14 +94,17 @@ def _metrics(group: Group) -> list[str]:
     return [name for name in dict.fromkeys(wanted) if name is not None and name in group.metrics and name not in SIZES]
 
 
-def _named(group: Group, chosen: Baseline, best: bool) -> str:
+def named(group: Group, baseline: Baseline | None) -> str:
+    """The baseline in words; without one, the best point."""
+    chosen = group.leaders[0] if baseline is None else baseline
     if isinstance(chosen, dict):
-        return f"the points with {described(chosen)}, each compared with those that share its other values"
+        return f"the points with {described(chosen)}, each compared with the one that shares its other values"
     if isinstance(chosen, str):
         return f"the case {chosen}"
     known = group.points["point"].eq(chosen).any()
     about = f" ({group.about(chosen)})" if known else ""
-    return f"point {chosen}{about}" + (", the best by the objective" if best else "")
+    first = ", the best by the objective" if group.best[:1] == [chosen] else ", the first of those that share the best place"
+    return f"point {chosen}{about}" + (first if baseline is None else "")
 
 
 def _comparison(group: Group, chosen: Baseline, metric: str) -> Comparison:
@@ -78,24 +114,43 @@ def _comparison(group: Group, chosen: Baseline, metric: str) -> Comparison:
             warnings.simplefilter("ignore")  # few or equal seeds: the table says so with gaps
             frame = group.results.compare(chosen, metric, sweep=group.sweep, where=where)
     except InputError as error:
-        return Comparison(metric, (), str(error), 0)
-    rows = tuple(_rows(group, frame))
-    return Comparison(metric, rows, "", sum(row.verdict in ("higher", "lower") for row in rows))
+        return Comparison(metric, (), str(error), "")
+    counts = pd.concat([frame["n"], frame.loc[frame["n_baseline"] > 0, "n_baseline"]])
+    low, high = (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
+    seeds = counted(high, "seed") if low == high else f"{low} to {counted(high, 'seed')}"
+    return Comparison(metric, tuple(_rows(group, frame, 1.0 if is_share(metric) else math.inf)), "", seeds)
 
 
-def _rows(group: Group, frame: pd.DataFrame) -> Iterator[Compared]:
+def _rows(group: Group, frame: pd.DataFrame, largest: float) -> Iterator[Compared]:
+    """``largest``: what no difference can surpass."""
     for row in records(frame):
         point = int(row["point"])
-        paired = "paired" if row["paired"] else "not paired"
+        low, high = (min(max(row[end], -largest), largest) for end in ("low", "high"))
         yield Compared(
-            point=point, values=described(group.values(point), row.get("case")),
-            seeds=f"{row['n']} and {row['n_baseline']}, {paired}",
+            point=point, values=_unlike(group, point, row["baseline"]),
+            seeds=f"{row['n']}, paired" if row["paired"] else f"{row['n']} and {row['n_baseline']}",
+            smallest=_smallest(row["n"], row["n_baseline"], row["paired"]),
+            mean=float(row["mean"]), baseline=None if is_missing(row["mean_baseline"]) else float(row["mean_baseline"]),
             difference=None if is_missing(row["difference"]) else float(row["difference"]),
-            interval=NONE if is_missing(row["low"]) else f"{row['low']:+.3f} to {row['high']:+.3f}",
+            interval=NONE if is_missing(row["low"]) else f"{low:+.3f} to {high:+.3f}",
             t_p=_p(row["t_p_holm"]), wilcoxon_p=_p(row["wilcoxon_p_holm"]),
             effect=NONE if is_missing(row["effect_size"]) else f"{row['effect_size']:+.2f}",
             verdict=_verdict(row),
         )  # fmt: skip
+
+
+def _unlike(group: Group, point: int, baseline: Any) -> str:
+    """The case and values of a point that its baseline does not have."""
+    if is_missing(baseline):
+        return group.about(point)
+    theirs = group.described[int(baseline)]
+    ours = {path: value for path, value in group.described[point].items() if cell(value) != cell(theirs[path])}
+    return described({path: value for path, value in ours.items() if path != "case"}, ours.get("case")) if ours else NONE
+
+
+def _smallest(ours: int, theirs: int, paired: bool) -> float:
+    """The two-sided p value where all ranks speak for one side: of the signed ranks, or of the rank sum."""
+    return 2.0 ** (1 - ours) if paired else min(1.0, 2 / math.comb(ours + theirs, ours))
 
 
 def _p(p: float) -> str:
@@ -103,8 +158,10 @@ def _p(p: float) -> str:
 
 
 def _verdict(row: dict[str, Any]) -> str:
-    if is_missing(row["t_p_holm"]):
+    # Without any spread there is no t test, and ranks alone decide.
+    p = row["wilcoxon_p_holm"] if is_missing(row["t_p_holm"]) else row["t_p_holm"]
+    if is_missing(p):
         return UNKNOWN
-    if row["t_p_holm"] >= LEVEL:
-        return "not told apart"
-    return "higher" if row["difference"] > 0 else "lower"
+    if p >= LEVEL:
+        return ALIKE
+    return HIGHER if row["difference"] > 0 else LOWER

@@ -9,16 +9,30 @@ from typing import Any
 import pandas as pd
 
 from kdray.report.caption import data_name
-from kdray.report.page.choice import clean, robust
-from kdray.report.page.group import Group
-from kdray.report.page.statistics import UNKNOWN, Comparison
+from kdray.report.page.apart import apart
+from kdray.report.page.choice import clean, is_share, robust
+from kdray.report.page.group import Group, records
+from kdray.report.page.statistics import Comparison
 from kdray.report.page.trouble import Doubt, Failure
 from kdray.report.page.words import cell, counted, is_missing, listed, spread
 
 
-def summary(group: Group, compared: Sequence[Comparison], failed: Sequence[Failure], doubted: Sequence[Doubt]) -> list[str]:
-    """Of what was swept, the best point and how sure that is, and of what failed or is doubtful."""
-    return [_swept(group), *_best(group), *_apart(group, compared), _troubles(failed, doubted)]
+def summary(
+    group: Group, against: str, compared: Sequence[Comparison], failed: Sequence[Failure], doubted: Sequence[Doubt]
+) -> list[str]:
+    """Of what was swept, the best point, how it and the others compare with what ``against`` names, and of what failed or is
+    doubtful."""
+    if group.students.empty:
+        return [_only_teachers(group), _troubles(group, failed, doubted)]
+    return [_swept(group), *_best(group), *apart(against, compared), _troubles(group, failed, doubted)]
+
+
+def _only_teachers(group: Group) -> str:
+    trained = int(group.teachers["status"].eq("completed").sum())
+    return (
+        f"Of the sweep “{group.sweep}” only teachers have been trained so far ({trained:,} of the "
+        f"{len(group.teachers):,} begun, on {data_name(group.data)}): no student has a result yet."
+    )
 
 
 def _swept(group: Group) -> str:
@@ -44,8 +58,14 @@ def _path(values: pd.Series[Any], path: str) -> str:
 
 def _best(group: Group) -> Iterator[str]:
     aims, best = group.aims, group.best
+    high = "highest" if group.objective.mode == "max" else "lowest"
     if not best:
-        if not group.completed.empty:
+        if group.leaders:
+            row = group.numbers(group.leaders[0])
+            shared = f"{counted(len(group.leaders), 'point')} share the {high} {group.objective.metric}"
+            named = listed([str(point) for point in group.leaders], 8)
+            yield f"{shared}, {spread(row[group.objective.metric], float('nan'))}: {named}. There is no single best."
+        elif not group.completed.empty:
             yield f"No point has all its seeds and {listed(list(aims.metrics))}, so none is called the best."
         return
     if len(aims.objectives) > 1:
@@ -53,9 +73,8 @@ def _best(group: Group) -> Iterator[str]:
         yield f"No point is better in all of {listed(list(aims.metrics))} than {named}: the Pareto front."
         return
     objective, row = group.objective, group.numbers(best[0])
-    high = "highest" if objective.mode == "max" else "lowest"
     number = spread(row[objective.metric], row[f"{objective.metric} std"])
-    text = f"The {high} {objective.metric} has point {best[0]} ({group.about(best[0])}): {number}"
+    text = f"Point {best[0]} ({group.about(best[0])}) has the {high} {objective.metric}: {number}"
     yield f"{text} over {counted(int(row['n']), 'seed')}{_interval(group, best[0])}."
     others = [name for name in (clean(group), robust(group)) if name not in (None, objective.metric)]
     told = [f"{name} {spread(row[name], row[f'{name} std'])}" for name in others if not is_missing(row[name])]
@@ -66,29 +85,27 @@ def _best(group: Group) -> Iterator[str]:
 def _interval(group: Group, point: int) -> str:
     if group.numbers(point)["n"] < 2:
         return ", so how far another seed would be from it is not known (no interval)"
-    found = group.results.points(group.objective.metric, sweep=group.sweep, where=[("point", "==", point)])
-    return f" (95 % interval of the mean {found['low'].iloc[0]:.3f} to {found['high'].iloc[0]:.3f})"
+    metric = group.objective.metric
+    (found,) = records(group.results.points(metric, sweep=group.sweep, where=[("point", "==", point)])[["n", "low", "high"]])
+    low, high = found["low"], found["high"]
+    if is_missing(low) or low == high:
+        all_of_them = "both" if found["n"] == 2 else f"all {found['n']}"
+        return f" ({all_of_them} seeds gave the same, so there is no interval)"
+    if is_share(metric):
+        low, high = max(low, 0.0), min(high, 1.0)
+    return f" (95 % interval of the mean {low:.3f} to {high:.3f})"
 
 
-def _apart(group: Group, compared: Sequence[Comparison]) -> Iterator[str]:
-    of_objective = next((each for each in compared if each.metric == group.objective.metric and each.rows), None)
-    if of_objective is None:
-        return
-    rest, apart = len(of_objective.rows), of_objective.different
-    if all(row.verdict == UNKNOWN for row in of_objective.rows):
-        yield "With so few seeds no difference between points can be told from chance."
-    elif apart == 0:
-        others = "the other point" if rest == 1 else f"any of the other {rest} points"
-        yield f"These seeds do not tell {others} apart from the baseline."
-    else:
-        alike = f"; {rest - apart} may as well be equal" if rest > apart else ""
-        yield f"Of the {counted(rest, 'point')} compared with the baseline, {apart} differ by more than chance explains{alike}."
-
-
-def _troubles(failed: Sequence[Failure], doubted: Sequence[Doubt]) -> str:
-    kinds = Counter(each.what if each.what in ("diverged", "pruned") else "failed" for each in failed)
+def _troubles(group: Group, failed: Sequence[Failure], doubted: Sequence[Doubt]) -> str:
+    kinds = Counter(each.what if each.what in ("diverged", "pruned", "missing") else "failed" for each in failed)
     parts = [f"{number:,} {kind}" for kind, number in kinds.items()]
-    lost = f"{listed(parts)} (see Failures)" if parts else "every trial completed"
+    lost = f"{listed(parts)} (see Failures)" if parts else ""
+    if group.missing:
+        are = "is" if group.missing == 1 else "are"
+        of_all = f"{group.missing:,} of {counted(group.expected, 'student')}"
+        lacks = f"{of_all} {are} missing (not trained yet, given up, or failed)"
+        lost = f"{lacks}: {lost}" if lost else lacks
+    lost = lost or ("no trial failed" if group.students.empty else "every trial completed")
     doubt = sum(each.numbers for each in doubted)
     named = f"checks cast doubt on {counted(doubt, 'number')} (see Doubtful numbers)"
     return f"{lost[:1].upper()}{lost[1:]}; {named if doubt else 'no check casts doubt on a number'}."

@@ -16,7 +16,7 @@ class Failure(NamedTuple):
     trial_id: str | None
     """None if it has no row of its own."""
     what: str
-    """failed, diverged or pruned; evaluation failed."""
+    """failed, diverged, pruned or missing; evaluation failed."""
     point: int | None
     """None for a teacher."""
     values: str
@@ -41,7 +41,10 @@ def failures(group: Group) -> list[Failure]:
         if row["status"] == "completed" and row["outcome"] == "completed":
             continue
         what = row["status"] if row["status"] in ("failed", "diverged") else row["outcome"]
-        reason = next((row[name] for name in ("error", "member_error") if not is_missing(row[name])), "no reason was stored")
+        gone = what == "completed" or is_missing(what)
+        reason = next((row[name] for name in ("error", "member_error") if not is_missing(row[name])),
+                      "no row of its training is there" if gone else "no reason was stored")  # fmt: skip
+        what = "missing" if gone else what
         found.append(_failure(group, row["trial_id"] if not is_missing(row["status"]) else None, what, row, reason))
     numbers = group.results.robustness()
     errors = numbers[numbers["error"].notna()].drop_duplicates(["trial_id", "evaluation_id"])

@@ -75,7 +75,8 @@
     const count = make("p", { class: "count", role: "status" });
     const tell = () => {
       const found = shown.rows({ search: "applied" }).count();
-      count.textContent = found === numbers.length ? `${found} points` : `${found} of ${numbers.length} points`;
+      const all = numbers.length === 1 ? "1 point" : `${numbers.length} points`;
+      count.textContent = found === numbers.length ? all : `${found} of ${all}`;
     };
     shown.on("draw", tell);
     inputs.forEach((input, index) => input.addEventListener("input", () => {
@@ -197,7 +198,7 @@
     const shown = make("pre", { tabindex: "0", "aria-label": "Sweep file that repeats this trial" }, text);
     return [make("h3", {}, "Configuration, and how to repeat it"),
       make("p", {}, "This sweep file describes the trial completely; what it does not say is at its default. Saved as ", make("code", {}, name), ", it is repeated by ",
-        make("code", {}, `kdray run ${name} --results again`), ". A trial of the same id is the same training."),
+        make("code", { class: "command" }, `kdray run ${name} --results again`), ". A trial of the same id is the same training."),
       make("div", { class: "actions" }, save, copy, status), shown];
   };
 
