@@ -22,7 +22,7 @@ def print_points(results: str, sweep: str) -> None:
     from kdray.results import open_results
     from kdray.results.points import best_points, points
 
-    opened = open_results(results)
+    opened = open_results(results).snapshot()
     frame = points(opened, sweep)
     if frame.empty:
         return

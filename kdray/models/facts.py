@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import lru_cache
 
 import torch
 from torch import nn
 
+from kdray import seeds
 from kdray.data import Shape
 from kdray.models.base import Model, Network, Stochastic
 
@@ -33,6 +35,8 @@ def is_stochastic(model: Model, shape: Shape, classes: int) -> bool:
 @lru_cache
 def stage_shapes(model: Model, shape: Shape, classes: int) -> tuple[tuple[int, ...], ...]:
     """The shape of each stage for one image."""
-    with torch.no_grad():
-        outputs = blueprint(model, shape, classes)(torch.zeros(1, *shape, device="meta"))
+    # On the CPU, with whatever is in its memory: on "meta" torch's first linear layer loads a compiler, for seconds.
+    network = deepcopy(blueprint(model, shape, classes)).to_empty(device="cpu")
+    with torch.no_grad(), seeds.ambient(0, "model"):
+        outputs = network(torch.zeros(1, *shape))
     return tuple(tuple(stage.shape[1:]) for stage in outputs.stages)
