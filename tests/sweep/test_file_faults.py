@@ -31,6 +31,8 @@ from kdray.results.schema import SCHEMA_VERSION, TableName
 from kdray.trial import DamagedCheckpoint
 from tests.sweep.fakes import TINY, Engine, assert_same_bits, go, instead_of_ray, sweep_of, tables
 
+pytestmark = pytest.mark.faults
+
 NO_ROOM = "OSError: [Errno 28] No space left on device"
 TABLES = ("members", "trials", "epochs", "robustness")
 ALONE = {"experiment.teacher": None, "experiment.method": {"name": "cross_entropy"}, "seeds": 1,
