@@ -12,7 +12,6 @@ the same images without: the paper's own numbers are no plain accuracies (98.5 %
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ import pandas as pd
 
 from kdray.core import InputError
 from kdray.report.attacks import attack_text, under_pgd
+from kdray.report.beside import printed
 from kdray.report.caption import caption
 from kdray.report.charts import cells, color_bar, heat_map
 from kdray.report.data import Snapshot, of_one_evaluation, only
@@ -34,6 +34,9 @@ from kdray.report.style import PAGE, PAPER
 from kdray.report.tables import Spread, Table
 
 TITLE = "Noisy Collaboration"
+PRINTED = published("noisy_collaboration")
+ATTACKS = {"section 4.3": "PGD accuracy", "section 4.4": "PGD-20 accuracy"}
+"""What the text calls the accuracy under attack, by section."""
 EVALUATE = "kdray evaluate RESULTS --suite sweeps/suites/noisy_collaboration.yaml"
 
 CORRUPTIONS = {
@@ -200,16 +203,16 @@ def relative(snapshot: Snapshot, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def natural(snapshot: Snapshot, panels_of: Mapping[str, pd.DataFrame], *, rows: str, name: str, title: str, what: str,
-            source: str, printed: pd.DataFrame | None = None) -> Figure:  # fmt: skip
+            source: str, as_printed: pd.DataFrame | None = None) -> Figure:  # fmt: skip
     """A heat map of the 19 corruptions for each of ``panels_of`` (trials with ``row``, the name of their row, by the panel's
-    title), under each other, and one of ``printed`` numbers (fractions) below."""
+    title), under each other, and one of ``as_printed``, fractions, below."""
     measured = {panel: relative(snapshot, trials) for panel, trials in panels_of.items()}
     order = {panel: list(trials["row"].drop_duplicates()) for panel, trials in panels_of.items()}
     kinds = ALL + sorted({str(kind) for found in measured.values() for kind in found["corruption"]} - set(ALL))
     maps = {panel: cells(found, "row", "corruption", "value").reindex(index=order[panel], columns=kinds)
             for panel, found in measured.items()}  # fmt: skip
-    if printed is not None:
-        maps["as printed, CIFAR-10"] = printed.reindex(columns=kinds)
+    if as_printed is not None:
+        maps["as printed, CIFAR-10"] = as_printed.reindex(columns=kinds)
     shown = 100 * np.concatenate([values.to_numpy(float) for values in maps.values()])
     low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
     heights = [0.19 * len(values) for values in maps.values()]
@@ -221,7 +224,7 @@ def natural(snapshot: Snapshot, panels_of: Mapping[str, pd.DataFrame], *, rows: 
             axes.axvline(edge, color=PAPER, linewidth=2)
         axes.tick_params(labelbottom=axes is all_axes[-1])
     all_axes[-1].set_xticklabels([name.replace("_", " ") for name in kinds], rotation=90)
-    color_bar(image, all_axes, "Accuracy relative\nto clean (%)")
+    color_bar(image, all_axes, "Accuracy relative to clean (%)")
     found = pd.concat(measured.values())
     images = "generated images" if found["evaluation"].eq("corruptions").all() else "the official images"
     text = (
@@ -244,16 +247,13 @@ def by_x(study: Study, *groups: str, unit: str = "") -> dict[str, pd.DataFrame]:
 
 
 def printed_number(section: str, row: str) -> float:
-    """A percentage from the paper's text; NaN if it is not in ``analysis/published.csv``."""
-    numbers = published("noisy_collaboration").astype({"value": float})
-    found = numbers[numbers["item"].str.contains(section, regex=False) & numbers["row"].eq(row)]
-    return float(found["value"].iloc[0]) if len(found) else math.nan
+    """An accuracy under PGD from the paper's text, in percent."""
+    return printed(PRINTED, f"text, {section}", row, ATTACKS[section])
 
 
 def printed_heat_map() -> pd.DataFrame | None:
     """Figure 5 as printed: fractions, a row for each σ."""
-    numbers = published("noisy_collaboration")
-    numbers = numbers[numbers["item"].str.lower().eq("figure 5")]
+    numbers = PRINTED[PRINTED["item"].eq("Figure 5")]
     if numbers.empty:
         return None
     values = numbers.assign(row=numbers["row"].str.removeprefix("sigma="), value=numbers["value"].astype(float) / 100)
@@ -324,7 +324,7 @@ def figure_5(snapshot: Snapshot) -> Figure:
         "of the paper's figure (its columns named by their order: noise, blur, weather, digital, each by name)."
     )
     return natural(snapshot, parts, rows="σ", name="figure_5", title="Natural robustness by input noise", what=what,
-                   source="figure 5", printed=printed_heat_map())  # fmt: skip
+                   source="figure 5", as_printed=printed_heat_map())  # fmt: skip
 
 
 def figure_6(snapshot: Snapshot) -> Figure:
@@ -427,31 +427,17 @@ def numbers_of_the_text(snapshot: Snapshot) -> Table:
     """Numbers that the text gives, and ours."""
     soft, wrong = soft_randomization(snapshot), label_corruption(snapshot)
     asked = (
-        (
-            "section 4.3",
-            "sigma=0.05, soft randomization",
-            "Soft Randomization, σ 0.05",
-            soft,
-            "soft_randomization",
-            0.05,
-        ),
-        (
-            "section 4.3",
-            "sigma=0.05, student trained alone",
-            "noise without a teacher, σ 0.05",
-            soft,
-            "no_teacher",
-            0.05,
-        ),
-        ("section 4.4", "teacher, rate=0", "teacher, clean labels", wrong, "teacher", 0.0),
-        ("section 4.4", "teacher, rate=0.05", "teacher, 5 % wrong labels", wrong, "teacher", 5.0),
+        ("4.3", "sigma=0.05, soft randomization", "Soft Randomization, σ 0.05", soft, "soft_randomization", 0.05),
+        ("4.3", "sigma=0.05, student trained alone", "noise without a teacher, σ 0.05", soft, "no_teacher", 0.05),
+        ("4.4", "teacher, rate=0", "teacher, clean labels", wrong, "teacher", 0.0),
+        ("4.4", "teacher, rate=0.05", "teacher, 5 % wrong labels", wrong, "teacher", 5.0),
     )
     rows, used = [], []
     for section, row, words, study, group, x in asked:
         found = under_pgd(snapshot, study.of(group).trials)
         at = found[found["x"].eq(x)] if len(found) else found
         ours = Spread.of(at["value"], 100) if len(at) else None
-        rows.append({"model": words, "published (%)": printed_number(section, row), "ours (%)": ours})
+        rows.append({"model": words, "published (%)": printed_number(f"section {section}", row), "ours (%)": ours})
         used.append(at)
     everything = only(pd.concat(used), f"nothing was attacked with PGD: {EVALUATE}")
     what = (

@@ -12,7 +12,7 @@ from kdray.results.objective import Aims, Objective
 from kdray.results.pareto import fronts
 from kdray.results.reader import Results
 
-NOT_NEEDED = "not needed"
+NOT_NEEDED, PRUNED = "not needed", "pruned"
 ACCURACIES = ("val_accuracy", "test_accuracy")
 
 
@@ -21,7 +21,9 @@ def points(results: Results, sweep: str) -> pd.DataFrame:
     for every metric, its ``mean`` and ``std`` over the seeds (ddof 1; none for one seed), in columns (metric, "mean" | "std").
     """
     members = results.members()
-    members = members[(members["sweep"] == sweep) & (members["role"] == "student") & (members["outcome"] != NOT_NEEDED)]
+    members = members[(members["sweep"] == sweep) & (members["role"] == "student")]
+    # Another sweep may have completed what this one gave up: here it stays given up.
+    members = members[~members["outcome"].isin([NOT_NEEDED, PRUNED])]
     frame = results.frame()
     metrics = [c for c in frame.columns if c in ACCURACIES or is_tabulated(c)]
     joined = members[["trial_id", "point", "case", "parameters", "order"]].merge(

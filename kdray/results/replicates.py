@@ -10,7 +10,7 @@ import pandas as pd
 from kdray.core import InputError
 from kdray.results.filters import Where, check_columns, matching
 from kdray.results.parts import read_parts
-from kdray.results.points import NOT_NEEDED
+from kdray.results.points import NOT_NEEDED, PRUNED
 from kdray.results.schema import TABLES
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def replicates(results: Results, metrics: list[str], sweep: str | None, where: W
     )
     members = members[members["outcome"].ne(NOT_NEEDED)]
     # Another sweep may have completed what this one gave up: here it stays given up.
-    members.loc[members["outcome"].eq("pruned"), "trial_id"] = None
+    members.loc[members["outcome"].eq(PRUNED), "trial_id"] = None
     members = members.drop(columns=["role", "outcome"])
     if sweep is not None and sweep not in set(members["sweep"]):
         known = ", ".join(sorted(members["sweep"].unique())) or "none"

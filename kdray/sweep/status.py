@@ -128,5 +128,3 @@ def known(results: Results) -> set[str]:
     store = results.store
     left = [*store.names("logs", ".log"), *store.names("checkpoints", ".safetensors")]
     return {*results.trials()["trial_id"], *results.members()["trial_id"].dropna(), *(PurePath(name).stem for name in left)}
-
-

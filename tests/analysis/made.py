@@ -9,12 +9,9 @@ from typing import Any
 import pandas as pd
 
 from kdray.report import Drawing, Snapshot, Table
-from kdray.results import Results, Row, Store, write_rows
+from kdray.results import Results, Row, write_rows
 from tests.analysis import rows
 
-TYPES = rows.TYPES | {
-    "supervision.smoothing.aggregate": str, "method.temperature": float, "model.network": str, "data.pad": int,
-}  # fmt: skip
 SEEDS = (0, 1)
 APART = 0.02
 """Between the accuracies of the two seeds of a point."""
@@ -50,13 +47,9 @@ class Sweeps(rows.Folder):
                 self.epochs.append({"trial_id": trial, "stage": "main", "epoch": epoch, "val_accuracy": accuracy})
 
     def written(self) -> Results:
-        store = Store(self.path)
-        store.create()
-        write_rows(store, "members", "all", self.members, {})
-        write_rows(store, "trials", "all", self.trials, TYPES)
-        write_rows(store, "epochs", "all", self.epochs, {})
-        write_rows(store, "robustness", "all", self.numbers, {})
-        return Results(self.path)
+        results = super().written()
+        write_rows(results.store, "epochs", "all", self.epochs, {})
+        return results
 
     def snapshot(self) -> Snapshot:
         return Snapshot(self.written())

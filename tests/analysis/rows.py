@@ -12,7 +12,8 @@ TYPES: dict[str, type] = {
     "data.name": str, "model.name": str, "model.dropout": float, "method.name": str, "noise.input.name": str,
     "noise.input.sigma": float, "noise.labels.rate": float, "supervision.noise": str, "supervision.dropout": str,
     "teacher.model.dropout": float, "teacher.noise.labels.rate": float, "data.examples": int, "data.omit_classes": str,
-    "training.epochs": int, "training.monitor.every": int,
+    "training.epochs": int, "training.monitor.every": int, "supervision.smoothing.aggregate": str,
+    "method.temperature": float, "model.network": str, "data.pad": int,
 }  # fmt: skip
 """Configuration columns of the trials; the rest of the configuration does not matter to a figure."""
 

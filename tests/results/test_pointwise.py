@@ -10,6 +10,7 @@ import pytest
 
 from kdray.core import InputError
 from kdray.results import Results, SelectedOnTest, Store, open_results, write_rows
+from kdray.results.points import points as table_of_points
 from kdray.results.pointwise import default_mode
 from tests.results.made import add_point
 
@@ -195,6 +196,7 @@ def test_what_a_sweep_gave_up_stays_so_in_it_though_another_completed_it(empty: 
     table = empty.points("val_accuracy").set_index("sweep")
     assert table["n"].to_dict() == {"s": 1, "t": 1}
     assert table["mean"].to_dict() == {"s": 0.5, "t": 0.9}
+    assert table_of_points(empty, "s")["n"].tolist() == [1], "and in the table that is printed"
 
 
 def test_a_sweep_whose_students_are_all_no_longer_needed_is_none(empty: Results) -> None:
