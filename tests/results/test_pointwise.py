@@ -211,3 +211,12 @@ def test_a_sweep_whose_students_are_all_no_longer_needed_is_none(empty: Results)
 def test_of_some_metrics_less_is_better(metric: str) -> None:
     assert default_mode(metric) == "min"
     assert default_mode("clean.accuracy") == "max"
+
+
+def test_a_diverged_seed_does_not_count_though_it_has_numbers(empty: Results) -> None:
+    first, second = add_point(empty, 0, [0.5, 0.9])
+    (row,) = empty.trials(where=[("trial_id", "==", second)]).to_dict("records")
+    kept = {str(name): value for name, value in row.items() if value == value}
+    write_rows(empty.store, "trials", second, [{**kept, "status": "diverged"}], {})
+    table = empty.points("val_accuracy")
+    assert table[["n", "mean"]].to_numpy().tolist() == [[1, 0.5]], f"only {first}"
