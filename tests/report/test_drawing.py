@@ -120,6 +120,12 @@ def test_a_heat_map_writes_every_number_and_hatches_what_is_missing() -> None:
     assert [t.get_text() for t in axes.get_yticklabels()] == ["a", "b"]
 
 
+def test_numbers_in_a_heat_map_are_light_on_dark_and_dark_on_light() -> None:
+    axes = one()
+    heat_map(axes, pd.DataFrame({"x": [0.0, 1.0]}), bar=False)
+    assert [text.get_color() for text in axes.texts] == ["#ffffff", "#000000"]
+
+
 def test_a_heat_map_of_nothing_is_all_missing() -> None:
     axes = one()
     heat_map(axes, pd.DataFrame({"x": [math.nan]}), bar=False)
