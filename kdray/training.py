@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from kdray import seeds
 from kdray.core import Value
-from kdray.data import Dataset, ImageData, batches
-from kdray.methods import Batch, Losses, Method, Stage, Step, TeacherSource
+from kdray.data import Dataset, ImageData, Views
+from kdray.methods import Batch, Losses, Method, Shown, Stage, Step, TeacherSource
 from kdray.models import Classifier
 from kdray.optimizers import SGD, AnyOptimizer, AnySchedule, Constant
 from kdray.perturbations import Noise
@@ -157,6 +157,13 @@ class Lesson:
     supervisor: TeacherSource | None
     seed: int
 
+    def shown(self, views: Views, labels: Tensor) -> Shown | None:
+        """What the teacher sees of an epoch with these ``labels``; none: the student's noisy images."""
+        if self.noise.teacher_sees == "noisy":
+            return None
+        stay = self.noise.labels is None or self.noise.labels.resample != "epoch"
+        return Shown(self.dataset.train, views, labels if stay else None)
+
 
 def train(state: State, lesson: Lesson) -> Iterator[Epoch]:
     """Train from where ``state`` stands to the last epoch of the last stage, yielding after each epoch."""
@@ -185,18 +192,19 @@ def train_epoch(state: State, lesson: Lesson, stage: Stage, epoch: int, counters
     rate = training.optimizer.set_rate(optimizer, training.schedule.factor(epoch, stage.epochs))
     labels = training_labels(dataset, lesson.data.classes, lesson.noise, seed, counters)
     noise_draws, attack_draws = (seeds.generator(seed, s, *counters, device=device) for s in ("input_noise", "attack"))
-    teacher = None if lesson.supervisor is None else lesson.supervisor.during(*counters)
+    views = Views.drawn(
+        len(labels), lesson.data.augmentation, order=seeds.generator(seed, "data_order", *counters),
+        draws=seeds.generator(seed, "augmentation", *counters),
+    )  # fmt: skip
+    shown = lesson.shown(views, labels)
+    teacher = None if lesson.supervisor is None else lesson.supervisor.during(*counters, shown=shown)
     totals, gradients = Totals(device), Gradients(classifier) if training.gradients and stage.name == "main" else None
     classifier.train()
     state.helper.train()
     with seeds.ambient(seed, "dropout", *counters):
-        for index, clean in batches(
-            dataset.train, training.batch_size, lesson.data.augment,
-            order=seeds.generator(seed, "data_order", *counters),
-            augmentation=seeds.generator(seed, "augmentation", *counters),
-        ):  # fmt: skip
+        for at, index, clean in views.batches(dataset.train.images, training.batch_size):
             images = clean if lesson.noise.input is None else lesson.noise.input(clean, noise_draws)
-            batch = Batch(images, clean if lesson.noise.teacher_sees == "clean" else images, labels[index])
+            batch = Batch(images, images if shown is None else clean, labels[index], None if shown is None else at)
             losses = lesson.method.losses(
                 stage.name, Step(classifier, state.helper, batch, teacher, attack_draws)
             )  # fmt: skip

@@ -185,7 +185,8 @@ def lesson_of(experiment: Experiment, dataset: Dataset, bench: Bench) -> Lesson:
     teacher, supervisor = bench.teacher(experiment), None
     if experiment.method.asks_teacher:
         supervisor = Supervisor(
-            experiment.supervision, teacher, classes=experiment.data.classes, seed=experiment.seed
+            experiment.supervision, teacher, classes=experiment.data.classes, seed=experiment.seed,
+            name=None if experiment.teacher is None else experiment.teacher.trial_id, say=bench.log.say,
         )  # fmt: skip
     return Lesson(
         data=experiment.data, dataset=dataset, method=experiment.method, training=experiment.training,

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from kdray.data import shared
+from kdray.shared import ALIGNMENT, SMALL, one_copy
 
 
 class Damaged(Exception):
@@ -55,11 +55,11 @@ def unpack_shared(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     depends on a file there that another may delete.
     """
     tensors, facts = unpack(data)
-    if len(data) >= shared.SMALL:
+    if len(data) >= SMALL:
         key = hashlib.blake2b(data, digest_size=16).hexdigest()
-        tensors = shared.one_copy(key, partial(dict, tensors))
-    alignment = shared.ALIGNMENT  # which those have that are shared
-    return {name: one if one.data_ptr() % alignment == 0 else one.clone() for name, one in tensors.items()}, facts
+        tensors = one_copy(key, partial(dict, tensors))
+    # Those that are shared are aligned.
+    return {name: one if one.data_ptr() % ALIGNMENT == 0 else one.clone() for name, one in tensors.items()}, facts
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

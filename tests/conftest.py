@@ -1,9 +1,18 @@
 """Shapes in annotations are checked while the tests run, in the packages that work on tensors."""
 
+import atexit
+import os
+import shutil
+import tempfile
+
 import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
+
+# What processes of a node share is shared by the processes of one run of the tests, and by no others.
+os.environ["KDRAY_CACHE"] = tempfile.mkdtemp(prefix="kdray-tests-")
+atexit.register(shutil.rmtree, os.environ["KDRAY_CACHE"], ignore_errors=True)
 
 install_import_hook(
     ["kdray.data", "kdray.methods", "kdray.models", "kdray.perturbations", "kdray.robustness", "kdray.teachers"],

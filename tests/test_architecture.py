@@ -13,7 +13,7 @@ PACKAGE = Path(kdray.__file__).parent
 
 LAYERS = {
     "core": 0, "seeds": 0, "compat": 0, "machine": 0,
-    "data": 1, "models": 1, "perturbations": 1,
+    "shared": 1, "data": 1, "models": 1, "perturbations": 1,
     "methods": 2, "robustness": 2, "results": 2, "optimizers": 2, "weights": 2,
     "teachers": 3, "training": 3, "report": 3, "logs": 3,
     "experiment": 4, "catalogue": 4,
@@ -24,7 +24,7 @@ LAYERS = {
     "cli": 9,
 }  # fmt: skip
 """Every module and package directly below kdray; one imports from lower layers and from itself."""
-WITHIN = {("models", "data"), ("models", "perturbations")}
+WITHIN = {("data", "shared"), ("models", "data"), ("models", "perturbations")}
 """Pairs inside one layer of which the first may import the second."""
 EXEMPT = {"__init__", "__main__"}
 """The front door: what is public is imported when it is first used."""

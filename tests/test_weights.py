@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from kdray.data import Digits, shared
+from kdray import weights
+from kdray.data import Digits
 from kdray.models import WideResNet, build, normalizer
 from kdray.weights import Damaged, pack, unpack, unpack_shared
 
@@ -95,7 +96,7 @@ def test_exchanged_tensors_are_noticed() -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the shared copies are, of which none is too small."""
     monkeypatch.setenv("KDRAY_CACHE", str(tmp_path))
-    monkeypatch.setattr(shared, "SMALL", 0)
+    monkeypatch.setattr(weights, "SMALL", 0)
     return tmp_path / f"kdray-{os.geteuid()}"
 
 
@@ -111,7 +112,7 @@ def test_what_is_shared_is_unpacked_bit_by_bit_from_one_file(folder: Path) -> No
 
 def test_few_weights_are_not_shared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed = pack(TENSORS, FACTS)
-    monkeypatch.setattr(shared, "SMALL", len(packed) + 1)
+    monkeypatch.setattr(weights, "SMALL", len(packed) + 1)
     tensors, facts = unpack_shared(packed)
     assert pack(tensors, facts) == packed
     assert {tensor.data_ptr() % 64 for tensor in tensors.values()} == {0}  # as those that are shared

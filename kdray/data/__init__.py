@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import Field
 
 from kdray.data.arrays import Arrays
-from kdray.data.base import Dataset, Examples, ImageData, Shape, Split, batches, data_root, to_unit
+from kdray.data.augmentation import Augmentation, Examples, Views, to_unit
+from kdray.data.base import Dataset, ImageData, Shape, Split, data_root
 from kdray.data.cinic10 import CINIC10
 from kdray.data.digits import Digits
 from kdray.data.image_folder import ImageFolder
@@ -18,6 +19,6 @@ AnyData = Annotated[
 ]
 
 __all__ = [
-    "CIFAR10", "CIFAR100", "CINIC10", "MNIST", "USPS", "AnyData", "Arrays", "Dataset", "Digits", "Examples",
-    "FashionMNIST", "ImageData", "ImageFolder", "OwnData", "Shape", "Split", "VisionData", "batches", "data_root", "to_unit",
+    "CIFAR10", "CIFAR100", "CINIC10", "MNIST", "USPS", "AnyData", "Arrays", "Augmentation", "Dataset", "Digits", "Examples",
+    "FashionMNIST", "ImageData", "ImageFolder", "OwnData", "Shape", "Split", "Views", "VisionData", "data_root", "to_unit",
 ]  # fmt: skip

@@ -1,11 +1,11 @@
-"""Image data sets as uint8 tensors with a fixed train/validation/test split, and batches made from them on the device."""
+"""Image data sets as uint8 tensors with a fixed train/validation/test split."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from kdray.core import InputError, Several, Value, canonical_json
-from kdray.data import shared
-from kdray.data.origin import code, origin
+from kdray.data.augmentation import Augment, Augmentation
+from kdray.data.origin import origin
+from kdray.shared import SMALL, code, one_copy
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
@@ -82,7 +83,7 @@ class ImageData(Value):
     """Pixels of zero added on every side after resizing (6 makes USPS as large as MNIST: robust_student section V.D)."""
     omit_classes: Several[int] = ()
     """Classes whose images are left out of training; validation and test keep them (current_understanding: omitted digits)."""
-    augment: Literal["none", "flip", "crop", "crop_flip"] = "none"
+    augment: Augment = "none"
     """Of training images: horizontal flip with probability 1/2; crop after zero padding by 1/8 of the side (4 at 32)."""
     normalization: Literal["none", "standardize", "gcn", "gcn_zca"] = "standardize"
     """First layer of every model on these data, fitted to train. standardize: channel mean 0 and standard deviation 1; gcn:
@@ -115,6 +116,11 @@ class ImageData(Value):
         channels, height, width = self.native_shape
         added = 2 * self.pad
         return (self.channels or channels, (self.resize or height) + added, (self.resize or width) + added)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to training images."""
+        return Augmentation(self.augment, self.shape[1])
 
     def place(self, root: Path) -> Path | None:  # noqa: ARG002
         """The file or folder that holds all that :meth:`read` reads, so that a change to it is noticed; none: not told."""
@@ -184,12 +190,12 @@ def _held(data: ImageData, root: Path, what: str, make: Callable[[], dict[str, T
     """What ``make`` reads: the node's one copy, or this process's own where no change to the files would be noticed."""
     place = data.place(root)
     before = None if place is None else origin(place)
-    if place is None or before is None or before.size < shared.SMALL:
+    if place is None or before is None or before.size < SMALL:
         return make()
-    told = "\n".join((what, canonical_json(data), before.digest, code()))
+    told = "\n".join((what, canonical_json(data), before.digest, code(Path(__file__).parent)))
     key = hashlib.sha256(told.encode()).hexdigest()[:32]
     # A file that changed while it was read may have been read half old, half new.
-    return shared.one_copy(key, make, valid=lambda: origin(place) == before)
+    return one_copy(key, make, valid=lambda: origin(place) == before)
 
 
 def _fit(split: Split, shape: Shape, *, pad: int = 0) -> Split:
@@ -238,50 +244,3 @@ def stratified(
     chosen = torch.zeros(total, dtype=torch.bool)
     chosen[taken] = True
     return torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()
-
-
-class Examples(NamedTuple):
-    """One batch of training examples."""
-
-    position: Int64[Tensor, "B"]
-    """In the training split."""
-    images: Float32[Tensor, "B C H W"]
-    """In [0, 1], augmented."""
-
-
-def batches(
-    split: Split, size: int, augment: str, *, order: torch.Generator, augmentation: torch.Generator
-) -> Iterator[Examples]:
-    """One epoch of shuffled, augmented batches on the split's device; the last one may be smaller.
-
-    Both generators are the CPU's, so that every kind of device sees the same images in the same order.
-    """
-    total, device = len(split.labels), split.images.device
-    indices = torch.randperm(total, generator=order).to(device)
-    pad = split.images.shape[2] // 8
-    shifts = torch.randint(0, 2 * pad + 1, (total, 2), generator=augmentation).to(device)
-    flips = torch.randint(0, 2, (total,), generator=augmentation).bool().to(device)
-    for index in indices.split(size):
-        images = split.images[index]
-        if augment in ("crop", "crop_flip"):
-            images = crop(images, pad, shifts[index])
-        if augment in ("flip", "crop_flip"):
-            images = torch.where(flips[index].view(-1, 1, 1, 1), images.flip(3), images)
-        yield Examples(index, to_unit(images))
-
-
-def crop(images: UInt8[Tensor, "B C H W"], pad: int, shifts: Int64[Tensor, "B 2"]) -> UInt8[Tensor, "B C H W"]:
-    """Every image after zero padding by ``pad`` on each side, cut out at its own (row, column) shift in 0..2·pad."""
-    count, _, height, width = images.shape
-    padded = functional.pad(images, (pad, pad, pad, pad))
-    rows = shifts[:, :1] + torch.arange(height, device=images.device)
-    columns = shifts[:, 1:] + torch.arange(width, device=images.device)
-    image = torch.arange(count, device=images.device)
-    # Advanced indices around a slice put the sliced axis last.
-    picked = padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-    return picked.permute(0, 3, 1, 2).contiguous()
-
-
-def to_unit(images: UInt8[Tensor, "*shape"]) -> Float32[Tensor, "*shape"]:
-    """Pixels 0..255 as floats in [0, 1]."""
-    return images.float().div_(255)

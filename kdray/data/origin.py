@@ -1,4 +1,4 @@
-"""What a data set's tensors come from, beside its description: files of the user's, which may change, and code.
+"""What a data set's tensors come from, beside its description and the code: files of the user's, which may change.
 
 Told from outside, without reading what may be gigabytes: a copy of the tensors is good for as long as this stays as it is.
 """
@@ -8,12 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
-
-import torch
 
 
 class Origin(NamedTuple):
@@ -44,13 +40,3 @@ def origin(place: Path) -> Origin | None:
     except OSError:
         return None
     return Origin(hasher.hexdigest(), size)
-
-
-@cache
-def code() -> str:
-    """The code that reads, decodes and scales images, and the kind of CPU that it is compiled for."""
-    hasher = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        hasher.update(path.read_bytes())
-    versions = [version(package) for package in ("torch", "torchvision", "numpy", "pillow")]
-    return " ".join((hasher.hexdigest(), *versions, torch.backends.cpu.get_cpu_capability()))

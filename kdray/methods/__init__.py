@@ -6,7 +6,7 @@ from pydantic import Field
 
 from kdray.methods.additive_kd import AdditiveKD
 from kdray.methods.adversarial import Adversarial
-from kdray.methods.base import Batch, Losses, Method, OutputMethod, Stage, Step, Teacher, TeacherSource
+from kdray.methods.base import Batch, Losses, Method, OutputMethod, Shown, Stage, Step, Teacher, TeacherSource
 from kdray.methods.cross_entropy import CrossEntropy
 from kdray.methods.fitnet import FitNet
 from kdray.methods.gradient_matching import GradientMatching
@@ -22,5 +22,6 @@ AnyMethod = Annotated[
 
 __all__ = [
     "KD", "AdditiveKD", "Adversarial", "AnyMethod", "Batch", "CrossEntropy", "FitNet", "GradientMatching", "Losses",
-    "Margin", "Method", "OutputMethod", "OutputRegression", "RobustStudent", "Stage", "Step", "Teacher", "TeacherSource",
+    "Margin", "Method", "OutputMethod", "OutputRegression", "RobustStudent", "Shown", "Stage", "Step", "Teacher",
+    "TeacherSource",
 ]  # fmt: skip

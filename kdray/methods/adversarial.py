@@ -83,11 +83,11 @@ class Adversarial(Method):
         halves: list[tuple[str, float, Losses]] = []
         adversarial = self.craft(step) if self.mix > 0 else None
         if self.mix < 1:
-            answer = self.clean.ask(step, step.batch.clean) if self.clean.asks_teacher else None
+            answer = self.clean.ask(step) if self.clean.asks_teacher else None
             logits = step.student.logits(step.batch.images)
             halves.append(("clean", 1 - self.mix, self.clean.of(logits, step.batch.labels, answer)))
         if adversarial is not None:
-            shown = adversarial if self.teacher_sees == "perturbed" else step.batch.clean
+            shown = adversarial if self.teacher_sees == "perturbed" else None
             answer = self.perturbed.ask(step, shown) if self.perturbed.asks_teacher else None
             logits = step.student.logits(adversarial)
             halves.append(("perturbed", self.mix, self.perturbed.of(logits, step.batch.labels, answer)))

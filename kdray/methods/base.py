@@ -6,7 +6,7 @@ forward pass of the student with the labels and, if it has one, with a teacher.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -14,6 +14,8 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 from kdray.core import Value
+from kdray.data import Split, Views
+from kdray.methods.gradients import input_gradient
 from kdray.models import Classifier, Outputs
 
 
@@ -26,12 +28,23 @@ class Batch(NamedTuple):
     """The teacher's input: the same augmented images without noise, unless the experiment says otherwise."""
     labels: Int64[Tensor, "B"]
     """The labels to train on, corrupted where the experiment says so."""
+    at: slice | None = None
+    """Its place in the order of the epoch, where ``clean`` shows training images as they are."""
 
 
-@runtime_checkable
-class Teacher(Protocol):
+class Shown(NamedTuple):
+    """What an epoch shows a teacher: every training image once, with nothing but the augmentation done to it."""
+
+    split: Split
+    views: Views
+    labels: Int64[Tensor, "N"] | None
+    """To train on, by position in the split, where they are the same in every epoch."""
+
+
+class Teacher(ABC):
     """Whoever answers for an image in [0, 1]: a trained network as it is asked in this experiment, or a virtual one."""
 
+    @abstractmethod
     def __call__(
         self, images: Float32[Tensor, "B C H W"], labels: Int64[Tensor, "B"], *, temperature: float
     ) -> Outputs:  # fmt: skip
@@ -41,13 +54,26 @@ class Teacher(Protocol):
         these ask for a gradient, none otherwise.
         """
 
+    def logits(self, batch: Batch, *, temperature: float) -> Float[Tensor, "B K"]:
+        """The logits for the clean images of ``batch``, which may be known from an earlier epoch or another trial."""
+        return self(batch.clean, batch.labels, temperature=temperature).logits
+
+    def with_gradient(
+        self, batch: Batch, *, temperature: float
+    ) -> tuple[Float[Tensor, "B K"], Float32[Tensor, "B C H W"]]:
+        """The logits as of :meth:`logits`, and ∇_x softmax(z/τ)_y at the clean images; neither has a graph."""
+        clean = batch.clean.detach().requires_grad_(True)
+        logits = self(clean, batch.labels, temperature=temperature).logits
+        return logits.detach(), input_gradient(clean, logits, batch.labels, temperature, create_graph=False)
+
 
 @runtime_checkable
 class TeacherSource(Protocol):
     """A teacher whose draws are told apart by epoch."""
 
-    def during(self, *counters: int) -> Teacher:
-        """The teacher in the epoch (and stage) that ``counters`` number."""
+    def during(self, *counters: int, shown: Shown | None = None) -> Teacher:
+        """The teacher in the epoch (and stage) that ``counters`` number, in which it is ``shown`` what batches say that they
+        hold; none: images that nobody sees again."""
 
 
 class Losses(NamedTuple):
@@ -119,12 +145,14 @@ class OutputMethod(Method):
     def losses(self, stage: str, step: Step) -> Losses:
         del stage
         logits = step.student.logits(step.batch.images)
-        return self.of(logits, step.batch.labels, self.ask(step, step.batch.clean))
+        return self.of(logits, step.batch.labels, self.ask(step))
 
-    def ask(self, step: Step, images: Float32[Tensor, "B C H W"]) -> Float[Tensor, "B K"] | None:
-        """The logits of the teacher, if there is one, for ``images``."""
+    def ask(self, step: Step, images: Float32[Tensor, "B C H W"] | None = None) -> Float[Tensor, "B K"] | None:
+        """The logits of the teacher, if there is one, for ``images``; none: the batch's clean ones."""
         if step.teacher is None:
             return None
+        if images is None:
+            return step.teacher.logits(step.batch, temperature=self.softening)
         return step.teacher(images, step.batch.labels, temperature=self.softening).logits
 
     def of(

@@ -112,10 +112,9 @@ class FitNet(Method):
     def losses(self, stage: str, step: Step) -> Losses:
         assert step.teacher is not None  # an experiment with hints and no teacher is refused
         batch = step.batch
-        answer = step.teacher(batch.clean, batch.labels, temperature=self.temperature)
         if stage == "main":
-            main = AdditiveKD(weight=self.weight, temperature=self.temperature)
-            return main.of(step.student.logits(batch.images), batch.labels, answer.logits)
+            return AdditiveKD(weight=self.weight, temperature=self.temperature).losses(stage, step)
+        answer = step.teacher(batch.clean, batch.labels, temperature=self.temperature)
         assert isinstance(step.helper, Hints)
         hint = pick(answer.stages, self.teacher_stage)
         if stage == "classifier":

@@ -15,31 +15,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
-import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32
 from pydantic import Field
 from torch import Tensor
 
 from kdray.methods.additive_kd import additive_kd
 from kdray.methods.base import Losses, Method, Step
-from kdray.methods.margin import true_class_probability
-
-
-def input_gradient(
-    images: Float32[Tensor, "B C H W"],
-    logits: Float[Tensor, "B K"],
-    labels: Int64[Tensor, "B"],
-    temperature: float,
-    *,
-    create_graph: bool,
-) -> Float32[Tensor, "B C H W"]:
-    """∇_x softmax(z/τ)_y of every image, from the ``logits`` that were computed of ``images``.
-
-    With ``create_graph`` it can be differentiated itself and the graph of ``logits`` stays; without, that graph is used up.
-    """
-    score = true_class_probability(logits, labels, temperature).sum()
-    (gradient,) = torch.autograd.grad(score, images, create_graph=create_graph)
-    return gradient
+from kdray.methods.gradients import input_gradient
 
 
 def gradient_loss(first: Float32[Tensor, "B C H W"], second: Float32[Tensor, "B C H W"]) -> Float32[Tensor, ""]:
@@ -60,13 +42,11 @@ class Matched(NamedTuple):
 def match(step: Step, temperature: float) -> Matched:
     """Runs both networks, the student on the batch's images and the teacher on the clean ones."""
     assert step.teacher is not None  # an experiment without a teacher is refused
-    images, clean = (part.detach().requires_grad_(True) for part in (step.batch.images, step.batch.clean))
-    labels = step.batch.labels
+    images, labels = step.batch.images.detach().requires_grad_(True), step.batch.labels
     logits = step.student.logits(images)
-    teacher_logits = step.teacher(clean, labels, temperature=temperature).logits
-    target = input_gradient(clean, teacher_logits, labels, temperature, create_graph=False)
+    teacher_logits, target = step.teacher.with_gradient(step.batch, temperature=temperature)
     gradient = input_gradient(images, logits, labels, temperature, create_graph=True)
-    return Matched(logits, teacher_logits.detach(), gradient_loss(gradient, target))
+    return Matched(logits, teacher_logits, gradient_loss(gradient, target))
 
 
 class GradientMatching(Method):

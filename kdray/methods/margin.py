@@ -17,13 +17,7 @@ from torch.nn import functional
 
 from kdray.methods.additive_kd import additive_kd
 from kdray.methods.base import OutputMethod
-
-
-def true_class_probability(
-    logits: Float[Tensor, "B K"], labels: Int64[Tensor, "B"], temperature: float = 1.0
-) -> Float[Tensor, "B"]:
-    """f = softmax(z/τ)_y of every example."""
-    return functional.softmax(logits / temperature, dim=1).gather(1, labels[:, None])[:, 0]
+from kdray.methods.gradients import true_class_probability
 
 
 def margin_loss(

@@ -85,7 +85,7 @@ def test_duplicating_the_batch_leaves_every_loss_as_it_is(value: Method) -> None
     if draws_for_examples(value):
         pytest.skip("the two copies of an example get draws of their own")
     once, twice = (
-        losses(value, classifier(0), on) for on in (batch(), Batch(*(torch.cat([part, part]) for part in batch())))
+        losses(value, classifier(0), on) for on in (batch(), Batch(*(torch.cat([part, part]) for part in batch()[:3])))
     )
     torch.testing.assert_close(twice.total, once.total)
     torch.testing.assert_close(twice.terms, once.terms)
@@ -96,7 +96,7 @@ def test_the_order_of_the_examples_does_not_matter(value: Method) -> None:
     if draws_for_examples(value):
         pytest.skip("an example that moves gets the draws of its new place")
     forward, backward = (
-        losses(value, classifier(0), on) for on in (batch(), Batch(*(part.flip(0) for part in batch())))
+        losses(value, classifier(0), on) for on in (batch(), Batch(*(part.flip(0) for part in batch()[:3])))
     )
     torch.testing.assert_close(backward.total, forward.total)
 
@@ -150,8 +150,8 @@ def test_batch_student_and_teacher_stay_as_they_are(value: Method) -> None:
     student, teacher, on = classifier(0).train(), classifier(1), batch()
     states = [{name: tensor.clone() for name, tensor in net.state_dict().items()} for net in (student, teacher)]
     losses(value, student, on, teacher).total.backward()
-    assert all(torch.equal(*parts) for parts in zip(on, batch(), strict=True))
-    assert all(part.grad is None and not part.requires_grad for part in on)
+    assert all(torch.equal(*parts) for parts in zip(on[:3], batch()[:3], strict=True))
+    assert all(part.grad is None and not part.requires_grad for part in on[:3])
     for net, state in zip((student, teacher), states, strict=True):
         assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
     assert student.training

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdray.core import InputError
-from kdray.data import Digits, Examples, Split, batches, data_root, to_unit
-from kdray.data.base import _fit, crop, stratified
+from kdray.data import Augmentation, Digits, Examples, Split, Views, data_root, to_unit
+from kdray.data.augmentation import Augment, crop
+from kdray.data.base import _fit, stratified
 
 PIXELS = torch.arange(256, dtype=torch.uint8)
 
@@ -26,8 +27,12 @@ def numbered(count: int = 23, channels: int = 2, side: int = 8) -> Split:
     return Split(images, torch.arange(count))
 
 
-def epoch(split: Split, size: int = 5, augment: str = "none", order: int = 0, augmentation: int = 1) -> list[Examples]:
-    return list(batches(split, size, augment, order=draws(order), augmentation=draws(augmentation)))
+def epoch(
+    split: Split, size: int = 5, augment: Augment = "none", order: int = 0, augmentation: int = 1
+) -> list[Examples]:  # fmt: skip
+    what = Augmentation(augment, split.images.shape[2])
+    views = Views.drawn(len(split.labels), what, order=draws(order), draws=draws(augmentation))
+    return list(views.batches(split.images, size))
 
 
 def positions(examples: list[Examples]) -> Tensor:

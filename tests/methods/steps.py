@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdray.methods import Batch, Losses, Method, Step
+from kdray.methods import Batch, Losses, Method, Step, Teacher
 from kdray.models import Classifier, Outputs
 from tests.tensors import draws, linear_classifier
 
@@ -20,7 +20,7 @@ class Asked(NamedTuple):
     with_graph: bool
 
 
-class Plain:
+class Plain(Teacher):
     """Answers as ``classifier`` does, with a graph if the images ask for one."""
 
     def __init__(self, classifier: Classifier) -> None:

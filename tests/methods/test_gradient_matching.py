@@ -9,7 +9,8 @@ import torch
 from kdray.core import InputError, parse
 from kdray.data import Digits
 from kdray.methods import AdditiveKD, Batch, GradientMatching
-from kdray.methods.gradient_matching import gradient_loss, input_gradient
+from kdray.methods.gradient_matching import gradient_loss
+from kdray.methods.gradients import input_gradient
 from kdray.models import MLP, build
 from tests.methods.steps import CLASSES, LABELS, PIXELS, ROWS, Plain, hard, linear, mismatch, slope, soft, step
 from tests.tensors import draws, linear_classifier
@@ -116,7 +117,7 @@ def test_the_batch_asks_for_no_gradient_afterwards() -> None:
 def test_a_single_example_of_a_batch_is_weighed_by_the_size_of_the_batch() -> None:
     case = linear()
     alone = [
-        case._replace(batch=Batch(*(part[row : row + 1] for part in case.batch))).losses(GradientMatching())[0]
+        case._replace(batch=Batch(*(part[row : row + 1] for part in case.batch[:3]))).losses(GradientMatching())[0]
         for row in range(ROWS)
     ]
     together, _ = case.losses(GradientMatching())

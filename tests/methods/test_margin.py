@@ -9,7 +9,8 @@ import torch
 
 from kdray.core import InputError, parse
 from kdray.methods import AdditiveKD, Margin
-from kdray.methods.margin import margin_loss, true_class_probability
+from kdray.methods.gradients import true_class_probability
+from kdray.methods.margin import margin_loss
 from tests.methods.steps import LABELS, ROWS, hard, linear, shortfall, soft, softmax
 from tests.tensors import draws
 

@@ -1,0 +1,120 @@
+"""Views of training images: crops after zero padding, and horizontal flips.
+
+A view is told by two numbers, the image's position in the split and the variant of it, so that what a network says of it can be
+found again in a later epoch, or by another trial. All draws are the CPU's: every kind of device sees the same views in the same
+order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float32, Int64, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+Augment = Literal["none", "flip", "crop", "crop_flip"]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may be done to images of ``side`` rows."""
+
+    name: Augment
+    side: int
+
+    @property
+    def crops(self) -> bool:
+        return self.name in ("crop", "crop_flip")
+
+    @property
+    def flips(self) -> bool:
+        return self.name in ("flip", "crop_flip")
+
+    @property
+    def pad(self) -> int:
+        """Zeros on every side of an image before it is cropped: an eighth of it (4 at 32)."""
+        return self.side // 8
+
+    @property
+    def shifts(self) -> int:
+        """Places of a crop in each direction."""
+        return 2 * self.pad + 1
+
+    @property
+    def variants(self) -> int:
+        """Different views of one image: 1, 2, 81 or 162 at 32 rows."""
+        return (self.shifts**2 if self.crops else 1) * (2 if self.flips else 1)
+
+    def draw(self, count: int, draws: torch.Generator) -> Int64[Tensor, "count"]:
+        """A variant for each of so many images, all equally likely."""
+        # Both drawn whatever is used, so that augmentations compare image by image.
+        shifts = torch.randint(0, self.shifts, (count, 2), generator=draws)
+        flips = torch.randint(0, 2, (count,), generator=draws)
+        place = shifts[:, 0] * self.shifts + shifts[:, 1] if self.crops else torch.zeros_like(flips)
+        return place * 2 + flips if self.flips else place
+
+    def apply(self, images: UInt8[Tensor, "B C H W"], variant: Int64[Tensor, "B"]) -> UInt8[Tensor, "B C H W"]:
+        """The ``variant`` of every image."""
+        place = variant // 2 if self.flips else variant
+        if self.crops:
+            images = crop(images, self.pad, torch.stack([place // self.shifts, place % self.shifts], 1))
+        if self.flips:
+            images = torch.where((variant % 2).bool().view(-1, 1, 1, 1), images.flip(3), images)
+        return images
+
+
+class Examples(NamedTuple):
+    """One batch of training examples."""
+
+    at: slice
+    """In the epoch's order."""
+    position: Int64[Tensor, "B"]
+    """In the training split."""
+    images: Float32[Tensor, "B C H W"]
+    """In [0, 1], augmented."""
+
+
+class Views(NamedTuple):
+    """What an epoch shows of a split, in its order: every image once."""
+
+    augmentation: Augmentation
+    position: Int64[Tensor, "N"]
+    """In the split; on the CPU."""
+    variant: Int64[Tensor, "N"]
+    """On the CPU."""
+
+    @classmethod
+    def drawn(
+        cls, count: int, augmentation: Augmentation, *, order: torch.Generator, draws: torch.Generator
+    ) -> Views:  # fmt: skip
+        """The views of ``count`` images in random order."""
+        position = torch.randperm(count, generator=order)
+        return cls(augmentation, position, augmentation.draw(count, draws)[position])
+
+    def batches(self, images: UInt8[Tensor, "N C H W"], size: int) -> Iterator[Examples]:
+        """Batches on the device of ``images``, the split's; the last one may be smaller."""
+        position, variant = self.position.to(images.device), self.variant.to(images.device)
+        for start in range(0, len(position), size):
+            at = slice(start, min(start + size, len(position)))
+            yield Examples(at, position[at], to_unit(self.augmentation.apply(images[position[at]], variant[at])))
+
+
+def crop(images: UInt8[Tensor, "B C H W"], pad: int, shifts: Int64[Tensor, "B 2"]) -> UInt8[Tensor, "B C H W"]:
+    """Every image after zero padding by ``pad`` on each side, cut out at its own (row, column) shift in 0..2·pad."""
+    count, _, height, width = images.shape
+    padded = functional.pad(images, (pad, pad, pad, pad))
+    rows = shifts[:, :1] + torch.arange(height, device=images.device)
+    columns = shifts[:, 1:] + torch.arange(width, device=images.device)
+    image = torch.arange(count, device=images.device)
+    # Advanced indices around a slice put the sliced axis last.
+    picked = padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    return picked.permute(0, 3, 1, 2).contiguous()
+
+
+def to_unit(images: UInt8[Tensor, "*shape"]) -> Float32[Tensor, "*shape"]:
+    """Pixels 0..255 as floats in [0, 1]."""
+    return images.float().div_(255)
