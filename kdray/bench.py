@@ -14,6 +14,7 @@ from kdray import machine
 from kdray.core import canonical_json
 from kdray.data import AnyData, Dataset
 from kdray.experiment import Experiment
+from kdray.kernels import AS_EVER, Kernels
 from kdray.logs import Log
 from kdray.models import Classifier, build, fitted, normalizer, storage_key
 from kdray.results import Store
@@ -41,6 +42,7 @@ class Bench:
     gpu: float | None = None
     """Share of a GPU."""
     retried: str | None = None
+    kernels: Kernels = AS_EVER
 
     def facts(self) -> dict[str, Any]:
         """Columns of the trials table."""

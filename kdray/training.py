@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from kdray import seeds
 from kdray.core import Value
 from kdray.data import Dataset, ImageData, Views
+from kdray.kernels import Precision, computing_in
 from kdray.methods import Batch, Losses, Method, Shown, Stage, Step, TeacherSource
 from kdray.models import Classifier
 from kdray.optimizers import SGD, AnyOptimizer, AnySchedule, Constant
@@ -35,6 +36,9 @@ class Training(Value):
     epochs: Annotated[int, Field(ge=1)]
     """Of the last stage; a method's earlier stages have their own."""
     batch_size: Annotated[int, Field(ge=1)] = 128
+    precision: Precision = "float32"
+    """bfloat16: mixed precision, where forward and backward passes of training have operands of 16 bits, the teacher's too;
+    weights, optimiser and losses stay float32, and whatever is measured is measured in float32."""
     keep: Literal["last", "best_validation"] = "last"
     """Which weights are stored and measured: after the last epoch, or of the first epoch with the best val_accuracy (of the
     last stage)."""
@@ -205,9 +209,10 @@ def train_epoch(state: State, lesson: Lesson, stage: Stage, epoch: int, counters
         for at, index, clean in views.batches(dataset.train.images, training.batch_size):
             images = clean if lesson.noise.input is None else lesson.noise.input(clean, noise_draws)
             batch = Batch(images, images if shown is None else clean, labels[index], None if shown is None else at)
-            losses = lesson.method.losses(
-                stage.name, Step(classifier, state.helper, batch, teacher, attack_draws)
-            )  # fmt: skip
+            with computing_in(training.precision, device):
+                losses = lesson.method.losses(
+                    stage.name, Step(classifier, state.helper, batch, teacher, attack_draws)
+                )  # fmt: skip
             optimizer.zero_grad(set_to_none=True)
             losses.total.backward()
             if gradients is not None:

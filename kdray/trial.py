@@ -23,6 +23,7 @@ from kdray.bench import Bench, checkpoint_file, weights_file
 from kdray.core import describe
 from kdray.data import Dataset, to_unit
 from kdray.experiment import Experiment
+from kdray.kernels import AS_EVER, Kernels
 from kdray.logs import Log
 from kdray.models import Classifier, images_per_second, size
 from kdray.results import Row, Store, has_completed
@@ -45,7 +46,7 @@ class DamagedCheckpoint(UserWarning):
 
 def run_task(
     task: Task, *, store: Store, data_root: Path, device: torch.device, threads: int, gpu: float | None = None,
-    retried: str | None = None, seconds: float | None = None,
+    retried: str | None = None, seconds: float | None = None, kernels: Kernels = AS_EVER,
 ) -> Generator[Step, None, None]:  # fmt: skip
     """Do ``task`` and write its rows and its log, one step per item; the last item has an outcome.
 
@@ -57,7 +58,7 @@ def run_task(
     with (
         Log(store, task.experiment.trial_id) as log,
         log.no_longer_than(seconds),
-        closing(task_steps(task, Bench(store, data_root, device, threads, log, gpu, retried))) as steps,
+        closing(task_steps(task, Bench(store, data_root, device, threads, log, gpu, retried, kernels))) as steps,
     ):
         log.say(f"begun: {task.role} on {machine.device_name(device)}, threads {threads}, host {machine.facts()['host']}, "
                 f"process {os.getpid()}, kdray {machine.facts()['kdray_version']}"
@@ -166,6 +167,8 @@ def training_steps(task: Task, dataset: Dataset, bench: Bench, *, total: int) ->
         "status": "completed", **numbers, "kept_epoch": state.kept_epoch, **sizes,
         "images_per_second": images_per_second(state.classifier, experiment.data.shape),
         "train_seconds": state.seconds, "peak_memory": memory, "started_at": datetime.fromisoformat(started_at),
+        "channels_last": bench.kernels.channels_last,
+        "compiled": bench.kernels.compiles(twice=experiment.method.differentiates_twice),
         **_finished(), **bench.facts(),
     })  # fmt: skip
     numbers |= {name: float(sizes[name]) for name in SIZES}
@@ -199,7 +202,9 @@ def begin_or_resume(experiment: Experiment, lesson: Lesson, bench: Bench) -> tup
     store = bench.store
 
     def fresh() -> State:
-        return fresh_state(experiment, lesson, bench.untrained(experiment))
+        classifier = bench.untrained(experiment)
+        bench.kernels.prepare(classifier, twice=experiment.method.differentiates_twice)
+        return fresh_state(experiment, lesson, classifier)
 
     name, state = checkpoint_file(experiment.trial_id), fresh()
     try:

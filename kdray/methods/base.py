@@ -112,6 +112,8 @@ class Method(Value):
     terms: ClassVar[tuple[str, ...]]
     """Names of the loss terms; each becomes a column of the epochs. A stage may report only some of them."""
     needs_teacher: ClassVar[bool]
+    differentiates_twice: ClassVar[bool] = False
+    """Whether its loss has a gradient of the student in it, which is differentiated in turn."""
     paper: ClassVar[str]
     """Where the loss is written down."""
 

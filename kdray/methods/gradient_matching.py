@@ -54,6 +54,7 @@ class GradientMatching(Method):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft", "gradient")
     needs_teacher: ClassVar[bool] = True
+    differentiates_twice: ClassVar[bool] = True
     paper: ClassVar[str] = "robust_student eqs. 3, 16"
 
     name: Literal["gradient_matching"] = "gradient_matching"

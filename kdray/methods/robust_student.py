@@ -23,6 +23,7 @@ class RobustStudent(Method):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft", "gradient", "margin")
     needs_teacher: ClassVar[bool] = True
+    differentiates_twice: ClassVar[bool] = True
     paper: ClassVar[str] = "robust_student eq. 17"
 
     name: Literal["robust_student"] = "robust_student"

@@ -84,6 +84,8 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Outputs:
         outputs: Outputs = self.network(self.normalization(self.input_noise(images)))
+        if torch.is_autocast_enabled(images.device.type):
+            return outputs._replace(logits=outputs.logits.float())  # losses are computed of them
         return outputs
 
     def logits(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:

@@ -80,6 +80,8 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
             "of training: on the GPU what the allocator reserved and 640 MiB for CUDA itself, else of the process",
         ),
         Column("threads", _INT, "", "of torch on the CPU; part of what makes numbers bit-exact"),
+        Column("channels_last", _BOOL, "", "whether it was trained with the colours of a pixel side by side; so is this"),
+        Column("compiled", _BOOL, "", "whether it was trained with kernels of torch.compile; so is this"),
         Column("device", _TEXT, "", "GPU name, or cpu"),
         Column("gpu", _FLOAT, "", "share of a GPU that it was given"),
         Column("device_memory", _INT, "bytes", "of the whole GPU"),

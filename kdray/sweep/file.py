@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
 from kdray.core import Several, Value, fingerprint
+from kdray.kernels import Kernels
 from kdray.results.objective import Aims, Constraint, Objective
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.callbacks import Callbacks
@@ -111,6 +112,7 @@ class Request(Value):
     """GiB of main memory that Ray sets aside for it; 0: none is counted."""
     hours: Annotated[float, Field(gt=0)] | None = None
     """A trial that has not ended after so long (it hangs, say) has failed."""
+    kernels: Kernels = Kernels()
 
     @field_validator("gpu")
     @classmethod

@@ -91,11 +91,16 @@ class Supervisor:
             depends = (
                 what, self._name, digest(*classifier.parameters(), *classifier.buffers()), digest(images),
                 augmentation.name, "" if temperature is None else f"{temperature!r} {digest(labels)}",
-                machine.device_name(images.device), str(torch.get_num_threads()), code(*CODE),
+                machine.device_name(images.device), str(torch.get_num_threads()), _precision(images.device), code(*CODE),
             )  # fmt: skip
             key = hashlib.sha256("\n".join(depends).encode()).hexdigest()[:32]
             table = Table.shared(key, len(images) * augmentation.variants, width, f"its teacher's {what}")
         return Answers(ask, images, labels, width=width, table=table, say=self._say)
+
+
+def _precision(device: torch.device) -> str:
+    """That the network is computed in here."""
+    return str(torch.get_autocast_dtype(device.type)) if torch.is_autocast_enabled(device.type) else "float32"
 
 
 class InEpoch(Teacher):
