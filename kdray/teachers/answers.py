@@ -21,8 +21,9 @@ from torch import Tensor
 from kdray.data import Views, to_unit
 from kdray.shared import Table
 
-AT_ONCE = 256
-"""Views in a batch; fewer where the split has fewer images."""
+AT_ONCE = {"cpu": 32, "cuda": 512}
+"""Views in a batch, by the type of device; fewer where the split has fewer images. On a CPU WRN-40-2 is 1.6 times as fast on 32
+images as on 256, whose feature maps its caches do not hold."""
 WINDOW = 64 * 2**20
 """Bytes of answers that a trial takes out of the table at a time."""
 
@@ -64,7 +65,7 @@ class Answers:
 
     @property
     def _size(self) -> int:
-        return min(AT_ONCE, len(self._images))
+        return min(AT_ONCE[self._images.device.type], len(self._images))
 
     def _fill(self, table: Table, rows: Rows, views: Views) -> None:
         """Compute what is missing, side by side with other processes that do."""
