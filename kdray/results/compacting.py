@@ -7,24 +7,29 @@ then do the old ones go; while both are there, readers drop the rows that stand 
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
-from concurrent.futures import ThreadPoolExecutor
+import uuid
+from collections import deque
+from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from functools import partial
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from kdray.results.newest import newest, within
-from kdray.results.parts import COMPACTED, Part, joined, parsed
+from kdray.results.coding import Positions
+from kdray.results.encoding import encoded
+from kdray.results.newest import deciding, numbered, standing, untold, within
+from kdray.results.parts import COMPACTED, Part, fetched, joined, parsed, side_by_side
 from kdray.results.schema import KEYS, SCHEMA_VERSION, TABLES, TableName, arrow_schema, columns_digest
 from kdray.results.store import Store
-from kdray.results.warn import ConflictingRows, DamagedFile, warn
+from kdray.results.warn import DamagedFile, warn
 
-ROWS_READ_TOGETHER = 2**15
-"""Size of a row group: a reader that wants one trial reads those that may have it."""
+LARGE = 4 * 2**20
+"""Bytes of a merged file that is left alone while a sweep runs: what a merge costs then does not grow with the results."""
 
 
 class Compacted(NamedTuple):
@@ -49,41 +54,70 @@ def compact(store: Store) -> dict[TableName, Compacted]:
     schema, are left as they are. :class:`kdray.InputError` if there is a file of a newer schema, OSError if the new file reads
     back otherwise than it should: then the old ones stay.
     """
-    return {table: _compact(store, table) for table in TABLES}
+    done: dict[TableName, Compacted] = {}
+    for table in TABLES:
+        names = store.names(table, ".parquet")
+        damaged = _merged(store, table, names)
+        for problem in damaged:
+            warn(problem, DamagedFile)
+        done[table] = Compacted(len(names), len(store.names(table, ".parquet")), damaged)
+    return done
 
 
-def _compact(store: Store, table: TableName) -> Compacted:
-    names = store.names(table, ".parquet")
-    with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(partial(_source, store), names))
+def merge_small(
+    store: Store, table: TableName, most: int, *, busy: Set[str] = frozenset(), left: Set[str] = frozenset()
+) -> set[str]:  # fmt: skip
+    """Put the small files of a table into one if there are more than ``most``, in a folder in which a sweep may be running.
+
+    Those of the trials ``busy``, which may be written anew right now, are not touched, nor those ``left`` behind before. What
+    is left behind this time, damaged or of an older schema: the names. Errors are those of :func:`compact`. If another process
+    writes a file anew in the instant before it is deleted, what it replaced counts again, and the act is done once more.
+    """
+    small = [
+        name for name, size in store.sizes(table, ".parquet").items()
+        if size < LARGE and name not in left and busy.isdisjoint(_ids_in(name))
+    ]  # fmt: skip
+    if len(small) <= most:
+        return set()
+    _merged(store, table, small)
+    return set(small).intersection(store.names(table, ".parquet"))
+
+
+def _ids_in(name: str) -> list[str]:
+    """Whose file it is, among other parts of its name."""
+    return PurePosixPath(name).stem.split("-")
+
+
+def _merged(store: Store, table: TableName, names: Sequence[str]) -> tuple[str, ...]:
+    """Put the rows of ``names`` into one new file, and delete them; what is wrong with those that are damaged."""
+    found = [_source(store, name, data) for name, data in side_by_side(partial(fetched, store), names)]
     damaged = tuple(each for each in found if isinstance(each, str))
-    for problem in damaged:
-        warn(problem, DamagedFile)
     sources = [each for each in found if isinstance(each, _Source)]
     if len(sources) < 2:
-        return Compacted(len(names), len(names), damaged)
-    whole = joined([arrow_schema(table, {}).empty_table(), *(source.rows for source in sources)])
-    rows = _once(whole, table)
-    data = _written(rows)
-    merged = f"{table}/{COMPACTED}{hashlib.sha256(data).hexdigest()[:16]}.parquet"
-    store.write(merged, data)
-    if not _holds(store, merged, rows, whole, table):
-        if merged not in names:
-            store.delete(merged)
-        raise OSError(f"{store.place}/{merged}: reads back otherwise than it was written; the old files stay")
-    for source in sources:
-        # A worker may have written it anew, since a run was started meanwhile.
-        if source.name != merged and _digest(store, source.name) == source.digest:
-            store.delete(source.name)
-    return Compacted(len(names), len(store.names(table, ".parquet")), damaged)
-
-
-def _source(store: Store, name: str) -> _Source | str | None:
-    """A file that is to be merged, or what is wrong with it; none if it is gone or of an older schema."""
+        return damaged
+    whole = joined([arrow_schema(table, {}).empty_table(), *(source.rows for source in sources)]).combine_chunks()
+    kept = _once(whole, table)
+    metadata = {"kdray_schema": str(SCHEMA_VERSION), "kdray_columns": columns_digest(whole.schema)}
+    rows = whole.take(kept).replace_schema_metadata(metadata)
+    # Nobody else makes a file of this name, so if it is not right nobody relies on it.
+    merged = f"{table}/{COMPACTED}{uuid.uuid4().hex[:16]}.parquet"
+    store.write(merged, encoded(rows))
     try:
-        data = store.read(name)
+        right = _same(_read_back(store, merged), rows) and _as_good(kept, whole, table)
     except FileNotFoundError:
-        return None
+        return damaged  # another process has merged it on; the old files are found next time
+    if not right:
+        store.delete(merged)
+        raise OSError(f"{store.place}/{merged}: reads back otherwise than it was written; the old files stay")
+    digests = {source.name: source.digest for source in sources}
+    deque(side_by_side(partial(_delete_if, store, digests), digests), maxlen=0)
+    return damaged
+
+
+def _source(store: Store, name: str, data: bytes | str | None) -> _Source | str | None:
+    """A file that is to be merged, or what is wrong with it; none if it is gone or of an older schema."""
+    if not isinstance(data, bytes):
+        return data
     part = parsed(store, name, data)
     if not isinstance(part, Part):
         return part
@@ -91,37 +125,27 @@ def _source(store: Store, name: str) -> _Source | str | None:
     return _Source(name, hashlib.sha256(data).digest(), part.rows) if current else None
 
 
-def _once(rows: pa.Table, table: TableName) -> pa.Table:
-    """The rows by key, without those that stand in several files."""
-    keys = list(KEYS[table])
-    columns = dict.fromkeys([*keys, *within(table), "written_at"])
-    told_apart = rows.select(list(columns)).to_pandas().sort_values(keys, kind="stable").drop_duplicates()
-    kept = rows.take(pa.array(told_apart.index.to_numpy()))
-    metadata = {"kdray_schema": str(SCHEMA_VERSION), "kdray_columns": columns_digest(rows.schema)}
-    return kept.replace_schema_metadata(metadata).combine_chunks()
+def _once(rows: pa.Table, table: TableName) -> Positions:
+    """Where the rows are, by key, without those that stand in several files."""
+    apart = numbered(rows, list(dict.fromkeys([*KEYS[table], *within(table), "written_at"])))
+    order = np.argsort(numbered(rows, KEYS[table]), kind="stable")
+    return order[~pd.Series(apart[order]).duplicated().to_numpy()]
 
 
-def _written(rows: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(
-        rows, buffer, compression="zstd", write_page_checksum=True, row_group_size=ROWS_READ_TOGETHER
-    )
-    return buffer.getvalue()
-
-
-def _holds(store: Store, name: str, rows: pa.Table, whole: pa.Table, table: TableName) -> bool:
-    """Whether a file gives back all ``rows``, and to a reader the same as all files together, ``whole``."""
+def _read_back(store: Store, name: str) -> pa.Table | None:
     part = parsed(store, name, store.read(name))
-    if not isinstance(part, Part) or not _same(part.rows, rows):
-        return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConflictingRows)
-        read, known = (newest(each.to_pandas(), table).reset_index(drop=True) for each in (part.rows, whole))
-    return bool(read.equals(known))
+    return part.rows if isinstance(part, Part) else None
 
 
-def _same(one: pa.Table, other: pa.Table) -> bool:
-    return bool(one.schema.equals(other.schema, check_metadata=True)) and all(
+def _as_good(kept: Positions, whole: pa.Table, table: TableName) -> bool:
+    """Whether the rows ``kept`` say to a reader what the ``whole`` does."""
+    told = whole.select([name for name in whole.column_names if name in deciding(table)])
+    of_some, of_all = (standing(rows, table, untold) for rows in (told.take(kept), told))
+    return bool(np.array_equal(kept[of_some], of_all))
+
+
+def _same(one: pa.Table | None, other: pa.Table) -> bool:
+    return one is not None and bool(one.schema.equals(other.schema, check_metadata=True)) and all(
         _same_column(one[name], other[name]) for name in one.column_names
     )
 
@@ -135,8 +159,8 @@ def _same_column(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
     return bool(pc.is_nan(one).equals(pc.is_nan(other)) and numbers[0].equals(numbers[1]))
 
 
-def _digest(store: Store, name: str) -> bytes | None:
-    try:
-        return hashlib.sha256(store.read(name)).digest()
-    except FileNotFoundError:
-        return None
+def _delete_if(store: Store, digests: Mapping[str, bytes], name: str) -> None:
+    """Delete a file, unless a worker has written it anew meanwhile."""
+    with suppress(FileNotFoundError):
+        if hashlib.sha256(store.read(name)).digest() == digests[name]:
+            store.delete(name)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kdray.core import InputError
+from kdray.results.coding import Positions, plain
 
 Where = Sequence[tuple[str, str, Any]]
 """``[("label", "==", "pgd20"), ("epsilon", "<=", 0.03)]``: all must hold. A missing value makes only ``not in`` true."""
@@ -58,6 +59,29 @@ def matching(frame: pd.DataFrame, where: Where) -> pd.DataFrame:
     numbered = rows.append_column(POSITION, pa.array(range(len(frame)), pa.int64()))
     found: pd.DataFrame = frame.iloc[numbered.filter(expression(where))[POSITION].to_pylist()]
     return found
+
+
+def holding(rows: pa.Table, where: Where) -> Positions | None:
+    """Where those of ``rows`` are for which ``where`` can hold; None if it cannot be said of all columns, or is of no use."""
+    stated = [condition for condition in where if condition[0] in rows.column_names]
+    if not stated:
+        return None
+    asked = plain(rows.select(list(dict.fromkeys(name for name, _, _ in stated))))
+    try:
+        check_types(asked.schema, stated)
+    except InputError:
+        return None  # it is told of what pandas makes of the table
+    asked = pa.table({name: _known(asked[name]) for name in asked.column_names})
+    numbered = asked.append_column(POSITION, pa.array(range(len(rows)), pa.int64()))
+    found: Positions = numbered.filter(expression(stated))[POSITION].to_numpy()
+    return found
+
+
+def _known(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """To pandas what is not a number is missing."""
+    if not pa.types.is_floating(column.type):
+        return column
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
 
 
 def check_types(schema: pa.Schema, where: Where) -> None:

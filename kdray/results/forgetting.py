@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from kdray.results.encoding import encoded
 from kdray.results.schema import TABLES
 from kdray.results.store import Store
 
@@ -49,7 +49,5 @@ def _without(store: Store, name: str, trial_ids: Collection[str]) -> int:
     if count == len(rows):
         store.delete(name)
     elif count:
-        buffer = io.BytesIO()
-        pq.write_table(rows.filter(pc.invert(theirs)), buffer, compression="zstd", write_page_checksum=True)
-        store.write(name, buffer.getvalue())
+        store.write(name, encoded(rows.filter(pc.invert(theirs))))
     return count

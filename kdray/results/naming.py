@@ -15,6 +15,16 @@ def named_numbers(robustness: pd.DataFrame) -> pd.DataFrame:
 
 def column_names(numbers: pd.DataFrame) -> pd.Series[str]:
     """A name for each row of a robustness table: label.metric, and in brackets whatever else tells its numbers apart."""
+    told_apart = numbers[["label", "metric", "evaluation_id", *VARYING]]
+    # Trials are measured alike: so many rows, so few kinds of them.
+    kinds = told_apart.drop_duplicates()
+    of_kind = _names(kinds.reset_index(drop=True)).to_numpy()
+    kind = told_apart.groupby(list(told_apart), dropna=False, sort=False).ngroup()
+    return pd.Series(of_kind[kind.to_numpy()], index=numbers.index, dtype="str")
+
+
+def _names(numbers: pd.DataFrame) -> pd.Series[str]:
+    """The names of rows that are all different."""
     names = numbers["label"] + "." + numbers["metric"]
     grouped = numbers.groupby(names)
     for column in VARYING:

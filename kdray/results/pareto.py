@@ -19,6 +19,10 @@ def fronts(values: npt.ArrayLike, modes: Sequence[Literal["max", "min"]]) -> npt
     losses = np.where([mode == "max" for mode in modes], -rows, rows)
     number = np.full(len(rows), -1)
     left = np.flatnonzero(~np.isnan(losses).any(axis=1))
+    if len(modes) == 1:  # equal ones share a front
+        levels, number[left] = np.unique(losses[left, 0], return_inverse=True)
+        number[number < 0] = len(levels)
+        return number
     front = 0
     while len(left):
         inside = left[_nondominated(losses[left])]

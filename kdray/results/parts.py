@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdray.core import InputError
+from kdray.results.coding import coded, is_coded, texts
 from kdray.results.filters import Where, expression
 from kdray.results.schema import SCHEMA_VERSION, TableName, arrow_schema, columns_digest
 from kdray.results.store import Store
 from kdray.results.warn import DamagedFile, warn
 
+T = TypeVar("T")
+
+
 COMPACTED = "compacted-"
 """How the names begin of files that hold the rows of many."""
-ATTEMPTS = 5
-"""So often a table is read again of which files go away while it is."""
+AHEAD = 32
+"""So many files are in memory that have not been parsed."""
+ATTEMPTS = 9
+"""So often a table is looked through, of which files come and go meanwhile."""
 
 
 class Part(NamedTuple):
@@ -34,7 +41,7 @@ class Parts(NamedTuple):
     """What was read of a table's files, in the order of their names."""
 
     rows: pa.Table
-    """Duplicates included; a column that a file lacks is null there."""
+    """Duplicates included; a column that a file lacks is null there. Of a large table texts are numbered (:func:`plain`)."""
     names: frozenset[str]
     """Every column that the table or one of its files has."""
 
@@ -45,17 +52,20 @@ def read_parts(store: Store, table: TableName, columns: Collection[str] | None =
     Damaged files are left out with a :class:`DamagedFile`; damage in a column that is not read goes unnoticed.
     ``where`` may speak of columns that are read; a file that lacks one gives also rows that it does not hold of.
     """
+    found: dict[str, Part | str] = {}
+    # A file that goes away meanwhile has been merged into one that is new, and a folder that changes need not be listed whole:
+    # all is there when nothing is left that has not been read.
     for _ in range(ATTEMPTS):
-        with ThreadPoolExecutor(8) as pool:
-            names = store.names(table, ".parquet")
-            # Fetched side by side, parsed one after another: threads that parse wide files are in each other's way.
-            fetched = zip(names, pool.map(partial(_fetched, store), names), strict=True)
-            read = [
-                parsed(store, name, data, columns=columns, where=where) if isinstance(data, bytes) else data
-                for name, data in fetched
-            ]
-        if None not in read:
-            break  # of a file that went away meanwhile the rows may stand in one that is new
+        names = [name for name in store.names(table, ".parquet") if name not in found]
+        if not names:
+            break
+        # Parsed one after another: threads that parse wide files are in each other's way.
+        for name, data in side_by_side(partial(fetched, store), names):
+            if isinstance(data, bytes):
+                found[name] = parsed(store, name, data, columns=columns, where=where, coding=texts(table))
+            elif data is not None:
+                found[name] = data
+    read = [found[name] for name in sorted(found)]
     for problem in (part for part in read if isinstance(part, str)):
         warn(problem, DamagedFile)
     parts = [part for part in read if isinstance(part, Part)]
@@ -64,18 +74,33 @@ def read_parts(store: Store, table: TableName, columns: Collection[str] | None =
     known = frozenset(today.names).union(*(part.schema.names for part in parts))
     empty = today.empty_table()
     asked = empty if columns is None else empty.select([name for name in today.names if name in columns])
-    return Parts(joined([asked, *(part.rows for part in parts)]), known)
+    rows = joined([asked, *(part.rows for part in parts if not is_coded(part.rows))])
+    large = [part.rows for part in parts if is_coded(part.rows)]
+    return Parts(joined([coded(rows, table), *large]) if large else rows, known)
 
 
 def read_part(
     store: Store, name: str, *, columns: Collection[str] | None = None, where: Where = ()
 ) -> Part | str | None:
     """One file, or what is wrong with it; none if it is gone. :class:`InputError` if it is of a newer schema."""
-    data = _fetched(store, name)
+    data = fetched(store, name)
     return parsed(store, name, data, columns=columns, where=where) if isinstance(data, bytes) else data
 
 
-def _fetched(store: Store, name: str) -> bytes | str | None:
+def side_by_side(act: Callable[[str], T], names: Iterable[str]) -> Iterator[tuple[str, T]]:
+    """What ``act`` gives for each of ``names``, in order: several at a time, but only so many ahead of what is asked for."""
+    with ThreadPoolExecutor(8) as pool:
+        ahead: deque[tuple[str, Future[T]]] = deque()
+        for name in names:
+            ahead.append((name, pool.submit(act, name)))
+            if len(ahead) > AHEAD:
+                first, its = ahead.popleft()
+                yield first, its.result()
+        for first, its in ahead:
+            yield first, its.result()
+
+
+def fetched(store: Store, name: str) -> bytes | str | None:
     """The bytes of a file, or why it cannot be read; none if it is gone."""
     try:
         return store.read(name)
@@ -88,17 +113,20 @@ def _fetched(store: Store, name: str) -> bytes | str | None:
 
 
 def parsed(
-    store: Store, name: str, data: bytes, *, columns: Collection[str] | None = None, where: Where = ()
-) -> Part | str:
-    """The rows in a file's bytes, or what is wrong with them."""
+    store: Store, name: str, data: bytes, *, columns: Collection[str] | None = None, where: Where = (),
+    coding: Sequence[str] = (),
+) -> Part | str:  # fmt: skip
+    """The rows in a file's bytes, or what is wrong with them. Of a large file the texts of ``coding`` are numbered."""
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         schema = file.schema_arrow
         wanted = None if columns is None else [each for each in schema.names if each in columns]
         stated = [condition for condition in where if condition[0] in schema.names]
-        if stated and file.num_row_groups > 1:  # groups are not even read whose statistics say that there is no such row
-            rows = expression(stated)
-            part = pq.read_table(pa.BufferReader(data), columns=wanted, filters=rows, page_checksum_verification=True)
+        if file.num_row_groups > 1:  # groups are not even read whose statistics say that there is no such row
+            part = pq.read_table(
+                pa.BufferReader(data), columns=wanted, filters=expression(stated) if stated else None,
+                read_dictionary=coding, page_checksum_verification=True,
+            )  # fmt: skip
         else:  # of small files faster
             part = file.read(columns=wanted, use_threads=False)
             part = part.filter(expression(stated)) if stated else part

@@ -6,15 +6,17 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from kdray.core import InputError
 from kdray.results.checks import with_transfers
-from kdray.results.filters import Where, check_columns, check_types, checked, matching
+from kdray.results.coding import in_pandas, plain
+from kdray.results.filters import Where, check_columns, check_types, checked, holding, matching
 from kdray.results.intervals import with_intervals
 from kdray.results.naming import named_numbers
-from kdray.results.newest import VARYING, deciding, newest
+from kdray.results.newest import VARYING, deciding, standing
 from kdray.results.parts import COMPACTED, Part, read_part, read_parts
 from kdray.results.schema import KEYS, TableName, arrow_schema
 from kdray.results.store import Store
@@ -191,9 +193,9 @@ class Results:
 
         return importance(self, metric, sweep)
 
-    def table(self, table: TableName) -> pa.Table:
-        """A table as stored in its readable files, duplicates included."""
-        return read_parts(self.store, table).rows
+    def table(self, table: TableName, columns: Collection[str] | None = None) -> pa.Table:
+        """A table as stored in its readable files, duplicates included; of ``columns`` those that there are."""
+        return plain(read_parts(self.store, table, columns).rows)
 
     def _wide(self) -> pd.DataFrame:
         trials = self.trials()
@@ -240,9 +242,15 @@ class Results:
         known = sorted(parts.names - {"written_at"}) + (list(INTERVAL) if table == "robustness" else [])
         check_columns([name for name, _, _ in where], known, "where")
         check_columns(columns or (), known)
-        frame = newest(parts.rows.to_pandas(), table).drop(columns="written_at").reset_index(drop=True)
-        if compared:
-            frame = with_transfers(frame)
+        rows, positions = parts.rows.drop_columns("written_at"), standing(parts.rows, table)
+        if compared and rows["source_trial_id"].null_count < len(rows):
+            frame = with_transfers(in_pandas(rows, positions))
+        else:
+            wanted = holding(rows, where)
+            if wanted is not None:
+                positions = positions[np.isin(positions, wanted)]
+            shown = set(rows.column_names) if asked is None else asked | {"correct", "examples"}
+            frame = in_pandas(rows.select([name for name in rows.column_names if name in shown]), positions)
         if table == "robustness" and (asked is None or asked & set(INTERVAL)):
             frame = with_intervals(frame)
         return frame
@@ -258,11 +266,14 @@ def open_results(location: str | os.PathLike[str]) -> Results:
 
 
 def has_completed(store: Store, trial_id: str) -> bool:
-    """Whether the trial's own file, or one that ``kdray compact`` made, says that it completed: nothing may replace that."""
-    compacted = [name for name in store.names("trials", ".parquet") if name.startswith(f"trials/{COMPACTED}")]
-    its = [("trial_id", "==", trial_id)]
-    for name in (f"trials/{trial_id}.parquet", *compacted):
-        part = read_part(store, name, columns=["trial_id", "status"], where=its)
-        if isinstance(part, Part) and "completed" in part.rows.column("status").to_pylist():
-            return True
+    """Whether the trial's own file, or one that many were merged into, says that it completed: nothing may replace that."""
+    its, seen = [("trial_id", "==", trial_id)], set[str]()
+    places = (f"trials/{trial_id}.parquet", f"trials/{COMPACTED}")
+    # A file that goes away meanwhile has been merged into one that is new.
+    while unseen := [name for name in store.names("trials", ".parquet") if name.startswith(places) and name not in seen]:
+        for name in unseen:
+            part = read_part(store, name, columns=["trial_id", "status"], where=its)
+            if isinstance(part, Part) and "completed" in part.rows.column("status").to_pylist():
+                return True
+        seen.update(unseen)
     return False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from kdray.core import InputError
+from kdray.results.coding import plain
 from kdray.results.filters import Where, check_columns, matching
 from kdray.results.parts import read_parts
 from kdray.results.points import NOT_NEEDED, PRUNED
@@ -30,7 +31,7 @@ TRAINING_ONLY = ("augment", "omit_classes")
 
 def sweeps(results: Results) -> list[str]:
     """The sweeps that have students, in the order in which they first wrote anything."""
-    rows = read_parts(results.store, "members", ["sweep", "written_at"]).rows.to_pandas()
+    rows = plain(read_parts(results.store, "members", ["sweep", "written_at"]).rows).to_pandas()
     begun = rows.groupby("sweep")["written_at"].min().sort_values(kind="stable").index
     members = results.members(["sweep", "outcome"], [("role", "==", "student"), ("outcome", "!=", NOT_NEEDED)])
     return [str(name) for name in begun if name in set(members["sweep"])]

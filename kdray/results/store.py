@@ -189,10 +189,15 @@ class Store:
 
     def names(self, folder: str, suffix: str) -> list[str]:
         """The files of ``folder`` that end in ``suffix``, sorted, relative to the store."""
+        return list(self.sizes(folder, suffix))
+
+    def sizes(self, folder: str, suffix: str) -> dict[str, int]:
+        """The bytes of each of :meth:`names`."""
         selector = fs.FileSelector(self._path(folder), allow_not_found=True)
         infos = self._insisting(partial(self._files.get_file_info, selector), folder)
-        found = [info.base_name for info in infos if info.type == fs.FileType.File]
-        return sorted(f"{folder}/{name}" for name in found if name.endswith(suffix) and not name.startswith("."))
+        found = {info.base_name: info.size for info in infos if info.type == fs.FileType.File}
+        return {f"{folder}/{name}": found[name] for name in sorted(found)
+                if name.endswith(suffix) and not name.startswith(".")}  # fmt: skip
 
 
 def shown(location: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from kdray.results.encoding import encoded
 from kdray.results.schema import TableName, arrow_schema
 from kdray.results.store import Store
 
@@ -24,6 +23,4 @@ def write_rows(store: Store, table: TableName, file: str, rows: Sequence[Row], e
         raise ValueError(f"no such columns in {table}: {', '.join(unknown)}")
     now = datetime.now(UTC)
     written = pa.Table.from_pylist([{**row, "written_at": now} for row in rows], schema=schema)
-    buffer = io.BytesIO()
-    pq.write_table(written, buffer, compression="zstd", write_page_checksum=True)
-    store.write(f"{table}/{file}.parquet", buffer.getvalue())
+    store.write(f"{table}/{file}.parquet", encoded(written))

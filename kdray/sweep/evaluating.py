@@ -16,6 +16,7 @@ from kdray.sweep import across
 from kdray.sweep.file import Request, Role, Suite
 from kdray.sweep.forms import forms_of, in_forms
 from kdray.sweep.ledger import Ledger
+from kdray.sweep.merging import Merging
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import check, this_machine
 from kdray.sweep.work import Assignment, Group, Options, Summary, Work, in_turn
@@ -57,7 +58,8 @@ def evaluate(
     for warning in _warnings(wanted, found, [trial for _, trial in chosen]):
         progress.warn(warning)
     asked = forms_of(Experiment.parse(json.loads(text)) for text in found.trials()["experiment"])
-    with Work(found.store, Ledger(found, retry_failed=options.retry_failed, curves=False), options, progress) as work:
+    ledger = Ledger(found, retry_failed=options.retry_failed, curves=False)
+    with Merging(found.store, ledger, progress.warn), Work(found.store, ledger, options, progress) as work:
         groups = []
         for kind, trial in chosen:
             forms = asked.get(trial.trial_id, [])

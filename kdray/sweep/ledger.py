@@ -17,6 +17,9 @@ from kdray.robustness import AnyEvaluation, Evaluation, label_of
 from kdray.sweep.file import Role, TeacherChoice
 from kdray.task import Outcome, Step, Task, is_fault, measurable
 
+TRAINED = ["trial_id", "status", "error", *ACCURACIES, *SIZES]
+MEASURED = ["trial_id", "evaluation_id", "source_trial_id", "metric", "value", "error"]
+
 
 class Record(NamedTuple):
     """What is known of one trial."""
@@ -38,12 +41,15 @@ class Ledger:
     def __init__(self, results: Results, *, retry_failed: bool = False, curves: bool = True) -> None:
         """``curves``: a trial whose learning curve was taken away is not all there."""
         self._retry_failed = retry_failed
+        self.busy: set[str] = set()
+        """Trials that have been found something to do for, and that have not ended since."""
         self._weights = set(results.store.names("weights", ".safetensors"))
-        robustness = results.robustness()
+        robustness = results.robustness(MEASURED)
         between = robustness["source_trial_id"].notna()
-        self._records = _records(results.trials(), robustness[~between])
+        self._records = _records(results.trials(TRAINED), robustness[~between])
         self._cells = _cells(robustness[between])
-        with_epochs = set(results.table("epochs").column("trial_id").to_pylist() if curves else self._records)
+        curved = results.table("epochs", ["trial_id"]).column("trial_id").unique() if curves else None
+        with_epochs = set(self._records if curved is None else curved.to_pylist())
         for trial_id in [i for i, r in self._records.items() if r.status == "completed" and i not in with_epochs]:
             del self._records[trial_id]
 
@@ -88,6 +94,7 @@ class Ledger:
         train = known is None or (bool(missing or weights_needed) and not self.has_weights(trial_id))
         if not train and not missing:
             return None
+        self.busy.add(trial_id)
         return Task(role=role, experiment=experiment, evaluations=missing, train=train)
 
     def cells_missing(self, source: str, evaluation: Evaluation, targets: Iterable[str]) -> frozenset[str]:
@@ -133,6 +140,7 @@ class Ledger:
     def note(self, task: Task, last: Step) -> None:
         """Take over what a trial that has just ended has written."""
         trial_id = task.experiment.trial_id
+        self.busy.discard(trial_id)
         before = self._records.get(trial_id)
         kept = before if before is not None and before.status == "completed" else None
         if last.error is not None:
@@ -200,7 +208,5 @@ def _records(trials: pd.DataFrame, robustness: pd.DataFrame) -> dict[str, Record
             {name: float(value) for name, value in zip((*ACCURACIES, *SIZES), numbers_, strict=True) if not pd.isna(value)},
             numbers.get(trial_id, {}), failed.get(trial_id, {}), frozenset(measured.get(trial_id, ())),
         )
-        for trial_id, status, error, *numbers_ in trials[["trial_id", "status", "error", *ACCURACIES, *SIZES]].itertuples(
-            index=False, name=None
-        )
+        for trial_id, status, error, *numbers_ in trials[TRAINED].itertuples(index=False, name=None)
     }  # fmt: skip

@@ -21,6 +21,7 @@ from kdray.sweep.forms import forms, in_forms
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.lock import only_driver
 from kdray.sweep.members import Members
+from kdray.sweep.merging import Merging
 from kdray.sweep.planning import ancestors, chain, roles
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import check, this_machine
@@ -57,7 +58,8 @@ def run(
     with only_driver(store, sweep.name):
         store.write(aims_file(sweep.name), sweep.file.aims.model_dump_json().encode())
         found = Results(store.location)
-        with Work(store, Ledger(found, retry_failed=retry_failed), options, progress, callbacks) as work:
+        ledger = Ledger(found, retry_failed=retry_failed)
+        with Merging(store, ledger, progress.warn), Work(store, ledger, options, progress, callbacks) as work:
             progress.publish(store, sweep.name)
             Driver(sweep, work, found).run()
         return work.summary

@@ -127,4 +127,5 @@ def known(results: Results) -> set[str]:
     """Every trial that has left anything here, finished or not."""
     store = results.store
     left = [*store.names("logs", ".log"), *store.names("checkpoints", ".safetensors")]
-    return {*results.trials()["trial_id"], *results.members()["trial_id"].dropna(), *(PurePath(name).stem for name in left)}
+    told = results.trials(["trial_id"])["trial_id"], results.members(["trial_id"])["trial_id"].dropna()
+    return {*told[0], *told[1], *(PurePath(name).stem for name in left)}

@@ -26,7 +26,7 @@ from kdray.results import (
     has_completed,
     write_rows,
 )
-from kdray.results.compacting import compact
+from kdray.results.compacting import compact, merge_small
 from kdray.results.forgetting import forget
 from kdray.sweep import load_suite
 from kdray.sweep.lock import only_driver
@@ -133,20 +133,26 @@ class Killed(BaseException):
     """What nothing catches."""
 
 
+def all_small(store: Store) -> None:
+    for table in TABLES:
+        merge_small(store, table, 1)
+
+
+@pytest.mark.parametrize("act", [compact, all_small])
 def test_killed_before_any_of_its_acts_nothing_is_lost_or_counts_twice(
-    odd: Results, monkeypatch: pytest.MonkeyPatch
+    odd: Results, monkeypatch: pytest.MonkeyPatch, act: Callable[[Store], object]
 ) -> None:
     before, whole, acts = read(odd), contents(odd), 0
 
     def until(last: int, original: Callable[..., None]) -> Callable[..., None]:
-        def act(*arguments: Any) -> None:
+        def counted(*arguments: Any) -> None:
             nonlocal acts
             acts += 1
             if acts == last:
                 raise Killed
             original(*arguments)
 
-        return act
+        return counted
 
     for last in range(1, 60):
         for name in contents(odd):
@@ -158,11 +164,11 @@ def test_killed_before_any_of_its_acts_nothing_is_lost_or_counts_twice(
             patch.setattr(Store, "write", until(last, Store.write))
             patch.setattr(Store, "delete", until(last, Store.delete))
             with suppress(Killed):
-                compact(odd.store)
+                act(odd.store)
         assert_same(read(odd), before)
         if acts < last:
             break
-        compact(odd.store)
+        act(odd.store)
         assert_same(read(odd), before)
         assert parts(odd) == dict.fromkeys(TABLES, 1)
     assert 10 < acts < last, "it was killed before each of many, and not at all in the end"
@@ -228,6 +234,53 @@ def test_files_that_go_away_while_a_table_is_read_are_found_in_the_new_one(
 
     monkeypatch.setattr(Store, "names", too_early)
     pd.testing.assert_frame_equal(odd.robustness(), before["robustness"])
+
+
+def test_a_listing_that_a_merge_overtakes_misses_nothing(odd: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that changes need not be listed whole: here neither the new file nor those that it replaced."""
+    before, names = read(odd), Store.names
+
+    def overtaken(store: Store, folder: str, suffix: str) -> list[str]:
+        found = names(store, folder, suffix)
+        if folder == "trials":
+            monkeypatch.undo()
+            compact(store)
+            return found[:1]
+        return found
+
+    monkeypatch.setattr(Store, "names", overtaken)
+    pd.testing.assert_frame_equal(odd.trials(), before["trials"])
+
+
+def test_a_completed_trial_is_found_while_its_file_is_merged(odd: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Store.names
+
+    def too_early(store: Store, folder: str, suffix: str) -> list[str]:
+        found = names(store, folder, suffix)
+        monkeypatch.undo()
+        compact(store)
+        return found
+
+    monkeypatch.setattr(Store, "names", too_early)
+    assert has_completed(odd.store, "c")
+
+
+def test_small_files_are_merged_beside_those_that_come_and_go(odd: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process merges the new file on before it is read back: no error, and nothing is lost."""
+    before, write = read(odd), Store.write
+
+    def merged_on(store: Store, name: str, data: bytes) -> None:
+        write(store, name, data)
+        if name.startswith("trials/compacted-"):
+            monkeypatch.undo()
+            merge_small(store, "trials", 1)
+
+    monkeypatch.setattr(Store, "write", merged_on)
+    merge_small(odd.store, "trials", 1)
+    assert_same(read(odd), before)
+    merge_small(odd.store, "trials", 1)
+    assert len(odd.store.names("trials", ".parquet")) == 1
+    assert_same(read(odd), before)
 
 
 def test_results_of_a_newer_schema_are_refused(odd: Results) -> None:

@@ -7,11 +7,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from kdray.core import InputError
 from kdray.results import Store, open_results, write_rows
 from kdray.results import store as store_module
+from kdray.results.compacting import merge_small
 from kdray.results.store import OutOfReach, beside, shown
 from tests.results.s3 import BUCKET, KEY, S3, SECRET, Fault
 
@@ -258,3 +260,17 @@ def test_a_name_gets_its_ending_before_the_options() -> None:
     assert beside("s3://k:s@bucket/results/?region=x", "-smoke") == "s3://k:s@bucket/results-smoke?region=x"
     assert beside("results/", "-smoke") == "results-smoke"
     assert beside("what?/results", "-smoke") == "what?/results-smoke"
+
+
+def test_small_files_are_merged_there_too_and_the_tables_stay_the_same(s3: S3) -> None:
+    store = Store(s3.uri())
+    store.create()
+    for trial in range(9):
+        rows = [{"trial_id": f"t{trial}", "stage": "main", "epoch": epoch, "loss": trial / epoch} for epoch in (1, 2)]
+        write_rows(store, "epochs", f"t{trial}", rows, {})
+    before = open_results(s3.uri()).epochs()
+    assert merge_small(store, "epochs", 9) == set()
+    assert len(store.names("epochs", ".parquet")) == 9, "not more than there may be"
+    assert merge_small(store, "epochs", 8) == set()
+    assert len(store.names("epochs", ".parquet")) == 1
+    pd.testing.assert_frame_equal(open_results(s3.uri()).epochs(), before)
