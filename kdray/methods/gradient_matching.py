@@ -22,6 +22,7 @@ from torch import Tensor
 from kdray.methods.additive_kd import additive_kd
 from kdray.methods.base import Losses, Method, Step
 from kdray.methods.gradients import input_gradient
+from kdray.models.twice import differentiable_twice
 
 
 def gradient_loss(first: Float32[Tensor, "B C H W"], second: Float32[Tensor, "B C H W"]) -> Float32[Tensor, ""]:
@@ -43,7 +44,8 @@ def match(step: Step, temperature: float) -> Matched:
     """Runs both networks, the student on the batch's images and the teacher on the clean ones."""
     assert step.teacher is not None  # an experiment without a teacher is refused
     images, labels = step.batch.images.detach().requires_grad_(True), step.batch.labels
-    logits = step.student.logits(images)
+    with differentiable_twice(images.device):
+        logits = step.student.logits(images)
     teacher_logits, target = step.teacher.with_gradient(step.batch, temperature=temperature)
     gradient = input_gradient(images, logits, labels, temperature, create_graph=True)
     return Matched(logits, teacher_logits, gradient_loss(gradient, target))
