@@ -167,7 +167,7 @@ def training_steps(task: Task, dataset: Dataset, bench: Bench, *, total: int) ->
         "status": "completed", **numbers, "kept_epoch": state.kept_epoch, **sizes,
         "images_per_second": images_per_second(state.classifier, experiment.data.shape),
         "train_seconds": state.seconds, "peak_memory": memory, "started_at": datetime.fromisoformat(started_at),
-        "channels_last": bench.kernels.channels_last,
+        "channels_last": bench.kernels.lays_channels_last(bench.device),
         "compiled": bench.kernels.compiles(twice=experiment.method.differentiates_twice),
         **_finished(), **bench.facts(),
     })  # fmt: skip
