@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -59,12 +59,10 @@ class Augmentation:
 
     def apply(self, images: UInt8[Tensor, "B C H W"], variant: Int64[Tensor, "B"]) -> UInt8[Tensor, "B C H W"]:
         """The ``variant`` of every image."""
-        place = variant // 2 if self.flips else variant
+        place, flips = (variant // 2, variant % 2 == 1) if self.flips else (variant, None)
         if self.crops:
-            images = crop(images, self.pad, torch.stack([place // self.shifts, place % self.shifts], 1))
-        if self.flips:
-            images = torch.where((variant % 2).bool().view(-1, 1, 1, 1), images.flip(3), images)
-        return images
+            return crop(images, self.pad, torch.stack([place // self.shifts, place % self.shifts], 1), flips)
+        return images if flips is None else torch.where(flips.view(-1, 1, 1, 1), images.flip(3), images)
 
 
 class Examples(NamedTuple):
@@ -103,16 +101,19 @@ class Views(NamedTuple):
             yield Examples(at, position[at], to_unit(self.augmentation.apply(images[position[at]], variant[at])))
 
 
-def crop(images: UInt8[Tensor, "B C H W"], pad: int, shifts: Int64[Tensor, "B 2"]) -> UInt8[Tensor, "B C H W"]:
-    """Every image after zero padding by ``pad`` on each side, cut out at its own (row, column) shift in 0..2·pad."""
-    count, _, height, width = images.shape
-    padded = functional.pad(images, (pad, pad, pad, pad))
-    rows = shifts[:, :1] + torch.arange(height, device=images.device)
-    columns = shifts[:, 1:] + torch.arange(width, device=images.device)
-    image = torch.arange(count, device=images.device)
-    # Advanced indices around a slice put the sliced axis last.
-    picked = padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-    return picked.permute(0, 3, 1, 2).contiguous()
+def crop(
+    images: UInt8[Tensor, "B C H W"], pad: int, shifts: Int64[Tensor, "B 2"], flips: Bool[Tensor, "B"] | None = None
+) -> UInt8[Tensor, "B C H W"]:
+    """Every image after zero padding by ``pad`` on each side, cut out at its own (row, column) shift in 0..2·pad, and then
+    turned left to right where ``flips``."""
+    _, channels, height, width = images.shape
+    padded = functional.pad(images, (pad, pad, pad, pad)).flatten(2)
+    row, column = (torch.arange(side, device=images.device) for side in (height, width))
+    rows = shifts[:, :1] + row
+    columns = shifts[:, 1:] + (column if flips is None else torch.where(flips[:, None], column.flip(0), column))
+    # One index for all channels: gathering is several times as fast as indexing with a tensor for each axis.
+    taken = (rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]).flatten(1)[:, None, :]
+    return padded.gather(2, taken.expand(-1, channels, -1)).view(images.shape)
 
 
 def to_unit(images: UInt8[Tensor, "*shape"]) -> Float32[Tensor, "*shape"]:
