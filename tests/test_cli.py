@@ -6,7 +6,10 @@ import argparse
 import os
 import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from kdray.core import InputError, tag_of, value_types
 from kdray.data import AnyData, VisionData
 from kdray.results import Results, Store, write_rows
 from kdray.sweep.doctor import Finding
+from kdray.sweep.resources import Node
 from tests.sweep.fakes import TINY, Engine, changed, go, instead_of_ray
 
 
@@ -81,6 +85,11 @@ def test_the_example_of_every_command_can_be_read(command: str) -> None:
     assert chosen.command.__name__.rstrip("_") == command
 
 
+def test_help_imports_nothing_that_takes_long() -> None:
+    code = "import sys, kdray.cli; kdray.cli.build_parser(); print(*{'torch', 'ray', 'pandas', 'pyarrow'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "\n"
+
+
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])
@@ -93,6 +102,56 @@ def test_arguments_are_not_guessed_from_their_first_letters(capsys: pytest.Captu
 
 
 # run.
+
+
+@pytest.fixture
+def early(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> list[Node]:  # noqa: ARG001
+    """The nodes that a Ray of a process of its own was started early for; trials run without one."""
+    import kdray.sweep.cluster
+
+    started: list[Node] = []
+
+    @contextmanager
+    def started_early(node: Node) -> Iterator[None]:
+        started.append(node)
+        yield
+
+    monkeypatch.setattr(kdray.sweep.cluster, "started_early", started_early)
+    return started
+
+
+def as_typed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit status of a process of its own."""
+    monkeypatch.setattr(sys, "argv", ["kdray", *arguments])
+    return main()
+
+
+def test_ray_starts_early_for_a_sweep_without_results(
+    early: list[Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert as_typed(["run", sweep_file(tmp_path), "--results", str(tmp_path / "new"), "--cpus", "3"], monkeypatch) == 0
+    assert [node.cpu for node in early] == [3]
+
+
+@pytest.mark.parametrize("wanted", [
+    ["run", "SWEEP", "--results", "FINISHED"], ["run", "nowhere.yaml", "--results", "NEW"], ["plan", "SWEEP"],
+    ["run", "SWEEP", "--results", "NEW", "--set", "training.epochs=0"], ["run", "WORKERS", "--results", "NEW"],
+    ["run", "SWEEP", "--results", "NEW", "--set", "resources.student.cpu=1000"],
+])  # fmt: skip
+def test_ray_does_not_start_before_it_is_known_that_and_how_it_is_needed(
+    wanted: list[str], early: list[Node], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = sweep_file(tmp_path)
+    workers = tmp_path / "workers.yaml"
+    workers.write_text(Path(sweep).read_text() + "resources: {runtime_env: {env_vars: {A: '1'}}}\n")
+    names = {"SWEEP": sweep, "WORKERS": str(workers), "FINISHED": str(finished), "NEW": str(tmp_path / "new")}
+    as_typed([names.get(each, each) for each in wanted], monkeypatch)
+    assert early == []
+
+
+def test_ray_does_not_start_early_in_somebody_elses_process(early: list[Node], tmp_path: Path) -> None:
+    assert main(["run", sweep_file(tmp_path), "--results", str(tmp_path / "new")]) == 0
+    assert early == []
 
 
 def test_run_prints_the_points_and_where_the_tables_are(

@@ -22,7 +22,6 @@ from kdray.cli.reporting import add_arguments as add_report_arguments
 from kdray.cli.reporting import report
 from kdray.cli.status import FAILED, INTERRUPTED, OK, WRONG_INPUT
 from kdray.core import InputError
-from kdray.results.store import shown
 
 
 def _number(kind: type[int] | type[float], least: float, wanted: str) -> Callable[[str], Any]:
@@ -55,11 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             goes_on = "; what is finished is kept, the same command goes on"
         with sigterm_as_interrupt(), warnings.catch_warnings():
             warnings.showwarning = show_warning
+            chosen.own_process = arguments is None
             return int(chosen.command(chosen))
     except InputError as error:
         print(f"kdray: {' '.join(str(error).split())}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
+        from kdray.results.store import shown
+
         again = shlex.join(["kdray", *map(shown, sys.argv[1:] if arguments is None else arguments)])
         print(f"\nkdray: interrupted; what is finished is kept. To go on:  {again}", file=sys.stderr)
         return INTERRUPTED

@@ -4,39 +4,65 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdray.cli.status import FAILED, OK
-from kdray.cli.tables import print_points, print_trials
-from kdray.results.store import beside, shown
 
 if TYPE_CHECKING:
-    from kdray.sweep import Options, Plan, Summary
+    from kdray.sweep import Options, Plan, Summary, Sweep
 
 FEW = 5
 """So many trials that failed alike are listed by their ids."""
 
 
 def run(chosen: argparse.Namespace) -> int:
-    from kdray.sweep import Progress, load_sweep, run
+    from kdray.sweep import load_sweep
 
-    sweep = load_sweep(chosen.sweep, set=chosen.set, smoke=chosen.smoke)
-    progress, results = Progress(), _results_of(chosen)
-    summary = run(
-        sweep, results, address=chosen.address, retry_failed=chosen.retry_failed, max_concurrent=chosen.max_concurrent,
-        cpus=chosen.cpus, gpus=chosen.gpus, data=chosen.data, progress=progress,
-    )  # fmt: skip
+    sweep, results = load_sweep(chosen.sweep, set=chosen.set, smoke=chosen.smoke), _results_of(chosen)
+    with _early_ray(chosen, sweep, results):
+        from kdray.cli.tables import print_points
+        from kdray.sweep import Progress, run
+
+        summary = run(
+            sweep, results, address=chosen.address, retry_failed=chosen.retry_failed, max_concurrent=chosen.max_concurrent,
+            cpus=chosen.cpus, gpus=chosen.gpus, data=chosen.data, progress=Progress(),
+        )  # fmt: skip
     print_points(results, sweep.name)
     return _told(summary, results)
 
 
+def _early_ray(chosen: argparse.Namespace, sweep: Sweep, results: str) -> AbstractContextManager[None]:
+    """A local Ray that starts while the rest of a run is imported, where one is sure to be needed: the results are empty.
+
+    Where another program calls this, there may be a Ray of its own.
+    """
+    new = "://" not in results and not any(Path(results).expanduser().glob("trials/*"))
+    if chosen.address is not None or not chosen.own_process or not new or sweep.file.resources.runtime_env:
+        return nullcontext()
+    from kdray.sweep.cluster import started_early
+    from kdray.sweep.resources import check, this_machine
+
+    node = this_machine(chosen.cpus, chosen.gpus)
+    for role in sweep.roles:
+        check(role, getattr(sweep.file.resources, role), [node])
+    return started_early(node)
+
+
 def _results_of(chosen: argparse.Namespace) -> str:
     """The results folder; a smoke test has its own."""
-    return beside(chosen.results, "-smoke") if chosen.smoke else str(chosen.results)
+    if not chosen.smoke:
+        return str(chosen.results)
+    from kdray.results.store import beside
+
+    return beside(chosen.results, "-smoke")
 
 
 def _told(summary: Summary, results: str, verb: str = "run") -> int:
     """Say what was done, where it is and what failed."""
+    from kdray.results.store import shown
+
     done = f"{len(summary.ran)} trials {verb}" if summary.ran else "nothing left to do"
     before = len(summary.there - summary.ran)
     print(f"{done}, {before} there already; tables in {shown(results)}/trials, epochs, robustness, members (Parquet)")
@@ -66,6 +92,7 @@ def _is_fault(reason: str) -> bool:
 
 
 def plan(chosen: argparse.Namespace) -> int:
+    from kdray.results.store import shown
     from kdray.sweep import load_sweep, plan
     from kdray.sweep.progress import duration
 
@@ -96,7 +123,9 @@ def plan(chosen: argparse.Namespace) -> int:
 
 
 def status(chosen: argparse.Namespace) -> int:
+    from kdray.cli.tables import print_points, print_trials
     from kdray.results import open_results
+    from kdray.results.store import shown
     from kdray.sweep.status import log, sweeps, trial
 
     results = open_results(chosen.results)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from copy import deepcopy
 from functools import lru_cache
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from kdray import seeds
 from kdray.data import Shape
@@ -16,8 +18,15 @@ from kdray.models.base import Model, Network, Stochastic
 @lru_cache
 def blueprint(model: Model, shape: Shape, classes: int) -> Network:
     """The network in eval mode without its numbers (on torch's device "meta"). Shared: leave it as it is."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         return model.build(shape, classes).eval()
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out what draws numbers: on "meta" torch's first such call loads a compiler, for seconds."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if function in (Tensor.normal_, Tensor.uniform_) else function(*args, **(kwargs or {}))
 
 
 def has_dropout(model: Model, shape: Shape, classes: int) -> bool:

@@ -75,6 +75,11 @@ class Sweep:
     def name(self) -> str:
         return self.file.name
 
+    @property
+    def roles(self) -> list[Role]:
+        """The roles that it has trials for."""
+        return ["teacher", "student"] if any(space.tree.get("teacher") for space in self.spaces) else ["student"]
+
     def suite(self, role: Role) -> tuple[AnyEvaluation, ...]:
         """The evaluations of each trial in ``role`` by itself."""
         return self.file.evaluate.alone if role in self.file.evaluate.roles else ()

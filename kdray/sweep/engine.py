@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import json
-import logging
-import math
-import os
-import signal
 import tempfile
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-# Before ray is imported: Tune reads these once.
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no CSV, JSON or TensorBoard files of its own
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours
-os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the future default; the old one warns
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+from kdray.sweep.cluster import cluster, quiet, standing_in  # isort: skip  # before ray, which it sets up
 
-import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from kdray import machine
-from kdray.core import InputError
 from kdray.results import Store
 from kdray.sweep.adapter import Adapter
-from kdray.sweep.resources import GIB, Node
 from kdray.sweep.sources import SpaceUsedUp
 from kdray.sweep.trainable import TrialActor, tune_config
 from kdray.sweep.work import Assignment, Dispatcher
 from kdray.task import Step
 
+__all__ = ["cluster", "quiet", "run_trials"]
 T = TypeVar("T")
+MARK: tuple[str, str, dict[str, str]] = ("ray.tune.execution.class_cache", "DEFAULT_ENV_VARS", {})
+"""An environment for the worker of each trial, which tells PyTorch Lightning not to fork. Without it trials run in the workers
+that Ray has started already."""
+COUNTED = ("ray.air._internal.usage", "tag_callbacks", lambda _: False)
+"""For a report of usage, which is off, it imports wandb, mlflow and others."""
 
 
 class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
@@ -150,7 +141,10 @@ def run_trials(
 ) -> None:  # fmt: skip
     """Run every trial that ``dispatcher`` gives, ``width`` at once, or (none) as many as Ray has room for."""
     queue = Queue(dispatcher, lambda assignment: tune_config(assignment, store, data_root))
-    with tempfile.TemporaryDirectory(prefix="kdray-tune-") as scratch, quiet(), ExitStack() as shown:
+    with (
+        tempfile.TemporaryDirectory(prefix="kdray-tune-") as scratch, quiet(), standing_in(MARK, COUNTED), ExitStack() as shown
+    ):  # fmt: skip
+        warnings.simplefilter("always", SpaceUsedUp)
         adapters = [shown.enter_context(closing(build())) for build in callbacks]
         tune.Tuner(
             tune.with_resources(TrialActor, resources_of),
@@ -167,66 +161,3 @@ def run_trials(
         ).fit()  # fmt: skip
     if queue.error is not None:
         raise queue.error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Ray's own banners, warnings and tables kept away from kdray's progress; its errors still show."""
-    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train", "ray.data")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("always", SpaceUsedUp)
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
-
-
-@contextmanager
-def cluster(address: str | None, local: Node, runtime_env: Mapping[str, Any]) -> Iterator[list[Node]]:
-    """A Ray to run on: the one that is there or at ``address``, else a local one for the time of the block."""
-    if ray.is_initialized():
-        yield nodes_of_cluster()
-        return
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    prepared = dict(runtime_env) or None
-    with quiet():
-        try:
-            if address is not None:
-                ray.init(
-                    address=address, log_to_driver=False, logging_level=logging.CRITICAL, runtime_env=prepared
-                )  # fmt: skip
-            else:
-                ray.init(
-                    address="local",  # even where RAY_ADDRESS names a cluster
-                    num_cpus=int(local.cpu), num_gpus=int(local.gpu), include_dashboard=False, log_to_driver=False,
-                    logging_level=logging.CRITICAL, object_store_memory=100 * 2**20, runtime_env=prepared,
-                    # Ray would offer less than there is, and so fewer trials at once than were planned.
-                    _memory=int(min(local.memory * GIB, machine.memory())),
-                )  # fmt: skip
-        except (ConnectionError, ValueError) as error:
-            raise InputError(f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray put its own there, which prints a stack trace and dies
-    try:
-        yield nodes_of_cluster()
-    finally:
-        ray.shutdown()
-
-
-def nodes_of_cluster() -> list[Node]:
-    """What every living node of the cluster offers."""
-    return [
-        Node(
-            str(node["NodeManagerHostname"]),
-            float(node["Resources"].get("CPU", 0)),
-            float(node["Resources"].get("GPU", 0)),
-            float(node["Resources"].get("memory", math.inf)) / GIB,
-        )
-        for node in ray.nodes()
-        if node["Alive"]
-    ]

@@ -111,7 +111,7 @@ def plan(
     tasks = [task for evaluation in sweep.file.evaluate.across for task in missing(together, evaluation, ledger)]
     out.across = len({task.experiment.trial_id for task in tasks})
     node = this_machine(cpus, gpus)
-    for role in roles(sweep):
+    for role in sweep.roles:
         request: Request = getattr(sweep.file.resources, role)
         share = suggested(trials, role)
         if request.gpu == "auto" and share is not None:
@@ -129,11 +129,6 @@ def plan(
             out.room[role] += f" (gpu {share:.3g} would do, by the memory that trials here have taken)"
     out.seconds = None if out.students.pending else work.seconds(out.at_once)
     return out
-
-
-def roles(sweep: Sweep) -> list[Role]:
-    """The roles that the sweep has trials for."""
-    return ["teacher", "student"] if any(space.tree.get("teacher") for space in sweep.spaces) else ["student"]
 
 
 def ancestors(teacher: Experiment) -> Iterator[Experiment]:

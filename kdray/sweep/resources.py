@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import pandas as pd
 import torch
 
 from kdray import machine
 from kdray.core import InputError
-from kdray.sweep.file import Request, Role
+
+if TYPE_CHECKING:  # it is there before the rest of a run is imported
+    import pandas as pd
+
+    from kdray.sweep.file import Request, Role
 
 GIB = 2**30
 HEAD_ROOM = 0.15

@@ -22,7 +22,7 @@ from kdray.sweep.ledger import Ledger
 from kdray.sweep.lock import only_driver
 from kdray.sweep.members import Members
 from kdray.sweep.merging import Merging
-from kdray.sweep.planning import ancestors, chain, roles
+from kdray.sweep.planning import ancestors, chain
 from kdray.sweep.progress import Progress
 from kdray.sweep.resources import check, this_machine
 from kdray.sweep.space import Point
@@ -46,7 +46,7 @@ def run(
     store = Store(results)
     check_data(sweep, options.data)
     if address is None:
-        for role in roles(sweep):
+        for role in sweep.roles:
             check(role, getattr(sweep.file.resources, role), [this_machine(cpus, gpus)])
     for callback in sweep.file.callbacks:
         callback.check(store)

@@ -12,7 +12,6 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from kdray import seeds
-from kdray.sweep.cmaes import CmaEs
 from kdray.sweep.file import Search
 
 
@@ -36,6 +35,8 @@ def sampler_of(search: Search, number: int) -> BaseSampler:
             case "gp":
                 return optuna.samplers.GPSampler(seed=seed, n_startup_trials=search.startup)
             case "cmaes":
+                from kdray.sweep.cmaes import CmaEs  # takes half a second to import
+
                 return CmaEs(seed, startup=search.startup, population=search.population)
             case "nsgaii":
                 return optuna.samplers.NSGAIISampler(seed=seed, population_size=search.population or 50)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 import optuna
-from scipy import stats
 
 from kdray.results.objective import Objective
 from kdray.sweep.file import EarlyStopping, Racing
@@ -93,6 +92,8 @@ class Race:
             return None
         worse = "less" if self._objective.mode == "max" else "greater"
         differences = [mine - its for mine, its in zip(values, best, strict=False)]
+        from scipy import stats  # takes half a second to import
+
         p = float(stats.wilcoxon(differences, alternative=worse, zero_method="zsplit").pvalue)
         if p >= self._racing.p:
             return None

@@ -33,7 +33,7 @@ def tune_config(assignment: Assignment, store: Store, data_root: Path) -> dict[s
     return {
         "task": assignment.task.model_dump_json(), "member": json.dumps(assignment.member), "results": store.location,
         "data_root": str(data_root), "threads": request.threads, "seconds": request.hours and request.hours * 3600,
-        "retried": assignment.retried, "resources": bundle(request), "kernels": request.kernels.model_dump(),
+        "retried": assignment.retried, "resources": bundle(request), "kernels": request.kernels.model_dump_json(),
     }  # fmt: skip
 
 
@@ -63,7 +63,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is not typed
             yield from run_task(
                 self._task, store=self._store, data_root=Path(config["data_root"]), device=device,
                 threads=config["threads"], gpu=config["resources"]["GPU"], retried=config["retried"],
-                seconds=config["seconds"], kernels=Kernels(**config["kernels"]),
+                seconds=config["seconds"], kernels=parse(Kernels, json.loads(config["kernels"])),
             )  # fmt: skip
         finally:
             machine.release(device)

@@ -28,7 +28,6 @@ from ray.scripts.scripts import cli as ray_cli
 
 from kdray.cli import build_parser
 from kdray.sweep.definition import load_sweep
-from kdray.sweep.planning import roles
 from kdray.sweep.resources import Node, at_once, check
 from tests.shipped import FOLDER
 
@@ -315,7 +314,7 @@ def test_the_sweep_that_the_manifest_names_fits_into_its_pods(cluster: Cluster) 
         nodes += [group.template.spec.containers[0].resources.limits.node] * group.replicas
     gpus = sum(node.gpu for node in nodes)
     asked = {"teacher": sweep.file.resources.teacher, "student": sweep.file.resources.student}
-    for role in roles(sweep):
+    for role in sweep.roles:
         check(role, asked[role], nodes)
         assert at_once(asked[role], nodes) == gpus / asked[role].gpu, "GPUs wait for CPUs"
 

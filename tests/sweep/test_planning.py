@@ -10,7 +10,7 @@ import pytest
 from kdray.results import Results
 from kdray.sweep.definition import Sweep
 from kdray.sweep.ledger import Ledger
-from kdray.sweep.planning import Counts, Plan, ancestors, chain, plan, roles, students
+from kdray.sweep.planning import Counts, Plan, ancestors, chain, plan, students
 from tests.sweep.fakes import ALONE, TINY, Engine, go, sweep_of
 
 SIGMA = "experiment.noise.input.sigma"
@@ -116,8 +116,8 @@ def test_whoever_teaches_comes_before_whom_it_teaches() -> None:
     teachers = chain(sweep)
     assert [len(list(ancestors(teacher))) for teacher in teachers] == [1, 2, 2]
     assert {t.trial_id for t in teachers[:1]} == {t.teacher.trial_id for t in teachers[1:] if t.teacher}
-    assert roles(sweep) == ["teacher", "student"]
-    assert roles(sweep_of(ALONE)) == ["student"]
+    assert sweep.roles == ["teacher", "student"]
+    assert sweep_of(ALONE).roles == ["student"]
 
 
 def test_a_chosen_teacher_that_is_not_measured_yet_is_planned(finished: Path) -> None:

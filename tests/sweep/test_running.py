@@ -59,9 +59,9 @@ def is_teacher(task: Task) -> bool:
     return task.role == "teacher"
 
 
-@pytest.mark.parametrize("name", ["run_trials", "cluster"])
-def test_the_fake_engine_is_called_as_the_real_one_is(name: str) -> None:
-    source = Path(kdray.sweep.__file__).parent / "engine.py"
+@pytest.mark.parametrize(("name", "module"), [("run_trials", "engine.py"), ("cluster", "cluster.py")])
+def test_the_fake_engine_is_called_as_the_real_one_is(name: str, module: str) -> None:
+    source = Path(kdray.sweep.__file__).parent / module
     real = next(f for f in ast.parse(source.read_text()).body if isinstance(f, ast.FunctionDef) and f.name == name)
     fake = inspect.signature(getattr(Engine, name)).parameters.values()
     assert [a.arg for a in real.args.args] == [p.name for p in fake if p.kind == p.POSITIONAL_OR_KEYWORD][1:]

@@ -1,0 +1,144 @@
+"""The Ray that a run works on: one that is there, or one of its own that is ready early."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+# Before ray is imported: Tune reads these once.
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # no CSV, JSON or TensorBoard files of its own
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the future default; the old one warns
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray
+
+from kdray import machine
+from kdray.core import InputError
+from kdray.sweep.resources import GIB, Node
+
+TRIED = ("2.60.",)
+"""Versions of Ray whose own business is touched, in what follows; others only take longer."""
+MOST_PREPARED = 8
+"""CPUs up to which Ray's first workers, one for each, import what a trial needs before there is a trial. Where there are more,
+nobody knows whether so many will be used, and each takes some hundred MB."""
+IN_A_WORKER = ("kdray.sweep.trainable", "torch._dynamo")
+"""What every trial needs; the second is imported by the first optimiser that torch makes."""
+IN_A_RUN = ("kdray.sweep.running", "kdray.sweep.students")
+"""What takes seconds to import, and does not import ray."""
+DASHBOARD = ("ray._private.services", "start_api_server", lambda *_, **__: (None, None))
+"""Without a page it is a process that reports usage, which is off. Ray waits for it, and does without one that fails."""
+
+
+@contextmanager
+def started_early(node: Node) -> Iterator[None]:
+    """For the time of the block a local Ray, which starts while this process imports what a run needs."""
+    importing = threading.Thread(target=lambda: [import_module(name) for name in IN_A_RUN])
+    importing.start()
+    try:
+        # Here and not in the thread: Ray's processes end with the thread that started them.
+        with cluster(None, node, {}):
+            importing.join()
+            yield
+    finally:
+        importing.join()
+
+
+@contextmanager
+def cluster(address: str | None, local: Node, runtime_env: Mapping[str, Any]) -> Iterator[list[Node]]:
+    """A Ray to run on: the one that is there or at ``address``, else a local one for the time of the block."""
+    if ray.is_initialized():
+        yield nodes_of_cluster()
+        return
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    prepared = dict(runtime_env) or None
+    with quiet(), standing_in(DASHBOARD):
+        try:
+            if address is not None:
+                ray.init(
+                    address=address, log_to_driver=False, logging_level=logging.CRITICAL, runtime_env=prepared
+                )  # fmt: skip
+            else:
+                ray.init(
+                    address="local",  # even where RAY_ADDRESS names a cluster
+                    num_cpus=int(local.cpu), num_gpus=int(local.gpu), include_dashboard=False, log_to_driver=False,
+                    logging_level=logging.CRITICAL, object_store_memory=100 * 2**20, runtime_env=prepared,
+                    # Ray would offer less than there is, and so fewer trials at once than were planned.
+                    _memory=int(min(local.memory * GIB, machine.memory())),
+                    _system_config=_first_workers(wanted=prepared is None and local.cpu <= MOST_PREPARED),
+                )  # fmt: skip
+        except (ConnectionError, ValueError) as error:
+            raise InputError(f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray put its own there, which prints a stack trace and dies
+    try:
+        yield nodes_of_cluster()
+    finally:
+        ray.shutdown()
+
+
+def _first_workers(*, wanted: bool) -> dict[str, Any]:
+    """What Ray is told of the workers that it starts unasked. They are of no use to trials with a ``runtime_env``."""
+    if not ray.__version__.startswith(TRIED):
+        return {}
+    if not wanted:
+        return {"prestart_worker_first_driver": False}
+    return {"preload_python_modules": list(IN_A_WORKER), "idle_worker_killing_time_threshold_ms": 600_000}
+
+
+@contextmanager
+def standing_in(*parts: tuple[str, str, Any]) -> Iterator[None]:
+    """Parts of Ray (module, name) that take seconds and do nothing for kdray, with something else in their place.
+
+    They are Ray's own business, so that of another version than :data:`TRIED` they are left alone.
+    """
+    before = []
+    for module, name, instead in parts if ray.__version__.startswith(TRIED) else ():
+        home = import_module(module)
+        before.append((home, name, getattr(home, name)))
+        setattr(home, name, instead)
+    try:
+        yield
+    finally:
+        for home, name, own in before:
+            setattr(home, name, own)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Ray's own banners, warnings and tables kept away from kdray's progress; its errors still show."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train", "ray.data")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def nodes_of_cluster() -> list[Node]:
+    """What every living node of the cluster offers."""
+    return [
+        Node(
+            str(node["NodeManagerHostname"]),
+            float(node["Resources"].get("CPU", 0)),
+            float(node["Resources"].get("GPU", 0)),
+            float(node["Resources"].get("memory", math.inf)) / GIB,
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]

@@ -1,0 +1,68 @@
+"""A local Ray: trials run in the workers that it starts first, and those know by then what trials need."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from kdray.sweep.cluster import DASHBOARD, IN_A_WORKER, cluster, standing_in  # isort: skip  # before ray, which it sets up
+
+import ray
+from ray.tune.execution.class_cache import _ActorClassCache
+
+from kdray.sweep import cluster as cluster_module
+from kdray.sweep.engine import COUNTED, MARK
+from kdray.sweep.resources import Node
+
+
+class Asked:
+    """An actor, as Tune makes them for trials or plain."""
+
+    def imported(self) -> list[str]:
+        return [name for name in IN_A_WORKER if name in sys.modules]
+
+    def environment(self) -> str:
+        """By which Ray tells whether a worker that is there will do."""
+        return str(ray.get_runtime_context().get_runtime_env_string())
+
+
+@pytest.fixture(scope="module")
+def a_ray() -> Iterator[None]:
+    with cluster(None, Node("this machine", 2, 0), {}):
+        yield
+
+
+@pytest.mark.ray
+@pytest.mark.usefixtures("a_ray")
+def test_trials_run_in_workers_that_ray_starts_unasked_and_that_have_imported_what_they_need() -> None:
+    with standing_in(MARK):
+        trial = _ActorClassCache().get(Asked).remote()
+    plain = ray.remote(Asked).remote()
+    assert ray.get(trial.imported.remote()) == list(IN_A_WORKER)
+    assert ray.get(trial.environment.remote()) == ray.get(plain.environment.remote())
+
+
+def test_what_stood_in_for_parts_of_ray_is_gone_afterwards() -> None:
+    home, name, instead = MARK
+    before = getattr(import_module(home), name)
+    with standing_in(MARK):
+        assert getattr(import_module(home), name) is instead
+    assert getattr(import_module(home), name) is before
+
+
+@pytest.mark.parametrize("part", [DASHBOARD, MARK, COUNTED])
+def test_this_ray_has_the_parts_that_are_stood_in_for(part: tuple[str, str, Any]) -> None:
+    assert hasattr(import_module(part[0]), part[1])
+
+
+def test_a_ray_of_another_version_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    home, name, _ = MARK
+    before = getattr(import_module(home), name)
+    monkeypatch.setattr(ray, "__version__", "3.1.0")
+    with standing_in(MARK, ("ray.nowhere", "nothing", None)):
+        assert getattr(import_module(home), name) is before
+    assert cluster_module._first_workers(wanted=True) == {}
