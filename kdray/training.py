@@ -118,7 +118,7 @@ class State:
         for index, slots in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": slot for name, slot in slots.items() if slot is not None}
         tensors |= {f"best.{name}": tensor for name, tensor in (self.best or {}).items()}
-        return pack(tensors, {"history": [asdict(e) for e in self.history], "kept_epoch": self.kept_epoch, **facts})
+        return pack(tensors, {"history": [vars(epoch) for epoch in self.history], "kept_epoch": self.kept_epoch, **facts})
 
     def unpack(self, packed: bytes) -> dict[str, Any]:
         """Take over a checkpoint of the same training and return its facts; :class:`Damaged` if it is not one."""
