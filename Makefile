@@ -1,9 +1,12 @@
 # make quickstart: a distillation sweep on real digits, finished and tabulated.   make test: the tests.
 # make tour: the quickstart's report, and analysis/tour.ipynb executed on its results.
 # make faults: kills, full disks, lost nodes and networks; each sweep must end as an undisturbed one.
+# make bench: what kdray costs, in less than half an hour, as a table that is printed and written to bench/figures.md.
 # make smoke: every sweep in sweeps/ from end to end, each shrunk to less than a minute.
 # All create .venv and install what they need first; a second run skips that.
 PYTHON ?= python3
+# Tests run in so many processes; a file's tests stay together.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -17,23 +20,20 @@ tour: quickstart
 	KDRAY_RESULTS=$(CURDIR)/results $(BIN)/jupyter execute analysis/tour.ipynb --output $(CURDIR)/results/tour.ipynb
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 smoke: $(VENV)/.installed
-	$(BIN)/python -m pytest -m smoke
+	$(BIN)/python -m pytest -n $(WORKERS) -m smoke
 
 faults: $(VENV)/.installed
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m faults
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed-bench
-	$(BIN)/python -m tests.benchmarks.sweep_overhead
-	$(BIN)/python -m tests.benchmarks.shared_memory
-	$(BIN)/python -m tests.benchmarks.scale
-	$(BIN)/python -m tests.benchmarks.robustness --torchattacks $(VENV)/torchattacks
+	TORCHATTACKS=$(CURDIR)/$(VENV)/torchattacks $(BIN)/python -m tests.benchmarks --out bench/figures.md
 
 # Ends with a touched stamp, so that an install that broke off is done again.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -16,6 +16,10 @@ import torch
 from kdray import machine
 
 T = TypeVar("T")
+LIBRARIES = (
+    "torch", "torchvision", "ray", "optuna", "numpy", "pandas", "pyarrow", "foolbox", "adversarial-robustness-toolbox",
+)  # fmt: skip
+"""Whose versions are told, where they are installed."""
 
 
 def say(text: str) -> None:
@@ -41,12 +45,6 @@ def median_of(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(timed(work)[0] for _ in range(repeats))
 
 
-def spread(seconds: Sequence[float]) -> str:
-    """The median, and the lowest and highest where there are several."""
-    middle = f"{statistics.median(seconds):.2f}"
-    return middle if len(seconds) == 1 else f"{middle} ({min(seconds):.2f}-{max(seconds):.2f})"
-
-
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: Sequence[int] = (0,)) -> None:
     """Aligned columns: ``texts`` to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
@@ -68,13 +66,20 @@ def installed(package: str) -> str | None:
 
 
 def this_machine() -> str:
-    """One line: CPUs, threads, versions."""
-    peers = ("foolbox", "adversarial-robustness-toolbox")
-    versions = [f"Python {platform.python_version()}", f"torch {torch.__version__}"]
-    versions += [f"{name} {installed(name)}" for name in peers if installed(name)]
+    """One line: processors, memory, how busy they are, versions."""
+    facts = machine.facts()
+    hardware = [f"{machine.cpus()} CPUs ({facts['cpu']})", f"{machine.memory() / 2**30:.0f} GiB of memory"]
+    hardware += [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    own = f"kdray {facts['kdray_version']}" + (f" ({facts['git_commit'][:10]})" if facts["git_commit"] else "")
+    versions = [own, f"Python {platform.python_version()}"]
+    versions += [f"{name} {installed(name)}" for name in LIBRARIES if installed(name)]
+    return f"machine: {', '.join(hardware)}, load {machine_load():.1f}; {', '.join(versions)}"
+
+
+def counted() -> str:
+    """What :func:`clock` counts in this process."""
     threads = torch.get_num_threads()
-    facts = f"{machine.cpus()} CPUs, {machine.facts()['cpu']}, load {machine_load():.1f}; {', '.join(versions)}"
-    return f"machine: {facts}; threads: {threads}, seconds are {'its CPU time' if threads == 1 else 'wall time'}"
+    return "one thread of torch, its CPU time" if threads == 1 else f"{threads} threads of torch, wall time"
 
 
 def machine_load() -> float:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from kdray import seeds
 from kdray.data import Dataset, Digits
+from kdray.machine import cpus
 from kdray.methods import CrossEntropy, Method
 from kdray.methods.adversarial import Adversarial, Attack
 from kdray.models import Classifier, Network, Outputs, WideResNet, build, fit
@@ -94,6 +98,17 @@ def lesson(method: Method, training: Training, data: Dataset) -> Lesson:
     )  # fmt: skip
 
 
+@contextmanager
+def every_cpu() -> Iterator[None]:
+    """As many threads as there are CPUs, for what is not timed."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(cpus())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @cache
 def trained(name: Name, robust: bool) -> Target:
     """PGD with 3 steps on every batch, and nothing else, for a robust one."""
@@ -104,8 +119,9 @@ def trained(name: Name, robust: bool) -> Target:
     )
     target = Target(name, robust, untrained(name))
     state = State.before(target.classifier, nn.Identity(), training)
-    for epoch in train(state, lesson(method, training, dataset())):
-        say(f"training {target}: epoch {epoch.epoch}/{training.epochs}, val_accuracy {epoch.val_accuracy:.2f}")
+    with every_cpu():
+        for epoch in train(state, lesson(method, training, dataset())):
+            say(f"training {target}: epoch {epoch.epoch}/{training.epochs}, val_accuracy {epoch.val_accuracy:.2f}")
     frozen(target.classifier)
     return target
 

@@ -145,13 +145,14 @@ def torchattacks_environment(folder: Path) -> Path:
 
 
 def torchattacks_apart(python: Path, target: Target, images: Tensor, labels: Tensor, repeats: int) -> list[Attacked]:
-    """In its own environment, as often as asked, after one run on one image that does not count."""
+    """In its own environment on as many threads, as often as asked, after one run on one image that does not count."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         safetensors.torch.save_file(target.classifier.state_dict(), folder / "weights.safetensors")
         np.save(folder / "images.npy", images.numpy())
         np.save(folder / "labels.npy", labels.numpy())
-        (folder / "asked.json").write_text(json.dumps({"name": target.name, "repeats": repeats}))
+        asked = {"name": target.name, "repeats": repeats, "threads": torch.get_num_threads()}
+        (folder / "asked.json").write_text(json.dumps(asked))
         command = [str(python), "-m", "tests.benchmarks.peers", "torchattacks", name]
         said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return [Attacked(*each) for each in json.loads(said.splitlines()[-1])]
@@ -159,6 +160,7 @@ def torchattacks_apart(python: Path, target: Target, images: Tensor, labels: Ten
 
 def _torchattacks_there(folder: Path) -> list[Attacked]:
     asked: dict[str, Any] = json.loads((folder / "asked.json").read_text())
+    torch.set_num_threads(asked["threads"])
     name: Name = asked["name"]
     classifier = untrained(name)
     classifier.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
-from kdray.kernels import AS_EVER, Kernels, Precision
+from kdray.kernels import Kernels, Precision
 from kdray.methods import KD, CrossEntropy, Method
 from kdray.perturbations import Noise
 from kdray.teachers import Supervision, Supervisor, frozen
@@ -27,19 +27,21 @@ from tests.benchmarks.distillation import DATA, ONLY, STUDENT, TEACHER, TRAINING
 from tests.benchmarks.figures import Figure, run
 from tests.benchmarks.measuring import timed
 
+PLAIN = Kernels(channels_last=False)
+
 
 class Way(NamedTuple):
     """Of computing the student."""
 
     precision: Precision = "float32"
-    kernels: Kernels = AS_EVER
+    kernels: Kernels = PLAIN
 
 
 WAYS = {
     "bfloat16": Way("bfloat16"),
     "channels_last": Way(kernels=Kernels(channels_last=True)),
     "bfloat16, channels_last": Way("bfloat16", Kernels(channels_last=True)),
-    "compile": Way(kernels=Kernels(compile=True)),
+    "compile": Way(kernels=Kernels(channels_last=False, compile=True)),
 }
 
 

@@ -15,11 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from ray import tune
 
 from kdray.results import Results, Store
 from kdray.sweep import Progress, run
@@ -34,23 +34,25 @@ from tests.benchmarks.measuring import say, table
 from tests.benchmarks.measuring import this_machine as machine_line
 
 SEEDS = 5
+WAIT = 0.5
+"""Seconds of a trial that only waits."""
 ALONE = {
     "data": {"name": "digits", "examples": 100}, "model": {"name": "mlp", "hidden": [1]},
     "training": {"epochs": 1, "batch_size": 1000},
 }  # fmt: skip
 
 
-def sweep_of(trials: int, *, taught: bool) -> Sweep:
-    """A grid of so many students, ``SEEDS`` a point."""
+def sweep_of(trials: int, *, taught: bool, seeds: int = SEEDS) -> Sweep:
+    """A grid of so many students, ``seeds`` a point."""
     teacher = {"teacher": {"model": {"name": "mlp", "hidden": [2]}, "seeds": 1}, "method": {"name": "kd"}} if taught else {}
-    points = trials // SEEDS
+    points = trials // seeds
     rates = max(1, points // 1000)
     grid = {"noise": {
         "input": {"name": "gaussian", "sigma": {"grid": [round(i * 1e-3, 3) for i in range(points // rates)]}},
         "labels": {"name": "uniform", "rate": {"grid": [round(i * 1e-2, 2) for i in range(rates)]}},
     }}  # fmt: skip
     return sweep_from({
-        "name": "scale", "seeds": SEEDS, "experiment": {**ALONE, **teacher, **grid}, "resources": {"student": {"cpu": 1}},
+        "name": "scale", "seeds": seeds, "experiment": {**ALONE, **teacher, **grid}, "resources": {"student": {"cpu": 1}},
         "evaluate": {"roles": [], "suite": []},
     })  # fmt: skip
 
@@ -107,6 +109,7 @@ class Marks:
             self.taken.append((self._ended, time.perf_counter(), time.process_time(), memory()))
 
     def print(self) -> None:
+        """How many ended; of each after the first fifth ms, driver's CPU ms and KB; ms in the second fifth and in the last."""
         (first, began, cpu, size), *_, (last, end, spent, grown) = self.taken
         halves = [(b[1] - a[1]) / (b[0] - a[0]) * 1e3 for a, b in zip(self.taken, self.taken[1:], strict=False)]
         trials = last - first
@@ -116,6 +119,8 @@ class Marks:
 
 def plain(trials: int) -> None:
     """Ray Tune alone."""
+    from ray import tune
+
     marks = Marks(trials)
 
     class Counting(tune.Callback):  # type: ignore[misc]  # ray is not typed
@@ -134,22 +139,43 @@ def plain(trials: int) -> None:
     marks.print()
 
 
-def nothing_to_do() -> None:
-    """In a worker, before its first task."""
-    from collections.abc import Iterator
+def waiting(seconds: float) -> Callable[[], None]:
+    """For a worker, before its first task: each of them takes so long and does nothing."""
 
-    from kdray.sweep import trainable
-    from kdray.task import Step
+    def prepared() -> None:
+        from kdray.sweep import trainable
+        from kdray.task import Step
 
-    def nothing(task: object, **_: object) -> Iterator[Step]:  # noqa: ARG001
-        numbers = {"val_accuracy": 0.5, "test_accuracy": 0.5}
-        yield Step(kind="end", text="completed", done=1, total=1, numbers=numbers, outcome="completed")
+        def nothing(task: object, **_: object) -> Iterator[Step]:  # noqa: ARG001
+            time.sleep(seconds)
+            numbers = {"val_accuracy": 0.5, "test_accuracy": 0.5}
+            yield Step(kind="end", text="completed", done=1, total=1, numbers=numbers, outcome="completed")
 
-    trainable.run_task = nothing  # type: ignore[assignment]
+        trainable.run_task = nothing  # type: ignore[assignment]
+
+    return prepared
 
 
-def sweep_with(setup: Callable[[], None] | None, trials: int) -> None:
-    """A whole run of a sweep, on workers that begin with ``setup``."""
+@contextmanager
+def ray_of(nodes: int) -> Iterator[str | None]:
+    """The address of a Ray of so many nodes with a CPU each, all of them processes of this machine; 0: none."""
+    if not nodes:
+        yield None
+        return
+    from ray.cluster_utils import Cluster
+
+    each = {"num_cpus": 1, "num_gpus": 0}
+    local = Cluster(initialize_head=True, head_node_args={**each, "include_dashboard": False})
+    try:
+        for _ in range(nodes - 1):
+            local.add_node(**each)
+        yield local.address
+    finally:
+        local.shutdown()
+
+
+def sweep_with(setup: Callable[[], None] | None, trials: int, seeds: int = SEEDS, nodes: int = 0) -> None:
+    """A whole run of a sweep, on workers that begin with ``setup``; ``nodes``: see :func:`ray_of`, 0: this machine."""
     marks, ended = Marks(trials), Dispatcher.ended
 
     def counting(self: Dispatcher, *arguments: Any) -> None:
@@ -158,8 +184,8 @@ def sweep_with(setup: Callable[[], None] | None, trials: int) -> None:
 
     Dispatcher.ended = counting  # type: ignore[method-assign]
     prepared = {} if setup is None else {"worker_process_setup_hook": setup}
-    with tempfile.TemporaryDirectory() as folder, cluster(None, this_machine(), prepared):
-        summary = run(sweep_of(trials, taught=False), folder, progress=Progress(io.StringIO()))
+    with tempfile.TemporaryDirectory() as folder, ray_of(nodes) as address, cluster(address, this_machine(), prepared):
+        summary = run(sweep_of(trials, taught=False, seeds=seeds), folder, progress=Progress(io.StringIO()))
         assert not summary.failures
         assert len(summary.ran) == trials
     marks.print()
@@ -169,26 +195,27 @@ class Way(NamedTuple):
     """How trials are given out."""
 
     name: str
-    run: Callable[[int], None]
+    run: Callable[..., None]
+    """Of the number of trials, and what else the way can be asked for."""
     trials: int
     full: int
 
 
 WAYS = {
     "plain": Way("plain Ray Tune", plain, 600, 5000),
-    "idle": Way("kdray, a task that does nothing", lambda trials: sweep_with(nothing_to_do, trials), 600, 5000),
-    "trained": Way("kdray, the smallest training", lambda trials: sweep_with(None, trials), 150, 5000),
+    "idle": Way("kdray, a task that does nothing", partial(sweep_with, waiting(0)), 600, 5000),
+    "trained": Way("kdray, the smallest training", partial(sweep_with, None), 150, 5000),
 }
 
 
-def alone(what: str, trials: int) -> list[float]:
-    """What a process of its own has measured."""
-    say(f"{what}, {trials} trials")
-    command = [sys.executable, "-m", "tests.benchmarks.scale", what, str(trials)]
+def alone(what: str, *numbers: int) -> list[float]:
+    """What a process of its own has measured: planning's five numbers, or the six of :class:`Marks`."""
+    say(f"{what}, {numbers[0]} trials")
+    command = [sys.executable, "-m", "tests.benchmarks.scale", what, *map(str, numbers)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
-    return [float(number) for number in done.stdout.split()[-6 if what in WAYS else -5 :]]
+    return [float(number) for number in done.stdout.splitlines()[-1].split()]
 
 
 def main(*, full: bool) -> None:
@@ -217,7 +244,9 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["planning", count]:
             planning(int(count))
-        case [way, count]:
-            WAYS[way].run(int(count))
+        case ["waiting", *numbers]:
+            sweep_with(waiting(WAIT), *map(int, numbers))
+        case [way, *numbers] if way in WAYS:
+            WAYS[way].run(*map(int, numbers))
         case given:
             main(full=given == ["--full"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from kdray.core import InputError, Value, canonical, canonical_json, tag_of, value_types
+from kdray.core import InputError, Value, canonical, tag_of, value_types
 from kdray.methods import CrossEntropy
 from kdray.optimizers import SGD
 from kdray.perturbations.corruptions import CORRUPTIONS, SEVERITIES, corrupt
@@ -17,12 +18,14 @@ from kdray.robustness import AnyEvaluation, Evaluation, Subject, measurements
 from kdray.robustness.base import BLOCK
 from kdray.teachers import frozen
 from kdray.training import State, Training, train
-from tests.benchmarks.measuring import median_of, say, spread, table, timed
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.measuring import say, table, timed
 from tests.benchmarks.networks import DATA, attacked, dataset, lesson, trained, untrained
 from tests.benchmarks.peers import reference_corruptions
 from tests.contracts.members import FIELDS
 
-EVALUATED = BLOCK
+REPEATS = 3
+EVALUATED = 64
 REFERENCE_IMAGES = 100
 FEWER: dict[str, dict[str, Any]] = {
     "certified_radius": {"selection": 10, "samples": 100},
@@ -31,73 +34,80 @@ FEWER: dict[str, dict[str, Any]] = {
 """Instead of defaults: of what would take longer than all others together, and of what brings its own images."""
 
 
-def corruptions(make_cifar_c: Path | None) -> None:
-    """Milliseconds an image of every kind, averaged over severities; the reference's where its script is at hand."""
+def corruptions(make_cifar_c: Path | None) -> Iterator[Figure]:
+    """Of every kind at every severity; the reference's where its script is at hand. A table has the kinds one by one."""
     images, _ = attacked(BLOCK)
-    draws = torch.Generator().manual_seed(0)
-    ours = {}
-    for kind in CORRUPTIONS:
-        ours[kind] = [median_of(lambda k=kind, s=s: corrupt(images, k, s, draws), 3) / len(images) for s in SEVERITIES]
-        say(f"kdray {kind}: {1e3 * np.mean(ours[kind]):.3f} ms an image")
-    theirs: dict[str, list[float]] = {}
+    ours = {kind: _milliseconds(kind, images) for kind in CORRUPTIONS}
+    theirs: dict[str, float] = {}
     if make_cifar_c is not None:
         levels = (images[:REFERENCE_IMAGES] * 255).round().byte().movedim(1, 3).numpy()
-        theirs = reference_corruptions(make_cifar_c, levels)
+        found = reference_corruptions(make_cifar_c, levels)
+        theirs = {kind: 1e3 * float(np.mean(found[kind])) for kind in CORRUPTIONS}
+    head = ("kind", "kdray ms/image", "reference ms/image", "reference / kdray")
     rows = [
-        _against(kind, float(np.mean(ours[kind])), float(np.mean(theirs[kind])) if theirs else None) for kind in CORRUPTIONS
+        (kind, f"{np.median(each):.3f}", *(_compared(float(np.median(each)), theirs[kind]) if theirs else ("-", "-")))
+        for kind, each in ours.items()
     ]
-    means = [float(np.mean(list(times.values()))) for times in (ours, theirs) if times]
-    rows.append(_against(f"all {len(CORRUPTIONS)} kinds x 5", means[0], means[1] if theirs else None))
-    made = f"kdray in batches of {BLOCK} (median of 3)"
+    table(f"Corruptions of 3 x 32 x 32 digits, mean over severities, in batches of {BLOCK}", head, rows)
+    means = np.mean(list(ours.values()), axis=0)
+    *_, second, first = sorted(CORRUPTIONS, key=lambda kind: float(np.median(ours[kind])))
+    share = (np.median(ours[first]) + np.median(ours[second])) / (np.median(means) * len(CORRUPTIONS))
+    absent = "" if theirs else "; not measured: make_cifar_c.py (folder that MAKE_CIFAR_C names)"
+    what = f"{len(CORRUPTIONS)} corruptions x {len(SEVERITIES)} severities"
+    yield Figure(f"{what}, mean", tuple(means.tolist()), "ms/image", None,
+                 f"3 x 32 x 32, {BLOCK} at once; {share:.2f} of it are {first} and {second}{absent}")  # fmt: skip
     if theirs:
-        made += f", make_cifar_c.py on {REFERENCE_IMAGES} images one by one"
-    else:
-        made += "; make_cifar_c.py is not at hand (--make-cifar-c FOLDER)"
-    table(
-        f"3. Corruptions of 3 x 32 x 32 digits, mean over severities: {made}",
-        ("kind", "kdray ms/image", "kdray images/s", "reference ms/image", "reference / kdray"), rows,
-    )  # fmt: skip
+        ratios = np.mean(list(theirs.values())) / means
+        yield Figure(f"{what}: make_cifar_c.py / kdray", tuple(ratios.tolist()), "x", ">= 20",
+                     f"the reference on {REFERENCE_IMAGES} images, one by one")  # fmt: skip
 
 
-def _against(name: str, ours: float, theirs: float | None) -> tuple[str, ...]:
-    compared = ("-", "-") if theirs is None else (f"{1e3 * theirs:.3f}", f"{theirs / ours:.1f}")
-    return name, f"{1e3 * ours:.3f}", f"{1 / ours:.0f}", *compared
+def _milliseconds(kind: str, images: torch.Tensor) -> list[float]:
+    """For an image, averaged over severities; once for each repeat, after one that does not count."""
+    draws = torch.Generator().manual_seed(0)
+    spent = [
+        sum(timed(lambda s=severity: corrupt(images, kind, s, draws))[0] for severity in SEVERITIES)
+        for _ in range(1 + REPEATS)
+    ]  # fmt: skip
+    return [1e3 * seconds / len(SEVERITIES) / len(images) for seconds in spent[1:]]
 
 
-def suite() -> None:
-    """Seconds of every evaluation with its defaults, as multiples of one epoch of plain training on as many images.
+def _compared(ours: float, theirs: float) -> tuple[str, str]:
+    return f"{theirs:.3f}", f"{theirs / ours:.1f}"
+
+
+def suite() -> Iterator[Figure]:
+    """Every evaluation with its defaults, as multiples of one epoch of plain training on as many images.
 
     Of an undefended network: attacks that leave out what is broken take longer where more is standing.
     """
     data = dataset()
     few = data._replace(train=data.train.first(EVALUATED), val=data.val.first(10))
-    training = Training(optimizer=SGD(learning_rate=0.01), epochs=4, batch_size=128)
+    training = Training(optimizer=SGD(learning_rate=0.01), epochs=6, batch_size=EVALUATED)
     state = State.before(untrained("WRN-16-2"), torch.nn.Identity(), training)
     taught = train(state, lesson(CrossEntropy(), training, few))
     _, *epochs = (timed(lambda: next(taught))[0] for _ in range(training.epochs))
     epoch = statistics.median(epochs)
-    say(f"one epoch of WRN-16-2 on {EVALUATED} images: {spread(epochs)} s")
+    yield Figure(f"epoch of plain training of WRN-16-2 on {EVALUATED} images of 3 x 32 x 32", tuple(epochs), "s")
     classifier, teacher = trained("WRN-16-2", False).classifier, frozen(untrained("WRN-16-2"))
     subject = Subject(
         classifier, data.test.first(EVALUATED), teacher=teacher, data=DATA,
         others={"itself": lambda: classifier, "another": lambda: teacher},
     )  # fmt: skip
-    rows, total = [], 0.0
+    total, impossible = 0.0, []
     for evaluation in evaluations():
-        described = canonical_json(evaluation)
+        described = dict(canonical(evaluation))
+        name = described.pop("name")
         if reason := _impossible(evaluation):
-            rows.append((_name(evaluation), "-", "-", f"not here: {reason}"))
+            say(f"{name}: not here: {reason}")
+            impossible.append(name)
             continue
         seconds, _ = timed(lambda e=evaluation: measurements(e, subject))
-        say(f"{_name(evaluation)}: {seconds:.1f} s")
-        rows.append((_name(evaluation), f"{seconds:.2f}", f"{seconds / epoch:.1f}", described))
         total += seconds
-    rows.append(("all", f"{total:.2f}", f"{total / epoch:.1f}", ""))
-    table(
-        f"4. Evaluations of WRN-16-2 on {len(subject.split.labels)} images of 3 x 32 x 32; one epoch of plain training on "
-        f"as many: {spread(epochs)} s",
-        ("evaluation", "seconds", "epochs", "what was measured"), rows, texts=(0, 3),
-    )  # fmt: skip
+        yield Figure(f"{name} of an undefended WRN-16-2 / that epoch", (seconds / epoch,), "epochs", None,
+                     ", ".join(f"{key} {value}" for key, value in described.items()) or "defaults")  # fmt: skip
+    yield Figure("all of these evaluations / that epoch", (total / epoch,), "epochs", None,
+                 f"not measured, for want of their data: {', '.join(impossible)}" if impossible else "")  # fmt: skip
 
 
 def _impossible(evaluation: Evaluation) -> str | None:
@@ -118,7 +128,3 @@ def _instance(kind: type[Value]) -> Any:
     required = {name for name, field in kind.model_fields.items() if field.is_required()}
     needed = FIELDS.get(kind, {}) if required else {}
     return kind(**{**needed, **FEWER.get(tag_of(kind) or "", {})})
-
-
-def _name(evaluation: Evaluation) -> str:
-    return str(canonical(evaluation)["name"])

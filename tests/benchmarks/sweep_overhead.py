@@ -1,93 +1,274 @@
-"""What a sweep costs beyond its trials: its wall time against the same trials one after another in one plain process.
+"""What a sweep costs beyond its trials: the same trials under kdray, in plain processes and under plain Ray Tune.
 
-    make bench      (or: python -m tests.benchmarks.sweep_overhead [SEEDS])
+    python -m tests.benchmarks.sweep_overhead
 
-The plain loop runs in a process of its own with as many threads as a trial of the sweep has, one trial at a time, so that
-nothing competes with it. Divided by how many trials the sweep runs at once, its time is what the sweep would take if Ray, the
-search, the tables and the study cost nothing and the trials did not disturb each other.
+Each way is a program of its own, cut in three by the trials' logs: from the start of the process until its first trial begins
+(imports, planning, starting Ray and its workers), the trials, and from the end of the last until the process is gone.
+
+A trial that runs alone has the machine's caches and memory to itself, and one that runs beside others shares them: that is
+contention, and no scheduler's doing. So the trials are measured alone (a few of them: they are alike), as plain processes side
+by side, as many as the sweep runs at once, and in the sweep.
 """
 
 from __future__ import annotations
 
-import platform
+import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 from kdray import machine
 from kdray.data import data_root
 from kdray.results import Results, Store
-from kdray.sweep import load_sweep, run
+from kdray.sweep import load_sweep
+from kdray.sweep.definition import Sweep
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.planning import students
-from kdray.sweep.resources import at_once, this_machine
 from kdray.task import Task
 from kdray.trial import run_task
+from tests.benchmarks.figures import Figure, run
+from tests.benchmarks.measuring import say
 
-SWEEP = """
+SMALL = """
 name: overhead
 seeds: {seeds}
 experiment:
   data: {{name: digits, resize: 16}}
   model: {{name: wide_resnet, depth: 10, width: 1}}
-  noise: {{input: {{name: gaussian, sigma: {{grid: [0, 0.1, 0.2]}}}}}}
-  training: {{epochs: 5, batch_size: {{grid: [32, 64]}}, optimizer: {{name: sgd, learning_rate: 0.05}}}}
+  noise: {{input: {{name: gaussian, sigma: {{grid: [0.1, 0.2]}}}}}}
+  training: {{epochs: {epochs}, batch_size: 32, optimizer: {{name: sgd, learning_rate: 0.05}}}}
 evaluate:
-  roles: [student]
   suite: [{{name: pgd, epsilon: 0.1, step_size: 0.02, steps: 10, examples: 100}}]
 """
+LARGE = """
+name: large
+seeds: 4
+experiment:
+  data: {name: digits, resize: 32}
+  model: {name: wide_resnet, depth: 16, width: 2}
+  training: {epochs: 1, batch_size: 128, optimizer: {name: sgd, learning_rate: 0.05}}
+"""
+ALONE = 8
+"""Trials that are measured alone."""
 
 
-def plain(sweep_file: str, results: str) -> None:
-    """Every trial of the sweep, one after another, in this process."""
-    sweep, store = load_sweep(sweep_file), Store(results)
-    store.create()
-    ledger = Ledger(Results(results))
+class Cut(NamedTuple):
+    """Seconds of one program."""
 
-    def do(task: Task | None, threads: int) -> None:
-        assert task is not None
-        for step in run_task(task, store=store, data_root=data_root(), device=torch.device("cpu"), threads=threads):
-            if step.outcome is not None:
-                assert step.outcome == "completed", step.reasons
-                ledger.note(task, step)
+    before: float
+    """From its start until its first trial begins."""
+    trials: float
+    after: float
+    """From the end of the last trial until the program has ended."""
 
-    began, count = time.perf_counter(), 0
-    for point in sweep.grid():
-        for _, student in students(sweep, ledger, point):
-            assert student is not None
-            do(ledger.task("student", student, sweep.suite("student")), sweep.file.resources.student.threads)
-            count += 1
-    print(f"{time.perf_counter() - began} {count}")
+    @property
+    def whole(self) -> float:
+        return sum(self)
 
 
-def main() -> None:
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 4
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "overhead.yaml"
-        file.write_text(SWEEP.format(seeds=seeds))
-        command = [sys.executable, "-m", "tests.benchmarks.sweep_overhead", "plain", str(file), f"{folder}/plain"]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-        alone, trials = float(said[-2]), int(said[-1])
-        sweep = load_sweep(file)
-        width = at_once(sweep.file.resources.student, [this_machine()])
+def programs(commands: Sequence[Sequence[str]], results: Path) -> Cut:
+    """Run programs side by side that write to ``results``."""
+    logs = results / "logs"
+    with ExitStack() as stack:
+        said = [stack.enter_context(tempfile.TemporaryFile()) for _ in commands]
+        started = time.time()
+        running = [
+            subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+            for command, out in zip(commands, said, strict=True)
+        ]
+        begun = None
+        while any(program.poll() is None for program in running):
+            time.sleep(0.02)
+            if begun is None and logs.is_dir() and any(logs.iterdir()):
+                begun = time.time()
+        ended = time.time()
+        for program, out in zip(running, said, strict=True):
+            if program.returncode:
+                out.seek(0)
+                raise SystemExit(f"{' '.join(map(str, program.args))} ended with {program.returncode}: {out.read().decode()}")
+    last = max(log.stat().st_mtime for log in logs.iterdir())
+    assert begun is not None
+    return Cut(begun - started, last - begun, ended - last)
+
+
+class Bench:
+    """The trials of one sweep, done in several ways, each into results of its own."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        folder.mkdir()
+        self._folder, self.file, self._ways = folder, folder / "sweep.yaml", 0
+        self.file.write_text(text)
+        self.tasks = tasks_of(load_sweep(self.file))
+
+    def sweep(self) -> Cut:
+        """As a user runs it."""
+        results = self._new()
+        return programs([[sys.executable, "-m", "kdray", "run", str(self.file), "--results", str(results)]], results)
+
+    def again(self) -> float:
+        """Seconds of the same command, on results that have everything."""
         began = time.perf_counter()
-        summary = run(sweep, f"{folder}/sweep")
-        wall = time.perf_counter() - began
-        assert not summary.failures
-    ideal = alone / width
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    print(f"machine: {machine.cpus()} CPUs, {machine.facts()['cpu']}, {versions}")
-    print(f"{trials} trials one after another, alone: {alone:.1f} s, {alone / trials:.2f} s each")
-    print(f"the sweep, {width} at once, its start included: {wall:.1f} s; without any cost it would be {ideal:.1f} s")
-    print(f"ratio {wall / ideal:.2f}; after 10 s of start-up {max(0.0, wall - 10) / ideal:.2f} (aim: at most 1.15)")
+        subprocess.run([sys.executable, "-m", "kdray", "run", str(self.file), "--results", str(self._folder / str(self._ways))],
+                       check=True, capture_output=True)  # fmt: skip
+        return time.perf_counter() - began
+
+    def plain(self, processes: int, threads: int, count: int | None = None) -> Cut:
+        """The first ``count`` of the trials (or all) one after another in ``processes`` at once, each with its part of them."""
+        results = self._new()
+        parts = [self.tasks[:count][first::processes] for first in range(processes)]
+        return programs([self._program("plain", results, part, threads) for part in parts], results)
+
+    def tune(self) -> Cut:
+        """In plain Ray Tune: a function trainable, and its defaults."""
+        results = self._new()
+        return programs([self._program("tune", results, self.tasks, 1)], results)
+
+    def _new(self) -> Path:
+        self._ways += 1
+        return self._folder / str(self._ways)
+
+    def _program(self, way: str, results: Path, tasks: Sequence[Task], threads: int) -> list[str]:
+        file = self._folder / f"{results.name}-{tasks[0].experiment.trial_id}.json"
+        written = [task.model_dump_json() for task in tasks]
+        file.write_text(json.dumps({"results": str(results), "threads": threads, "tasks": written}))
+        return [sys.executable, "-m", "tests.benchmarks.sweep_overhead", way, str(file)]
+
+
+def tasks_of(sweep: Sweep) -> list[Task]:
+    """Every trial of a sweep whose results are empty."""
+    with tempfile.TemporaryDirectory() as empty:
+        ledger = Ledger(Results(empty))
+        found = [student for point in sweep.grid() for _, student in students(sweep, ledger, point) if student is not None]
+        tasks = [ledger.task("student", student, sweep.suite("student")) for student in found]
+    return [task for task in tasks if task is not None]
+
+
+def do(task: str, results: str, threads: int) -> None:
+    """One trial, as a worker of a sweep does it."""
+    read = Task.model_validate_json(task)
+    for step in run_task(
+        read, store=Store(results), data_root=data_root(), device=torch.device("cpu"), threads=threads
+    ):  # fmt: skip
+        assert step.outcome in (None, "completed"), step.reasons
+
+
+def plain(asked: dict[str, Any]) -> None:
+    """What :meth:`Bench.plain` starts."""
+    Store(asked["results"]).create()
+    for task in asked["tasks"]:
+        do(task, asked["results"], asked["threads"])
+
+
+def tune(asked: dict[str, Any]) -> None:
+    """What :meth:`Bench.tune` starts."""
+    import ray
+    from ray import tune
+
+    results, threads = asked["results"], asked["threads"]
+    Store(results).create()
+
+    def trainable(config: dict[str, Any]) -> None:
+        do(config["task"], results, threads)
+        tune.report({"done": 1})
+
+    ray.init(num_cpus=machine.cpus())
+    with tempfile.TemporaryDirectory() as folder:
+        found = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": threads}), param_space={"task": tune.grid_search(asked["tasks"])},
+            run_config=tune.RunConfig(storage_path=folder),
+        ).fit()  # fmt: skip
+        assert not found.errors
+
+
+def figures(short: bool) -> Iterator[Figure]:
+    width = machine.cpus()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if short:
+            yield from in_short(Bench(folder / "small", SMALL.format(seeds=4, epochs=6)), width)
+            return
+        yield from in_full(Bench(folder / "small", SMALL.format(seeds=20, epochs=15)), width)
+        yield from with_threads("WRN-16-2, batch 128", Bench(folder / "large", LARGE), width)
+
+
+def in_short(bench: Bench, width: int) -> Iterator[Figure]:
+    """Against plain processes only, in turns."""
+    sweeps, plains = [], []
+    for number in (1, 2):
+        plains.append(bench.plain(width, 1))
+        sweeps.append(bench.sweep())
+        say(f"run {number}: plain {plains[-1].trials:.1f} s, in the sweep {sweeps[-1].trials:.1f} s")
+    count = len(bench.tasks)
+    ratios = [of.trials / beside.trials for of, beside in zip(sweeps, plains, strict=True)]
+    each = plains[-1].trials * width / count
+    yield Figure(f"{count} trials in the sweep / in {width} plain processes at once", tuple(ratios), "x", None,
+                 f"{each:.1f} s each")  # fmt: skip
+    yield from ends(sweeps)
+
+
+def ends(sweeps: Sequence[Cut]) -> Iterator[Figure]:
+    """What comes before the first trial and after the last."""
+    before, after = (tuple(cut.before for cut in sweeps), tuple(cut.after for cut in sweeps))
+    yield Figure("kdray run, before its first trial", before, "s", "<= 8", "imports, planning, Ray and its workers")
+    yield Figure("kdray run, after its last trial", after, "s", "<= 3", "until the process has ended")
+
+
+def in_full(bench: Bench, width: int) -> Iterator[Figure]:
+    """Every way."""
+    count = len(bench.tasks)
+    alone, wide = bench.plain(1, 1, ALONE), bench.plain(1, width, ALONE)
+    each = alone.trials / ALONE
+    say(f"alone: {each:.2f} s a trial with one thread, {wide.trials / ALONE:.2f} s with {width}")
+    beside = bench.plain(width, 1)
+    say(f"{width} plain processes at once: {beside}")
+    sweep = bench.sweep()
+    say(f"sweep: {sweep}")
+    again = bench.again()
+    tune = bench.tune()
+    say(f"plain Ray Tune: {tune}")
+    ideal = each * count / width
+    trials = f"{count} trials of {each:.1f} s, {width} at once"
+    yield Figure(f"{trials}: the sweep / the trials alone, uncontended", (sweep.trials / ideal,), "x", "<= 1.05",
+                 f"contention among the trials is {beside.trials / ideal:.2f} of it, without Ray and kdray")  # fmt: skip
+    yield Figure("the sweep / plain processes, as many at once", (sweep.trials / beside.trials,), "x", None,
+                 "what kdray and Ray add")  # fmt: skip
+    yield Figure("plain Ray Tune / plain processes, as many at once", (tune.trials / beside.trials,), "x", None,
+                 "function trainable, defaults: a process for each trial")  # fmt: skip
+    yield Figure("plain sequential loop, one thread / the sweep, from start to end",
+                 ((alone.before + each * count) / sweep.whole,), "x")  # fmt: skip
+    yield Figure("plain Ray Tune / the sweep, from start to end", (tune.whole / sweep.whole,), "x")
+    yield from ends([sweep])
+    yield Figure("plain Ray Tune, before its first trial", (tune.before,), "s")
+    yield Figure("plain Ray Tune, after its last trial", (tune.after,), "s")
+    yield Figure("plain loop, before its first trial", (alone.before,), "s", None, "imports alone")
+    yield Figure("kdray run with nothing left to do", (again,), "s")
+    yield threads_figure("WRN-10-1, batch 32", beside.trials / count, wide.trials / ALONE, width)
+
+
+def with_threads(name: str, bench: Bench, width: int) -> Iterator[Figure]:
+    """A trial's threads, where the networks are larger."""
+    count = len(bench.tasks)
+    yield threads_figure(name, bench.plain(width, 1).trials / count, bench.plain(1, width).trials / count, width)
+
+
+def threads_figure(name: str, beside: float, wide: float, width: int) -> Figure:
+    """``beside``: seconds per trial of those that run ``width`` at once; ``wide``: of one with ``width`` threads."""
+    what = f"{name}: {width} trials at once with a thread each / one at a time with {width} threads"
+    return Figure(what, (beside / wide,), "x", "<= 1", "so a trial has one CPU by default")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["plain"]:
-        plain(*sys.argv[2:])
+    ways = {"plain": plain, "tune": tune}
+    if sys.argv[1:2] and sys.argv[1] in ways:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        ways[sys.argv[1]](json.loads(Path(sys.argv[2]).read_text()))
     else:
-        main()
+        run(figures)

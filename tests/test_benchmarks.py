@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks import __main__ as frame
+from tests.benchmarks.__main__ import PARTS, Part, main, markdown
+from tests.benchmarks.figures import HEAD, Figure, follow, stored
+from tests.benchmarks.slopes import exponent, exponent_beside, slope
+
+RATIO = Figure("warm / plain", (1.3, 1.0, 1.1), "x", "<= 1.10", "of three")
+COUNT = Figure("rows", (123456.0,), "rows")
+
+
+def test_a_figure_is_met_when_its_median_is_as_aimed_at() -> None:
+    assert RATIO.met is True
+    assert RATIO._replace(aim="<= 1.09").met is False
+    assert RATIO._replace(aim=">= 1.1").met is True
+    assert RATIO._replace(aim=">= 1.2").met is False
+    assert COUNT.met is None
+
+
+def test_the_row_of_a_figure_has_its_median_spread_and_aim() -> None:
+    assert dict(zip(HEAD, RATIO.row(), strict=True)) == {
+        "what": "warm / plain", "median": "1.1", "unit": "x", "lowest": "1", "highest": "1.3", "runs": "3", "aim": "<= 1.10",
+        "met": "yes", "note": "of three",
+    }  # fmt: skip
+    assert COUNT.row() == ("rows", "123456", "rows", "123456", "123456", "1", "", "", "")
+    assert RATIO._replace(values=(2.0,)).row()[7] == "NO"
+
+
+def test_numbers_keep_three_digits_and_large_ones_all_before_the_point() -> None:
+    shown = [Figure("", (number,), "").row()[1] for number in (0.01234, 12.345, 999.4, 999.6, 1234.5, 54321.0)]
+    assert shown == ["0.0123", "12.3", "999", "1000", "1234", "54321"]
+
+
+def test_figures_are_written_as_they_are_measured_and_told_even_before_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "figures.json"
+
+    def breaks() -> Iterator[Figure]:
+        yield RATIO
+        assert stored(file) == [RATIO]
+        yield COUNT
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        follow(breaks(), "Reading", file)
+    assert stored(file) == [RATIO, COUNT]
+    said = capsys.readouterr()
+    assert "warm / plain: 1.1 x (aim <= 1.10)" in said.err
+    assert "Reading (" in said.out
+    assert "123456" in said.out
+
+
+def test_the_written_table_has_a_section_for_each_part() -> None:
+    parts = {
+        "reading": Part([RATIO._replace(note="a|b")], 0.5, 12.0),
+        "steps": Part([], 1.0, 3.0, "ended with status 1"),
+    }
+    assert markdown("machine: of 2 CPUs", parts).splitlines() == [
+        "# kdray's benchmarks", "", "machine: of 2 CPUs", "",
+        f"## {PARTS['reading']}", "", "12 s, load 0.5 when it began.", "",
+        f"| {' | '.join(HEAD)} |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        r"| warm / plain | 1.1 | x | 1 | 1.3 | 3 | <= 1.10 | yes | a\|b |", "",
+        f"## {PARTS['steps']}", "", "3 s, load 1.0 when it began. FAILED: ended with status 1; what it measured before:", "",
+        f"| {' | '.join(HEAD)} |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_is_a_module_that_yields_figures(name: str) -> None:
+    measure: Callable[[bool], Iterator[Figure]] = importlib.import_module(f"tests.benchmarks.{name}").figures
+    assert isinstance(measure(True), Iterator)
+
+
+class Programs:
+    """In place of benchmarks: what each of them does, as Python."""
+
+    def __init__(self, sources: dict[str, str]) -> None:
+        self._sources = sources
+
+    def __call__(self, name: str, file: Path, *, short: bool) -> list[str]:
+        write = f"open({str(file)!r}, 'w').write('[\"{name}, short: {short}\", [2.0], \"x\", \"<= 1\", \"\"]\\n')"
+        return [sys.executable, "-S", "-c", f"{write}; {self._sources[name]}"]
+
+
+def test_a_part_that_fails_loses_no_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = {"distillation": "pass", "batches": "raise SystemExit(3)", "reading": "pass"}
+    monkeypatch.setattr(frame, "command", Programs(sources))
+    out = tmp_path / "new" / "figures.md"
+    assert main([*sources, "--out", str(out)]) == 1
+    written, said = out.read_text(), capsys.readouterr()
+    for name in sources:
+        assert f"## {PARTS[name]}" in written
+        assert f"| {name}, short: False | 2 |" in written
+        assert f"not as aimed at: {name}, short: False: 2 x (aim <= 1, NOT met)" in said.out
+    assert written.count("FAILED") == 1
+    assert "failed: batches" in said.out
+    assert "batches: 0 s, load" in said.err
+
+
+def test_an_aim_that_is_missed_is_no_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(frame, "command", Programs({"reading": "pass"}))
+    assert main(["reading", "--short"]) == 0
+    assert "reading, short: True: 2 x (aim <= 1, NOT met)" in capsys.readouterr().out
+
+
+def test_a_part_whose_module_is_missing_fails_by_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(frame.PARTS, "absent", "9. What nobody wrote")
+    monkeypatch.setattr(frame, "command", lambda name, *_, **__: [sys.executable, "-S", "-m", f"tests.benchmarks.{name}"])
+    assert main(["absent"]) == 1
+    assert "failed: absent" in capsys.readouterr().out
+
+
+def test_a_silent_part_is_still_heard_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(frame, "command", Programs({"reading": "import time; time.sleep(0.2)"}))
+    monkeypatch.setattr(frame, "SILENCE", 0.05)
+    assert main(["reading"]) == 0
+    assert "reading: 0 s so far" in capsys.readouterr().err
+
+
+def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["nonsense"])
+    assert stopped.value.code == 2
+    assert "no such part: nonsense (allowed: distillation, " in capsys.readouterr().err
+
+
+def test_the_exponent_of_a_power_is_found() -> None:
+    sizes = (10, 40, 160)
+    assert exponent(sizes, [3 * size**1.5 for size in sizes]) == pytest.approx(1.5)
+    assert exponent(sizes, [7.0, 7.0, 7.0]) == pytest.approx(0)
+    assert exponent_beside(sizes, [100 + 3 * size**1.5 for size in sizes]) == pytest.approx(1.5)
+
+
+def test_a_slope_may_be_a_tenth_steeper_than_expected() -> None:
+    steeper, steep = (slope("", (1, 10), [(1.0, 10**b)], 1, "") for b in (1.15, 1.05))
+    assert (steeper.met, steep.met) == (False, True)
