@@ -18,7 +18,7 @@ import yaml
 
 import kdray.sweep
 from kdray import __version__
-from kdray.cli import build_parser, main
+from kdray.cli import build_parser, main, tables
 from kdray.core import InputError, tag_of, value_types
 from kdray.data import AnyData, VisionData
 from kdray.results import Results, Store, write_rows
@@ -180,6 +180,17 @@ def test_the_table_shows_the_swept_parameters_and_mean_and_deviation(
     rows = [line for line in out.splitlines() if line.startswith("│")]
     assert [[cell.strip() for cell in row.split("│")[1:4]] for row in rows] == [["0", "0", "2"], ["1", "0.2", "2"]]
     assert all(row.count(" ± 0.") == 4 for row in rows)
+
+
+def test_of_many_points_the_best_and_the_first_are_printed(
+    finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = said(capsys, "status", str(finished))
+    (best,) = (line for line in whole.splitlines() if line.startswith("│") and "*" in line)
+    monkeypatch.setattr(tables, "MOST", 1)
+    out, _ = said(capsys, "status", str(finished))
+    assert [line for line in out.splitlines() if line.startswith("│")] == [best]
+    assert f"and 1 more points: kdray report {finished} --out points.csv has all" in out
 
 
 def test_a_smoke_test_has_results_of_its_own(

@@ -11,6 +11,8 @@ from kdray.results.store import shown as printable
 
 BEST = "best"
 """Of the column that marks the best point, or those of the Pareto front."""
+MOST = 200
+"""Points that are printed: the best and the first."""
 
 
 def print_points(results: str, sweep: str) -> None:
@@ -26,6 +28,9 @@ def print_points(results: str, sweep: str) -> None:
     frame = points(opened, sweep)
     if frame.empty:
         return
+    best, total = best_points(opened, sweep), len(frame)
+    is_best = frame["point", ""].isin(best)
+    frame = frame[is_best | ((~is_best).cumsum() <= MOST - is_best.sum())]
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     print(f"{sweep}: mean ± standard deviation over seeds")
     table = Table()
@@ -34,13 +39,10 @@ def print_points(results: str, sweep: str) -> None:
     metrics.sort(key=lambda metric: metric.endswith("]"))  # curves last
     last = [name.rpartition(".")[2] for name in names]
     short = {name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)}
-    columns = {short[name]: [_cell(row[name, ""]) for _, row in frame.iterrows()] for name in names}
-    best = best_points(opened, sweep)
-    columns[BEST] = ["*" if row["point", ""] in best else "" for _, row in frame.iterrows()]
+    columns = {short[name]: list(map(_cell, frame[name, ""])) for name in names}
+    columns[BEST] = ["*" if point in best else "" for point in frame["point", ""]]
     columns |= {
-        metric.replace(".accuracy", "").replace("_accuracy", ""): [
-            _mean(row[metric, "mean"], row[metric, "std"]) for _, row in frame.iterrows()
-        ]
+        metric.replace(".accuracy", "").replace("_accuracy", ""): list(map(_mean, frame[metric, "mean"], frame[metric, "std"]))
         for metric in metrics
     }
     room = console.width - 1
@@ -53,6 +55,8 @@ def print_points(results: str, sweep: str) -> None:
     for row in zip(*(columns[name] for name in shown), strict=True):
         table.add_row(*map(escape, row))
     console.print(table)
+    if len(frame) < total:
+        print(f"and {total - len(frame)} more points: kdray report {printable(results)} --out points.csv has all")
     if len(shown) < len(columns):
         print(f"and {len(columns) - len(shown)} more numbers: kdray.open_results({printable(results)!r}).frame() has all")
 
