@@ -43,6 +43,8 @@ class Bench:
     """Share of a GPU."""
     retried: str | None = None
     kernels: Kernels = AS_EVER
+    shares: bool = True
+    """Whether what teachers answer is shared with the node's other trials."""
 
     def facts(self) -> dict[str, Any]:
         """Columns of the trials table."""

@@ -187,9 +187,10 @@ def lesson_of(experiment: Experiment, dataset: Dataset, bench: Bench) -> Lesson:
     """What ``experiment`` trains with: its teacher loaded, and asked as it says."""
     teacher, supervisor = bench.teacher(experiment), None
     if experiment.method.asks_teacher:
+        shared = experiment.teacher if bench.shares else None
         supervisor = Supervisor(
             experiment.supervision, teacher, classes=experiment.data.classes, seed=experiment.seed,
-            name=None if experiment.teacher is None else experiment.teacher.trial_id, say=bench.log.say,
+            name=None if shared is None else shared.trial_id, say=bench.log.say,
         )  # fmt: skip
     return Lesson(
         data=experiment.data, dataset=dataset, method=experiment.method, training=experiment.training,

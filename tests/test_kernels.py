@@ -14,6 +14,7 @@ from kdray.core import canonical, parse
 from kdray.data import to_unit
 from kdray.experiment import Experiment
 from kdray.kernels import AS_EVER, Kernels, computing_in
+from kdray.methods.fitnet import hint_loss
 from kdray.models import normalizer
 from kdray.results import Results, Store
 from kdray.robustness import score
@@ -80,6 +81,12 @@ def test_operands_have_16_bits_and_losses_32() -> None:
         assert torch.nn.functional.cross_entropy((matrix @ matrix), torch.tensor([0, 1, 2])).dtype == torch.float32
     with computing_in("float32", CPU):
         assert (matrix @ matrix).dtype == torch.float32
+
+
+def test_a_hint_of_16_bits_is_regressed_in_32() -> None:
+    maps = torch.rand(2, 3, 4, 4, 4)
+    found = hint_loss(maps[0].bfloat16(), maps[1].bfloat16(), "mean")
+    assert torch.equal(found, hint_loss(maps[0].bfloat16().float(), maps[1].bfloat16().float(), "mean"))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method["name"])

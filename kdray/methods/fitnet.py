@@ -144,5 +144,6 @@ def hint_loss(
     regressed: Float[Tensor, "B *map"], hint: Float[Tensor, "B *map"], reduction: Literal["mean", "sum"]
 ) -> Float[Tensor, ""]:
     """½·‖hint - regressed‖², the mean over the batch."""
-    squares = (regressed - hint).square().flatten(1) / 2
+    kind = torch.promote_types(regressed.dtype, torch.float32)
+    squares = (regressed.to(kind) - hint.to(kind)).square().flatten(1) / 2
     return (squares.mean(1) if reduction == "mean" else squares.sum(1)).mean()

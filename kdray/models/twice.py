@@ -188,7 +188,7 @@ def batch_norm(
     bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
 ) -> Tensor | None:  # fmt: skip
     """As ``functional.batch_norm``; none: leave it to torch."""
-    if not training or weight is None or bias is None:
+    if not training or weight is None or bias is None or x.numel() == x.shape[1]:  # which has no variance: torch says so
         return None
     y: Tensor = _applied(_Norm, x, weight, bias, (running_mean, running_var), momentum, eps)
     return y

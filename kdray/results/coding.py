@@ -52,4 +52,4 @@ def in_pandas(rows: pa.Table, positions: Positions) -> pd.DataFrame:
         return whole
     gaps = {field.name: GAPS[field.type] for field in rows.schema if field.type in GAPS and rows[field.name].null_count}
     some: pd.DataFrame = plain(rows.take(positions), OF_PANDAS).to_pandas()
-    return some.astype(gaps)
+    return some.astype(gaps).copy() if gaps else some  # in one piece again: astype leaves a piece for each column

@@ -77,7 +77,7 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
         Column("train_seconds", _FLOAT, "s", "in epochs, validation included, over all resumptions"),
         Column(
             "peak_memory", _INT, "bytes",
-            "of training: on the GPU what the allocator reserved and 640 MiB for CUDA itself, else of the process",
+            "of training: on the GPU what the allocator reserved and 640 MiB for CUDA, else the process with what it shares",
         ),
         Column("threads", _INT, "", "of torch on the CPU; part of what makes numbers bit-exact"),
         Column("channels_last", _BOOL, "", "whether it was trained with the colours of a pixel side by side; so is this"),

@@ -17,13 +17,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from kdray.core import InputError
 
-KEPT = (".tensors", ".table")
-"""What files end with that are worth keeping; others are being written, or were when their process died."""
+WORTH_KEEPING = (".tensors", ".table")
+"""What such files end with; others are being written, or were when their process died."""
 ABANDONED = 3600.0
 """Seconds without a change after which nobody is still writing a file."""
+GIB = 2**30
 ALIGNMENT = 64
 """Bytes; torch's own, which products of matrices depend on in the last bit."""
 
@@ -49,7 +51,7 @@ def limit() -> int:
     """Bytes of all files together."""
     told = os.environ.get("KDRAY_CACHE_LIMIT") or "8"
     try:
-        return int(float(told) * 2**30)
+        return int(float(told) * GIB)
     except (ValueError, OverflowError):
         raise InputError(f"KDRAY_CACHE_LIMIT: {told!r} is no number of GiB") from None
 
@@ -67,37 +69,51 @@ def turn(lock: Path) -> Iterator[None]:
                 lock.unlink()
 
 
-def make_room(place: Path, needed: int) -> int:
-    """Delete what died with its process and what :func:`limit` has no room for: the bytes that all files will have then.
+class Kept(NamedTuple):
+    """A file that is there."""
 
-    OSError if half the free disk is not enough.
+    used: float
+    size: int
+    path: Path
+
+
+def make_room(place: Path, needed: int, *, at_any_size: bool) -> None:
+    """Delete what died with its process, and of what nobody has open the least recently used, until so many bytes fit.
+
+    OSError, and nothing is deleted, where they never will: half the free disk would not be enough, or, unless they are welcome
+    ``at_any_size``, they and what is in use are more than :func:`limit`.
     """
     files = []
     for path in place.iterdir():
         with suppress(FileNotFoundError):  # somebody else has deleted it
             found = path.stat()
-            if path.suffix in KEPT:
-                files.append((found.st_mtime, found.st_size, path))
+            if path.suffix in WORTH_KEEPING:
+                files.append(Kept(found.st_mtime, found.st_size, path))
             elif time.time() - found.st_mtime > ABANDONED:
                 path.unlink()
-    total = needed + sum(size for _, size, _ in files)
-    for _, size, path in sorted(files):
-        if total > limit() and _deleted(path):
-            total -= size
-    if shutil.disk_usage(place).free < 2 * needed:
+    unused = [file for file in sorted(files) if not _in_use(file.path)]
+    total, spare = needed + sum(file.size for file in files), sum(file.size for file in unused)
+    if not at_any_size and total - spare > limit():
+        allowed = f"{needed / GIB:.1f} GiB are more than KDRAY_CACHE_LIMIT ({limit() / GIB:g}) leaves"
+        raise OSError(errno.ENOSPC, allowed, str(place))
+    free = shutil.disk_usage(place).free
+    if free + spare < 2 * needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
-    return total
+    for file in unused:
+        if (total > limit() or free < 2 * needed) and not _in_use(file.path, delete=True):
+            total, free = total - file.size, free + file.size
 
 
-def _deleted(path: Path) -> bool:
-    """Delete a file unless a process has it open."""
+def _in_use(path: Path, *, delete: bool = False) -> bool:
+    """Whether a process has the file open, or it is gone; one that nobody has is deleted, if asked for."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+            if delete:
+                path.unlink()
     except (BlockingIOError, FileNotFoundError):
-        return False
-    return True
+        return True
+    return False
 
 
 def warn(error: OSError, meanwhile: str) -> None:

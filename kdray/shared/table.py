@@ -14,11 +14,12 @@ import mmap
 import os
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kdray.shared.folder import ALIGNMENT, folder, limit, make_room, turn, warn
+from kdray.shared.folder import ALIGNMENT, folder, make_room, turn, warn
 
 Index = NDArray[np.int64]
 _ODD = np.uint32(0x9E3779B1)
@@ -69,7 +70,9 @@ class Table:
 
     def _check(self, index: Index, values: NDArray[np.float32]) -> NDArray[np.uint32]:
         """Never 0; of equal values another in another row."""
-        summed: NDArray[np.uint32] = (values.view(np.uint32) * self._weights).sum(1, dtype=np.uint32)
+        bits = values.view(np.uint32)
+        # The upper half mixed into the lower one, in which numbers of 16 bits have nothing.
+        summed: NDArray[np.uint32] = ((bits ^ bits >> np.uint32(16)) * self._weights).sum(1, dtype=np.uint32)
         summed += index.astype(np.uint32) * _ODD
         return np.where(summed == 0, np.uint32(1), summed)
 
@@ -95,12 +98,10 @@ def _mapped(path: Path, size: int) -> mmap.mmap | None:
 
 def _made(path: Path, size: int) -> mmap.mmap:
     """A new file, all of it zero and all of it reserved; OSError where there is no room for it."""
-    if make_room(path.parent, size) > limit():
-        allowed = f"{size / 2**30:.1f} GiB are more than KDRAY_CACHE_LIMIT ({limit() / 2**30:g}) leaves"
-        raise OSError(errno.ENOSPC, allowed, str(path.parent))
+    make_room(path.parent, size, at_any_size=False)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, size)
+            _reserve(file, size)
             Path(file.name).replace(path)
         finally:
             Path(file.name).unlink(missing_ok=True)
@@ -108,3 +109,13 @@ def _made(path: Path, size: int) -> mmap.mmap:
     if pages is None:
         raise OSError(errno.ESTALE, "somebody has deleted what was just made", str(path))
     return pages
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Have the disk hold ``size`` bytes of zero; OSError where it cannot."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    for start in range(0, size, 2**20):  # macOS has no such call
+        file.write(bytes(min(2**20, size - start)))
+    file.flush()

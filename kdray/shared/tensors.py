@@ -94,7 +94,7 @@ def _tensor(pages: mmap.mmap, kind: str, shape: list[int], offset: int) -> Tenso
 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write the file, which appears whole under its name."""
-    make_room(path.parent, sum(tensor.nbytes for tensor in tensors.values()))
+    make_room(path.parent, sum(tensor.nbytes for tensor in tensors.values()), at_any_size=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
         try:
             hasher = hashlib.sha256()

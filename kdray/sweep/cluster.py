@@ -78,6 +78,8 @@ def cluster(address: str | None, local: Node, runtime_env: Mapping[str, Any]) ->
                     _system_config=_first_workers(wanted=prepared is None and local.cpu <= MOST_PREPARED),
                 )  # fmt: skip
         except (ConnectionError, ValueError) as error:
+            if address is None:
+                raise
             raise InputError(f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray put its own there, which prints a stack trace and dies

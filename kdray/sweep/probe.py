@@ -34,6 +34,7 @@ from kdray.sweep.file import Request, Role
 from kdray.sweep.resources import GIB, is_out_of_memory, share_for
 from kdray.task import Task
 from kdray.teachers import frozen
+from kdray.teachers.answers import LOGITS_AT_ONCE
 from kdray.training import Diverged, State, keep, train_epoch
 from kdray.trial import evaluate, fresh_state, lesson_of
 from kdray.weights import pack
@@ -165,7 +166,7 @@ def rehearse(task: Task, *, data_root: Path, device: torch.device) -> None:
     task = task.model_copy(update={"experiment": brief(task.experiment)})
     with bench_of_its_own(task, data_root, device) as bench:
         whole = bench.dataset(task.experiment)  # all of it lies on the device
-        few = STEPS * task.experiment.training.batch_size
+        few = max(STEPS * task.experiment.training.batch_size, LOGITS_AT_ONCE[device.type])
         dataset = whole._replace(train=whole.train.first(few), val=whole.val.first(BLOCK), test=whole.test.first(BLOCK))
         if task.train:
             train_a_little(task.experiment, dataset, bench)
@@ -179,7 +180,8 @@ def bench_of_its_own(task: Task, data_root: Path, device: torch.device) -> Itera
         store = Store(folder)
         store.create()
         with Log(store, task.experiment.trial_id) as log:
-            bench = Bench(store, data_root, device, torch.get_num_threads(), log)
+            # Answers that another probe left would hide what asking the teacher takes.
+            bench = Bench(store, data_root, device, torch.get_num_threads(), log, shares=False)
             for other in loaded(task):
                 untrained = bench.untrained(other).state_dict()
                 store.write(weights_file(other.trial_id), pack(untrained, {"trial_id": other.trial_id}))

@@ -21,7 +21,7 @@ from torch import Tensor
 from kdray.data import Views, to_unit
 from kdray.shared import Table
 
-AT_ONCE = {"cpu": 32, "cuda": 512}
+LOGITS_AT_ONCE, GRADIENTS_AT_ONCE = {"cpu": 32, "cuda": 512}, {"cpu": 32, "cuda": 128}
 """Views in a batch, by the type of device; fewer where the split has fewer images. On a CPU WRN-40-2 is 1.6 times as fast on 32
 images as on 256, whose feature maps its caches do not hold."""
 WINDOW = 64 * 2**20
@@ -33,14 +33,15 @@ Ask = Callable[[Float32[Tensor, "B C H W"], Int64[Tensor, "B"]], Float32[Tensor,
 
 
 class Answers:
-    """One kind of answer, ``width`` numbers for each view, on the device of ``images``."""
+    """One kind of answer, ``width`` numbers for each view, on the device of ``images``; computed for ``at_once`` views."""
 
     def __init__(
-        self, ask: Ask, images: UInt8[Tensor, "N C H W"], labels: Int64[Tensor, "N"], *, width: int, table: Table | None,
-        say: Callable[[str], None],
+        self, ask: Ask, images: UInt8[Tensor, "N C H W"], labels: Int64[Tensor, "N"], *, width: int, at_once: int,
+        table: Table | None, say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._ask, self._images, self._labels, self._width, self._table = ask, images, labels, width, table
         self._say = say
+        self._size = min(at_once, len(images))
 
     def of(self, views: Views) -> EpochAnswers:
         """The answers for the views of an epoch; those that nobody has asked for yet are computed now."""
@@ -62,10 +63,6 @@ class Answers:
         if self._table is not None and len(missing):
             self._table.write(rows[missing], values[missing])
         return torch.from_numpy(values).to(self._images.device)
-
-    @property
-    def _size(self) -> int:
-        return min(AT_ONCE[self._images.device.type], len(self._images))
 
     def _fill(self, table: Table, rows: Rows, views: Views) -> None:
         """Compute what is missing, side by side with other processes that do."""

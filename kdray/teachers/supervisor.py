@@ -11,16 +11,16 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
-from kdray import data, machine, models, seeds
+from kdray import data, machine, methods, models, seeds
 from kdray.methods import Batch, Shown, Teacher
 from kdray.methods.gradients import input_gradient
 from kdray.models import Classifier, Outputs, Stochastic, smoothed
 from kdray.shared import Table, code
-from kdray.teachers.answers import Answers, EpochAnswers, digest
+from kdray.teachers.answers import GRADIENTS_AT_ONCE, LOGITS_AT_ONCE, Answers, EpochAnswers, digest
 from kdray.teachers.loading import frozen
 from kdray.teachers.supervision import Supervision
 
-CODE = (*(Path(package.__path__[0]) for package in (data, models)), Path(__file__).parent)
+CODE = (*(Path(package.__path__[0]) for package in (data, methods, models)), Path(__file__).parent)
 """That answers come from."""
 
 
@@ -83,9 +83,11 @@ class Supervisor:
                 images.requires_grad_(True)
                 return input_gradient(images, classifier.logits(images), labels, temperature, create_graph=False)
 
-        ask, width, what = (
-            (logits, self.classes, "logits") if temperature is None else (gradient, images[0].numel(), "gradients")
-        )  # fmt: skip
+        ask, width, what, sizes = (
+            (logits, self.classes, "logits", LOGITS_AT_ONCE)
+            if temperature is None
+            else (gradient, images[0].numel(), "gradients", GRADIENTS_AT_ONCE)
+        )
         table = None
         if self._name is not None:
             depends = (
@@ -95,12 +97,15 @@ class Supervisor:
             )  # fmt: skip
             key = hashlib.sha256("\n".join(depends).encode()).hexdigest()[:32]
             table = Table.shared(key, len(images) * augmentation.variants, width, f"its teacher's {what}")
-        return Answers(ask, images, labels, width=width, table=table, say=self._say)
+        return Answers(
+            ask, images, labels, width=width, at_once=sizes[images.device.type], table=table, say=self._say
+        )
 
 
 def _precision(device: torch.device) -> str:
     """That the network is computed in here."""
-    return str(torch.get_autocast_dtype(device.type)) if torch.is_autocast_enabled(device.type) else "float32"
+    kind = str(torch.get_autocast_dtype(device.type)) if torch.is_autocast_enabled(device.type) else "float32"
+    return f"{kind} {torch.get_float32_matmul_precision()} {torch.backends.cudnn.allow_tf32}"
 
 
 class InEpoch(Teacher):

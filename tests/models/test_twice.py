@@ -165,3 +165,8 @@ def test_in_mixed_precision_and_on_another_device_it_changes_nothing() -> None:
     names = [type(y.grad_fn).__name__ for y in (mixed, elsewhere, ours)]
     assert names[:2] == ["ReluBackward0"] * 2 != [names[2]] * 2
     assert len(OURS) == 3
+
+
+def test_one_value_in_a_channel_is_refused_as_by_torch() -> None:
+    with differentiable_twice(CPU), pytest.raises(ValueError, match="more than 1 value per channel"):
+        functional.batch_norm(torch.ones(1, 3), torch.zeros(3), torch.ones(3), torch.ones(3), torch.zeros(3), training=True)

@@ -184,6 +184,39 @@ def test_a_table_in_use_leaves_no_room_and_stays(folder: Path, monkeypatch: pyte
     assert {path.name for path in folder.iterdir()} == {"a.table"}
 
 
+def test_what_can_never_fit_leaves_the_others_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened("a")
+    monkeypatch.setenv("KDRAY_CACHE_LIMIT", "1e-4")
+    with pytest.warns(NotShared, match="KDRAY_CACHE_LIMIT"):
+        assert Table.shared("b", 10_000, WIDTH, "its logits") is None
+    assert {path.name for path in folder.iterdir()} == {"a.table"}
+
+
+def test_on_a_disk_with_little_room_it_is_made_by_what_nobody_uses(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = BEGIN + 4 * ROWS * WIDTH
+    opened("a")
+    held = opened("b")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=2 * size - 1))
+    opened("c")
+    assert {path.stem for path in folder.glob("*.table")} == {"b", "c"}
+    del held
+
+
+def test_a_system_that_cannot_reserve_is_written_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fallocate")
+    opened("a", rows=500_000).write(index(499_999), numbers(1))
+    assert (folder / "a.table").stat().st_size == 4 * 500_000 * (WIDTH + 1)
+    assert opened("a", rows=500_000).read(index(499_999))[1].all()
+
+
+def test_a_bit_in_the_upper_half_of_a_number_is_noticed_in_the_lower_half_of_the_check() -> None:
+    table = opened()
+    checks = {int(table._check(index(0), np.full((1, WIDTH), value, np.float32))[0]) & 0xFFFF for value in range(2, 200)}
+    assert len(checks) > 180  # numbers of 16 bits, whose lower half is empty
+
+
 def test_the_space_is_reserved(folder: Path) -> None:
     opened("a", rows=100_000)
     assert 512 * (folder / "a.table").stat().st_blocks >= 4 * 100_000 * WIDTH

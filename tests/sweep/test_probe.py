@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from kdray import machine
 from kdray.core import InputError, canonical, parse
+from kdray.models import Classifier
 from kdray.robustness.base import BLOCK
 from kdray.sweep import probe as module
 from kdray.sweep.probe import Kept, appetite, brief, hungriest, probe, rehearse
@@ -229,3 +231,23 @@ def test_parameters_are_there_whoever_keeps_them() -> None:
     with Kept() as kept:
         layer(images).sum().backward()
     assert kept.peak == images.nbytes
+
+
+def test_a_probe_asks_its_teacher_whatever_others_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDRAY_CACHE", str(tmp_path))
+    asked: list[int] = []
+    logits = Classifier.logits
+
+    def counting(self: Classifier, images: Tensor) -> Tensor:
+        asked.append(len(images))
+        return logits(self, images)
+
+    monkeypatch.setattr(Classifier, "logits", counting)
+    student = Task(role="student", experiment=distillation())
+    counts = []
+    for _ in range(2):
+        asked.clear()
+        rehearse(student, data_root=NOWHERE, device=CPU)
+        counts.append(list(asked))
+    assert counts[0] == counts[1]
+    assert list(tmp_path.rglob("*.table")) == []

@@ -121,7 +121,7 @@ def test_an_answer_has_the_same_bits_whatever_was_known_before(model: Model, aug
 
 
 def test_an_answer_has_the_same_bits_whoever_computes_it_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(answers.AT_ONCE, "cpu", 16)
+    monkeypatch.setitem(answers.LOGITS_AT_ONCE, "cpu", 16)
     expected = epoch(supervisor(network(WIDE), "one"), 0).logits
     monkeypatch.setattr(os, "getpid", lambda: 12_345_679)
     assert torch.equal(epoch(supervisor(network(WIDE), "other"), 0).logits, expected)
@@ -193,7 +193,7 @@ def test_a_view_is_asked_for_once(augment: Augment, variants: int) -> None:
 
 
 def test_the_first_epoch_costs_no_more_than_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(answers.AT_ONCE, "cpu", 30)
+    monkeypatch.setitem(answers.LOGITS_AT_ONCE, "cpu", 30)
     for name in ("teacher", None):
         classifier, counter = counting()
         epoch(supervisor(classifier, name), 0)
@@ -201,7 +201,7 @@ def test_the_first_epoch_costs_no_more_than_without(monkeypatch: pytest.MonkeyPa
 
 
 def test_gradients_are_asked_for_once_at_each_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(answers.AT_ONCE, "cpu", 30)
+    monkeypatch.setitem(answers.GRADIENTS_AT_ONCE, "cpu", 30)
     classifier, counter = counting()
     asked = supervisor(classifier)
     epoch(asked, 0, "flip", gradients=True)
