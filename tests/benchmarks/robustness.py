@@ -69,6 +69,8 @@ class Plan:
 
     parts: tuple[str, ...]
     sizes: dict[Name, Size]
+    robust: tuple[Name, ...] = ("small CNN",)
+    """Those that are trained adversarially too, which takes minutes for WRN-16-2."""
     torchattacks: Path | None = field(default_factory=lambda: folder("TORCHATTACKS"))
     make_cifar_c: Path | None = field(default_factory=lambda: folder("MAKE_CIFAR_C"))
 
@@ -86,7 +88,7 @@ def figures(short: bool) -> Iterator[Figure]:
 def planned(plan: Plan) -> Iterator[Figure]:
     torch.set_num_threads(1)
     for name, size in plan.sizes.items():
-        for robust in (False, True):
+        for robust in (False, True) if name in plan.robust else (False,):
             if "pgd" in plan.parts:
                 yield from pgd(trained(name, robust), size, torchattacks=plan.torchattacks)
             if "passes" in plan.parts:

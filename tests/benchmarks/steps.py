@@ -182,7 +182,7 @@ def cases() -> list[Case]:
 
 def figures(short: bool) -> Iterator[Figure]:
     torch.set_num_threads(THREADS)
-    bench, turns = Bench(), 1 if short else 3
+    bench, turns = Bench(), 1 if short else 2
     asked = [case for case in cases() if case.short or not short]
     timed_alone = PASSES if short else PASSES | OTHERS
     bench.step(asked[0].method)
