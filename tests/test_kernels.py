@@ -51,14 +51,24 @@ def student(**fields: Any) -> Experiment:
     return distillation(**given)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
+def taught(folder: Path) -> Store:
     """With a trained teacher."""
-    store = store_in(tmp_path / "results")
+    store = store_in(folder)
     teacher = student().teacher
     assert teacher is not None
     run(teacher, store)
     return store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return taught(tmp_path / "results")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Store:
+    """Results in which the same trial is done in another way."""
+    return taught(tmp_path / "other")
 
 
 # Precision
@@ -110,12 +120,9 @@ def test_weights_are_kept_and_measured_in_32_bits(store: Store) -> None:
     assert classifier.logits(to_unit(val.images[:3])).dtype == torch.float32
 
 
-def test_a_training_in_16_bits_goes_on_bit_by_bit(store: Store, tmp_path: Path) -> None:
+def test_a_training_in_16_bits_goes_on_bit_by_bit(store: Store, other: Store) -> None:
     described = in_bfloat16(method={"name": "robust_student"})
     whole = trained(described, store)
-    other = store_in(tmp_path / "other")
-    assert described.teacher is not None
-    run(described.teacher, other)
     run(described, other, epochs=1)
     assert_same_bits(whole, trained(described, other))
 
@@ -136,46 +143,34 @@ def told(store: Store, described: Experiment) -> tuple[bool, bool]:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method["name"])
 def test_the_layout_of_images_changes_numbers_by_rounding_only(
-    method: dict[str, Any], store: Store, tmp_path: Path
+    method: dict[str, Any], store: Store, other: Store
 ) -> None:
     described = student(method=method, training={"epochs": 1, "batch_size": 90})
     plain = trained(described, store, kernels=Kernels(channels_last=False))
     assert told(store, described) == (False, False)
-    other = store_in(tmp_path / "other")
-    assert described.teacher is not None
-    run(described.teacher, other)
     near(plain, trained(described, other, kernels=Kernels(channels_last=True)))
     assert told(other, described) == (True, False)
 
 
-def test_a_training_with_another_layout_goes_on_bit_by_bit(store: Store, tmp_path: Path) -> None:
+def test_a_training_with_another_layout_goes_on_bit_by_bit(store: Store, other: Store) -> None:
     described, kernels = student(training={"epochs": 3, "batch_size": 50}), Kernels(channels_last=False)
     whole = trained(described, store, kernels=kernels)
-    other = store_in(tmp_path / "other")
-    assert described.teacher is not None
-    run(described.teacher, other)
     run(described, other, kernels=kernels, epochs=1)
     assert_same_bits(whole, trained(described, other, kernels=kernels))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script.*is deprecated:DeprecationWarning")  # torch's own
-def test_compiled_kernels_change_numbers_by_rounding_only_and_draw_the_same(store: Store, tmp_path: Path) -> None:
+def test_compiled_kernels_change_numbers_by_rounding_only_and_draw_the_same(store: Store, other: Store) -> None:
     fields = {"model": {"name": "mlp", "hidden": [16], "dropout": 0.4}, "training": {"epochs": 1, "batch_size": 90}}
     described = student(**fields)
     plain = trained(described, store)
-    other = store_in(tmp_path / "other")
-    assert described.teacher is not None
-    run(described.teacher, other)
     near(plain, trained(described, other, kernels=Kernels(compile=True)))
     assert told(other, described) == (True, True)
 
 
-def test_what_is_differentiated_twice_is_not_compiled(store: Store, tmp_path: Path) -> None:
+def test_what_is_differentiated_twice_is_not_compiled(store: Store, other: Store) -> None:
     described = student(method={"name": "robust_student"}, training={"epochs": 1, "batch_size": 60})
     plain = trained(described, store)
-    other = store_in(tmp_path / "other")
-    assert described.teacher is not None
-    run(described.teacher, other)
     assert_same_bits(plain, trained(described, other, kernels=Kernels(compile=True)))
     assert told(other, described) == (True, False)
 

@@ -14,13 +14,14 @@ from kdray import seeds
 from kdray.core import parse
 from kdray.data import Augmentation, Digits, Split, Views
 from kdray.data.augmentation import Augment
+from kdray.kernels import computing_in
 from kdray.methods import Batch, Shown, Teacher
 from kdray.models import MLP, Classifier, Model, WideResNet, build, fit
 from kdray.models.base import Network, Outputs
 from kdray.perturbations import SignalDependent
 from kdray.shared import NotShared
 from kdray.teachers import Supervision, Supervisor, answers
-from tests.trials import NOWHERE, assert_same_bits, description, distillation, do, store_in, stored
+from tests.trials import CPU, NOWHERE, assert_same_bits, description, distillation, do, store_in, stored
 
 DATA = Digits(examples=150)
 IMAGES = 90
@@ -303,6 +304,8 @@ def test_whatever_an_answer_depends_on_tells_it_from_others(folder: Path, monkey
         torch.set_num_threads(1)
     monkeypatch.setattr("kdray.teachers.supervisor.code", lambda *_: "other code")
     assert ask(network(WIDE)) == 8
+    with computing_in("bfloat16", CPU):
+        assert ask(network(WIDE)) == 9
 
 
 # In a trial
