@@ -76,12 +76,19 @@ def losses(logits: Float32[Tensor, "B K"], labels: Labels, loss: Loss) -> Float3
     return others.amax(1) - of_label[:, 0]
 
 
-def step(points: Images, gradient: Images, images: Images, *, norm: Norm, epsilon: float, step_size: float) -> Images:
-    """The ``points`` moved by ``step_size`` in the ball around ``images``, to where the loss with ``gradient`` is higher."""
-    if norm == "linf":  # project() in fewer passes over memory: the bounds of the ball and of [0, 1] are one box
-        low, high = (images - epsilon).clamp_(min=0), (images + epsilon).clamp_(max=1)
-        return torch.add(points, gradient.sign(), alpha=step_size).clamp_(low, high)
-    return project(points + step_size * _steepest(gradient), images, norm, epsilon)
+class Ball:
+    """Where the iterates of an attack may lie: at most ``epsilon`` (absolute, in pixel units) from ``images``, in [0, 1]."""
+
+    def __init__(self, images: Images, norm: Norm, epsilon: float) -> None:
+        self._images, self._norm, self._epsilon = images, norm, epsilon
+        # project() in fewer passes over memory: the bounds of the ball and of [0, 1] are one box for all steps.
+        self._box = ((images - epsilon).clamp_(min=0), (images + epsilon).clamp_(max=1)) if norm == "linf" else None
+
+    def step(self, points: Images, gradient: Images, step_size: float) -> Images:
+        """The ``points`` moved by ``step_size`` inside the ball, to where the loss with ``gradient`` is higher."""
+        if self._box is not None:
+            return torch.add(points, gradient.sign(), alpha=step_size).clamp_(*self._box)
+        return project(points + step_size * _steepest(gradient), self._images, self._norm, self._epsilon)
 
 
 def pgd(
@@ -102,10 +109,10 @@ def pgd(
     ``epsilon`` and ``step_size`` are absolute, in pixel units. The result lies in the ball and in [0, 1]. ``samples``: as of
     :func:`slope`.
     """
-    points = start.detach()
+    points, ball = start.detach(), Ball(images, norm, epsilon)
     for _ in range(steps):
         gradient = slope(logits, points, labels, loss=loss, samples=samples).gradient
-        points = step(points, gradient, images, norm=norm, epsilon=epsilon, step_size=step_size)
+        points = ball.step(points, gradient, step_size)
     return points
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kdray.core import OneOrMore, several
 from kdray.models import Classifier
-from kdray.perturbations.attacks import slope, step
+from kdray.perturbations.attacks import Ball, slope
 from kdray.robustness import checks
 from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, accuracy, blocks, is_correct
 
@@ -31,7 +31,7 @@ class FGSM(Perturbing):
 
     def _moved(self, images: Images, gradient: Images) -> Iterator[Images]:
         for epsilon in several(self.epsilon):
-            yield step(images, gradient, images, norm="linf", epsilon=epsilon, step_size=epsilon)
+            yield Ball(images, "linf", epsilon).step(images, gradient, epsilon)
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
         strengths, examples = self.strengths(), len(subject.split.labels)

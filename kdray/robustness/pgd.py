@@ -25,7 +25,7 @@ from torch import Tensor
 
 from kdray.core import OneOrMore, several
 from kdray.models import Classifier
-from kdray.perturbations.attacks import Loss, Norm, losses, random_start, slope, step
+from kdray.perturbations.attacks import Ball, Loss, Norm, losses, random_start, slope
 from kdray.robustness import checks
 from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, accuracy, blocks, right_predictions
 
@@ -105,11 +105,12 @@ class PGD(Perturbing):
         _, images, labels = block
         worst = dict.fromkeys(several(self.steps), images)
         highest = {steps: torch.full(labels.shape, -torch.inf, device=labels.device) for steps in worst}
+        ball = Ball(images, self.norm, epsilon)
         for restart in range(self.restarts):
             points = self._start(block, epsilon, restart)
             for taken in range(1, max(worst) + 1):
                 gradient = slope(classifier.logits, points, labels, loss=self.loss, samples=self.samples).gradient
-                points = step(points, gradient, images, norm=self.norm, epsilon=epsilon, step_size=step_size)
+                points = ball.step(points, gradient, step_size)
                 if taken in worst and self.restarts == 1:
                     worst[taken] = points
                 elif taken in worst:
@@ -149,6 +150,7 @@ class PGD(Perturbing):
                 break
             start = self._start(block, epsilon, restart)
             points, images, labels = start[at], block.images[at], block.labels[at]
+            ball = Ball(images, self.norm, epsilon)
             for taken in range(max(several(self.steps)) + 1):
                 if not len(at):
                     break
@@ -172,9 +174,10 @@ class PGD(Perturbing):
                     fate.right[taken][restart, at] = right
                 if gradient is None:
                     break
-                if self.iterate == "any":
+                if self.iterate == "any" and wrong.any():
                     at, points, images, labels, gradient = (each[~wrong] for each in (at, points, images, labels, gradient))
-                points = step(points, gradient, images, norm=self.norm, epsilon=epsilon, step_size=step_size)
+                    ball = Ball(images, self.norm, epsilon)
+                points = ball.step(points, gradient, step_size)
         for steps, examples in worst.items():
             fate.afresh[steps] = right_predictions(classifier, examples, block.labels, self.repeats) * fate.attackable
         return fate
