@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kdray.robustness.base import Images, Subject, blocks
 
-ASKED_TWICE = 32
+ASKED_TWICE = 8
 """Images that a model is asked for twice, to see whether it draws."""
 NOTICED = 0.01
 """Share of the images, and never a single one, from which on a difference counts."""
