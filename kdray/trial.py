@@ -26,9 +26,9 @@ from kdray.experiment import Experiment
 from kdray.kernels import AS_EVER, Kernels
 from kdray.logs import Log
 from kdray.models import Classifier, images_per_second, size
+from kdray.objective import SIZES
 from kdray.results import Row, Store, has_completed
 from kdray.results.points import ACCURACIES
-from kdray.results.schema import SIZES
 from kdray.robustness import Evaluation, Subject, label_of, measurements, score
 from kdray.rows import write_epochs, write_measured, write_trial_row, write_unmeasured
 from kdray.task import Outcome, Step, Task, epochs_of, is_fault

@@ -22,8 +22,8 @@ from kdray.data import ImageData, to_unit
 from kdray.experiment import Experiment
 from kdray.logs import Log, log_file
 from kdray.models import fitted, normalizer, storage_key
+from kdray.objective import SIZES
 from kdray.results import Results, Store, write_rows
-from kdray.results.schema import SIZES
 from kdray.robustness import (
     PGD,
     Clean,

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from kdray.core import parse
-from kdray.results.objective import Aims, Objective
+from kdray.objective import Aims, Objective
 from kdray.results.pareto import fronts
 from kdray.results.reader import Results
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from kdray.core import InputError
+from kdray.objective import SIZES
 from kdray.results.estimates import Floats, bootstrap_interval, spread, t_interval
 from kdray.results.filters import Where
 from kdray.results.pareto import fronts
 from kdray.results.replicates import as_table, by_point, check_same_data, replicates
-from kdray.results.schema import SIZES
 from kdray.results.warn import SelectedOnTest, warn
 
 if TYPE_CHECKING:

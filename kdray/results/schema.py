@@ -16,9 +16,6 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 """Raised when a column changes its meaning; added columns do not raise it."""
 
-SIZES = ("parameters", "weights", "macs")
-"""Of a network: columns of the trials table."""
-
 TableName = Literal["members", "trials", "epochs", "robustness"]
 
 _TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()

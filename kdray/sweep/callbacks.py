@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from kdray.core import InputError, Several, Value, tag_of
-from kdray.results import Store
 
 if TYPE_CHECKING:
+    from kdray.results import Store
     from kdray.sweep.adapter import Adapter
 
 UPLOAD_SECONDS = 120

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 from kdray.core import InputError, fingerprint, parse
 from kdray.experiment import Experiment
-from kdray.results.objective import metric_of
-from kdray.results.schema import SIZES
+from kdray.objective import SIZES, metric_of
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.file import Case, Role, SweepFile, TeacherChoice
 from kdray.sweep.smoke import shrink

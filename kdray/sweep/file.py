@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_v
 
 from kdray.core import Several, Value, fingerprint
 from kdray.kernels import Kernels
-from kdray.results.objective import Aims, Constraint, Objective
+from kdray.objective import Aims, Constraint, Objective
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.callbacks import Callbacks
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from kdray.experiment import Experiment
-from kdray.results.objective import Numbers
+from kdray.objective import Numbers
 from kdray.sweep.definition import Stratum, Sweep
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.planning import students

@@ -10,9 +10,9 @@ import pandas as pd
 from kdray.bench import weights_file
 from kdray.core import fingerprint
 from kdray.experiment import Experiment
+from kdray.objective import SIZES
 from kdray.results import Results
 from kdray.results.points import ACCURACIES
-from kdray.results.schema import SIZES
 from kdray.robustness import AnyEvaluation, Evaluation, label_of
 from kdray.sweep.file import Role, TeacherChoice
 from kdray.task import Outcome, Step, Task, is_fault, measurable

@@ -22,8 +22,8 @@ import sqlalchemy.exc
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdray.core import fingerprint
+from kdray.objective import Numbers, Worth
 from kdray.results import Results, Store
-from kdray.results.objective import Numbers, Worth
 from kdray.results.points import NOT_NEEDED
 from kdray.robustness import label_of
 from kdray.sweep.codec import Codec

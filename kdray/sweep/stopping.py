@@ -8,7 +8,7 @@ from statistics import fmean
 
 import optuna
 
-from kdray.results.objective import Objective
+from kdray.objective import Objective
 from kdray.sweep.file import EarlyStopping, Racing
 
 TWENTIETHS = 20

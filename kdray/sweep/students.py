@@ -13,8 +13,8 @@ import optuna
 import sqlalchemy.exc
 
 from kdray.experiment import Experiment
+from kdray.objective import Numbers, Worth
 from kdray.results import Results
-from kdray.results.objective import Numbers, Worth
 from kdray.results.pareto import fronts
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition import Stratum, Sweep

@@ -10,9 +10,9 @@ import pytest
 
 from kdray.cli.reporting import baseline
 from kdray.core import InputError
+from kdray.objective import Aims, Objective
 from kdray.report.html import render
 from kdray.results import Results, Store, open_results, write_rows
-from kdray.results.objective import Aims, Objective
 from kdray.results.points import aims_file
 from tests.report.outline import outline
 from tests.report.synthetic import Made, write_made

@@ -10,8 +10,8 @@ import pytest
 
 from kdray.core import fingerprint, parse
 from kdray.experiment import Experiment
+from kdray.objective import SIZES
 from kdray.results import Results, Store, write_rows
-from kdray.results.schema import SIZES
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.rows import write_unmeasured
 from kdray.sweep.file import TeacherChoice

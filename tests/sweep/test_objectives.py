@@ -9,8 +9,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from kdray.objective import Aims, Objective, violation
 from kdray.results import Results
-from kdray.results.objective import Aims, Objective, violation
 from kdray.results.points import aims_file, best_points
 from tests.sweep.fakes import ALONE, Engine, go
 

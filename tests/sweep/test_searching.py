@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import TrialState
 
 from kdray.core import InputError
+from kdray.objective import Aims, Objective, Worth
 from kdray.results import Store, write_rows
-from kdray.results.objective import Aims, Objective, Worth
 from kdray.results.points import NOT_NEEDED
 from kdray.sweep.codec import Codec
 from kdray.sweep.file import EarlyStopping, Racing

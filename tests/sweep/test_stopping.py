@@ -10,8 +10,8 @@ import optuna
 import pandas as pd
 import pytest
 
+from kdray.objective import Objective
 from kdray.results import Results
-from kdray.results.objective import Objective
 from kdray.sweep.file import EarlyStopping, Racing
 from kdray.sweep.planning import plan
 from kdray.sweep.stopping import Race, Stopper

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kdray.objective import Aims, Objective
 from kdray.report.caption import data_name
 from kdray.report.page.words import described
 from kdray.results import Results
-from kdray.results.objective import Aims, Objective
 from kdray.results.pareto import fronts
 from kdray.results.points import ACCURACIES, NOT_NEEDED, is_tabulated, sweep_aims
 
