@@ -61,6 +61,12 @@ class Bench:
         tensors = self.stored_fit(data) or fitted(data, data.load(self.data_root))
         return build(experiment.model, data, normalizer(data, tensors), experiment.seed).to(self.device)
 
+    def student(self, experiment: Experiment) -> Classifier:
+        """What learns, untrained, with the kernels that it is trained by."""
+        classifier = self.untrained(experiment)
+        self.kernels.prepare(classifier, twice=experiment.method.differentiates_twice)
+        return classifier
+
     def trained(self, experiment: Experiment, load: Callable[..., Classifier] = load_classifier) -> Classifier:
         """The stored classifier; FileNotFoundError or :class:`Damaged` where there is none."""
         packed = self.store.read(weights_file(experiment.trial_id))

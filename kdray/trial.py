@@ -201,13 +201,7 @@ def lesson_of(experiment: Experiment, dataset: Dataset, bench: Bench) -> Lesson:
 def begin_or_resume(experiment: Experiment, lesson: Lesson, bench: Bench) -> tuple[State, str]:
     """The state to go on from, and when the training first began (ISO 8601)."""
     store = bench.store
-
-    def fresh() -> State:
-        classifier = bench.untrained(experiment)
-        bench.kernels.prepare(classifier, twice=experiment.method.differentiates_twice)
-        return fresh_state(experiment, lesson, classifier)
-
-    name, state = checkpoint_file(experiment.trial_id), fresh()
+    name, state = checkpoint_file(experiment.trial_id), fresh_state(experiment, lesson, bench.student(experiment))
     try:
         if store.exists(name):
             started_at = str(state.unpack(store.read(name))["started_at"])
@@ -215,7 +209,7 @@ def begin_or_resume(experiment: Experiment, lesson: Lesson, bench: Bench) -> tup
             return state, started_at
     except Damaged as error:
         warnings.warn(f"{store.place}/{name} is damaged ({error}): starting anew", DamagedCheckpoint, stacklevel=2)
-        state = fresh()
+        state = fresh_state(experiment, lesson, bench.student(experiment))
     bench.log.say("training from the start")
     return state, datetime.now(UTC).isoformat()
 

@@ -25,6 +25,7 @@ from kdray.bench import Bench, weights_file
 from kdray.core import InputError, Value, canonical, describe, parse
 from kdray.data import Dataset, to_unit
 from kdray.experiment import Experiment
+from kdray.kernels import AS_EVER, Kernels
 from kdray.logs import Log
 from kdray.models.facts import blueprint
 from kdray.results import Store
@@ -107,7 +108,9 @@ def measured(request: Request, role: Role, candidates: Sequence[Task], data_root
 
     kinds = {kind for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU") for kind in _kinds(node)}
     remote = ray.remote(num_cpus=request.cpu, num_gpus=1, max_calls=1, max_retries=0)(_in_worker)
-    told = ([task.model_dump_json() for task in candidates], str(data_root), request.threads)
+    told = (
+        [task.model_dump_json() for task in candidates], str(data_root), request.threads, request.kernels.model_dump_json()
+    )  # fmt: skip
     # A thousandth of what marks the nodes of a kind: enough to be placed there, and to run beside others.
     found = [remote.options(resources={kind: 0.001} if kind else {}).remote(*told) for kind in sorted(kinds)]
     where = f"resources.{role}.gpu: auto"
@@ -126,21 +129,27 @@ def _kinds(node: dict[str, Any]) -> list[str]:
     return [name for name in node["Resources"] if name.startswith("accelerator_type:")] or [""]
 
 
-def _in_worker(candidates: list[str], data_root: str, threads: int) -> Need | str:
+def _in_worker(candidates: list[str], data_root: str, threads: int, kernels: str) -> Need | str:
     """What :func:`probe` finds, or why it finds nothing."""
     import ray
 
     tasks = [parse(Task, json.loads(text)) for text in candidates]
     try:
         device = machine.device(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
-        return probe(tasks, data_root=Path(data_root), device=device, meter=CudaMeter(device), threads=threads)
+        return probe(
+            tasks, data_root=Path(data_root), device=device, meter=CudaMeter(device), threads=threads,
+            kernels=parse(Kernels, json.loads(kernels)),
+        )  # fmt: skip
     except InputError as error:
         return str(error)
     except Exception as error:
         return f"the trial that was tried failed ({describe(error)}); give a number"
 
 
-def probe(candidates: Sequence[Task], *, data_root: Path, device: torch.device, meter: Meter, threads: int) -> Need:
+def probe(
+    candidates: Sequence[Task], *, data_root: Path, device: torch.device, meter: Meter, threads: int,
+    kernels: Kernels = AS_EVER,
+) -> Need:  # fmt: skip
     """What the hungriest of ``candidates`` needs; :class:`InputError` if that is more than the GPU has."""
     machine.make_repeatable(device, threads)  # chooses the kernels, and with them their memory
     task = hungriest(candidates, data_root=data_root)
@@ -148,7 +157,7 @@ def probe(candidates: Sequence[Task], *, data_root: Path, device: torch.device, 
     tried = f"trial {trial_id} (batches of {task.experiment.training.batch_size})"
     remedy = f"the {total / GIB:.4g} GiB of a GPU; make training.batch_size or the model smaller"
     try:
-        rehearse(task, data_root=data_root, device=device)
+        rehearse(task, data_root=data_root, device=device, kernels=kernels)
     except torch.OutOfMemoryError:
         raise InputError(f"{tried} needs more than {remedy}") from None
     # Never less for CUDA itself than what caps on the allocator leave it.
@@ -158,13 +167,13 @@ def probe(candidates: Sequence[Task], *, data_root: Path, device: torch.device, 
     return Need(trial_id, needed, total)
 
 
-def rehearse(task: Task, *, data_root: Path, device: torch.device) -> None:
+def rehearse(task: Task, *, data_root: Path, device: torch.device, kernels: Kernels = AS_EVER) -> None:
     """Do a little of everything that ``task`` does, with the memory of the whole.
 
     Raises :class:`torch.OutOfMemoryError` if that runs out.
     """
     task = task.model_copy(update={"experiment": brief(task.experiment)})
-    with bench_of_its_own(task, data_root, device) as bench:
+    with bench_of_its_own(task, data_root, device, kernels) as bench:
         whole = bench.dataset(task.experiment)  # all of it lies on the device
         few = max(STEPS * task.experiment.training.batch_size, LOGITS_AT_ONCE[device.type])
         dataset = whole._replace(train=whole.train.first(few), val=whole.val.first(BLOCK), test=whole.test.first(BLOCK))
@@ -174,14 +183,17 @@ def rehearse(task: Task, *, data_root: Path, device: torch.device) -> None:
 
 
 @contextmanager
-def bench_of_its_own(task: Task, data_root: Path, device: torch.device) -> Iterator[Bench]:
+def bench_of_its_own(
+    task: Task, data_root: Path, device: torch.device, kernels: Kernels = AS_EVER
+) -> Iterator[Bench]:  # fmt: skip
     """Results that hold nothing but untrained weights of the networks that ``task`` loads, gone after the block."""
     with TemporaryDirectory(prefix="kdray-probe-") as folder:
         store = Store(folder)
         store.create()
         with Log(store, task.experiment.trial_id) as log:
             # Answers that another probe left would hide what asking the teacher takes.
-            bench = Bench(store, data_root, device, torch.get_num_threads(), log, shares=False)
+            threads = torch.get_num_threads()
+            bench = Bench(store, data_root, device, threads, log, kernels=kernels, shares=False)
             for other in loaded(task):
                 untrained = bench.untrained(other).state_dict()
                 store.write(weights_file(other.trial_id), pack(untrained, {"trial_id": other.trial_id}))
@@ -197,7 +209,7 @@ def loaded(task: Task) -> list[Experiment]:
 def train_a_little(experiment: Experiment, dataset: Dataset, bench: Bench) -> None:
     """An epoch of each stage on ``dataset``, one that monitors if any does."""
     lesson, training = lesson_of(experiment, dataset, bench), experiment.training
-    state = fresh_state(experiment, lesson, bench.untrained(experiment))
+    state = fresh_state(experiment, lesson, bench.student(experiment))
     for stage in experiment.method.stages(training.epochs):
         state = State.before(state.classifier, state.helper, training)
         epoch = training.monitor.every - 1 if training.monitor is not None and stage.name == "main" else 0

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kdray import machine
 from kdray.core import InputError, canonical, parse
+from kdray.kernels import Kernels
 from kdray.models import Classifier
 from kdray.robustness.base import BLOCK
 from kdray.sweep import probe as module
@@ -107,6 +108,21 @@ def test_a_rehearsal_keeps_as_much_as_the_training_itself(fields: dict[str, Any]
     with Kept() as rehearsed:
         rehearse(task(of=described), data_root=NOWHERE, device=CPU)
     assert real.peak == rehearsed.peak > 50 * 64 * 4  # a batch of images at least
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_it_trains_by_the_kernels_that_trials_are_trained_by(wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    laid_out, before = [], module.train_epoch
+
+    def noted(state: Any, *given: Any) -> Any:
+        weight = next(each for each in state.classifier.parameters() if each.ndim == 4 and each.shape[1] > 1)
+        laid_out.append(weight.is_contiguous(memory_format=torch.channels_last))
+        return before(state, *given)
+
+    monkeypatch.setattr(module, "train_epoch", noted)
+    described = experiment(model={"name": "wide_resnet", "depth": 10, "width": 1}, data={"name": "digits", "resize": 8})
+    rehearse(task(of=described), data_root=NOWHERE, device=CPU, kernels=Kernels(channels_last=wanted))
+    assert laid_out == [wanted]
 
 
 def test_it_trains_every_stage_and_monitors_though_a_trial_would_later(monkeypatch: pytest.MonkeyPatch) -> None:
