@@ -7,9 +7,11 @@ import math
 import os
 import signal
 import threading
+import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -32,12 +34,32 @@ TRIED = ("2.60.",)
 MOST_PREPARED = 8
 """CPUs up to which Ray's first workers, one for each, import what a trial needs before there is a trial. Where there are more,
 nobody knows whether so many will be used, and each takes some hundred MB."""
-IN_A_WORKER = ("kdray.sweep.trainable", "torch._dynamo")
-"""What every trial needs; the second is imported by the first optimiser that torch makes."""
 IN_A_RUN = ("kdray.sweep.running", "kdray.sweep.students")
 """What takes seconds to import, and does not import ray."""
-DASHBOARD = ("ray._private.services", "start_api_server", lambda *_, **__: (None, None))
+Part = tuple[str, str, Callable[[Any], Any]]
+"""One of Ray's: its module, its name, and what makes of it what stands in for it."""
+DASHBOARD: Part = ("ray._private.services", "start_api_server", lambda _: lambda *_, **__: (None, None))
 """Without a page it is a process that reports usage, which is off. Ray waits for it, and does without one that fails."""
+MONITORS: Part = (
+    "ray._private.parameter", "RayParams", lambda own: partial(own, no_monitor=True, include_log_monitor=False)
+)  # fmt: skip
+"""Two processes: one starts more nodes for a cluster, and one reads the workers' output for a driver that wants it."""
+
+
+def _as_soon_as_it_is_there(own: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+    def get_node(gcs_address: str, node_id: str) -> Any:
+        state = ray._private.state.GlobalState()
+        state._initialize_global_state(ray._private.services._get_gcs_client_options(gcs_address))
+        until = time.monotonic() + 30
+        while time.monotonic() < until and not any(node["NodeID"] == node_id for node in state.node_table()):
+            time.sleep(0.02)
+        return own(gcs_address, node_id)
+
+    return get_node
+
+
+NODE: Part = ("ray._private.services", "get_node", _as_soon_as_it_is_there)
+"""It looks for the node once a second."""
 
 
 @contextmanager
@@ -62,7 +84,7 @@ def cluster(address: str | None, local: Node, runtime_env: Mapping[str, Any]) ->
         return
     on_sigterm = signal.getsignal(signal.SIGTERM)
     prepared = dict(runtime_env) or None
-    with quiet(), standing_in(DASHBOARD):
+    with quiet(), standing_in(DASHBOARD, MONITORS, NODE):
         try:
             if address is not None:
                 ray.init(
@@ -75,7 +97,7 @@ def cluster(address: str | None, local: Node, runtime_env: Mapping[str, Any]) ->
                     logging_level=logging.CRITICAL, object_store_memory=100 * 2**20, runtime_env=prepared,
                     # Ray would offer less than there is, and so fewer trials at once than were planned.
                     _memory=int(min(local.memory * GIB, machine.memory())),
-                    _system_config=_first_workers(wanted=prepared is None and local.cpu <= MOST_PREPARED),
+                    _system_config=_settings(prepared=prepared is None and local.cpu <= MOST_PREPARED),
                 )  # fmt: skip
         except (ConnectionError, ValueError) as error:
             if address is None:
@@ -89,18 +111,21 @@ def cluster(address: str | None, local: Node, runtime_env: Mapping[str, Any]) ->
         ray.shutdown()
 
 
-def _first_workers(*, wanted: bool) -> dict[str, Any]:
-    """What Ray is told of the workers that it starts unasked. They are of no use to trials with a ``runtime_env``."""
+def _settings(*, prepared: bool) -> dict[str, Any]:
+    """Ray's own. ``prepared``: whether workers that it starts unasked are of use, which to trials with a ``runtime_env`` they
+    are not."""
     if not ray.__version__.startswith(TRIED):
         return {}
-    if not wanted:
-        return {"prestart_worker_first_driver": False}
-    return {"preload_python_modules": list(IN_A_WORKER), "idle_worker_killing_time_threshold_ms": 600_000}
+    # Its processes look for each other 500 times, every 20 ms: by default they do ten times, and wait for a second in between.
+    often = {"raylet_client_connect_timeout_milliseconds": 20, "raylet_client_num_connect_attempts": 500}
+    if not prepared:
+        return {**often, "prestart_worker_first_driver": False}
+    return {**often, "preload_python_modules": ["kdray.sweep.worker"], "idle_worker_killing_time_threshold_ms": 600_000}
 
 
 @contextmanager
-def standing_in(*parts: tuple[str, str, Any]) -> Iterator[None]:
-    """Parts of Ray (module, name) that take seconds and do nothing for kdray, with something else in their place.
+def standing_in(*parts: Part) -> Iterator[None]:
+    """Parts of Ray that take seconds and do nothing for kdray, with something else in their place.
 
     They are Ray's own business, so that of another version than :data:`TRIED` they are left alone.
     """
@@ -108,7 +133,7 @@ def standing_in(*parts: tuple[str, str, Any]) -> Iterator[None]:
     for module, name, instead in parts if ray.__version__.startswith(TRIED) else ():
         home = import_module(module)
         before.append((home, name, getattr(home, name)))
-        setattr(home, name, instead)
+        setattr(home, name, instead(getattr(home, name)))
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kdray.sweep.cluster import cluster, quiet, standing_in  # isort: skip  # before ray, which it sets up
+from kdray.sweep.cluster import Part, cluster, quiet, standing_in  # isort: skip  # before ray, which it sets up
 
 from ray import tune
 from ray.tune.experiment import Trial
@@ -26,10 +26,10 @@ from kdray.task import Step
 
 __all__ = ["cluster", "quiet", "run_trials"]
 T = TypeVar("T")
-MARK: tuple[str, str, dict[str, str]] = ("ray.tune.execution.class_cache", "DEFAULT_ENV_VARS", {})
+MARK: Part = ("ray.tune.execution.class_cache", "DEFAULT_ENV_VARS", lambda _: {})
 """An environment for the worker of each trial, which tells PyTorch Lightning not to fork. Without it trials run in the workers
 that Ray has started already."""
-COUNTED = ("ray.air._internal.usage", "tag_callbacks", lambda _: False)
+COUNTED: Part = ("ray.air._internal.usage", "tag_callbacks", lambda _: lambda _: False)
 """For a report of usage, which is off, it imports wandb, mlflow and others."""
 
 

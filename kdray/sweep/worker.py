@@ -1,0 +1,12 @@
+"""What every trial needs, imported in one go by a worker of Ray that has no trial yet."""
+
+import gc
+
+# Python's collector would go through all that is being imported time and again: a fifth of three seconds.
+gc.disable()
+try:
+    import torch._dynamo  # noqa: F401  # by the first optimiser that torch makes
+
+    import kdray.sweep.trainable  # noqa: F401
+finally:
+    gc.enable()
