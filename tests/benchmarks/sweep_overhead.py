@@ -197,7 +197,7 @@ def figures(short: bool) -> Iterator[Figure]:
         if short:
             yield from in_short(Bench(folder / "small", SMALL.format(seeds=4, epochs=6)), width)
             return
-        yield from in_full(Bench(folder / "small", SMALL.format(seeds=20, epochs=12)), width)
+        yield from in_full(Bench(folder / "small", SMALL.format(seeds=20, epochs=10)), width)
         yield from with_threads("WRN-16-2, batch 128", Bench(folder / "large", LARGE), width)
 
 
