@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from tests.benchmarks import __main__ as frame
 from tests.benchmarks.__main__ import PARTS, Part, main, markdown
 from tests.benchmarks.figures import HEAD, Figure, follow, stored
 from tests.benchmarks.slopes import exponent, exponent_beside, slope
+from tests.benchmarks.sweep_overhead import kind, spent
 
 RATIO = Figure("warm / plain", (1.3, 1.0, 1.1), "x", "<= 1.10", "of three")
 COUNT = Figure("rows", (123456.0,), "rows")
@@ -31,6 +34,23 @@ def test_the_row_of_a_figure_has_its_median_spread_and_aim() -> None:
     }  # fmt: skip
     assert COUNT.row() == ("rows", "123456", "rows", "123456", "123456", "1", "", "", "")
     assert RATIO._replace(values=(2.0,)).row()[7] == "NO"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="told by Linux only")
+def test_the_cpu_that_a_program_and_what_it_starts_have_taken_is_told() -> None:
+    busy = "import time\nwhile time.process_time() < 0.3: pass\n"
+    code = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {busy + 'print(flush=True); input()'!r}]).wait()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        told = spent({program.pid})
+        program.communicate(b"\n")
+    assert re.fullmatch(r"(.*, )?Ray's servers 0\.[3-5] s(, .*)?", told), told  # whatever is no agent and no worker
+
+
+def test_processes_of_ray_are_told_apart() -> None:
+    commands = ["ray::TrialActor.train", "python ray/_private/workers/default_worker.py", "ray::RuntimeEnvAgent", "raylet --x"]
+    assert [kind(command) for command in commands] == ["workers", "workers", "Ray's agents", "Ray's servers"]
 
 
 def test_numbers_keep_three_digits_and_large_ones_all_before_the_point() -> None:

@@ -18,8 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,10 +69,12 @@ class Cut(NamedTuple):
     trials: float
     after: float
     """From the end of the last trial until the program has ended."""
+    cpu: str = ""
+    """Who took how many seconds of CPU until the first trial began."""
 
     @property
     def whole(self) -> float:
-        return sum(self)
+        return self.before + self.trials + self.after
 
 
 def programs(commands: Sequence[Sequence[str]], results: Path) -> Cut:
@@ -84,11 +87,12 @@ def programs(commands: Sequence[Sequence[str]], results: Path) -> Cut:
             subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
             for command, out in zip(commands, said, strict=True)
         ]
-        begun = None
+        begun, cpu = None, ""
         while any(program.poll() is None for program in running):
             time.sleep(0.02)
             if begun is None and logs.is_dir() and any(logs.iterdir()):
                 begun = time.time()
+                cpu = spent({program.pid for program in running})
         ended = time.time()
         for program, out in zip(running, said, strict=True):
             if program.returncode:
@@ -96,7 +100,32 @@ def programs(commands: Sequence[Sequence[str]], results: Path) -> Cut:
                 raise SystemExit(f"{' '.join(map(str, program.args))} ended with {program.returncode}: {out.read().decode()}")
     last = max(log.stat().st_mtime for log in logs.iterdir())
     assert begun is not None
-    return Cut(begun - started, last - begun, ended - last)
+    return Cut(begun - started, last - begun, ended - last, cpu)
+
+
+def spent(programs: set[int]) -> str:
+    """The seconds of CPU of programs and of all that they have started, by kind; where the system tells them (Linux)."""
+    found: dict[int, tuple[int, float, str]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            numbers = (folder / "stat").read_text().rpartition(")")[2].split()
+            seconds = (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
+            found[int(folder.name)] = int(numbers[1]), seconds, (folder / "cmdline").read_text()
+    mine, before = set(programs), set[int]()
+    while mine != before:
+        before, mine = mine, mine | {process for process, (parent, *_) in found.items() if parent in mine}
+    total: Counter[str] = Counter()
+    for process in mine & found.keys():
+        _, seconds, command = found[process]
+        total["the program" if process in programs else kind(command)] += seconds
+    return ", ".join(f"{who} {seconds:.1f} s" for who, seconds in total.most_common() if seconds >= 0.1)
+
+
+def kind(command: str) -> str:
+    """Of a process of Ray."""
+    if not command.startswith("ray::") and "default_worker.py" not in command:
+        return "Ray's servers"
+    return "Ray's agents" if "Agent" in command else "workers"
 
 
 class Bench:
@@ -219,7 +248,7 @@ def in_short(bench: Bench, width: int) -> Iterator[Figure]:
 def ends(sweeps: Sequence[Cut]) -> Iterator[Figure]:
     """What comes before the first trial and after the last."""
     before, after = (tuple(cut.before for cut in sweeps), tuple(cut.after for cut in sweeps))
-    yield Figure("kdray run, before its first trial", before, "s", "<= 8", "imports, planning, Ray and its workers")
+    yield Figure("kdray run, before its first trial", before, "s", "<= 8", f"of CPU: {sweeps[-1].cpu}")
     yield Figure("kdray run, after its last trial", after, "s", "<= 3", "until the process has ended")
 
 
