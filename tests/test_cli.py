@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import shlex
 import signal
@@ -18,7 +19,7 @@ import yaml
 
 import kdray.sweep
 from kdray import __version__
-from kdray.cli import build_parser, main, tables
+from kdray.cli import COLLECTED_AFTER, build_parser, main, tables
 from kdray.core import InputError, tag_of, value_types
 from kdray.data import AnyData, VisionData
 from kdray.results import Results, Store, write_rows
@@ -118,6 +119,19 @@ def early(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> list[Node]:  # noq
 
     monkeypatch.setattr(kdray.sweep.cluster, "started_early", started_early)
     return started
+
+
+def test_python_looks_for_garbage_less_often_during_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, during = gc.get_threshold(), []
+
+    def nothing(chosen: Any) -> int:  # noqa: ARG001
+        during.append(gc.get_threshold())
+        return 0
+
+    monkeypatch.setattr("kdray.cli.commands.doctor", nothing)
+    assert main(["doctor"]) == 0
+    assert during == [(COLLECTED_AFTER, *before[1:])]
+    assert gc.get_threshold() == before
 
 
 def as_typed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:

@@ -25,7 +25,8 @@ from kdray.cli.status import FAILED, INTERRUPTED, OK, WRONG_INPUT
 from kdray.core import InputError
 
 COLLECTED_AFTER = 50_000
-"""So many more objects than before, and Python looks for garbage; by default 700."""
+"""New objects after which Python looks for garbage; by default hundreds. What a command imports stays, and to look through it
+again and again takes a tenth of its time."""
 
 
 def _number(kind: type[int] | type[float], least: float, wanted: str) -> Callable[[str], Any]:
@@ -56,11 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = parser.parse_args(arguments)
         if chosen.command in (commands.run, commands.evaluate):
             goes_on = "; what is finished is kept, the same command goes on"
-        with sigterm_as_interrupt(), warnings.catch_warnings():
+        with sigterm_as_interrupt(), warnings.catch_warnings(), collected_after(COLLECTED_AFTER):
             warnings.showwarning = show_warning
             chosen.own_process = arguments is None
-            if chosen.own_process:  # what is imported stays: looking through it for garbage takes a tenth of a command
-                gc.set_threshold(COLLECTED_AFTER)
             return int(chosen.command(chosen))
     except InputError as error:
         print(f"kdray: {' '.join(str(error).split())}", file=sys.stderr)
@@ -96,6 +95,17 @@ def sigterm_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def collected_after(objects: int) -> Iterator[None]:
+    """Python looks for garbage after so many new objects."""
+    before = gc.get_threshold()
+    gc.set_threshold(objects, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class Parser(argparse.ArgumentParser):
