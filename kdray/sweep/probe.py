@@ -292,7 +292,8 @@ def _kept(task: Task, data_root: Path) -> tuple[int, int]:
     training = experiment.training.model_copy(update={"batch_size": FEW_IMAGES, "monitor": None})
     experiment = experiment.model_copy(update={"training": training})
     task = task.model_copy(update={"experiment": experiment})
-    with bench_of_its_own(task, data_root, torch.device("cpu")) as bench:
+    # Laid out as on most GPUs, whose memory is meant; on the CPU channels_last may keep other copies.
+    with bench_of_its_own(task, data_root, torch.device("cpu"), Kernels(channels_last=False)) as bench:
         whole = bench.dataset(experiment)
         dataset = whole._replace(train=whole.train.first(FEW_IMAGES), val=whole.val.first(1), test=whole.test.first(1))
         with Kept() as in_training:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,6 +124,17 @@ def test_it_trains_by_the_kernels_that_trials_are_trained_by(wanted: bool, monke
     described = experiment(model={"name": "wide_resnet", "depth": 10, "width": 1}, data={"name": "digits", "resize": 8})
     rehearse(task(of=described), data_root=NOWHERE, device=CPU, kernels=Kernels(channels_last=wanted))
     assert laid_out == [wanted]
+
+
+def test_a_worker_probes_with_the_kernels_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted, seen = Kernels(channels_last=True, compile=True), []
+    granted = SimpleNamespace(get_accelerator_ids=lambda: {"GPU": []})
+    monkeypatch.setattr("ray.get_runtime_context", lambda: granted)
+    monkeypatch.setattr(module, "CudaMeter", lambda _: Scale(8))
+    monkeypatch.setattr(module, "rehearse", lambda *_, kernels, **__: seen.append(kernels))
+    need = module._in_worker([task().model_dump_json()], str(NOWHERE), 1, wanted.model_dump_json())
+    assert isinstance(need, module.Need)
+    assert seen == [wanted]
 
 
 def test_it_trains_every_stage_and_monitors_though_a_trial_would_later(monkeypatch: pytest.MonkeyPatch) -> None:
