@@ -111,6 +111,20 @@ def test_sweep_alone_imports_ray_and_optuna() -> None:
     assert using("optuna") == {"sweep", "results.importance"}  # which hands it numbers of its own, for their variances
 
 
+@pytest.mark.parametrize(
+    ("module", "late"),
+    [
+        ("kdray.sweep.definition", {"pandas", "pyarrow", "ray", "optuna", "scipy"}),
+        ("kdray.sweep.trainable", {"optuna", "scipy"}),
+    ],
+)
+def test_what_takes_long_to_import_waits_until_it_is_used(module: str, late: set[str]) -> None:
+    """A run starts Ray once its sweep is read; every worker imports what is trained."""
+    code = f"import sys, {module}; print(*{late} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert told.stdout.split() == []
+
+
 def test_reading_results_loads_neither_torch_nor_ray() -> None:
     script = (
         "import sys\n"

@@ -36,6 +36,8 @@ MOST_PREPARED = 8
 nobody knows whether so many will be used, and each takes some hundred MB."""
 IN_A_RUN = ("kdray.sweep.running", "kdray.sweep.students")
 """What takes seconds to import, and does not import ray."""
+OFTEN_FOR = 5.0
+"""Seconds for which a new node is looked for often; after that as often as Ray does."""
 Part = tuple[str, str, Callable[[Any], Any]]
 """One of Ray's: its module, its name, and what makes of it what stands in for it."""
 DASHBOARD: Part = ("ray._private.services", "start_api_server", lambda _: lambda *_, **__: (None, None))
@@ -46,11 +48,13 @@ MONITORS: Part = (
 """Two processes: one starts more nodes for a cluster, and one reads the workers' output for a driver that wants it."""
 
 
-def _as_soon_as_it_is_there(own: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+def _when_it_is_there(own: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+    """``own`` finds a node by its id; this one looks often whether there is such a node, and asks then."""
+
     def get_node(gcs_address: str, node_id: str) -> Any:
         state = ray._private.state.GlobalState()
         state._initialize_global_state(ray._private.services._get_gcs_client_options(gcs_address))
-        until = time.monotonic() + 30
+        until = time.monotonic() + OFTEN_FOR
         while time.monotonic() < until and not any(node["NodeID"] == node_id for node in state.node_table()):
             time.sleep(0.02)
         return own(gcs_address, node_id)
@@ -58,8 +62,8 @@ def _as_soon_as_it_is_there(own: Callable[[str, str], Any]) -> Callable[[str, st
     return get_node
 
 
-NODE: Part = ("ray._private.services", "get_node", _as_soon_as_it_is_there)
-"""It looks for the node once a second."""
+NODE: Part = ("ray._private.services", "get_node", _when_it_is_there)
+"""It looks for a new node once a second, which here is there after half of one."""
 
 
 @contextmanager
@@ -83,26 +87,11 @@ def cluster(address: str | None, local: Node, runtime_env: Mapping[str, Any]) ->
         yield nodes_of_cluster()
         return
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    prepared = dict(runtime_env) or None
-    with quiet(), standing_in(DASHBOARD, MONITORS, NODE):
-        try:
-            if address is not None:
-                ray.init(
-                    address=address, log_to_driver=False, logging_level=logging.CRITICAL, runtime_env=prepared
-                )  # fmt: skip
-            else:
-                ray.init(
-                    address="local",  # even where RAY_ADDRESS names a cluster
-                    num_cpus=int(local.cpu), num_gpus=int(local.gpu), include_dashboard=False, log_to_driver=False,
-                    logging_level=logging.CRITICAL, object_store_memory=100 * 2**20, runtime_env=prepared,
-                    # Ray would offer less than there is, and so fewer trials at once than were planned.
-                    _memory=int(min(local.memory * GIB, machine.memory())),
-                    _system_config=_settings(prepared=prepared is None and local.cpu <= MOST_PREPARED),
-                )  # fmt: skip
-        except (ConnectionError, ValueError) as error:
-            if address is None:
-                raise
-            raise InputError(f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
+    with quiet():
+        if address is None:
+            _start(local, runtime_env)
+        else:
+            _join(address, runtime_env)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray put its own there, which prints a stack trace and dies
     try:
@@ -111,9 +100,32 @@ def cluster(address: str | None, local: Node, runtime_env: Mapping[str, Any]) ->
         ray.shutdown()
 
 
+def _join(address: str, runtime_env: Mapping[str, Any]) -> None:
+    """:class:`InputError` if there is no cluster."""
+    try:
+        ray.init(
+            address=address, log_to_driver=False, logging_level=logging.CRITICAL, runtime_env=dict(runtime_env) or None
+        )  # fmt: skip
+    except (ConnectionError, ValueError) as error:
+        raise InputError(f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
+
+
+def _start(node: Node, runtime_env: Mapping[str, Any]) -> None:
+    """A Ray of this machine's, with what ``node`` offers."""
+    with standing_in(DASHBOARD, MONITORS, NODE):
+        ray.init(
+            address="local",  # even where RAY_ADDRESS names a cluster
+            num_cpus=int(node.cpu), num_gpus=int(node.gpu), include_dashboard=False, log_to_driver=False,
+            logging_level=logging.CRITICAL, object_store_memory=100 * 2**20, runtime_env=dict(runtime_env) or None,
+            # Ray would offer less than there is, and so fewer trials at once than were planned.
+            _memory=int(min(node.memory * GIB, machine.memory())),
+            _system_config=_settings(prepared=not runtime_env and node.cpu <= MOST_PREPARED),
+        )  # fmt: skip
+
+
 def _settings(*, prepared: bool) -> dict[str, Any]:
-    """Ray's own. ``prepared``: whether workers that it starts unasked are of use, which to trials with a ``runtime_env`` they
-    are not."""
+    """What is set inside Ray. ``prepared``: whether the workers that it starts unasked are of use, as they are to trials
+    without a ``runtime_env``."""
     if not ray.__version__.startswith(TRIED):
         return {}
     # Its processes look for each other 500 times, every 20 ms: by default they do ten times, and wait for a second in between.
@@ -125,16 +137,17 @@ def _settings(*, prepared: bool) -> dict[str, Any]:
 
 @contextmanager
 def standing_in(*parts: Part) -> Iterator[None]:
-    """Parts of Ray that take seconds and do nothing for kdray, with something else in their place.
+    """Parts of Ray that only take time, with something else in their place.
 
     They are Ray's own business, so that of another version than :data:`TRIED` they are left alone.
     """
     before = []
-    for module, name, instead in parts if ray.__version__.startswith(TRIED) else ():
-        home = import_module(module)
-        before.append((home, name, getattr(home, name)))
-        setattr(home, name, instead(getattr(home, name)))
     try:
+        for module, name, instead in parts if ray.__version__.startswith(TRIED) else ():
+            home = import_module(module)
+            own = getattr(home, name)
+            before.append((home, name, own))
+            setattr(home, name, instead(own))
         yield
     finally:
         for home, name, own in before:
