@@ -13,6 +13,7 @@ from tests.benchmarks import __main__ as frame
 from tests.benchmarks.__main__ import PARTS, Part, main, markdown
 from tests.benchmarks.figures import HEAD, Figure, follow, stored
 from tests.benchmarks.slopes import exponent, exponent_beside, slope
+from tests.benchmarks.steps import PASSES, cases
 from tests.benchmarks.sweep_overhead import kind, spent
 
 RATIO = Figure("warm / plain", (1.3, 1.0, 1.1), "x", "<= 1.10", "of three")
@@ -46,6 +47,15 @@ def test_the_cpu_that_a_program_and_what_it_starts_have_taken_is_told() -> None:
         told = spent({program.pid})
         program.communicate(b"\n")
     assert re.fullmatch(r"(.*, )?Ray's servers 0\.[3-5] s(, .*)?", told), told  # whatever is no agent and no worker
+
+
+def test_a_step_that_cannot_be_as_aimed_at_has_a_floor_above_the_aim() -> None:
+    of = {case.name: case for case in cases()}
+    assert of["PGD-3, mix 1"].passes == "1 to learn, 3 to craft"
+    assert of["PGD-3, mix 0.5"].passes == "2 to learn, 3 to craft"
+    assert of["KD, logits given"].passes == "1 to learn"
+    cost = dict.fromkeys(PASSES, 1.0)
+    assert [of[name].floor(cost) for name in ("KD, logits given", "PGD-3, mix 1", "PGD-3, mix 0.5")] == [3, 9, 11]
 
 
 def test_processes_of_ray_are_told_apart() -> None:

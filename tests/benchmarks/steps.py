@@ -163,8 +163,8 @@ class Case(NamedTuple):
 
     @property
     def passes(self) -> str:
-        """What the floor counts, but for the update of the weights."""
-        return f"{self.halves} to and fro to learn" + (f", {self.crafting} to craft" if self.crafting else "")
+        """What the floor counts, each of them forward and backward, but for the update of the weights."""
+        return f"{self.halves} to learn" + (f", {self.crafting} to craft" if self.crafting else "")
 
 
 def cases() -> list[Case]:

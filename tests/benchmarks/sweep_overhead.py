@@ -7,7 +7,8 @@ Each way is a program of its own, cut in three by the trials' logs: from the sta
 
 A trial that runs alone has the machine's caches and memory to itself, and one that runs beside others shares them: that is
 contention, and no scheduler's doing. So the trials are measured alone (a few of them, for they are alike, some before the
-sweep and some after), as plain processes side by side, as many as the sweep runs at once, and in the sweep.
+sweep and some after; the first of a process is slower and does not count), as plain processes side by side, as many as the
+sweep runs at once, and in the sweep.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import torch
@@ -69,7 +72,9 @@ class Cut(NamedTuple):
     trials: float
     after: float
     """From the end of the last trial until the program has ended."""
-    cpu: str = ""
+    each: float
+    """Of one trial, but for the first to end, where they run one after another."""
+    cpu: str
     """Who took how many seconds of CPU until the first trial began."""
 
     @property
@@ -98,19 +103,20 @@ def programs(commands: Sequence[Sequence[str]], results: Path) -> Cut:
             if program.returncode:
                 out.seek(0)
                 raise SystemExit(f"{' '.join(map(str, program.args))} ended with {program.returncode}: {out.read().decode()}")
-    last = max(log.stat().st_mtime for log in logs.iterdir())
+    first, *_, last = ends = sorted(log.stat().st_mtime for log in logs.iterdir())
     assert begun is not None
-    return Cut(begun - started, last - begun, ended - last, cpu)
+    return Cut(begun - started, last - begun, ended - last, (last - first) / (len(ends) - 1), cpu)
 
 
 def spent(programs: set[int]) -> str:
-    """The seconds of CPU of programs and of all that they have started, by kind; where the system tells them (Linux)."""
+    """The seconds of CPU of programs and of what they have started and still runs, by kind; where the system tells (Linux)."""
     found: dict[int, tuple[int, float, str]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
-            numbers = (folder / "stat").read_text().rpartition(")")[2].split()
+            stat, command = ((folder / name).read_text(errors="replace") for name in ("stat", "cmdline"))
+            numbers = stat.rpartition(")")[2].split()
             seconds = (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
-            found[int(folder.name)] = int(numbers[1]), seconds, (folder / "cmdline").read_text()
+            found[int(folder.name)] = int(numbers[1]), seconds, command
     mine, before = set(programs), set[int]()
     while mine != before:
         before, mine = mine, mine | {process for process, (parent, *_) in found.items() if parent in mine}
@@ -155,10 +161,10 @@ class Bench:
         parts = [self.tasks[:count][first::processes] for first in range(processes)]
         return programs([self._program("plain", results, part, threads) for part in parts], results)
 
-    def tune(self) -> Cut:
-        """In plain Ray Tune: a function trainable, and its defaults."""
+    def tune(self, count: int) -> Cut:
+        """The first ``count`` in plain Ray Tune: a function trainable, and its defaults."""
         results = self._new()
-        return programs([self._program("tune", results, self.tasks, 1)], results)
+        return programs([self._program("tune", results, self.tasks[:count], 1)], results)
 
     def _new(self) -> Path:
         self._ways += 1
@@ -226,7 +232,7 @@ def figures(short: bool) -> Iterator[Figure]:
         if short:
             yield from in_short(Bench(folder / "small", SMALL.format(seeds=4, epochs=6)), width)
             return
-        yield from in_full(Bench(folder / "small", SMALL.format(seeds=20, epochs=10)), width)
+        yield from in_full(Bench(folder / "small", SMALL.format(seeds=20, epochs=12)), width)
         yield from with_threads("WRN-16-2, batch 128", Bench(folder / "large", LARGE), width)
 
 
@@ -248,43 +254,49 @@ def in_short(bench: Bench, width: int) -> Iterator[Figure]:
 def ends(sweeps: Sequence[Cut]) -> Iterator[Figure]:
     """What comes before the first trial and after the last."""
     before, after = (tuple(cut.before for cut in sweeps), tuple(cut.after for cut in sweeps))
-    yield Figure("kdray run, before its first trial", before, "s", "<= 8", f"of CPU: {sweeps[-1].cpu}")
+    note = f"imports, planning, Ray and its workers; CPU in the last run: {sweeps[-1].cpu or 'not told here'}"
+    yield Figure("kdray run, before its first trial", before, "s", "<= 8", note)
     yield Figure("kdray run, after its last trial", after, "s", "<= 3", "until the process has ended")
 
 
 def in_full(bench: Bench, width: int) -> Iterator[Figure]:
-    """Every way."""
-    count = len(bench.tasks)
-    alone = [bench.plain(1, 1, ALONE)]
-    beside = bench.plain(width, 1)
-    say(f"{width} plain processes at once: {beside}")
-    sweep = bench.sweep()
-    say(f"sweep: {sweep}")
+    """Every way, the sweep twice. Half of the trials tell as much of those that it is beside."""
+    count, half = len(bench.tasks), len(bench.tasks) // 2
+    alone, sweeps = [bench.plain(1, 1, ALONE)], []
+    for number in (1, 2):
+        sweeps.append(bench.sweep())
+        alone.append(bench.plain(1, 1, ALONE))
+        before, after = (cut.each for cut in alone[-2:])
+        say(f"run {number}: {sweeps[-1].whole:.1f} s; alone {before:.2f} s a trial before it, {after:.2f} s after")
     again = bench.again()
-    alone.append(bench.plain(1, 1, ALONE))
-    wide = bench.plain(1, width, ALONE)
-    each = sum(cut.trials for cut in alone) / len(alone) / ALONE
-    say(f"alone: {alone[0].trials / ALONE:.2f} and {alone[1].trials / ALONE:.2f} s a trial with one thread, "
-        f"{wide.trials / ALONE:.2f} s with {width}")  # fmt: skip
-    tune = bench.tune()
-    say(f"plain Ray Tune: {tune}")
-    ideal = each * count / width
-    trials = f"{count} trials of {each:.1f} s, {width} at once"
-    yield Figure(f"{trials}: the sweep / the trials alone, uncontended", (sweep.trials / ideal,), "x", "<= 1.05",
-                 f"contention among the trials is {beside.trials / ideal:.2f} of it, without Ray and kdray")  # fmt: skip
-    yield Figure("the sweep / plain processes, as many at once", (sweep.trials / beside.trials,), "x", None,
-                 "what kdray and Ray add")  # fmt: skip
+    beside = bench.plain(width, 1, half)
+    say(f"{half} trials in {width} plain processes at once: {beside.trials:.1f} s")
+    tune = bench.tune(half)
+    say(f"{half} trials in plain Ray Tune: {tune.whole:.1f} s")
+    each = [fmean((before.each, after.each)) for before, after in pairwise(alone)]
+    ratios = [sweep.trials / (seconds * count / width) for sweep, seconds in zip(sweeps, each, strict=True)]
+    contention = beside.trials / (alone[-1].each * half / width)
+    yield Figure(
+        f"{count} trials of {fmean(each):.1f} s, {width} at once: the sweep / the trials alone, uncontended", tuple(ratios),
+        "x", "<= 1.05", f"contention among the trials is {contention:.2f} of it, without Ray and kdray",
+    )  # fmt: skip
+    yield Figure(
+        "the sweep / plain processes, as many at once",
+        tuple(sweep.trials / count / (beside.trials / half) for sweep in sweeps), "x", None, "what kdray and Ray add",
+    )  # fmt: skip
     yield Figure("plain Ray Tune / plain processes, as many at once", (tune.trials / beside.trials,), "x", None,
                  "function trainable, defaults: a process for each trial")  # fmt: skip
-    yield Figure("plain sequential loop, one thread / the sweep, from start to end",
-                 ((alone[0].before + each * count) / sweep.whole,), "x")  # fmt: skip
-    yield Figure("plain Ray Tune / the sweep, from start to end", (tune.whole / sweep.whole,), "x")
-    yield from ends([sweep])
+    loops = ((alone[0].before + seconds * count) / sweep.whole for sweep, seconds in zip(sweeps, each, strict=True))
+    yield Figure("plain sequential loop, one thread / the sweep, from start to end", tuple(loops), "x")
+    whole = tune.before + tune.trials * count / half + tune.after
+    yield Figure("plain Ray Tune / the sweep, from start to end", tuple(whole / sweep.whole for sweep in sweeps), "x")
+    yield from ends(sweeps)
     yield Figure("plain Ray Tune, before its first trial", (tune.before,), "s")
     yield Figure("plain Ray Tune, after its last trial", (tune.after,), "s")
     yield Figure("plain loop, before its first trial", tuple(cut.before for cut in alone), "s", None, "imports alone")
     yield Figure("kdray run with nothing left to do", (again,), "s")
-    yield threads_figure("WRN-10-1, batch 32", beside.trials / count, wide.trials / ALONE, width)
+    wide = bench.plain(1, width, ALONE)
+    yield threads_figure("WRN-10-1, batch 32", beside.trials / half, wide.each, width)
 
 
 def with_threads(name: str, bench: Bench, width: int) -> Iterator[Figure]:
