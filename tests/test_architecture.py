@@ -12,7 +12,7 @@ from tests.imports import imports
 PACKAGE = Path(kdray.__file__).parent
 
 LAYERS = {
-    "core": 0, "seeds": 0, "compat": 0, "machine": 0,
+    "core": 0, "garbage": 0, "seeds": 0, "compat": 0, "machine": 0,
     "objective": 1, "shared": 1, "data": 1, "models": 1, "perturbations": 1,
     "methods": 2, "robustness": 2, "results": 2, "optimizers": 2, "weights": 2, "kernels": 2,
     "teachers": 3, "training": 3, "report": 3, "logs": 3,

@@ -19,9 +19,10 @@ import yaml
 
 import kdray.sweep
 from kdray import __version__
-from kdray.cli import COLLECTED_AFTER, build_parser, main, tables
+from kdray.cli import build_parser, main, tables
 from kdray.core import InputError, tag_of, value_types
 from kdray.data import AnyData, VisionData
+from kdray.garbage import OBJECTS
 from kdray.results import Results, Store, write_rows
 from kdray.sweep.doctor import Finding
 from kdray.sweep.resources import Node
@@ -130,7 +131,7 @@ def test_python_looks_for_garbage_less_often_during_a_command(monkeypatch: pytes
 
     monkeypatch.setattr("kdray.cli.commands.doctor", nothing)
     assert main(["doctor"]) == 0
-    assert during == [(COLLECTED_AFTER, *before[1:])]
+    assert during == [(OBJECTS, *before[1:])]
     assert gc.get_threshold() == before
 
 

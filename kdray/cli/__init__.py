@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import shlex
 import signal
@@ -23,10 +22,7 @@ from kdray.cli.reporting import add_arguments as add_report_arguments
 from kdray.cli.reporting import report
 from kdray.cli.status import FAILED, INTERRUPTED, OK, WRONG_INPUT
 from kdray.core import InputError
-
-COLLECTED_AFTER = 50_000
-"""New objects after which Python looks for garbage; by default hundreds. What a command imports stays, and to look through it
-again and again takes a tenth of its time."""
+from kdray.garbage import seldom_collected
 
 
 def _number(kind: type[int] | type[float], least: float, wanted: str) -> Callable[[str], Any]:
@@ -57,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = parser.parse_args(arguments)
         if chosen.command in (commands.run, commands.evaluate):
             goes_on = "; what is finished is kept, the same command goes on"
-        with sigterm_as_interrupt(), warnings.catch_warnings(), collected_after(COLLECTED_AFTER):
+        with sigterm_as_interrupt(), warnings.catch_warnings(), seldom_collected():
             warnings.showwarning = show_warning
             chosen.own_process = arguments is None
             return int(chosen.command(chosen))
@@ -95,17 +91,6 @@ def sigterm_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def collected_after(objects: int) -> Iterator[None]:
-    """Python looks for garbage after so many new objects."""
-    before = gc.get_threshold()
-    gc.set_threshold(objects, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 class Parser(argparse.ArgumentParser):

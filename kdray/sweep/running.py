@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kdray.data import data_root
 from kdray.experiment import Experiment
+from kdray.garbage import seldom_collected
 from kdray.results import Results, Store
 from kdray.results.points import aims_file
 from kdray.robustness import AnyEvaluation
@@ -55,7 +56,7 @@ def run(
     callbacks = [partial(callback.build, store, sweep.name, progress.warn) for callback in sweep.file.callbacks]
     for caution in sweep.cautions():
         progress.warn(caution)
-    with only_driver(store, sweep.name):
+    with only_driver(store, sweep.name), seldom_collected():
         store.write(aims_file(sweep.name), sweep.file.aims.model_dump_json().encode())
         found = Results(store.location)
         ledger = Ledger(found, retry_failed=retry_failed)

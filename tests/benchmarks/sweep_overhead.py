@@ -149,7 +149,7 @@ class Bench:
         return programs([[sys.executable, "-m", "kdray", "run", str(self.file), "--results", str(results)]], results)
 
     def again(self) -> float:
-        """Seconds of the same command, on results that have everything."""
+        """Seconds of the same command right after it, on results that have everything."""
         began = time.perf_counter()
         subprocess.run([sys.executable, "-m", "kdray", "run", str(self.file), "--results", str(self._folder / str(self._ways))],
                        check=True, capture_output=True)  # fmt: skip
@@ -265,10 +265,10 @@ def in_full(bench: Bench, width: int) -> Iterator[Figure]:
     alone, sweeps = [bench.plain(1, 1, ALONE)], []
     for number in (1, 2):
         sweeps.append(bench.sweep())
+        again = bench.again()
         alone.append(bench.plain(1, 1, ALONE))
         before, after = (cut.each for cut in alone[-2:])
         say(f"run {number}: {sweeps[-1].whole:.1f} s; alone {before:.2f} s a trial before it, {after:.2f} s after")
-    again = bench.again()
     beside = bench.plain(width, 1, half)
     say(f"{half} trials in {width} plain processes at once: {beside.trials:.1f} s")
     tune = bench.tune(half)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import inspect
 import io
 import json
@@ -16,6 +17,7 @@ import pytest
 import kdray.sweep
 from kdray.core import InputError
 from kdray.experiment import configuration_columns
+from kdray.garbage import OBJECTS
 from kdray.results import Results, Store, write_rows
 from kdray.results.points import points
 from kdray.sweep import plan
@@ -69,6 +71,15 @@ def test_the_fake_engine_is_called_as_the_real_one_is(name: str, module: str) ->
 
 
 # What a finished sweep leaves behind.
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_run_looks_for_garbage_seldom_whoever_calls_it(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, during = gc.get_threshold(), []
+    monkeypatch.setattr("kdray.sweep.running.Driver.run", lambda _: during.append(gc.get_threshold()))
+    go(results)
+    assert during == [(OBJECTS, *before[1:])]
+    assert gc.get_threshold() == before
 
 
 def test_every_trial_has_its_row_and_every_epoch_too(finished: Path) -> None:
