@@ -207,7 +207,7 @@ def figures(short: bool) -> Iterator[Figure]:
     for case in asked[1:]:
         found, floor = steps[case.name], case.floor(cost)
         lowest = floor / statistics.median(plain)
-        above = ", and is above the aim" if case.aim is not None and lowest > case.aim else ""
+        above = ", which is above the aim" if case.aim is not None and lowest > case.aim else ""
         note = f"its passes ({case.passes}) alone take {lowest:.2f}{above}; {statistics.median(found) / floor:.2f} times that"
         aim = None if case.aim is None else f"<= {case.aim:g}"
         yield Figure(f"{case.name} / a plain step", _ratios(found, plain), "x", aim, note)

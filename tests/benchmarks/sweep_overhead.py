@@ -260,8 +260,8 @@ def ends(sweeps: Sequence[Cut]) -> Iterator[Figure]:
 
 
 def in_full(bench: Bench, width: int) -> Iterator[Figure]:
-    """Every way, the sweep twice. Half of the trials tell as much of those that it is beside."""
-    count, half = len(bench.tasks), len(bench.tasks) // 2
+    """Every way, the sweep twice. A part of the trials tells as much of those that it is beside."""
+    count, half, quarter = (len(bench.tasks) // part for part in (1, 2, 4))
     alone, sweeps = [bench.plain(1, 1, ALONE)], []
     for number in (1, 2):
         sweeps.append(bench.sweep())
@@ -271,11 +271,11 @@ def in_full(bench: Bench, width: int) -> Iterator[Figure]:
         say(f"run {number}: {sweeps[-1].whole:.1f} s; alone {before:.2f} s a trial before it, {after:.2f} s after")
     beside = bench.plain(width, 1, half)
     say(f"{half} trials in {width} plain processes at once: {beside.trials:.1f} s")
-    tune = bench.tune(half)
-    say(f"{half} trials in plain Ray Tune: {tune.whole:.1f} s")
+    tune = bench.tune(quarter)
+    say(f"{quarter} trials in plain Ray Tune: {tune.whole:.1f} s")
     each = [fmean((before.each, after.each)) for before, after in pairwise(alone)]
     ratios = [sweep.trials / (seconds * count / width) for sweep, seconds in zip(sweeps, each, strict=True)]
-    contention = beside.trials / (alone[-1].each * half / width)
+    contention = beside.trials / (fmean(each) * half / width)
     yield Figure(
         f"{count} trials of {fmean(each):.1f} s, {width} at once: the sweep / the trials alone, uncontended", tuple(ratios),
         "x", "<= 1.05", f"contention among the trials is {contention:.2f} of it, without Ray and kdray",
@@ -284,11 +284,11 @@ def in_full(bench: Bench, width: int) -> Iterator[Figure]:
         "the sweep / plain processes, as many at once",
         tuple(sweep.trials / count / (beside.trials / half) for sweep in sweeps), "x", None, "what kdray and Ray add",
     )  # fmt: skip
-    yield Figure("plain Ray Tune / plain processes, as many at once", (tune.trials / beside.trials,), "x", None,
-                 "function trainable, defaults: a process for each trial")  # fmt: skip
+    yield Figure("plain Ray Tune / plain processes, as many at once", (tune.trials / quarter / (beside.trials / half),), "x",
+                 None, "function trainable, defaults: a process for each trial")  # fmt: skip
     loops = ((alone[0].before + seconds * count) / sweep.whole for sweep, seconds in zip(sweeps, each, strict=True))
     yield Figure("plain sequential loop, one thread / the sweep, from start to end", tuple(loops), "x")
-    whole = tune.before + tune.trials * count / half + tune.after
+    whole = tune.before + tune.trials * count / quarter + tune.after
     yield Figure("plain Ray Tune / the sweep, from start to end", tuple(whole / sweep.whole for sweep in sweeps), "x")
     yield from ends(sweeps)
     yield Figure("plain Ray Tune, before its first trial", (tune.before,), "s")
