@@ -93,7 +93,8 @@ def trials_and_seeds_given_out(points: int = 75, seeds: int = 2, times: int = 4)
     sizes = (points * seeds, times * points * seeds)
     what = "driver's CPU, trials that do nothing"
     yield slope(f"{what}, {seeds} seeds a point: trials", sizes, [(small, more_points)], 1,
-                "what the driver does when one ends does not depend on how many have")  # fmt: skip
+                "what kdray does when one ends does not depend on how many have; what grows, by profile: Tune goes through all "
+                "trials to choose the next, Optuna through all values of a leaf")  # fmt: skip
     yield each_more("trial that does nothing, driver's CPU", sizes, [(small, more_points)])
     yield slope(f"{what}, {points} points: seeds", (seeds, times * seeds), [(small, more_seeds)], 1,
                 "a seed is a trial like another; only the point is drawn and told once")  # fmt: skip
