@@ -121,6 +121,9 @@ def pgd(asked: Target, size: Size, *, torchattacks: Path | None) -> Iterator[Fig
         note = _accuracy(found[-1].correct, len(labels))
         if not _overlap(found[-1].correct, ours[0].correct, len(labels)):
             note += ": NOT what kdray's leaves"
+        if who == "foolbox as documented":
+            note += "; attacks all images in every restart, with gradients of the weights"
+            note += ", where kdray attacks what still stands: here most of what it began with" if asked.robust else ""
         if who == "foolbox helped":
             looked = min(len(labels), ASKED_TWICE)
             note += f"; as many passes as kdray, but for its look whether the model draws (2 passes of {looked} images)"
