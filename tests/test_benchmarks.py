@@ -49,7 +49,7 @@ def test_the_cpu_that_a_program_and_what_it_starts_have_taken_is_told() -> None:
     assert re.fullmatch(r"(.*, )?Ray's servers 0\.[3-5] s(, .*)?", told), told  # whatever is no agent and no worker
 
 
-def test_a_step_that_cannot_be_as_aimed_at_has_a_floor_above_the_aim() -> None:
+def test_the_floor_of_a_step_is_the_sum_of_its_passes() -> None:
     of = {case.name: case for case in cases()}
     assert of["PGD-3, mix 1"].passes == "1 to learn, 3 to craft"
     assert of["PGD-3, mix 0.5"].passes == "2 to learn, 3 to craft"
