@@ -1,8 +1,10 @@
-"""What robustness costs, across the sweeps of all papers: clean against robust accuracy, and the price of a point.
+"""What robustness costs, across the sweeps of all papers: clean against robust accuracy, and the
+price of a point.
 
     python analysis/across.py RESULTS --out DIR
 
-Data sets are never mixed: there is a figure for each. Only numbers of one attack are compared: a panel for each.
+Data sets are never mixed: there is a figure for each. Only numbers of one attack are compared: a
+panel for each.
 """
 
 from __future__ import annotations
@@ -26,44 +28,71 @@ from kdray.results.pareto import fronts
 EVALUATE = "kdray evaluate RESULTS --suite sweeps/suites/full.yaml"
 POINT = ["sweep", "point"]
 CLEAR = 1.0
-"""Percentage points of robust accuracy that a gain must have for a price per point: less is within the spread of seeds."""
+"""Percentage points of robust accuracy that a gain must have for a price per point: less is within
+the spread of seeds."""
 
 WATCHED = ("training.monitor", "training.gradients")
 """Columns of what is measured while training, which does not change it."""
 
 STRENGTHS = (
-    "noise.input.sigma", "noise.input.snr", "noise.input.peak", "noise.labels.rate", "teacher.noise.input.sigma",
-    "teacher.noise.labels.rate", "model.dropout", "teacher.model.dropout", "model.weight_noise.rank",
-    "supervision.smoothing.samples", "supervision.virtual.probability",
-)  # fmt: skip
+    "noise.input.sigma",
+    "noise.input.snr",
+    "noise.input.peak",
+    "noise.labels.rate",
+    "teacher.noise.input.sigma",
+    "teacher.noise.labels.rate",
+    "model.dropout",
+    "teacher.model.dropout",
+    "model.weight_noise.rank",
+    "supervision.smoothing.samples",
+    "supervision.virtual.probability",
+)
 """Columns of which none may hold anything but 0 in a plain student."""
 
 
 def points(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row per point with the means of ``clean``, ``robust`` (fractions) and ``seconds`` over its seeds, their deviations
-    (``… std``), and what tells it apart."""
+    """A row per point with the means of ``clean``, ``robust`` (fractions) and ``seconds`` over its
+    seeds, their deviations (``… std``), and what tells it apart."""
     grouped = rows.groupby(POINT, sort=False)
-    out = grouped.agg(n=("seed", "nunique"), case=("case", "first"), swept=("swept", "first"), plain=("plain", "first"),
-                      method=("method.name", "first"), model=("network", "first"), training=("training", "first"))  # fmt: skip
-    for name, column in (("clean", "test_accuracy"), ("robust", "value"), ("seconds", "train_seconds")):
+    out = grouped.agg(
+        n=("seed", "nunique"),
+        case=("case", "first"),
+        swept=("swept", "first"),
+        plain=("plain", "first"),
+        method=("method.name", "first"),
+        model=("network", "first"),
+        training=("training", "first"),
+    )
+    for name, column in (
+        ("clean", "test_accuracy"),
+        ("robust", "value"),
+        ("seconds", "train_seconds"),
+    ):
         out[name], out[f"{name} std"] = grouped[column].mean(), grouped[column].std(ddof=1)
     return out.reset_index()
 
 
 def described(snapshot: Snapshot) -> pd.DataFrame:
-    """All students of all sweeps, with ``network``, ``training`` (of the data too; each its configuration as text), ``plain``
-    and ``swept`` (as text)."""
+    """All students of all sweeps, with ``network``, ``training`` (of the data too; each its
+    configuration as text), ``plain`` and ``swept`` (as text)."""
     everyone = snapshot.everyone()
-    members = snapshot.members[["sweep", "trial_id", "parameters"]].drop_duplicates(["sweep", "trial_id"])
+    members = snapshot.members[["sweep", "trial_id", "parameters"]].drop_duplicates(
+        ["sweep", "trial_id"]
+    )
     swept = everyone[["sweep", "trial_id"]].merge(members, how="left")["parameters"].map(_in_words)
     network, training = _as_text(everyone, ["model."]), _as_text(everyone, ["training.", "data."])
-    return everyone.assign(network=network, training=training, swept=swept, plain=_is_plain(everyone))
+    return everyone.assign(
+        network=network, training=training, swept=swept, plain=_is_plain(everyone)
+    )
 
 
 def _as_text(trials: pd.DataFrame, sections: Sequence[str]) -> list[str]:
-    """The configuration under ``sections``, without what is compared (dropout) and what is only watched while training."""
+    """The configuration under ``sections``, without what is compared (dropout) and what is only
+    watched while training."""
     columns = sorted(
-        name for name in trials.columns if name.startswith(tuple(sections)) and not name.startswith(("model.dropout", *WATCHED))
+        name
+        for name in trials.columns
+        if name.startswith(tuple(sections)) and not name.startswith(("model.dropout", *WATCHED))
     )
     return ["/".join(map(str, row)) for row in trials[columns].itertuples(index=False)]
 
@@ -77,9 +106,12 @@ def _short(value: object) -> str:
 
 
 def _is_plain(trials: pd.DataFrame) -> pd.Series[bool]:
-    """Trained without noise of any kind: by cross-entropy alone, or by distilling from an ordinary teacher."""
+    """Trained without noise of any kind: by cross-entropy alone, or by distilling from an ordinary
+    teacher."""
     known = trials[[name for name in STRENGTHS if name in trials]].fillna(0)
-    quiet = trials["supervision.noise"].map(lambda text: all(noise.get("sigma", 1) == 0 for noise in json.loads(text)))
+    quiet = trials["supervision.noise"].map(
+        lambda text: all(noise.get("sigma", 1) == 0 for noise in json.loads(text))
+    )
     return known.eq(0).all(axis=1) & quiet & trials["method.name"].isin(["cross_entropy", "kd"])
 
 
@@ -94,9 +126,13 @@ def trade_off(snapshot: Snapshot) -> Iterator[Figure | Missing]:
     for name, trials, found in by_data(snapshot):
         title = f"Clean against robust accuracy on {data_name(name)}"
         if not found:
-            yield Missing(f"trade_off_{name}", title, f"no student was attacked with PGD: {EVALUATE}")
+            yield Missing(
+                f"trade_off_{name}", title, f"no student was attacked with PGD: {EVALUATE}"
+            )
             continue
-        order = [sweep for sweep in snapshot.sweeps if any(sweep in set(rows["sweep"]) for rows in found)]
+        order = [
+            sweep for sweep in snapshot.sweeps if any(sweep in set(rows["sweep"]) for rows in found)
+        ]
         figure, all_axes = panels(len(found), columns=min(2, len(found)), height=2.9)
         for axes, rows in zip(all_axes, found, strict=True):
             scatter(axes, points(rows), "clean", "robust", by="sweep", order=order)
@@ -104,8 +140,10 @@ def trade_off(snapshot: Snapshot) -> Iterator[Figure | Missing]:
         legend(figure)
         without = sorted(set(trials["sweep"]) - set(order))
         what = (
-            "Every point of every sweep: mean accuracy on clean test images against accuracy under attack, a panel for each "
-            "attack; the line is the Pareto front, beyond which no point is better in both. Networks and training differ "
+            "Every point of every sweep: mean accuracy on clean test images against "
+            "accuracy under attack, a panel for each "
+            "attack; the line is the Pareto front, beyond which no point is better in "
+            "both. Networks and training differ "
             "between sweeps."
         )
         if without:
@@ -119,32 +157,50 @@ def on_the_front(snapshot: Snapshot) -> Iterator[Table]:
         parts = []
         for rows in found:
             table = points(rows)
-            front = table[fronts(table[["clean", "robust"]], ["max", "max"]) == 0].sort_values("clean")
-            parts.append(pd.DataFrame({
-                "attack": attack_name(rows), "sweep": front["sweep"], "case": front["case"].fillna(""), "swept": front["swept"],
-                "clean (%)": _spreads(front, "clean"), "robust (%)": _spreads(front, "robust"),
-            }))  # fmt: skip
+            front = table[fronts(table[["clean", "robust"]], ["max", "max"]) == 0].sort_values(
+                "clean"
+            )
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "attack": attack_name(rows),
+                        "sweep": front["sweep"],
+                        "case": front["case"].fillna(""),
+                        "swept": front["swept"],
+                        "clean (%)": _spreads(front, "clean"),
+                        "robust (%)": _spreads(front, "robust"),
+                    }
+                )
+            )
         if parts:
             what = "The points on the Pareto fronts of clean and robust accuracy"
             told = caption(what, pd.concat(found), POINT, band="±")
             yield Table(
-                f"front_{name}", f"Pareto fronts on {data_name(name)}", told, pd.concat(parts, ignore_index=True)
+                f"front_{name}",
+                f"Pareto fronts on {data_name(name)}",
+                told,
+                pd.concat(parts, ignore_index=True),
             )
 
 
 def with_prices(table: pd.DataFrame) -> pd.DataFrame:
-    """``points`` with what each gained over the plain student of the same network, data and training, and what it paid, in
-    percentage points and in training time; points without a plain student are left out.
+    """``points`` with what each gained over the plain student of the same network, data and
+    training, and what it paid, in percentage points and in training time; points without a plain
+    student are left out.
 
-    The plain student was trained by cross-entropy, or, where there is none, distilled without noise; of several the one of
-    the point's own sweep, else of the first by name.
+    The plain student was trained by cross-entropy, or, where there is none, distilled without
+    noise; of several the one of the point's own sweep, else of the first by name.
     """
     columns = ["model", "training", *POINT, "clean", "robust", "seconds", "method"]
     plain = table.loc[table["plain"], columns].add_prefix("plain ")
-    pairs = table.merge(plain, left_on=["model", "training"], right_on=["plain model", "plain training"])
+    pairs = table.merge(
+        plain, left_on=["model", "training"], right_on=["plain model", "plain training"]
+    )
     pairs["elsewhere"] = pairs["sweep"].ne(pairs["plain sweep"])
     # cross_entropy before kd
-    pairs = pairs.sort_values(["plain method", "elsewhere", "plain sweep", "plain point"], kind="stable")
+    pairs = pairs.sort_values(
+        ["plain method", "elsewhere", "plain sweep", "plain point"], kind="stable"
+    )
     out = pairs.drop_duplicates(POINT).sort_index()
     out["gain"] = 100 * (out["robust"] - out["plain robust"])
     out["lost"] = 100 * (out["plain clean"] - out["clean"])
@@ -162,7 +218,9 @@ def prices(snapshot: Snapshot) -> Iterator[Figure | Table | Missing]:
         table = with_prices(points(found[0])) if found else pd.DataFrame()
         if table.empty:
             reason = (
-                "no student was attacked with PGD" if not found else "no plain student to compare with was attacked"
+                "no student was attacked with PGD"
+                if not found
+                else "no plain student to compare with was attacked"
             )
             yield Missing(f"cost_{name}", title, f"{reason}: {EVALUATE}")
             continue
@@ -170,7 +228,8 @@ def prices(snapshot: Snapshot) -> Iterator[Figure | Table | Missing]:
         devices = rows["device"].nunique() if "device" in rows else 1
         baseline = " or ".join(sorted(table["plain method"].unique())).replace("_", " ")
         what = (
-            f"against the plain student of the same network, data and training (by {baseline}, without noise; of the "
+            "against the plain student of the same network, data and training (by "
+            f"{baseline}, without noise; of the "
             "point's own sweep where it has one, else of another's). "
             f"Attack: {attack_text(rows)}. Time is of the student's own training"
         )
@@ -178,10 +237,21 @@ def prices(snapshot: Snapshot) -> Iterator[Figure | Table | Missing]:
             what += f", here on {devices} kinds of device, so that it tells little"
         order = [sweep for sweep in snapshot.sweeps if sweep in set(table["sweep"])]
         yield cost_figure(
-            name, title, table, order, f"Robust accuracy gained by each point and what it paid, {what}", rows
+            name,
+            title,
+            table,
+            order,
+            f"Robust accuracy gained by each point and what it paid, {what}",
+            rows,
         )
-        yield cost_table(name, title, table, f"Points by the robust accuracy that they gained, {what}; a price per point only "
-                         f"where at least {CLEAR:g} was gained", rows)  # fmt: skip
+        yield cost_table(
+            name,
+            title,
+            table,
+            f"Points by the robust accuracy that they gained, {what}; a price per point only "
+            f"where at least {CLEAR:g} was gained",
+            rows,
+        )
 
 
 def cost_figure(
@@ -193,8 +263,19 @@ def cost_figure(
         (left, "lost", "Clean accuracy lost (points)"),
         (right, "times", "Training time (times the plain)"),
     ):
-        scatter(axes, table, "gain", y, by="sweep", order=order, modes=("max", "min"), percent=(False, False))
-        labelled(axes, "Accuracy under PGD gained (points)", label, "(a)" if axes is left else "(b)")
+        scatter(
+            axes,
+            table,
+            "gain",
+            y,
+            by="sweep",
+            order=order,
+            modes=("max", "min"),
+            percent=(False, False),
+        )
+        labelled(
+            axes, "Accuracy under PGD gained (points)", label, "(a)" if axes is left else "(b)"
+        )
     legend(figure)
     what += ". The line: least paid for so much gained"
     return Figure(f"cost_{name}", title, caption(what, rows, POINT, band=""), figure)
@@ -203,13 +284,23 @@ def cost_figure(
 def cost_table(name: str, title: str, table: pd.DataFrame, what: str, rows: pd.DataFrame) -> Table:
     """The same as numbers, the largest gain first."""
     best = table.sort_values("gain", ascending=False, kind="stable")
-    frame = pd.DataFrame({
-        "sweep": best["sweep"], "case": best["case"].fillna(""), "swept": best["swept"],
-        "clean (%)": _spreads(best, "clean"), "robust (%)": _spreads(best, "robust"), "gained": best["gain"],
-        "lost": best["lost"], "time, times": best["times"], "lost per point": best["lost per point"],
-        "seconds per point": best["seconds per point"],
-    })  # fmt: skip
-    return Table(f"cost_table_{name}", f"{title}: numbers", caption(what, rows, POINT, band="±"), frame)
+    frame = pd.DataFrame(
+        {
+            "sweep": best["sweep"],
+            "case": best["case"].fillna(""),
+            "swept": best["swept"],
+            "clean (%)": _spreads(best, "clean"),
+            "robust (%)": _spreads(best, "robust"),
+            "gained": best["gain"],
+            "lost": best["lost"],
+            "time, times": best["times"],
+            "lost per point": best["lost per point"],
+            "seconds per point": best["seconds per point"],
+        }
+    )
+    return Table(
+        f"cost_table_{name}", f"{title}: numbers", caption(what, rows, POINT, band="±"), frame
+    )
 
 
 def _spreads(table: pd.DataFrame, name: str) -> list[Spread]:

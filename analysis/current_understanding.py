@@ -1,9 +1,11 @@
-"""Tables and figures of Knowledge Distillation: Current Understanding and Future Directions in an Adversarial Context.
+"""Tables and figures of Knowledge Distillation: Current Understanding and Future Directions in an
+Adversarial Context.
 
     python analysis/current_understanding.py RESULTS --out DIR
 
-Table 1 is of sweeps/current_understanding/vanilla_mnist.yaml, table 2 of omitted_digits.yaml, table 3 of reversed.yaml, table 4
-and figure 2 of teacher_free.yaml, table 5 of adversarial.yaml; figure 1 is a formula.
+Table 1 is of sweeps/current_understanding/vanilla_mnist.yaml, table 2 of omitted_digits.yaml, table
+3 of reversed.yaml, table 4 and figure 2 of teacher_free.yaml, table 5 of adversarial.yaml; figure 1
+is a formula.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ from kdray.report import (
 )
 from kdray.report.beside import Column, Line, beside, of_each
 
-TITLE = "Knowledge Distillation: Current Understanding and Future Directions in an Adversarial Context"
+TITLE = (
+    "Knowledge Distillation: Current Understanding and Future Directions in an Adversarial Context"
+)
 PAPER = "Zhuo, Zhang and Kuo"
 MNIST, CIFAR = (f"{PAPER}, whose numbers are of {data}" for data in ("MNIST", "CIFAR-10"))
 PRINTED = published("current_understanding")
@@ -52,7 +56,10 @@ def table_1(snapshot: Snapshot) -> Table:
     sizes = {"FLOPS": "macs", "# of Parameters": "weights"}
     found = [
         Line(row, trials.assign(**{name: trials[column] for name, column in sizes.items()}), role)
-        for row, trials, role in (("Large Model", teachers, "teacher"), ("Small Model", students, "student"))
+        for row, trials, role in (
+            ("Large Model", teachers, "teacher"),
+            ("Small Model", students, "student"),
+        )
     ]
     columns = [
         Column("FLOPS", "Multiplications", None),
@@ -60,9 +67,14 @@ def table_1(snapshot: Snapshot) -> Table:
         Column(alone, "Alone, %"),
         Column(taught, "Distilled, %"),
     ]
-    what = "Size and test accuracy of a large network and of a small one, which learns alone or from the large one"
+    what = (
+        "Size and test accuracy of a large network and of a small one, which learns alone or "
+        "from the large one"
+    )
     title = "a large and a small network, with and without distillation"
-    return beside("Table 1", PRINTED, columns, found, title=title, what=what, source=MNIST, head="Network")
+    return beside(
+        "Table 1", PRINTED, columns, found, title=title, what=what, source=MNIST, head="Network"
+    )
 
 
 def table_2(snapshot: Snapshot) -> Table:
@@ -77,18 +89,32 @@ def table_2(snapshot: Snapshot) -> Table:
             measured = snapshot.measured(students, evaluation="clean", metric=f"{metric}_accuracy")
             measured = measured[measured["case"].eq(case)]
             students = students.assign(**{f"{kind}, {part}": of_each(students, measured)})
-            columns.append(Column(f"{kind}, {part}", f"{'Alone' if case == 'plain' else 'Distilled'}, {shown}, %"))
+            columns.append(
+                Column(
+                    f"{kind}, {part}", f"{'Alone' if case == 'plain' else 'Distilled'}, {shown}, %"
+                )
+            )
     omitted = students["data.omit_classes"].map(json.loads)
     found = [
         Line(name, students[omitted.map(lambda digits, d=digit: digits == [d])])
         for name, digit in (("One", 1), ("Two", 2))
     ]
     what = (
-        "Test accuracy of students that have never seen one digit, on that digit and on the nine others, alone and taught by a "
+        "Test accuracy of students that have never seen one digit, on that digit and on "
+        "the nine others, alone and taught by a "
         "network that has seen all (temperature 10)"
     )
     title = "does a student know a digit that only its teacher has seen?"
-    return beside("Table 2", PRINTED, columns, found, title=title, what=what, source=MNIST, head="Digit omitted")
+    return beside(
+        "Table 2",
+        PRINTED,
+        columns,
+        found,
+        title=title,
+        what=what,
+        source=MNIST,
+        head="Digit omitted",
+    )
 
 
 def table_3(snapshot: Snapshot) -> Table:
@@ -101,11 +127,15 @@ def table_3(snapshot: Snapshot) -> Table:
         Line("Re-KD (S → T)", large[large["case"].eq("re_kd")]),
     ]
     what = (
-        "Test accuracy of a large network alone (the paper's teacher, a ResNet-50), of a small one (a ResNet-18), and of the "
-        "large one taught by the small one; in our sweep the one that teaches has the role of teacher"
+        "Test accuracy of a large network alone (the paper's teacher, a ResNet-50), of a "
+        "small one (a ResNet-18), and of the "
+        "large one taught by the small one; in our sweep the one that teaches has the role "
+        "of teacher"
     )
     columns = [Column("Accuracy", "Accuracy, %")]
-    return beside("Table 3", PRINTED, columns, found, title="reversed distillation", what=what, source=CIFAR)
+    return beside(
+        "Table 3", PRINTED, columns, found, title="reversed distillation", what=what, source=CIFAR
+    )
 
 
 def table_4(snapshot: Snapshot) -> Table:
@@ -117,14 +147,27 @@ def table_4(snapshot: Snapshot) -> Table:
         Line("ResNet18: baseline", students[students["case"].eq("baseline")]),
         Line(REG, reg[reg[TEMPERATURE].eq(best)]),
         Line(SELF, students[students["case"].eq("tf_kd_self")]),
-        *(Line(f"{REG}, T = {temperature:g}", part) for temperature, part in reg.groupby(TEMPERATURE)),
+        *(
+            Line(f"{REG}, T = {temperature:g}", part)
+            for temperature, part in reg.groupby(TEMPERATURE)
+        ),
     ]
     what = (
-        f"Test accuracy of ResNet-18 alone, with a virtual teacher ({REG}; the row without a temperature is the one with the "
-        f"best validation accuracy, T = {best:g}: the paper does not give its own) and taught by its twin ({SELF})"
+        f"Test accuracy of ResNet-18 alone, with a virtual teacher ({REG}; the row without "
+        "a temperature is the one with the "
+        f"best validation accuracy, T = {best:g}: the paper does not give its own) and "
+        f"taught by its twin ({SELF})"
     )
     columns = [Column("Accuracy", "Accuracy, %")]
-    return beside("Table 4", PRINTED, columns, found, title="teacher-free distillation", what=what, source=CIFAR)
+    return beside(
+        "Table 4",
+        PRINTED,
+        columns,
+        found,
+        title="teacher-free distillation",
+        what=what,
+        source=CIFAR,
+    )
 
 
 def table_5(snapshot: Snapshot) -> Table:
@@ -136,10 +179,14 @@ def table_5(snapshot: Snapshot) -> Table:
         measured = snapshot.measured(students, evaluation="pgd")
         measured = measured[measured["steps"].eq(measured["steps"].max())]
         attack = (
-            f"PGD ({_range(measured['steps'])} steps, {_range(measured['restarts'])} restarts, in place of AutoAttack)"
+            f"PGD ({_range(measured['steps'])} steps, {_range(measured['restarts'])} restarts, "
+            "in place of AutoAttack)"
         )
     students = students.assign(
-        **{"Clean Accuracy": students["test_accuracy"], "AutoAttack Accuracy": of_each(students, measured)}
+        **{
+            "Clean Accuracy": students["test_accuracy"],
+            "AutoAttack Accuracy": of_each(students, measured),
+        }
     )
     cases = {
         "ResNet18 (AT) Student, No Teacher": "at_no_teacher",
@@ -148,31 +195,52 @@ def table_5(snapshot: Snapshot) -> Table:
         "ResNet18 (AT) Tf KD-self": "at_tf_kd_self",
     }
     found = [Line(row, students[students["case"].eq(case)]) for row, case in cases.items()]
-    what = f"Test accuracy, clean and under {attack}, of networks that are trained adversarially (AT) or taught by one that was"
+    what = (
+        f"Test accuracy, clean and under {attack}, of networks that are trained adversarially "
+        "(AT) or taught by one that was"
+    )
     columns = [Column("Clean Accuracy", "Clean, %"), Column("AutoAttack Accuracy", "Attacked, %")]
     title = "adversarially trained teacher-free distillation"
-    return beside("Table 5", PRINTED, columns, found, title=title, what=what, source=f"{CIFAR} and AutoAttack")
+    return beside(
+        "Table 5", PRINTED, columns, found, title=title, what=what, source=f"{CIFAR} and AutoAttack"
+    )
 
 
 def figure_1(_: Snapshot) -> Figure:
     """Figure 1: the virtual teacher by temperature."""
     temperatures = np.arange(1, 41)
-    answers = np.stack([virtual_teacher(0.9, 10, float(temperature)) for temperature in temperatures])
-    curves = pd.DataFrame({
-        "temperature": np.tile(temperatures, 2),
-        "probability": np.concatenate([answers[:, 0], answers[:, 1]]),
-        "class": np.repeat(["right class", "each other class"], len(temperatures)),
-    })  # fmt: skip
+    answers = np.stack(
+        [virtual_teacher(0.9, 10, float(temperature)) for temperature in temperatures]
+    )
+    curves = pd.DataFrame(
+        {
+            "temperature": np.tile(temperatures, 2),
+            "probability": np.concatenate([answers[:, 0], answers[:, 1]]),
+            "class": np.repeat(["right class", "each other class"], len(temperatures)),
+        }
+    )
     figure, (axes,) = panels()
     axes.set_xticks([1, 10, 20, 30, 40])
-    lines(axes, curves, "temperature", "probability", by="class", percent=False, band=True, markers=False)
+    lines(
+        axes,
+        curves,
+        "temperature",
+        "probability",
+        by="class",
+        percent=False,
+        band=True,
+        markers=False,
+    )
     axes.set_ylim(0, None)
     labelled(axes, "Temperature", "Probability")
     legend(figure)
     told = (
-        "What the virtual teacher says of the right class and of each of the nine others, softmax(v/T) of v with 0.9 for the "
-        f"right class and 0.1/9 for each other, by temperature: {answers[0, 0]:.3f} at T = 1, {answers[19, 0]:.3f} at T = 20, "
-        f"never the 0.9 that it was designed with. A formula: no data set, no seeds. After {PAPER}, figure 1."
+        "What the virtual teacher says of the right class and of each of the nine others, "
+        "softmax(v/T) of v with 0.9 for the "
+        f"right class and 0.1/9 for each other, by temperature: {answers[0, 0]:.3f} at T = "
+        f"1, {answers[19, 0]:.3f} at T = 20, "
+        "never the 0.9 that it was designed with. A formula: no data set, no seeds. After "
+        f"{PAPER}, figure 1."
     )
     return Figure("figure_1", "Figure 1: the virtual teacher by temperature", told, figure)
 
@@ -182,13 +250,21 @@ def figure_2(snapshot: Snapshot) -> Figure:
     students = snapshot.students("teacher-free")
     reg, best = _regularised(students)
     chosen = students[
-        ~students["case"].eq("tf_kd_reg") | students["trial_id"].isin(reg.loc[reg[TEMPERATURE].eq(best), "trial_id"])
+        ~students["case"].eq("tf_kd_reg")
+        | students["trial_id"].isin(reg.loc[reg[TEMPERATURE].eq(best), "trial_id"])
     ]
     rows = snapshot.robustness
     rows = rows.loc[rows["metric"].eq("mean_gradient"), ["trial_id", "layer", "epoch", "value"]]
-    gradients = only(chosen.merge(rows, on="trial_id"), "no gradients: training.gradients in the sweep's file")
+    gradients = only(
+        chosen.merge(rows, on="trial_id"), "no gradients: training.gradients in the sweep's file"
+    )
     models = {"baseline": "ResNet-18", "tf_kd_reg": f"{REG}\n(T = {best:g})", "tf_kd_self": SELF}
-    means = gradients.groupby(["layer", "case"], sort=False)["value"].mean().unstack().reindex(columns=list(models))
+    means = (
+        gradients.groupby(["layer", "case"], sort=False)["value"]
+        .mean()
+        .unstack()
+        .reindex(columns=list(models))
+    )
     means = means.loc[gradients["layer"].unique()].rename(
         columns=models, index=lambda layer: layer.removeprefix("body.")
     )
@@ -200,16 +276,21 @@ def figure_2(snapshot: Snapshot) -> Figure:
     labelled(left, "", "Layer, from the input on", "Mean |gradient| of the weights (10⁻³)")
     labelled(right, "", "", "As a multiple of the baseline's")
     what = (
-        "Mean magnitude of the gradient of each layer's weights, over all steps, epochs and seeds of the training (left), "
-        "and as a multiple of the baseline's (right), for ResNet-18 alone, with a virtual teacher and taught by its twin "
+        "Mean magnitude of the gradient of each layer's weights, over all steps, epochs "
+        "and seeds of the training (left), "
+        "and as a multiple of the baseline's (right), for ResNet-18 alone, with a virtual "
+        "teacher and taught by its twin "
         "(sweep teacher-free); layers in their order, layer2 to layer4 are the stages"
     )
     told = caption(what, chosen, ["case"], source=f"{PAPER}, figure 2", band="")
     return Figure("figure_2", "Figure 2: mean gradients of every layer", told, figure)
 
 
-def virtual_teacher(probability: float, classes: int, temperature: float) -> npt.NDArray[np.float64]:
-    """What it answers, the right class first: softmax of the designed vector over the temperature."""
+def virtual_teacher(
+    probability: float, classes: int, temperature: float
+) -> npt.NDArray[np.float64]:
+    """What it answers, the right class first: softmax of the designed vector over the
+    temperature."""
     designed = np.full(classes, (1 - probability) / (classes - 1))
     designed[0] = probability
     powers = np.exp(designed / temperature)
@@ -217,9 +298,13 @@ def virtual_teacher(probability: float, classes: int, temperature: float) -> npt
 
 
 def _regularised(students: pd.DataFrame) -> tuple[pd.DataFrame, float]:
-    """Students of a virtual teacher, and the temperature with the best mean accuracy on validation."""
+    """Students of a virtual teacher, and the temperature with the best mean accuracy on
+    validation."""
     reg = students[students["case"].eq("tf_kd_reg")]
-    reg = only(reg.astype({TEMPERATURE: float}), "no students of a virtual teacher in the sweep teacher-free")
+    reg = only(
+        reg.astype({TEMPERATURE: float}),
+        "no students of a virtual teacher in the sweep teacher-free",
+    )
     means = reg.groupby(TEMPERATURE)["val_accuracy"].mean()
     return reg, float(means.index.to_numpy()[means.to_numpy().argmax()])
 

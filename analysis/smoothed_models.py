@@ -1,10 +1,12 @@
-"""Tables and figures of Knowledge Distillation via Smoothed Models and Adversarial Robustness (Katz, Reches 2022).
+"""Tables and figures of Knowledge Distillation via Smoothed Models and Adversarial Robustness
+(Katz, Reches 2022).
 
     python analysis/smoothed_models.py RESULTS --out DIR
 
-Tables 1 and 2 and figures 1 to 3 are of sweeps/smoothed_models/distillation.yaml and adversarial.yaml. Table 3 and figures 4 to
-6 need transferred attacks by step: kdray evaluate RESULTS --suite sweeps/suites/smoothed_models.yaml, and for the smoothed
-teacher the same evaluations with smoothing: {samples: 512, aggregate: prediction}.
+Tables 1 and 2 and figures 1 to 3 are of sweeps/smoothed_models/distillation.yaml and
+adversarial.yaml. Table 3 and figures 4 to 6 need transferred attacks by step: kdray evaluate
+RESULTS --suite sweeps/suites/smoothed_models.yaml, and for the smoothed teacher the same
+evaluations with smoothing: {samples: 512, aggregate: prediction}.
 """
 
 from __future__ import annotations
@@ -51,22 +53,36 @@ OF_EPOCH = " of the epoch"
 CASES = {"distilled": "distilled", "no_teacher": "no teacher"}
 STARS = "stars: published, after 100 epochs, on the test images of CIFAR-10"
 SUITE = "kdray evaluate RESULTS --suite sweeps/suites/smoothed_models.yaml"
-SMOOTHED_SUITE = f"{SUITE}, with smoothing: {{samples: 512, aggregate: prediction}} in each of its evaluations"
+SMOOTHED_SUITE = (
+    f"{SUITE}, with smoothing: {{samples: 512, aggregate: prediction}} in each of its evaluations"
+)
 
 
 def table_1(snapshot: Snapshot) -> Table:
     """Table 1: accuracy on clean images."""
     found = list(_lines(snapshot, DISTILLATION))
-    what = f"Test accuracy of the smoothed teacher{_passes(found)} and of students that learn from it on clean images"
+    what = (
+        f"Test accuracy of the smoothed teacher{_passes(found)} and of students that learn from "
+        "it on clean images"
+    )
     columns = [Column("Accuracy", "Clean, %")]
-    return beside("Table 1", PRINTED, columns, found, title="accuracy on clean images", what=what, source=SOURCE)
+    return beside(
+        "Table 1",
+        PRINTED,
+        columns,
+        found,
+        title="accuracy on clean images",
+        what=what,
+        source=SOURCE,
+    )
 
 
 def table_2(snapshot: Snapshot) -> Table:
     """Table 2: accuracy on clean images and under PGD."""
     found = list(_lines(snapshot, ADVERSARIAL))
     what = (
-        f"Test accuracy, clean and under PGD (ε 8/255, {_steps(found)}), of the smoothed teacher{_passes(found)} and of "
+        f"Test accuracy, clean and under PGD (ε 8/255, {_steps(found)}), of the smoothed "
+        f"teacher{_passes(found)} and of "
         "students that learn from it adversarially"
     )
     columns = [Column("Clean", "Clean, %"), Column("PGD-10", "PGD, %")]
@@ -77,7 +93,9 @@ def table_2(snapshot: Snapshot) -> Table:
 def table_3(snapshot: Snapshot) -> Table:
     """Table 3: transferred attacks."""
     cells = _by_step(snapshot)
-    cells = only(cells[np.isclose(cells["epsilon"], EPSILON)], f"no attack by step at ε 8/255: {SUITE}")
+    cells = only(
+        cells[np.isclose(cells["epsilon"], EPSILON)], f"no attack by step at ε 8/255: {SUITE}"
+    )
     cells = cells[cells["steps"].eq(cells["steps"].max())].rename(columns={"value": "PGD-10"})
     cells["Clean"] = cells["test_accuracy"].where(
         cells["target"].ne(SMOOTHED), of_each(cells, _smoothed(snapshot, cells, "prediction"))
@@ -92,16 +110,28 @@ def table_3(snapshot: Snapshot) -> Table:
         (SMOOTHED, STUDENT),
     ):
         part = cells[cells["source"].eq(source) & cells["target"].eq(target)]
-        found.append(Line(f"{source} on {target}", part, role="student" if target == STUDENT else "teacher"))
+        found.append(
+            Line(f"{source} on {target}", part, role="student" if target == STUDENT else "teacher")
+        )
     what = (
-        f"Test accuracy of the target, clean and on images made with PGD on the attacked model (ε 8/255, "
+        "Test accuracy of the target, clean and on images made with PGD on the attacked "
+        "model (ε 8/255, "
         f"{cells['steps'].max():g} steps); KD students are those taught by prediction "
         "smoothing; n counts pairs of models, trials are the target's"
     )
     columns = [Column("Clean", "Clean, %"), Column("PGD-10", "PGD, %")]
     title = "attacks made on one model, tried on another"
-    return beside("Table 3", PRINTED, columns, found, title=title, what=what, source=SOURCE, head="Attacked on target",
-                  over=_pairs(cells))  # fmt: skip
+    return beside(
+        "Table 3",
+        PRINTED,
+        columns,
+        found,
+        title=title,
+        what=what,
+        source=SOURCE,
+        head="Attacked on target",
+        over=_pairs(cells),
+    )
 
 
 def figure_1(snapshot: Snapshot) -> Figure:
@@ -115,24 +145,36 @@ def figure_1(snapshot: Snapshot) -> Figure:
         _printed_at_end(axis, part, printed(PRINTED, "Table 1", f"KD {title}", "Accuracy"))
     axes[0].set_ylabel("Validation accuracy (%)")
     legend(figure)
-    what = f"Accuracy on clean validation images of the student of a smoothed teacher, by epoch; {STARS} (table 1)"
+    what = (
+        "Accuracy on clean validation images of the student of a smoothed teacher, by epoch; "
+        f"{STARS} (table 1)"
+    )
     told = caption(what, students, ["case", AGGREGATE], source=f"{PAPER}, figure 1", band="Bands")
-    return Figure("figure_1", "Figure 1: accuracy by epoch, distilled on clean images", told, figure)
+    return Figure(
+        "figure_1", "Figure 1: accuracy by epoch, distilled on clean images", told, figure
+    )
 
 
 def figures_2_and_3(snapshot: Snapshot) -> Iterator[Drawing]:
-    """Figures 2 and 3: accuracy by epoch of adversarially distilled students, clean and perturbed."""
+    """Figures 2 and 3: accuracy by epoch of adversarially distilled students, clean and
+    perturbed."""
     students, rows = snapshot.students(ADVERSARIAL), snapshot.robustness
     clean = students.merge(snapshot.epochs, on="trial_id", suffixes=("", OF_EPOCH))
-    monitored = rows[rows["evaluation"].eq("pgd") & rows["metric"].eq("accuracy") & rows["epoch"].notna()]
+    monitored = rows[
+        rows["evaluation"].eq("pgd") & rows["metric"].eq("accuracy") & rows["epoch"].notna()
+    ]
     perturbed = students.merge(monitored, on="trial_id")
     for number, (aggregate, title) in enumerate(AGGREGATES.items(), start=2):
-        name, head = f"figure_{number}", f"Figure {number}: accuracy by epoch, adversarially distilled, {title}"
+        name, head = (
+            f"figure_{number}",
+            f"Figure {number}: accuracy by epoch, adversarially distilled, {title}",
+        )
         if perturbed.empty:
             yield Missing(
                 name,
                 head,
-                "no accuracy under attack by epoch: training.monitor in sweeps/smoothed_models/adversarial.yaml",
+                "no accuracy under attack by epoch: training.monitor in "
+                "sweeps/smoothed_models/adversarial.yaml",
             )
             continue
         figure, axes = panels(2)
@@ -147,12 +189,16 @@ def figures_2_and_3(snapshot: Snapshot) -> Iterator[Drawing]:
         legend(figure)
         attack = perturbed.iloc[0]
         what = (
-            f"Accuracy by epoch of the student trained adversarially, with {title} of its teacher: left on clean, right on "
-            f"perturbed validation images (PGD, ε {_of_255(attack['epsilon'])}, {attack['steps']:g} steps, "
+            f"Accuracy by epoch of the student trained adversarially, with {title} of its "
+            "teacher: left on clean, right on "
+            f"perturbed validation images (PGD, ε {_of_255(attack['epsilon'])}, "
+            f"{attack['steps']:g} steps, "
             f"{attack['examples']:g} images); {STARS} (table 2)"
         )
         source = f"{PAPER}, figure {number}"
-        told = caption(what, _of_teacher(students, aggregate), ["case"], source=source, band="Bands")
+        told = caption(
+            what, _of_teacher(students, aggregate), ["case"], source=source, band="Bands"
+        )
         yield Figure(name, head, told, figure)
 
 
@@ -160,11 +206,16 @@ def figures_4_to_6(snapshot: Snapshot) -> Iterator[Drawing]:
     """Figures 4 to 6: accuracy by attack step."""
     cells = _by_step(snapshot)
     for number, source in enumerate(KINDS, start=4):
-        name, head = f"figure_{number}", f"Figure {number}: accuracy by attack step, images attacked on {source}"
+        name, head = (
+            f"figure_{number}",
+            f"Figure {number}: accuracy by attack step, images attacked on {source}",
+        )
         part = cells[cells["source"].eq(source)]
         if part.empty:
             yield Missing(
-                name, head, f"no attack by step on {source}: {SUITE if source != SMOOTHED else SMOOTHED_SUITE}"
+                name,
+                head,
+                f"no attack by step on {source}: {SUITE if source != SMOOTHED else SMOOTHED_SUITE}",
             )
             continue
         strengths = sorted(part["epsilon"].unique())
@@ -180,11 +231,15 @@ def figures_4_to_6(snapshot: Snapshot) -> Iterator[Drawing]:
         axes[0].set_ylabel("Test accuracy (%)")
         legend(figure)
         what = (
-            f"Accuracy of the target models (lines) on {part['examples'].max():g} test images attacked step by step on "
-            f"{source} (L∞); the KD students are those that learned from prediction smoothing in the sweep {ADVERSARIAL}; "
+            f"Accuracy of the target models (lines) on {part['examples'].max():g} test "
+            "images attacked step by step on "
+            f"{source} (L∞); the KD students are those that learned from prediction "
+            f"smoothing in the sweep {ADVERSARIAL}; "
             "stars: published, at step 10, of CIFAR-10 (table 3)"
         )
-        told = caption(what, part, ["target"], source=f"{PAPER}, figure {number}", over=_pairs(part))
+        told = caption(
+            what, part, ["target"], source=f"{PAPER}, figure {number}", over=_pairs(part)
+        )
         yield Figure(name, head, told, figure)
 
 
@@ -203,7 +258,10 @@ def _lines(snapshot: Snapshot, sweep: str) -> Iterator[Line]:
     attacked = _attacked(snapshot, students, None)
     students = _numbers(students, students["test_accuracy"], attacked)
     for aggregate, title in AGGREGATES.items():
-        yield Line(f"KD {title}", students[students["case"].eq("distilled") & students[AGGREGATE].eq(aggregate)])
+        yield Line(
+            f"KD {title}",
+            students[students["case"].eq("distilled") & students[AGGREGATE].eq(aggregate)],
+        )
     yield Line("No teacher", students[students["case"].eq("no_teacher")])
 
 
@@ -211,19 +269,27 @@ def _numbers(trials: pd.DataFrame, clean: pd.Series[float], attacked: pd.DataFra
     """``trials`` with the columns of tables 1 and 2, and how many steps the attack had."""
     steps = of_each(trials, attacked, "steps")
     return trials.assign(
-        **{"Accuracy": clean, "Clean": clean, "PGD-10": of_each(trials, attacked), "attack steps": steps}
+        **{
+            "Accuracy": clean,
+            "Clean": clean,
+            "PGD-10": of_each(trials, attacked),
+            "attack steps": steps,
+        }
     )
 
 
 def _smoothed(snapshot: Snapshot, trials: pd.DataFrame, aggregate: str) -> pd.DataFrame:
     """Clean accuracy of each of ``trials`` as smoothed with the most ``passes``."""
-    rows = _with_smoothing(snapshot.measured(trials.drop_duplicates("trial_id"), evaluation="clean"))
+    rows = _with_smoothing(
+        snapshot.measured(trials.drop_duplicates("trial_id"), evaluation="clean")
+    )
     rows = rows[rows["aggregate"].eq(aggregate)]
     return rows.sort_values(["passes", "examples"]).drop_duplicates("trial_id", keep="last")
 
 
 def _attacked(snapshot: Snapshot, trials: pd.DataFrame, aggregate: str | None) -> pd.DataFrame:
-    """Accuracy of each of ``trials``, smoothed or not, under PGD, ε 8/255: in the most steps, of the most images."""
+    """Accuracy of each of ``trials``, smoothed or not, under PGD, ε 8/255: in the most steps, of
+    the most images."""
     rows = _with_smoothing(snapshot.measured(trials, evaluation="pgd"))
     same = (
         rows["norm"].eq("linf")
@@ -232,18 +298,22 @@ def _attacked(snapshot: Snapshot, trials: pd.DataFrame, aggregate: str | None) -
         & rows["samples"].eq(1)
     )
     rows = rows[same & rows["aggregate"].eq(aggregate or "")]
-    return rows.sort_values(["steps", "passes", "examples"]).drop_duplicates("trial_id", keep="last")
+    return rows.sort_values(["steps", "passes", "examples"]).drop_duplicates(
+        "trial_id", keep="last"
+    )
 
 
 def _with_smoothing(rows: pd.DataFrame) -> pd.DataFrame:
-    """With ``aggregate`` ("": not smoothed) and ``passes`` of evaluations, which have no columns of their own."""
+    """With ``aggregate`` ("": not smoothed) and ``passes`` of evaluations, which have no columns of
+    their own."""
     smoothing = [json.loads(text).get("smoothing") or {} for text in rows["parameters"]]
     aggregate = [(each.get("aggregate", "soft_prediction") if each else "") for each in smoothing]
     return rows.assign(aggregate=aggregate, passes=[each.get("samples", 1) for each in smoothing])
 
 
 def _by_step(snapshot: Snapshot) -> pd.DataFrame:
-    """Accuracy of every ``target`` (a row with its trial) on images attacked on every ``source``, by ``steps`` and ``epsilon``.
+    """Accuracy of every ``target`` (a row with its trial) on images attacked on every ``source``,
+    by ``steps`` and ``epsilon``.
 
     From transferred attacks; a model under its own attack also from PGD with a list of steps.
     """
@@ -251,7 +321,9 @@ def _by_step(snapshot: Snapshot) -> pd.DataFrame:
     students = students[students["case"].eq("distilled") & students[AGGREGATE].eq("prediction")]
     kinds = dict.fromkeys(students["trial_id"], STUDENT) | dict.fromkeys(teachers["trial_id"], CNI)
     trials = pd.concat([students, teachers], ignore_index=True)
-    transferred, own = (_with_smoothing(snapshot.measured(trials, evaluation=kind)) for kind in ("transfer", "pgd"))
+    transferred, own = (
+        _with_smoothing(snapshot.measured(trials, evaluation=kind)) for kind in ("transfer", "pgd")
+    )
     own = own[own.groupby(["trial_id", "evaluation_id"])["steps"].transform("nunique") > 1]
     own = own.assign(source_trial_id=own["trial_id"])
     rows = pd.concat([transferred, own], ignore_index=True)
@@ -264,11 +336,15 @@ def _by_step(snapshot: Snapshot) -> pd.DataFrame:
     # One student on another is no cell of the table: its own images only.
     rows = rows[rows["source"].ne(rows["target"]) | rows["trial_id"].eq(rows["source_trial_id"])]
     told_apart = ["trial_id", "source_trial_id", "source", "target", "epsilon", "steps"]
-    return only(rows.drop_duplicates(told_apart), f"no accuracy by attack step of the sweep {ADVERSARIAL}: {SUITE}")
+    return only(
+        rows.drop_duplicates(told_apart),
+        f"no accuracy by attack step of the sweep {ADVERSARIAL}: {SUITE}",
+    )
 
 
 def _pairs(cells: pd.DataFrame) -> str:
-    """What means of ``cells`` are over; empty where each is of one pair, or of models under their own attack: of seeds."""
+    """What means of ``cells`` are over; empty where each is of one pair, or of models under their
+    own attack: of seeds."""
     if cells["trial_id"].eq(cells["source_trial_id"]).all():
         return ""
     pairs = cells[["source", "target", "source_trial_id", "trial_id"]].drop_duplicates()
@@ -300,7 +376,14 @@ def _printed_at_end(axes: Axes, frame: pd.DataFrame, value: float) -> None:
 
 
 def _passes(found: Sequence[Line]) -> str:
-    counts = sorted({int(n) for line in found if "passes" in line.trials for n in line.trials["passes"].dropna()})
+    counts = sorted(
+        {
+            int(n)
+            for line in found
+            if "passes" in line.trials
+            for n in line.trials["passes"].dropna()
+        }
+    )
     return f" ({' or '.join(map(str, counts))} passes)" if counts else ""
 
 

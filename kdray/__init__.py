@@ -22,14 +22,30 @@ if TYPE_CHECKING:
 
 __version__ = version("kdray")
 __all__ = [
-    "Experiment", "InputError", "Results", "Sweep", "evaluate", "load_model", "load_sweep", "open_results", "plan", "run",
-]  # fmt: skip
+    "Experiment",
+    "InputError",
+    "Results",
+    "Sweep",
+    "evaluate",
+    "load_model",
+    "load_sweep",
+    "open_results",
+    "plan",
+    "run",
+]
 
 _HOME = {
-    "InputError": "kdray.core", "Experiment": "kdray.experiment", "Results": "kdray.results", "open_results": "kdray.results",
-    "load_model": "kdray.exporting", "Sweep": "kdray.sweep", "evaluate": "kdray.sweep", "load_sweep": "kdray.sweep",
-    "plan": "kdray.sweep", "run": "kdray.sweep",
-}  # fmt: skip
+    "InputError": "kdray.core",
+    "Experiment": "kdray.experiment",
+    "Results": "kdray.results",
+    "open_results": "kdray.results",
+    "load_model": "kdray.exporting",
+    "Sweep": "kdray.sweep",
+    "evaluate": "kdray.sweep",
+    "load_sweep": "kdray.sweep",
+    "plan": "kdray.sweep",
+    "run": "kdray.sweep",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -49,9 +49,12 @@ class Bench:
     def facts(self) -> dict[str, Any]:
         """Columns of the trials table."""
         return {
-            "device": machine.device_name(self.device), "threads": self.threads, "gpu": self.gpu,
-            "device_memory": machine.device_memory(self.device), "retried": self.retried,
-        }  # fmt: skip
+            "device": machine.device_name(self.device),
+            "threads": self.threads,
+            "gpu": self.gpu,
+            "device_memory": machine.device_memory(self.device),
+            "retried": self.retried,
+        }
 
     def dataset(self, experiment: Experiment) -> Dataset:
         return experiment.data.load(self.data_root).to(self.device)
@@ -59,7 +62,9 @@ class Bench:
     def untrained(self, experiment: Experiment) -> Classifier:
         data = experiment.data
         tensors = self.stored_fit(data) or fitted(data, data.load(self.data_root))
-        return build(experiment.model, data, normalizer(data, tensors), experiment.seed).to(self.device)
+        return build(experiment.model, data, normalizer(data, tensors), experiment.seed).to(
+            self.device
+        )
 
     def student(self, experiment: Experiment) -> Classifier:
         """What learns, untrained, with the kernels that it is trained by."""
@@ -67,13 +72,17 @@ class Bench:
         self.kernels.prepare(classifier, twice=experiment.method.differentiates_twice)
         return classifier
 
-    def trained(self, experiment: Experiment, load: Callable[..., Classifier] = load_classifier) -> Classifier:
+    def trained(
+        self, experiment: Experiment, load: Callable[..., Classifier] = load_classifier
+    ) -> Classifier:
         """The stored classifier; FileNotFoundError or :class:`Damaged` where there is none."""
         packed = self.store.read(weights_file(experiment.trial_id))
         normalization = normalizer(experiment.data, self.stored_fit(experiment.data))
         return load(experiment.model, experiment.data, normalization, packed, self.device)
 
-    def known(self, experiment: Experiment, load: Callable[..., Classifier] = load_classifier) -> Classifier:
+    def known(
+        self, experiment: Experiment, load: Callable[..., Classifier] = load_classifier
+    ) -> Classifier:
         """The stored classifier; :class:`Damaged` where there is none."""
         try:
             return self.trained(experiment, load)
@@ -81,7 +90,8 @@ class Bench:
             raise Damaged(f"{weights_file(experiment.trial_id)} is missing") from None
 
     def stored_fit(self, data: AnyData) -> dict[str, Tensor]:
-        """What the normalisation of ``data`` learns and weights files do not hold, fitted once for all trials; mostly {}."""
+        """What the normalisation of ``data`` learns and weights files do not hold, fitted once for
+        all trials; mostly {}."""
         key = storage_key(data)
         if key is None:
             return {}

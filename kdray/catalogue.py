@@ -1,4 +1,5 @@
-"""What a sweep file can name: every member of every union with its meaning, parameters and paper."""
+"""What a sweep file can name: every member of every union with its meaning, parameters and
+paper."""
 
 from __future__ import annotations
 
@@ -20,11 +21,16 @@ What = Literal["models", "methods", "noise", "datasets", "evaluations"]
 _UNIONS: dict[What, dict[str, Any]] = {
     "models": {"": AnyModel},
     "methods": {
-        "": AnyMethod, "method.attack": Attack, "supervision": Supervision, "supervision.smoothing": Smoothing,
+        "": AnyMethod,
+        "method.attack": Attack,
+        "supervision": Supervision,
+        "supervision.smoothing": Smoothing,
         "supervision.virtual": Virtual,
     },
     "noise": {
-        "noise.input": AnyInputNoise, "noise.labels": AnyLabelNoise, "model.weight_noise": AnyWeightNoise,
+        "noise.input": AnyInputNoise,
+        "noise.labels": AnyLabelNoise,
+        "model.weight_noise": AnyWeightNoise,
         "supervision.noise": AnyLogitNoise,
     },
     "datasets": {"": AnyData},
@@ -41,7 +47,8 @@ class Entry(NamedTuple):
 
 
 def entries(what: What) -> Iterator[Entry]:
-    """The members of the unions behind ``what`` (and values that are no union, by their place), in order."""
+    """The members of the unions behind ``what`` (and values that are no union, by their place), in
+    order."""
     for place, union in _UNIONS[what].items():
         for kind in value_types(union):
             summary = (kind.__doc__ or "").strip().partition("\n")[0]
@@ -49,8 +56,11 @@ def entries(what: What) -> Iterator[Entry]:
             details = [f"{place}: {{name: {tag}, …}}"] if place and tag else []
             paper = getattr(kind, "paper", None)
             details += [f"paper: {paper}"] if paper else []
-            details += [f"{name}: {_type(field.annotation)}{_default(field.default)}"
-                        for name, field in kind.model_fields.items() if name not in ("name", "label")]  # fmt: skip
+            details += [
+                f"{name}: {_type(field.annotation)}{_default(field.default)}"
+                for name, field in kind.model_fields.items()
+                if name not in ("name", "label")
+            ]
             yield Entry(tag or place, summary, details)
 
 
@@ -58,7 +68,11 @@ def _type(annotation: Any) -> str:
     members = list(value_types(annotation))
     if members:  # "none" is told by the default
         tags = [tag for kind in members if (tag := tag_of(kind)) is not None]
-        return f"{{name: {' | '.join(tags)}, …}}" if tags else f"{{{', '.join(members[0].model_fields)}}}"
+        return (
+            f"{{name: {' | '.join(tags)}, …}}"
+            if tags
+            else f"{{{', '.join(members[0].model_fields)}}}"
+        )
     if get_origin(annotation) is Literal:
         return " | ".join(map(str, get_args(annotation)))
     args = [part for part in get_args(annotation) if part is not type(None)]
@@ -66,7 +80,9 @@ def _type(annotation: Any) -> str:
         return f"list of {_type(args[0])}"
     if args:
         return " | ".join(dict.fromkeys(_type(part) for part in args if not _is_metadata(part)))
-    return {float: "number", int: "integer", str: "text", bool: "true | false"}.get(annotation, str(annotation))
+    return {float: "number", int: "integer", str: "text", bool: "true | false"}.get(
+        annotation, str(annotation)
+    )
 
 
 def _is_metadata(part: Any) -> bool:
@@ -85,4 +101,8 @@ def _default(default: Any) -> str:
 def _number(value: Any) -> Any:
     """A pixel value as it is written: 8/255."""
     levels = value * 255 if isinstance(value, float) else 0.5
-    return f"{levels:.0f}/255" if len(repr(value)) > 8 and abs(levels - round(levels)) < 1e-9 else value
+    return (
+        f"{levels:.0f}/255"
+        if len(repr(value)) > 8 and abs(levels - round(levels)) < 1e-9
+        else value
+    )

@@ -1,8 +1,9 @@
 """Makes ``import torchvision`` work where its compiled operators cannot be loaded.
 
-A CPU build of torch beside the registry's torchvision wheel cannot load that wheel's operators, and its import dies with
-"operator torchvision::nms does not exist", because it registers fake kernels for two operators that are not there.
-Declaring their schemas first makes everything but those two operators work; kdray uses neither.
+A CPU build of torch beside the registry's torchvision wheel cannot load that wheel's operators, and
+its import dies with "operator torchvision::nms does not exist", because it registers fake kernels
+for two operators that are not there. Declaring their schemas first makes everything but those two
+operators work; kdray uses neither.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ _SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-_LIBRARIES: list[torch.library.Library] = []  # a schema lives as long as the library object that declared it
+_LIBRARIES: list[
+    torch.library.Library
+] = []  # a schema lives as long as the library object that declared it
 
 
 def _operators_load() -> bool:

@@ -1,8 +1,8 @@
 """Values: frozen, validated descriptions whose canonical JSON is their identity.
 
-Everything that a user describes (data, a model, a method, an evaluation, a whole experiment) is a :class:`Value`. Two
-values that mean the same have the same canonical JSON and so the same :func:`fingerprint`; that is what names a trial's
-rows, its checkpoint and its caches.
+Everything that a user describes (data, a model, a method, an evaluation, a whole experiment) is a
+:class:`Value`. Two values that mean the same have the same canonical JSON and so the same
+:func:`fingerprint`; that is what names a trial's rows, its checkpoint and its caches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ from abc import ABC
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
 
 from pydantic import (
     AfterValidator,
@@ -45,7 +55,9 @@ Several = Annotated[tuple[T, ...], Strict(False)]
 """A tuple that may be written as a list, as it is in YAML and JSON."""
 OneOrMore = Annotated[
     T | Annotated[tuple[T, ...], Strict(False), Field(min_length=1), AfterValidator(_different)],
-    BeforeValidator(lambda given: given[0] if isinstance(given, list | tuple) and len(given) == 1 else given),
+    BeforeValidator(
+        lambda given: given[0] if isinstance(given, list | tuple) and len(given) == 1 else given
+    ),
 ]
 """One value or several; a list of one is that one. :func:`several` gives a tuple."""
 
@@ -56,20 +68,24 @@ def several(given: T | tuple[T, ...]) -> tuple[T, ...]:
 
 
 class InputError(ValueError):
-    """What a user wrote is wrong: one line that names the field, what is wrong with it and what is allowed."""
+    """What a user wrote is wrong: one line that names the field, what is wrong with it and what is
+    allowed."""
 
 
 class Value(BaseModel, ABC):
-    """A frozen description. Fields are validated strictly: no string is read as a number, no unknown key is accepted."""
+    """A frozen description. Fields are validated strictly: no string is read as a number, no
+    unknown key is accepted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     version: ClassVar[int] = 1
-    """Raised by a component whose numbers change for the same fields; part of the identity when it is not 1."""
+    """Raised by a component whose numbers change for the same fields; part of the identity when it
+    is not 1."""
     not_identity: ClassVar[frozenset[str]] = frozenset()
     """Fields that do not change any number (labels) and so are no part of the identity."""
 
-    # Worked out once, since nothing in a value changes; slots, because copies with changes must not inherit them.
+    # Worked out once, since nothing in a value changes; slots, because copies with changes must not
+    # inherit them.
     __slots__ = ("_identity", "_text")
     if typing.TYPE_CHECKING:
         _identity: ClassVar[str]
@@ -78,7 +94,8 @@ class Value(BaseModel, ABC):
     @model_validator(mode="before")
     @classmethod
     def _written_down(cls, data: Any, info: ValidationInfo) -> Any:
-        """What only a text has: the name that tells the members of a union apart, and the version in canonical JSON."""
+        """What only a text has: the name that tells the members of a union apart, and the version
+        in canonical JSON."""
         if info.mode != "json" or not isinstance(data, dict):
             return data
         if tag_of(cls) is not None and "name" not in data:
@@ -98,7 +115,8 @@ class _Written(NamedTuple):
 
 
 def canonical(value: Value) -> dict[str, Json]:
-    """What identifies ``value``: fields at their default left out (so that a field added later changes no identity)."""
+    """What identifies ``value``: fields at their default left out (so that a field added later
+    changes no identity)."""
     return typing.cast(dict[str, Json], json.loads(canonical_json(value)))
 
 
@@ -131,20 +149,25 @@ def _form(kind: type[Value]) -> tuple[dict[str, str], list[_Written]]:
         constant["name"] = json.dumps(tag)
     fields = [
         _Written(name, field.default, _renewed(field.default))
-        for name, field in kind.model_fields.items() if name not in kind.not_identity
-    ]  # fmt: skip
+        for name, field in kind.model_fields.items()
+        if name not in kind.not_identity
+    ]
     return constant, fields
 
 
 def _renewed(item: Any) -> bool:
-    """Whether a component in ``item`` has raised its version: then it is told even where it is the default."""
+    """Whether a component in ``item`` has raised its version: then it is told even where it is the
+    default."""
     if isinstance(item, Value):
-        return type(item).version != 1 or any(_renewed(getattr(item, name)) for name in type(item).model_fields)
+        return type(item).version != 1 or any(
+            _renewed(getattr(item, name)) for name in type(item).model_fields
+        )
     return isinstance(item, tuple) and any(_renewed(part) for part in item)
 
 
 def _text(item: Any) -> str:
-    """A part of canonical JSON; of a value it is kept, because the students of a sweep share most of theirs."""
+    """A part of canonical JSON; of a value it is kept, because the students of a sweep share most
+    of theirs."""
     if isinstance(item, Value):
         try:
             return item._text
@@ -166,7 +189,8 @@ def describe(error: BaseException) -> str:
 
 
 def parse(kind: type[T], data: object, where: str = "") -> T:
-    """``data`` (plain JSON values) as a ``kind``, or an :class:`InputError` naming the field below ``where``."""
+    """``data`` (plain JSON values) as a ``kind``, or an :class:`InputError` naming the field below
+    ``where``."""
     try:
         # Through JSON, because strict validation of Python objects would refuse a list for a tuple.
         return TypeAdapter(kind).validate_json(json.dumps(data))
@@ -182,7 +206,10 @@ def explain(error: ValidationError, kind: Any, where: str = "") -> str:
     if problem["type"] == "extra_forbidden" and owner is not None:
         key, valid = str(problem["loc"][-1]), sorted(owner.model_fields)
         near = get_close_matches(key, valid, n=1)
-        text = f"unknown key{f', did you mean {near[0]!r}?' if near else ''} (allowed: {', '.join(valid) or 'none'})"
+        text = (
+            f"unknown key{f', did you mean {near[0]!r}?' if near else ''} (allowed: "
+            f"{', '.join(valid) or 'none'})"
+        )
     elif problem["type"] == "union_tag_invalid":
         context = problem["ctx"]
         valid = [name.strip(" '") for name in str(context["expected_tags"]).split(",")]
@@ -200,7 +227,10 @@ def explain(error: ValidationError, kind: Any, where: str = "") -> str:
         # The branches of a union of plain types fail one by one, at the same place.
         also = [other["msg"] for other in others if _locate(kind, other["loc"])[0] == path]
         text = " or ".join(dict.fromkeys(f"{each[:1].lower()}{each[1:]}" for each in (text, *also)))
-        text = f"{text.replace(' or input should be', ' or')}, not {shortened(json.dumps(found, default=str))}"
+        text = (
+            f"{text.replace(' or input should be', ' or')}, not "
+            f"{shortened(json.dumps(found, default=str))}"
+        )
     full = ".".join(part for part in (where, path) if part)
     return f"{full}: {text}" if full else text
 
@@ -211,7 +241,8 @@ def shortened(text: str) -> str:
 
 
 def _locate(kind: Any, loc: tuple[int | str, ...]) -> tuple[str, type[Value] | None]:
-    """The dotted path that a user would write for pydantic's ``loc``, and the value class that owns its last part."""
+    """The dotted path that a user would write for pydantic's ``loc``, and the value class that owns
+    its last part."""
     path, owner = "", None
     for part in loc:
         members = list(value_types(kind))
@@ -255,7 +286,8 @@ def _strip(kind: Any) -> Any:
 
 
 def value_types(kind: Any) -> Iterator[type[Value]]:
-    """The value classes that a field of type ``kind`` may hold: one, the members of a union, or none."""
+    """The value classes that a field of type ``kind`` may hold: one, the members of a union, or
+    none."""
     kind = _strip(kind)
     if isinstance(kind, type) and issubclass(kind, Value):
         yield kind
@@ -268,15 +300,20 @@ def value_types(kind: Any) -> Iterator[type[Value]]:
 def tag_of(kind: type[Value]) -> str | None:
     """The ``name`` under which a member of a union is written in YAML."""
     field = kind.model_fields.get("name")
-    return str(get_args(field.annotation)[0]) if field and get_origin(field.annotation) is Literal else None
+    return (
+        str(get_args(field.annotation)[0])
+        if field and get_origin(field.annotation) is Literal
+        else None
+    )
 
 
 def leaf_types(kind: Any, prefix: str = "") -> dict[str, type]:
-    """Every dotted path below a value type with the Python type of its leaf (``bool``, ``int``, ``float`` or ``str``).
+    """Every dotted path below a value type with the Python type of its leaf (``bool``, ``int``,
+    ``float`` or ``str``).
 
-    Members of a union share a path where they share a field name: ``int`` and ``float`` become ``float``, anything else
-    that differs becomes ``str``. Tuples and unions of plain types are ``str`` (JSON). A type that contains itself is
-    followed once; below that it is ``str`` (JSON).
+    Members of a union share a path where they share a field name: ``int`` and ``float`` become
+    ``float``, anything else that differs becomes ``str``. Tuples and unions of plain types are
+    ``str`` (JSON). A type that contains itself is followed once; below that it is ``str`` (JSON).
     """
     out: dict[str, type] = {}
     _collect(kind, prefix, out, ())
@@ -288,7 +325,9 @@ def _collect(kind: Any, path: str, out: dict[str, type], above: tuple[type[Value
     if members and not any(above.count(member) > 1 for member in members):
         for member in members:
             for name, field in member.model_fields.items():
-                _collect(field.annotation, f"{path}.{name}" if path else name, out, (*above, member))
+                _collect(
+                    field.annotation, f"{path}.{name}" if path else name, out, (*above, member)
+                )
         return
     plain = _strip(kind)
     if get_origin(plain) is Literal and all(type(value) is int for value in get_args(plain)):
@@ -299,14 +338,19 @@ def _collect(kind: Any, path: str, out: dict[str, type], above: tuple[type[Value
 
 
 def leaves(value: Value, types_: Mapping[str, type]) -> dict[str, Any]:
-    """The leaves of ``value`` at the paths of ``types_``, each as that type; paths that it lacks are left out."""
+    """The leaves of ``value`` at the paths of ``types_``, each as that type; paths that it lacks
+    are left out."""
     out: dict[str, Any] = {}
 
     def visit(item: Any, path: str) -> None:
         if path in types_:
             if item is not None:
                 plain = types_[path] in (bool, int, float) or isinstance(item, str)
-                out[path] = types_[path](item) if plain else json.dumps(json.loads(_text(item)), sort_keys=True)
+                out[path] = (
+                    types_[path](item)
+                    if plain
+                    else json.dumps(json.loads(_text(item)), sort_keys=True)
+                )
         elif isinstance(item, Value):
             for name in type(item).model_fields:
                 visit(getattr(item, name), f"{path}.{name}" if path else name)

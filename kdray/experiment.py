@@ -1,4 +1,5 @@
-"""An experiment: the complete, frozen description of one training. Its fingerprint is the trial's id."""
+"""An experiment: the complete, frozen description of one training. Its fingerprint is the trial's
+id."""
 
 from __future__ import annotations
 
@@ -36,7 +37,13 @@ class Experiment(Value):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for check in (_network_fits, _teacher_is_asked, _teacher_fits, _supervision_makes_sense, _method_makes_sense):
+        for check in (
+            _network_fits,
+            _teacher_is_asked,
+            _teacher_fits,
+            _supervision_makes_sense,
+            _method_makes_sense,
+        ):
             check(self)
         return self
 
@@ -63,28 +70,42 @@ def _network_fits(experiment: Experiment) -> None:
         raise ValueError(f"model.{error}") from None
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"model: {model.name} cannot take images of {_times(data.shape)}: {reason}") from None
+        raise ValueError(
+            f"model: {model.name} cannot take images of {_times(data.shape)}: {reason}"
+        ) from None
     for evaluation in monitor.suite if monitor is not None else ():
         if not says_something(evaluation.smoothing, experiment):
-            raise ValueError(f"training.monitor.suite: {label_of(evaluation)} smooths a model that draws nothing")
+            raise ValueError(
+                f"training.monitor.suite: {label_of(evaluation)} smooths a model that draws nothing"
+            )
 
 
 def says_something(smoothing: Smoothing | None, experiment: Experiment) -> bool:
     """Whether the passes of a smoothed model differ."""
     described = (experiment.model, experiment.data.shape, experiment.data.classes)
-    return smoothing is None or smoothing.samples == 1 or smoothing.sigma > 0 or is_stochastic(*described)
+    return (
+        smoothing is None
+        or smoothing.samples == 1
+        or smoothing.sigma > 0
+        or is_stochastic(*described)
+    )
 
 
 def _teacher_is_asked(experiment: Experiment) -> None:
     """A method that asks has somebody who answers, and somebody who would answer is asked."""
     method, teacher, virtual = experiment.method, experiment.teacher, experiment.supervision.virtual
     if teacher is not None and virtual is not None:
-        raise ValueError("supervision.virtual: stands in for a trained teacher, and there is one: set one of them to null")
+        raise ValueError(
+            "supervision.virtual: stands in for a trained teacher, and there is one: set "
+            "one of them to null"
+        )
     if method.asks_teacher and teacher is None and virtual is None:
         raise ValueError(f"method {method.name} needs a teacher, and there is none")
     if not method.asks_teacher and (teacher is not None or virtual is not None):
         who = "teacher" if teacher is not None else "supervision.virtual"
-        raise ValueError(f"method {method.name} asks no teacher: set {who} to null, or choose another method")
+        raise ValueError(
+            f"method {method.name} asks no teacher: set {who} to null, or choose another method"
+        )
     if teacher is None and virtual is None and (asked := experiment.supervision.asks) is not None:
         raise ValueError(f"supervision.{asked}: there is no teacher whose answer it could change")
 
@@ -109,21 +130,32 @@ def _teacher_fits(experiment: Experiment) -> None:
 def _supervision_makes_sense(experiment: Experiment) -> None:
     """What is asked of the teacher, it can do."""
     supervision, teacher = experiment.supervision, experiment.teacher
-    live, smoothing, noise = supervision.dropout == "active", supervision.smoothing, experiment.noise
+    live, smoothing, noise = (
+        supervision.dropout == "active",
+        supervision.smoothing,
+        experiment.noise,
+    )
     if noise.teacher_sees == "noisy" and (noise.input is None or teacher is None):
         lacking = "noise.input" if noise.input is None else "trained teacher"
         raise ValueError(f"noise.teacher_sees: noisy, but there is no {lacking}")
     if teacher is None:
         if live or smoothing is not None:
-            raise ValueError(f"supervision.{'dropout' if live else 'smoothing'}: a virtual teacher has no network")
+            raise ValueError(
+                f"supervision.{'dropout' if live else 'smoothing'}: a virtual teacher has "
+                "no network"
+            )
         return
     if live and not has_dropout(teacher.model, teacher.data.shape, teacher.data.classes):
-        raise ValueError("supervision.dropout: active, but the teacher has no dropout (teacher.model.dropout is 0)")
+        raise ValueError(
+            "supervision.dropout: active, but the teacher has no dropout "
+            "(teacher.model.dropout is 0)"
+        )
     if live or says_something(smoothing, teacher):
         return
     assert smoothing is not None
     raise ValueError(
-        f"supervision.smoothing: the teacher answers the same in all of {smoothing.samples} passes; give it noise "
+        f"supervision.smoothing: the teacher answers the same in all of {smoothing.samples} "
+        "passes; give it noise "
         "(smoothing.sigma, teacher.model.input_sigma or weight_noise, or dropout: active)"
     )
 
@@ -132,20 +164,35 @@ def _method_makes_sense(experiment: Experiment) -> None:
     """The method finds in both networks what it compares."""
     method, teacher = experiment.method, experiment.teacher
     if isinstance(method, GradientMatching | RobustStudent) and teacher is None:
-        raise ValueError(f"method {method.name} compares input gradients, and a virtual teacher has none")
+        raise ValueError(
+            f"method {method.name} compares input gradients, and a virtual teacher has none"
+        )
     if isinstance(method, OutputRegression) and method.on == "logits" and teacher is None:
-        raise ValueError("method.on: logits: a virtual teacher's numbers stand in the place of logits but are probabilities")
+        raise ValueError(
+            "method.on: logits: a virtual teacher's numbers stand in the place of logits "
+            "but are probabilities"
+        )
     if isinstance(method, FitNet):
         if teacher is None:
-            raise ValueError(f"method {method.name} needs hidden layers, and a virtual teacher has none")
+            raise ValueError(
+                f"method {method.name} needs hidden layers, and a virtual teacher has none"
+            )
         if experiment.supervision.smoothing is not None:
-            raise ValueError("supervision.smoothing: a smoothed teacher has no hidden layers to give hints from")
+            raise ValueError(
+                "supervision.smoothing: a smoothed teacher has no hidden layers to give hints from"
+            )
         check_regression(
-            _stage("student_stage", method.student_stage, experiment), _stage("teacher_stage", method.teacher_stage, teacher)
+            _stage("student_stage", method.student_stage, experiment),
+            _stage("teacher_stage", method.teacher_stage, teacher),
         )
-    if isinstance(method, Adversarial) and method.attack.samples > 1 and not _draws(experiment, method):
+    if (
+        isinstance(method, Adversarial)
+        and method.attack.samples > 1
+        and not _draws(experiment, method)
+    ):
         raise ValueError(
-            f"method.attack.samples: {method.attack.samples} passes of a model that draws nothing are all the same; use 1"
+            f"method.attack.samples: {method.attack.samples} passes of a model that draws "
+            "nothing are all the same; use 1"
         )
 
 
@@ -153,16 +200,22 @@ def _stage(field: str, index: int | None, experiment: Experiment) -> tuple[int, 
     """The shape of the stage that a hint is given from or to."""
     shapes = stage_shapes(experiment.model, experiment.data.shape, experiment.data.classes)
     if not shapes:
-        raise ValueError(f"method.{field}: model {experiment.model.name} has no stages to give or take hints")
+        raise ValueError(
+            f"method.{field}: model {experiment.model.name} has no stages to give or take hints"
+        )
     if index is not None and index >= len(shapes):
-        raise ValueError(f"method.{field}: {index} is not below {len(shapes)}, the number of the model's stages")
+        raise ValueError(
+            f"method.{field}: {index} is not below {len(shapes)}, the number of the model's stages"
+        )
     return shapes[middle(len(shapes)) if index is None else index]
 
 
 def _draws(experiment: Experiment, method: Adversarial) -> bool:
     """Whether the student's passes differ while it is attacked in training."""
     described = (experiment.model, experiment.data.shape, experiment.data.classes)
-    return is_stochastic(*described) or (method.attack.batch_norm == "batch" and has_dropout(*described))
+    return is_stochastic(*described) or (
+        method.attack.batch_norm == "batch" and has_dropout(*described)
+    )
 
 
 def _times(shape: tuple[int, ...]) -> str:
@@ -171,8 +224,13 @@ def _times(shape: tuple[int, ...]) -> str:
 
 @cache
 def configuration_columns() -> dict[str, type]:
-    """The configuration columns of the trials table: every dotted path below an experiment with its type."""
-    return {path: kind for path, kind in leaf_types(Experiment).items() if path not in Experiment.not_columns}
+    """The configuration columns of the trials table: every dotted path below an experiment with its
+    type."""
+    return {
+        path: kind
+        for path, kind in leaf_types(Experiment).items()
+        if path not in Experiment.not_columns
+    }
 
 
 @cache

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 OBJECTS = 50_000
-"""New ones after which it looks; by default hundreds. What a command imports and what Tune keeps of every trial stays: to look
-through it again and again takes a tenth of a command's time, and of the driver's for each trial."""
+"""New ones after which it looks; by default hundreds. What a command imports and what Tune keeps of
+every trial stays: to look through it again and again takes a tenth of a command's time, and of the
+driver's for each trial."""
 
 
 @contextmanager

@@ -1,6 +1,8 @@
-"""How a network is computed while it trains: what changes its speed, and its numbers by rounding only.
+"""How a network is computed while it trains: what changes its speed, and its numbers by rounding
+only.
 
-No part of an experiment, like the number of threads; each is a column of the trials table, because bits depend on it.
+No part of an experiment, like the number of threads; each is a column of the trials table, because
+bits depend on it.
 """
 
 from __future__ import annotations
@@ -20,11 +22,12 @@ class Kernels(Value):
     """Which of torch's kernels compute the network that learns."""
 
     channels_last: bool | None = None
-    """Keep the channels of a pixel side by side in memory; none: on a CPU, where it was measured to win (a fifth of a step of
-    WRN-16-2 in float32), and not on a GPU."""
+    """Keep the channels of a pixel side by side in memory; none: on a CPU, where it was measured to
+    win (a fifth of a step of WRN-16-2 in float32), and not on a GPU."""
     compile: bool = False
-    """Let torch.compile make kernels for this network, before the first epoch (minutes; it needs a C++ compiler). A method
-    that differentiates the network twice is computed as ever: compiled code can be differentiated once."""
+    """Let torch.compile make kernels for this network, before the first epoch (minutes; it needs a
+    C++ compiler). A method that differentiates the network twice is computed as ever: compiled code
+    can be differentiated once."""
 
     def compiles(self, *, twice: bool) -> bool:
         """Whether a network is compiled that is differentiated once, or ``twice``."""
@@ -47,5 +50,6 @@ AS_EVER = Kernels()
 
 
 def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Within it convolutions and products of matrices have operands of this precision; all else stays float32."""
+    """Within it convolutions and products of matrices have operands of this precision; all else
+    stays float32."""
     return nullcontext() if precision == "float32" else torch.autocast(device.type, torch.bfloat16)

@@ -1,4 +1,5 @@
-"""What a trial did and when, for people: a file of lines for each trial, as one would like to find it when a trial failed."""
+"""What a trial did and when, for people: a file of lines for each trial, as one would like to find
+it when a trial failed."""
 
 from __future__ import annotations
 
@@ -28,9 +29,10 @@ def log_file(trial_id: str) -> str:
 class Log:
     """Lines with the time in UTC, added to those that earlier runs of the trial left.
 
-    In a local folder each line is written as it is said, so that the log of a killed worker shows how far it came. An object
-    store has no appending: there lines are kept in memory until :meth:`save` or the end of the block, and a killed worker's
-    last ones are lost. A log that cannot be written harms nothing else.
+    In a local folder each line is written as it is said, so that the log of a killed worker shows
+    how far it came. An object store has no appending: there lines are kept in memory until
+    :meth:`save` or the end of the block, and a killed worker's last ones are lost. A log that
+    cannot be written harms nothing else.
     """
 
     def __init__(self, store: Store, trial_id: str) -> None:
@@ -50,7 +52,8 @@ class Log:
         self._add("".join(f"    {line}\n" for line in lines))
 
     def watching(self, items: Iterator[T]) -> Iterator[tuple[T, float]]:
-        """Each item with the seconds that it took; what kdray warns of meanwhile is told, and a crash leaves its traceback."""
+        """Each item with the seconds that it took; what kdray warns of meanwhile is told, and a
+        crash leaves its traceback."""
         while True:
             began = perf_counter()
             with _heard(self), nullcontext() if self._file is None else _crashing_into(self._file):
@@ -62,12 +65,15 @@ class Log:
 
     @contextmanager
     def no_longer_than(self, seconds: float | None) -> Iterator[None]:
-        """Should the block last longer, the process ends at once, hanging or not, and leaves the traceback of every thread."""
+        """Should the block last longer, the process ends at once, hanging or not, and leaves the
+        traceback of every thread."""
         if seconds is None:
             yield
             return
         self.say(f"ends itself after {seconds:g} s")
-        faulthandler.dump_traceback_later(seconds, exit=True, file=2 if self._file is None else self._file)
+        faulthandler.dump_traceback_later(
+            seconds, exit=True, file=2 if self._file is None else self._file
+        )
         try:
             yield
         finally:
@@ -89,7 +95,10 @@ class Log:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if isinstance(error, GeneratorExit):  # nobody asks for more
             self.say("stopped early")
@@ -109,7 +118,8 @@ class Log:
             if self._file is None:
                 path = self._store.folder / self._name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # Without a buffer: nothing that could not be written is tried again when it is closed.
+                # Without a buffer: nothing that could not be written is tried again when it is
+                # closed.
                 self._file = path.open("ab", buffering=0)
             self._file.write(data)
 
@@ -120,9 +130,13 @@ def _heard(log: Log) -> Iterator[None]:
     shown = warnings.showwarning
 
     def show(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
         line: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if category.__module__.startswith("kdray"):
             log.say(f"warning: {message}")
         shown(message, category, filename, lineno, file, line)
@@ -136,13 +150,16 @@ def _heard(log: Log) -> Iterator[None]:
 
 @contextmanager
 def _crashing_into(file: FileIO) -> Iterator[None]:
-    """A fatal signal (segmentation fault, abort) leaves the traceback of every thread in ``file``."""
+    """A fatal signal (segmentation fault, abort) leaves the traceback of every thread in
+    ``file``."""
     before = faulthandler.is_enabled()
     faulthandler.enable(file)
     try:
         yield
     finally:
         if before:
-            faulthandler.enable(2)  # standard error, its usual place: Python does not tell where it went
+            faulthandler.enable(
+                2
+            )  # standard error, its usual place: Python does not tell where it went
         else:
             faulthandler.disable()

@@ -1,4 +1,5 @@
-"""The machine that a trial runs on: what it is, what it can repeat bit by bit, how much memory a trial took."""
+"""The machine that a trial runs on: what it is, what it can repeat bit by bit, how much memory a
+trial took."""
 
 from __future__ import annotations
 
@@ -16,23 +17,27 @@ from pathlib import Path
 import torch
 
 CONTEXT = 640 * 2**20
-"""Bytes of a GPU that CUDA takes for a process beside torch's allocator: its context, kernels, library handles. 0.3 to 0.5 GB
-were seen; more is assumed, because on a GPU that is shared nobody can tell it from what the other processes hold."""
+"""Bytes of a GPU that CUDA takes for a process beside torch's allocator: its context, kernels,
+library handles. 0.3 to 0.5 GB were seen; more is assumed, because on a GPU that is shared nobody
+can tell it from what the other processes hold."""
 
 
 def cpus() -> int:
-    """CPUs that this process may use (its affinity; the machine's count can be wrong in a container)."""
+    """CPUs that this process may use (its affinity; the machine's count can be wrong in a
+    container)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory() -> int:
-    """Bytes of main memory that this process may use: the machine's, or less where a control group (a container) says so."""
+    """Bytes of main memory that this process may use: the machine's, or less where a control group
+    (a container) says so."""
     present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([present, *_control_group_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
 
 
 def device(granted: Sequence[str]) -> torch.device:
-    """What a trial computes on: the GPU that Ray granted it, which is the first that this process sees, or the CPU if none.
+    """What a trial computes on: the GPU that Ray granted it, which is the first that this process
+    sees, or the CPU if none.
 
     Whether the machine has a GPU says nothing: others may be using it.
     """
@@ -40,9 +45,14 @@ def device(granted: Sequence[str]) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         built = torch.version.cuda or torch.version.hip
-        reason = "its driver does not work in the worker process" if built else "this torch is built for CPUs only"
+        reason = (
+            "its driver does not work in the worker process"
+            if built
+            else "this torch is built for CPUs only"
+        )
         raise RuntimeError(
-            f"Ray granted GPU {', '.join(granted)} but torch finds no CUDA device: {reason}; see 'kdray doctor' on "
+            f"Ray granted GPU {', '.join(granted)} but torch finds no CUDA device: "
+            f"{reason}; see 'kdray doctor' on "
             f"{platform.node()}, or run with gpu 0"
         )
     return torch.device("cuda", 0)
@@ -67,7 +77,8 @@ def device_name(device: torch.device) -> str:
 
 
 def make_repeatable(device: torch.device, threads: int) -> None:
-    """Set this process up so that the same trial gives the same bits on the same kind of machine."""
+    """Set this process up so that the same trial gives the same bits on the same kind of
+    machine."""
     torch.set_num_threads(threads)
     if device.type == "cuda":
         # Must be in the environment before the first product on the GPU.
@@ -78,14 +89,20 @@ def make_repeatable(device: torch.device, threads: int) -> None:
 
 def device_memory(device: torch.device) -> int | None:
     """Bytes of the whole GPU; none of a CPU."""
-    return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else None
+    return (
+        int(torch.cuda.get_device_properties(device).total_memory)
+        if device.type == "cuda"
+        else None
+    )
 
 
 def cap_memory(device: torch.device, share: float) -> None:
-    """Have an allocation fail that would take this process beyond its ``share`` of a GPU, so that its neighbours do not.
+    """Have an allocation fail that would take this process beyond its ``share`` of a GPU, so that
+    its neighbours do not.
 
-    What the allocator may take is the share less :data:`CONTEXT`, which no cap reaches. A trial with a GPU of its own (1 or
-    more) is left as it is, but for the cap of whoever was in this process before it.
+    What the allocator may take is the share less :data:`CONTEXT`, which no cap reaches. A trial
+    with a GPU of its own (1 or more) is left as it is, but for the cap of whoever was in this
+    process before it.
     """
     if device.type != "cuda":
         return
@@ -95,7 +112,8 @@ def cap_memory(device: torch.device, share: float) -> None:
 
 
 def release(device: torch.device) -> None:
-    """Give back to the GPU what a trial has left in the allocator; the next one in this process may not need it."""
+    """Give back to the GPU what a trial has left in the allocator; the next one in this process may
+    not need it."""
     if device.type == "cuda":
         gc.collect()  # tensors in the frames of an error's traceback
         torch.cuda.empty_cache()
@@ -112,9 +130,11 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes at the peak since :func:`reset_peak_memory`: of this process on the GPU, or in main memory without one.
+    """Bytes at the peak since :func:`reset_peak_memory`: of this process on the GPU, or in main
+    memory without one.
 
-    On a GPU what the allocator reserved (which is what it takes from others, not only what tensors fill of it) and
+    On a GPU what the allocator reserved (which is what it takes from others, not only what tensors
+    fill of it) and
     :data:`CONTEXT`, so that it compares with a share of :func:`device_memory`.
     """
     if device.type == "cuda":
@@ -139,10 +159,16 @@ def _control_group_limits(membership: Path, mounted: Path) -> Iterator[int]:
         if controllers and "memory" not in controllers.split(","):
             continue
         # Version 2 has one tree, and version 1 one for each controller.
-        top, name = (mounted / "memory", "memory.limit_in_bytes") if controllers else (mounted, "memory.max")
+        top, name = (
+            (mounted / "memory", "memory.limit_in_bytes")
+            if controllers
+            else (mounted, "memory.max")
+        )
         inside = Path(group.lstrip("/"))
         for place in (inside, *inside.parents):
-            with suppress(OSError, ValueError):  # "max" is no limit; a container may not see where it is
+            with suppress(
+                OSError, ValueError
+            ):  # "max" is no limit; a container may not see where it is
                 yield int((top / place / name).read_text())
 
 
@@ -169,7 +195,11 @@ def _git_commit() -> str | None:
         return None
     try:
         asked = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,4 +1,5 @@
-"""What makes one point better than another: objectives and constraints, over the seeds of a point."""
+"""What makes one point better than another: objectives and constraints, over the seeds of a
+point."""
 
 from __future__ import annotations
 
@@ -19,14 +20,15 @@ Numbers = Sequence[Mapping[str, float]]
 
 
 class Objective(Value):
-    """What the search improves: a number on the validation split, or the network's size, over a point's seeds."""
+    """What the search improves: a number on the validation split, or the network's size, over a
+    point's seeds."""
 
     metric: str = "val_accuracy"
     """val_accuracy, ``label.metric`` of an evaluation on val, or parameters, weights, macs."""
     mode: Literal["max", "min"] = "max"
     over_seeds: Literal["mean", "worst", "mean_minus_sd"] = "mean"
-    """What the seeds of a point count as: their mean, the worst of them, or the mean less ``deviations`` standard deviations
-    (ddof 1; more, where less is better)."""
+    """What the seeds of a point count as: their mean, the worst of them, or the mean less
+    ``deviations`` standard deviations (ddof 1; more, where less is better)."""
     deviations: Annotated[float, Field(gt=0)] = 1.0
     """k of mean_minus_sd."""
 
@@ -59,7 +61,9 @@ def _checked(text: str) -> str:
     except ValueError:
         finite = False
     if not finite:
-        raise ValueError(f"{text!r} is no constraint (allowed: 'METRIC >= NUMBER' or 'METRIC <= NUMBER')")
+        raise ValueError(
+            f"{text!r} is no constraint (allowed: 'METRIC >= NUMBER' or 'METRIC <= NUMBER')"
+        )
     return text
 
 
@@ -109,7 +113,10 @@ class Aims(Value):
     @property
     def metrics(self) -> tuple[str, ...]:
         """What must be known of every seed."""
-        named = [*(objective.metric for objective in self.objectives), *map(metric_of, self.constraints)]
+        named = [
+            *(objective.metric for objective in self.objectives),
+            *map(metric_of, self.constraints),
+        ]
         return tuple(dict.fromkeys(named))
 
     @property

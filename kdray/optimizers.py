@@ -1,4 +1,5 @@
-"""Optimisers and learning-rate schedules, as values. A schedule is a pure function of the epoch, so it needs no state."""
+"""Optimisers and learning-rate schedules, as values. A schedule is a pure function of the epoch, so
+it needs no state."""
 
 from __future__ import annotations
 
@@ -24,15 +25,17 @@ class Optimizer(Value):
     weight_decay: NotNegative = 0.0
     """L2 penalty added to the gradient (not decoupled)."""
     convolution_scale: Positive = 1.0
-    """What the learning rate of convolutions is multiplied by: robust_student's 0.17 for linear and 0.0085 for
-    convolutional layers (section V.A) is ``learning_rate: 0.17, convolution_scale: 0.05``."""
+    """What the learning rate of convolutions is multiplied by: robust_student's 0.17 for linear and
+    0.0085 for convolutional layers (section V.A) is ``learning_rate: 0.17, convolution_scale:
+    0.05``."""
 
     @abstractmethod
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         """An optimiser without state for everything that ``module`` learns."""
 
     def set_rate(self, optimizer: torch.optim.Optimizer, factor: float) -> float:
-        """Multiply the learning rate by the schedule's ``factor``; returns that of linear layers."""
+        """Multiply the learning rate by the schedule's ``factor``; returns that of linear
+        layers."""
         rate = self.learning_rate * factor
         for group in optimizer.param_groups:
             group["lr"] = rate * group["scale"]
@@ -40,7 +43,8 @@ class Optimizer(Value):
 
 
 def groups(module: nn.Module, convolution_scale: float) -> list[dict[str, Any]]:
-    """The parameters of ``module`` as groups of torch's optimisers, each with the ``scale`` of its learning rate."""
+    """The parameters of ``module`` as groups of torch's optimisers, each with the ``scale`` of its
+    learning rate."""
     if convolution_scale == 1:
         return [{"params": list(module.parameters()), "scale": 1.0}]
     convolutions = [p for m in module.modules() if isinstance(m, nn.Conv2d) for p in m.parameters()]
@@ -59,9 +63,12 @@ class SGD(Optimizer):
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.SGD(
-            groups(module, self.convolution_scale), self.learning_rate, self.momentum, weight_decay=self.weight_decay,
+            groups(module, self.convolution_scale),
+            self.learning_rate,
+            self.momentum,
+            weight_decay=self.weight_decay,
             nesterov=self.nesterov and self.momentum > 0,
-        )  # fmt: skip
+        )
 
 
 class Adam(Optimizer):
@@ -74,9 +81,11 @@ class Adam(Optimizer):
 
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(
-            groups(module, self.convolution_scale), self.learning_rate, (self.beta1, self.beta2),
+            groups(module, self.convolution_scale),
+            self.learning_rate,
+            (self.beta1, self.beta2),
             weight_decay=self.weight_decay,
-        )  # fmt: skip
+        )
 
 
 class Schedule(Value):
@@ -84,7 +93,8 @@ class Schedule(Value):
 
     @abstractmethod
     def factor(self, epoch: int, epochs: int) -> float:
-        """What the learning rate is multiplied by in the epoch with index ``epoch`` (from 0) of ``epochs``."""
+        """What the learning rate is multiplied by in the epoch with index ``epoch`` (from 0) of
+        ``epochs``."""
 
 
 class Constant(Schedule):
@@ -97,7 +107,8 @@ class Constant(Schedule):
 
 
 class MultiStep(Schedule):
-    """``gamma`` to the number of milestones reached; a milestone m acts from the epoch of index m on (m are done)."""
+    """``gamma`` to the number of milestones reached; a milestone m acts from the epoch of index m
+    on (m are done)."""
 
     name: Literal["multi_step"] = "multi_step"
     milestones: Several[Annotated[int, Field(ge=1)]]

@@ -1,4 +1,5 @@
-"""The rows that a trial leaves in the tables: of its part in a sweep, of the trial, its epochs and each evaluation."""
+"""The rows that a trial leaves in the tables: of its part in a sweep, of the trial, its epochs and
+each evaluation."""
 
 from __future__ import annotations
 
@@ -19,16 +20,28 @@ def write_trial_row(store: Store, task: Task, row: Row) -> None:
     experiment = task.experiment
     teacher_id = None if experiment.teacher is None else experiment.teacher.trial_id
     complete = {
-        "trial_id": experiment.trial_id, "role": task.role, "teacher_id": teacher_id, "seed": experiment.seed,
-        "experiment": canonical_json(experiment), **machine.facts(), **configuration(experiment), **row,
-    }  # fmt: skip
+        "trial_id": experiment.trial_id,
+        "role": task.role,
+        "teacher_id": teacher_id,
+        "seed": experiment.seed,
+        "experiment": canonical_json(experiment),
+        **machine.facts(),
+        **configuration(experiment),
+        **row,
+    }
     write_rows(store, "trials", experiment.trial_id, [complete], configuration_columns())
 
 
 def write_epochs(store: Store, experiment: Experiment, state: State) -> None:
     """The rows of every epoch that was done, and what was measured meanwhile."""
     trial_id = experiment.trial_id
-    write_rows(store, "epochs", trial_id, [{"trial_id": trial_id, **e.row()} for e in state.history], loss_columns())
+    write_rows(
+        store,
+        "epochs",
+        trial_id,
+        [{"trial_id": trial_id, **e.row()} for e in state.history],
+        loss_columns(),
+    )
     common = {"trial_id": trial_id, "dataset": experiment.data.name}
     measured = [{**common, **row} for epoch in state.history for row in epoch.measured]
     if measured:
@@ -37,19 +50,26 @@ def write_epochs(store: Store, experiment: Experiment, state: State) -> None:
 
 def write_measured(
     store: Store, task: Task, evaluation: Evaluation, rows: Sequence[Row], seconds: float
-) -> None:  # fmt: skip
+) -> None:
     """Write what an evaluation gave, or why it gave nothing."""
     experiment = task.experiment
-    common = {"trial_id": experiment.trial_id, "dataset": evaluation.dataset(experiment.data), **columns_of(evaluation)}
+    common = {
+        "trial_id": experiment.trial_id,
+        "dataset": evaluation.dataset(experiment.data),
+        **columns_of(evaluation),
+    }
     name = f"{experiment.trial_id}-{common['evaluation_id']}"
     if evaluation.across:  # those that join later have a file of their own
         common["source_trial_id"] = experiment.trial_id
         name += f"-{fingerprint(task.model_copy(update={'evaluations': ()}))}"
-    write_rows(store, "robustness", name, [{**common, **row, "seconds": seconds} for row in rows], {})
+    write_rows(
+        store, "robustness", name, [{**common, **row, "seconds": seconds} for row in rows], {}
+    )
 
 
 def member_file(member: Row) -> str:
-    """The file, of the members table, that one trial's row in a sweep has to itself; without its suffix."""
+    """The file, of the members table, that one trial's row in a sweep has to itself; without its
+    suffix."""
     point = "teacher" if member["point"] is None else member["point"]
     return f"{member['sweep']}-{point}-{member['trial_id']}"
 
@@ -59,7 +79,9 @@ def write_member(store: Store, member: Row) -> None:
     write_rows(store, "members", member_file(member), [member], {})
 
 
-def write_unmeasured(store: Store, task: Task, evaluations: Iterable[Evaluation], error: str) -> None:
+def write_unmeasured(
+    store: Store, task: Task, evaluations: Iterable[Evaluation], error: str
+) -> None:
     """Write why evaluations gave nothing, where that can be written."""
     with suppress(OSError):
         for evaluation in evaluations:

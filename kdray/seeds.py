@@ -1,8 +1,9 @@
-"""Named, independent random streams: every draw comes from (seed, stream name, counters) and from nothing else.
+"""Named, independent random streams: every draw comes from (seed, stream name, counters) and from
+nothing else.
 
-The same seed gives the same initialisation, data order and noise draws at every point of a sweep (comparisons are
-paired), and a counter such as the epoch makes a resumed training draw what the uninterrupted one would have drawn,
-without any generator state in the checkpoint.
+The same seed gives the same initialisation, data order and noise draws at every point of a sweep
+(comparisons are paired), and a counter such as the epoch makes a resumed training draw what the
+uninterrupted one would have drawn, without any generator state in the checkpoint.
 """
 
 from __future__ import annotations
@@ -15,18 +16,28 @@ from typing import Literal
 import torch
 
 Stream = Literal[
-    "model", "data_order", "augmentation", "input_noise", "label_noise", "dropout", "supervision", "attack",
+    "model",
+    "data_order",
+    "augmentation",
+    "input_noise",
+    "label_noise",
+    "dropout",
+    "supervision",
+    "attack",
     "evaluation",
 ]
 
 
 def stream_seed(seed: int, stream: Stream | str, *counters: int) -> int:
-    """A 63-bit seed for ``stream`` of ``seed``, different for each tuple of ``counters`` (epoch, batch, …)."""
+    """A 63-bit seed for ``stream`` of ``seed``, different for each tuple of ``counters`` (epoch,
+    batch, …)."""
     text = ":".join(map(str, (seed, stream, *counters)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def generator(seed: int, stream: Stream, *counters: int, device: torch.device | str = "cpu") -> torch.Generator:
+def generator(
+    seed: int, stream: Stream, *counters: int, device: torch.device | str = "cpu"
+) -> torch.Generator:
     """A generator on ``device`` at the start of a stream."""
     return torch.Generator(device).manual_seed(stream_seed(seed, stream, *counters))
 

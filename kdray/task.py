@@ -1,4 +1,5 @@
-"""What is to be done for one trial, and what it says of itself while it is done: values, no doing."""
+"""What is to be done for one trial, and what it says of itself while it is done: values, no
+doing."""
 
 from __future__ import annotations
 
@@ -12,8 +13,9 @@ from kdray.experiment import Experiment, says_something
 from kdray.robustness import AnyEvaluation
 
 FAULTS = ("OutOfMemoryError", "AcceleratorError", "WorkerDied", "Damaged", "InputError")
-"""Beside Python's OSError and MemoryError: errors of the machine rather than of the experiment, which the same command tries
-again. What a user wrote has been checked before the first trial: later it is a file that this node lacks."""
+"""Beside Python's OSError and MemoryError: errors of the machine rather than of the experiment,
+which the same command tries again. What a user wrote has been checked before the first trial: later
+it is a file that this node lacks."""
 FEW = 4
 """Numbers of a step that its summary tells."""
 
@@ -30,7 +32,8 @@ class Task(Value):
     others: Several[Experiment] = ()
     """The trained trials that evaluations across trials measure it with."""
     retrain_damaged: bool = True
-    """Whether weights that turn out to be missing or damaged are trained again, or are the failure of this task."""
+    """Whether weights that turn out to be missing or damaged are trained again, or are the failure
+    of this task."""
 
 
 Outcome = Literal["completed", "failed", "pruned"]
@@ -48,9 +51,9 @@ class Step:
     """Steps done of ``total``."""
     total: int
     numbers: dict[str, float] = field(default_factory=dict)
-    """What this step gave, by name: an epoch's losses, accuracies and speed (named as in the epochs table), the accuracies of
-    the trained weights, ``label.metric`` where an evaluation has one number for it. On the last step val_accuracy,
-    test_accuracy and those of every evaluation."""
+    """What this step gave, by name: an epoch's losses, accuracies and speed (named as in the epochs
+    table), the accuracies of the trained weights, ``label.metric`` where an evaluation has one
+    number for it. On the last step val_accuracy, test_accuracy and those of every evaluation."""
     outcome: Outcome | None = None
     """Set on the last step only."""
     error: str | None = None
@@ -64,14 +67,19 @@ class Step:
     def reasons(self) -> str | None:
         """Everything that went wrong, in one line."""
         listed = [] if self.error is None else [self.error]
-        return "; ".join([*listed, *(f"{label}: {reason}" for label, reason in self.failed.items())]) or None
+        return (
+            "; ".join([*listed, *(f"{label}: {reason}" for label, reason in self.failed.items())])
+            or None
+        )
 
     @property
     def summary(self) -> str:
         """What was done and what it gave, in one short line."""
         if self.kind == "end":
             return f"end: {self.text}" + (f": {self.reasons}" if self.reasons else "")
-        numbers = {name.removeprefix(f"{self.text}."): value for name, value in self.numbers.items()}
+        numbers = {
+            name.removeprefix(f"{self.text}."): value for name, value in self.numbers.items()
+        }
         shown = [f"{name} {value:.5g}" for name, value in numbers.items()]
         if len(shown) > FEW:
             shown[FEW:] = ["…"]
@@ -82,7 +90,9 @@ def is_fault(error: str | None) -> bool:
     """Whether a stored error speaks of the machine, so that trying again may help."""
     name = (error or "").partition(":")[0]
     kind = getattr(builtins, name, None)
-    if name == "RuntimeError" and ("CUDA error" in str(error) or "torch finds no CUDA device" in str(error)):
+    if name == "RuntimeError" and (
+        "CUDA error" in str(error) or "torch finds no CUDA device" in str(error)
+    ):
         return True
     return name in FAULTS or (isinstance(kind, type) and issubclass(kind, OSError | MemoryError))
 
@@ -90,13 +100,14 @@ def is_fault(error: str | None) -> bool:
 def measurable(suite: Iterable[AnyEvaluation], experiment: Experiment) -> tuple[AnyEvaluation, ...]:
     """The evaluations that mean something for ``experiment``.
 
-    Without a trained teacher nothing is compared with it, and a model that draws nothing is not smoothed without noise: all
-    its passes are the same.
+    Without a trained teacher nothing is compared with it, and a model that draws nothing is not
+    smoothed without noise: all its passes are the same.
     """
     return tuple(
         e
         for e in suite
-        if (experiment.teacher is not None or not e.needs_teacher) and says_something(e.smoothing, experiment)
+        if (experiment.teacher is not None or not e.needs_teacher)
+        and says_something(e.smoothing, experiment)
     )
 
 

@@ -1,7 +1,8 @@
 """The training loop, and what a checkpoint holds.
 
-The loop never names a method: noise is in the batch, forward passes are in the method, Ray is far away. It is a generator
-that trains one epoch for each item, so that whoever runs it decides when to checkpoint and when to stop.
+The loop never names a method: noise is in the batch, forward passes are in the method, Ray is far
+away. It is a generator that trains one epoch for each item, so that whoever runs it decides when to
+checkpoint and when to stop.
 """
 
 from __future__ import annotations
@@ -37,21 +38,25 @@ class Training(Value):
     """Of the last stage; a method's earlier stages have their own."""
     batch_size: Annotated[int, Field(ge=1)] = 128
     precision: Precision = "float32"
-    """bfloat16: mixed precision, where forward and backward passes of training have operands of 16 bits, the teacher's too;
-    weights, optimiser and losses stay float32, and whatever is measured is measured in float32."""
+    """bfloat16: mixed precision, where forward and backward passes of training have operands of 16
+    bits, the teacher's too; weights, optimiser and losses stay float32, and whatever is measured is
+    measured in float32."""
     keep: Literal["last", "best_validation"] = "last"
-    """Which weights are stored and measured: after the last epoch, or of the first epoch with the best val_accuracy (of the
-    last stage)."""
+    """Which weights are stored and measured: after the last epoch, or of the first epoch with the
+    best val_accuracy (of the last stage)."""
     monitor: Monitor | None = None
     gradients: bool = False
-    """Keep the mean magnitude of the loss's gradient for the weights of every layer, over the steps of each epoch
-    of the last stage (current_understanding fig. 2): rows in ``robustness`` with layer and epoch."""
-
+    """Keep the mean magnitude of the loss's gradient for the weights of every layer, over the steps
+    of each epoch of the last stage (current_understanding fig. 2): rows in ``robustness`` with
+    layer and epoch."""
 
     @model_validator(mode="after")
     def _looks_while_it_trains(self) -> Training:
         if self.monitor is not None and self.monitor.every > self.epochs:
-            raise ValueError(f"monitor.every: {self.monitor.every} is more than the {self.epochs} epochs: it never looks")
+            raise ValueError(
+                f"monitor.every: {self.monitor.every} is more than the {self.epochs} "
+                "epochs: it never looks"
+            )
         return self
 
 
@@ -112,18 +117,36 @@ class State:
         return self.best if self.best is not None else self.classifier.state_dict()
 
     def pack(self, facts: dict[str, Any]) -> bytes:
-        """A checkpoint, with ``facts`` beside the state. Optimisers hold tensors only (SGD, Adam)."""
+        """A checkpoint, with ``facts`` beside the state. Optimisers hold tensors only (SGD,
+        Adam)."""
         tensors = {f"model.{name}": tensor for name, tensor in self.classifier.state_dict().items()}
         tensors |= {f"helper.{name}": tensor for name, tensor in self.helper.state_dict().items()}
         for index, slots in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": slot for name, slot in slots.items() if slot is not None}
+            tensors |= {
+                f"optimizer.{index}.{name}": slot
+                for name, slot in slots.items()
+                if slot is not None
+            }
         tensors |= {f"best.{name}": tensor for name, tensor in (self.best or {}).items()}
-        return pack(tensors, {"history": [vars(epoch) for epoch in self.history], "kept_epoch": self.kept_epoch, **facts})
+        return pack(
+            tensors,
+            {
+                "history": [vars(epoch) for epoch in self.history],
+                "kept_epoch": self.kept_epoch,
+                **facts,
+            },
+        )
 
     def unpack(self, packed: bytes) -> dict[str, Any]:
-        """Take over a checkpoint of the same training and return its facts; :class:`Damaged` if it is not one."""
+        """Take over a checkpoint of the same training and return its facts; :class:`Damaged` if it
+        is not one."""
         tensors, facts = unpack(packed)
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "helper": {}, "optimizer": {}, "best": {}}
+        groups: dict[str, dict[str, Tensor]] = {
+            "model": {},
+            "helper": {},
+            "optimizer": {},
+            "best": {},
+        }
         slots: dict[int, dict[str, Tensor]] = {}
         try:
             for name, tensor in tensors.items():
@@ -162,7 +185,8 @@ class Lesson:
     seed: int
 
     def shown(self, views: Views, labels: Tensor) -> Shown | None:
-        """What the teacher sees of an epoch with these ``labels``; none: the student's noisy images."""
+        """What the teacher sees of an epoch with these ``labels``; none: the student's noisy
+        images."""
         if self.noise.teacher_sees == "noisy":
             return None
         stay = self.noise.labels is None or self.noise.labels.resample != "epoch"
@@ -170,14 +194,17 @@ class Lesson:
 
 
 def train(state: State, lesson: Lesson) -> Iterator[Epoch]:
-    """Train from where ``state`` stands to the last epoch of the last stage, yielding after each epoch."""
+    """Train from where ``state`` stands to the last epoch of the last stage, yielding after each
+    epoch."""
     done = len(state.history)
     for number, stage in enumerate(lesson.method.stages(lesson.training.epochs)):
         if done >= stage.epochs:
             done -= stage.epochs
             continue
         if done == 0:
-            state.optimizer = lesson.training.optimizer.build(_learning(state.classifier, state.helper))
+            state.optimizer = lesson.training.optimizer.build(
+                _learning(state.classifier, state.helper)
+            )
         for epoch in range(done, stage.epochs):
             # The main stage's streams are the same whatever came before it.
             counters = (epoch,) if stage.name == "main" else (epoch, -1 - number)
@@ -188,31 +215,52 @@ def train(state: State, lesson: Lesson) -> Iterator[Epoch]:
         done = 0
 
 
-def train_epoch(state: State, lesson: Lesson, stage: Stage, epoch: int, counters: tuple[int, ...]) -> Epoch:
+def train_epoch(
+    state: State, lesson: Lesson, stage: Stage, epoch: int, counters: tuple[int, ...]
+) -> Epoch:
     """Train the epoch with index ``epoch`` of ``stage`` and measure it."""
     began = perf_counter()
-    classifier, optimizer, training, dataset = state.classifier, state.optimizer, lesson.training, lesson.dataset
+    classifier, optimizer, training, dataset = (
+        state.classifier,
+        state.optimizer,
+        lesson.training,
+        lesson.dataset,
+    )
     device, seed = dataset.train.images.device, lesson.seed
     rate = training.optimizer.set_rate(optimizer, training.schedule.factor(epoch, stage.epochs))
     labels = training_labels(dataset, lesson.data.classes, lesson.noise, seed, counters)
-    noise_draws, attack_draws = (seeds.generator(seed, s, *counters, device=device) for s in ("input_noise", "attack"))
+    noise_draws, attack_draws = (
+        seeds.generator(seed, s, *counters, device=device) for s in ("input_noise", "attack")
+    )
     views = Views.drawn(
-        len(labels), lesson.data.augmentation, order=seeds.generator(seed, "data_order", *counters),
+        len(labels),
+        lesson.data.augmentation,
+        order=seeds.generator(seed, "data_order", *counters),
         draws=seeds.generator(seed, "augmentation", *counters),
-    )  # fmt: skip
+    )
     shown = lesson.shown(views, labels)
-    teacher = None if lesson.supervisor is None else lesson.supervisor.during(*counters, shown=shown)
-    totals, gradients = Totals(device), Gradients(classifier) if training.gradients and stage.name == "main" else None
+    teacher = (
+        None if lesson.supervisor is None else lesson.supervisor.during(*counters, shown=shown)
+    )
+    totals, gradients = (
+        Totals(device),
+        Gradients(classifier) if training.gradients and stage.name == "main" else None,
+    )
     classifier.train()
     state.helper.train()
     with seeds.ambient(seed, "dropout", *counters):
         for at, index, clean in views.batches(dataset.train.images, training.batch_size):
             images = clean if lesson.noise.input is None else lesson.noise.input(clean, noise_draws)
-            batch = Batch(images, images if shown is None else clean, labels[index], None if shown is None else at)
+            batch = Batch(
+                images,
+                images if shown is None else clean,
+                labels[index],
+                None if shown is None else at,
+            )
             with computing_in(training.precision, device):
                 losses = lesson.method.losses(
                     stage.name, Step(classifier, state.helper, batch, teacher, attack_draws)
-                )  # fmt: skip
+                )
             optimizer.zero_grad(set_to_none=True)
             losses.total.backward()
             if gradients is not None:
@@ -220,37 +268,57 @@ def train_epoch(state: State, lesson: Lesson, stage: Stage, epoch: int, counters
             optimizer.step()
             totals.add(losses, labels[index])
     loss, terms, accuracy = totals.means()  # the epoch's one wait for the device
-    where = f"in epoch {epoch + 1} of {stage.epochs}" + ("" if stage.name == "main" else f" of stage {stage.name}")
+    where = f"in epoch {epoch + 1} of {stage.epochs}" + (
+        "" if stage.name == "main" else f" of stage {stage.name}"
+    )
     if not math.isfinite(loss):
         raise Diverged(f"the loss is {loss} {where}")
     trained = perf_counter()
     classifier.eval()
     with seeds.ambient(0, "evaluation"):
         correct, val_loss = score(classifier, dataset.val)
-    if not math.isfinite(val_loss):  # the epoch's last step did it: no training loss has seen it yet
+    if not math.isfinite(
+        val_loss
+    ):  # the epoch's last step did it: no training loss has seen it yet
         raise Diverged(f"the validation loss is {val_loss} {where}")
     measured = [] if gradients is None else gradients.rows(len(dataset.train.labels))
-    if stage.name == "main" and training.monitor is not None and (epoch + 1) % training.monitor.every == 0:
+    if (
+        stage.name == "main"
+        and training.monitor is not None
+        and (epoch + 1) % training.monitor.every == 0
+    ):
         classifier.requires_grad_(False)  # as evaluations find every classifier
         subject = Subject(classifier, dataset.val, dataset.omitted)
         measured += training.monitor.rows(subject)
         classifier.requires_grad_(True)
     return Epoch(
-        stage=stage.name, epoch=epoch + 1, learning_rate=rate, loss=loss, terms=terms, train_accuracy=accuracy,
-        val_loss=val_loss, val_accuracy=correct / len(dataset.val.labels),
-        images_per_second=len(labels) / (trained - began), seconds=perf_counter() - began,
+        stage=stage.name,
+        epoch=epoch + 1,
+        learning_rate=rate,
+        loss=loss,
+        terms=terms,
+        train_accuracy=accuracy,
+        val_loss=val_loss,
+        val_accuracy=correct / len(dataset.val.labels),
+        images_per_second=len(labels) / (trained - began),
+        seconds=perf_counter() - began,
         measured=[{**row, "epoch": epoch + 1} for row in measured],
-    )  # fmt: skip
+    )
 
 
-def training_labels(dataset: Dataset, classes: int, noise: Noise, seed: int, counters: tuple[int, ...]) -> Tensor:
-    """The labels of the training split in one epoch, corrupted where ``noise`` says so: to classes that are not omitted."""
+def training_labels(
+    dataset: Dataset, classes: int, noise: Noise, seed: int, counters: tuple[int, ...]
+) -> Tensor:
+    """The labels of the training split in one epoch, corrupted where ``noise`` says so: to classes
+    that are not omitted."""
     if noise.labels is None:
         return dataset.train.labels
     drawn_in = counters if noise.labels.resample == "epoch" else (0,)
     there = torch.tensor([label for label in range(classes) if label not in dataset.omitted])
     places = torch.searchsorted(there, dataset.train.labels.cpu())
-    corrupted = there[noise.labels(places, len(there), seeds.generator(seed, "label_noise", *drawn_in))]
+    corrupted = there[
+        noise.labels(places, len(there), seeds.generator(seed, "label_noise", *drawn_in))
+    ]
     return corrupted.to(dataset.train.labels.device)
 
 
@@ -261,7 +329,9 @@ def keep(state: State, training: Training) -> None:
         state.kept_epoch = latest.epoch
     elif all(latest.val_accuracy > epoch.val_accuracy for epoch in earlier):
         state.kept_epoch = latest.epoch
-        state.best = {name: tensor.clone() for name, tensor in state.classifier.state_dict().items()}
+        state.best = {
+            name: tensor.clone() for name, tensor in state.classifier.state_dict().items()
+        }
 
 
 class Totals:

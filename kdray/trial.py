@@ -1,7 +1,8 @@
-"""One trial from start to end: train (or go on), store weights and rows, then measure; one step for each item.
+"""One trial from start to end: train (or go on), store weights and rows, then measure; one step for
+each item.
 
-The same generator runs inside a Ray actor and in a plain loop. It never raises for what goes wrong inside a trial: that
-becomes a row with the reason, and a traceback in the trial's log.
+The same generator runs inside a Ray actor and in a plain loop. It never raises for what goes wrong
+inside a trial: that becomes a row with the reason, and a traceback in the trial's log.
 """
 
 from __future__ import annotations
@@ -36,7 +37,14 @@ from kdray.teachers import Supervisor, frozen
 from kdray.training import Diverged, Epoch, Lesson, State, train
 from kdray.weights import Damaged, pack
 
-CURVES = ("loss", "val_accuracy", "val_loss", "train_accuracy", "learning_rate", "images_per_second")
+CURVES = (
+    "loss",
+    "val_accuracy",
+    "val_loss",
+    "train_accuracy",
+    "learning_rate",
+    "images_per_second",
+)
 """Columns of the epochs table that the step of an epoch tells."""
 
 
@@ -45,24 +53,38 @@ class DamagedCheckpoint(UserWarning):
 
 
 def run_task(
-    task: Task, *, store: Store, data_root: Path, device: torch.device, threads: int, gpu: float | None = None,
-    retried: str | None = None, seconds: float | None = None, kernels: Kernels = AS_EVER,
-) -> Generator[Step, None, None]:  # fmt: skip
+    task: Task,
+    *,
+    store: Store,
+    data_root: Path,
+    device: torch.device,
+    threads: int,
+    gpu: float | None = None,
+    retried: str | None = None,
+    seconds: float | None = None,
+    kernels: Kernels = AS_EVER,
+) -> Generator[Step, None, None]:
     """Do ``task`` and write its rows and its log, one step per item; the last item has an outcome.
 
-    Closed before that, the trial has stopped early: its checkpoint stays, and it has no row. ``gpu`` is its share of a GPU,
-    ``retried`` why it is run again; after ``seconds`` the process ends itself, also where the trial hangs.
+    Closed before that, the trial has stopped early: its checkpoint stays, and it has no row.
+    ``gpu`` is its share of a GPU, ``retried`` why it is run again; after ``seconds`` the process
+    ends itself, also where the trial hangs.
     """
     machine.make_repeatable(device, threads)
     machine.cap_memory(device, gpu or 1)
     with (
         Log(store, task.experiment.trial_id) as log,
         log.no_longer_than(seconds),
-        closing(task_steps(task, Bench(store, data_root, device, threads, log, gpu, retried, kernels))) as steps,
+        closing(
+            task_steps(task, Bench(store, data_root, device, threads, log, gpu, retried, kernels))
+        ) as steps,
     ):
-        log.say(f"begun: {task.role} on {machine.device_name(device)}, threads {threads}, host {machine.facts()['host']}, "
-                f"process {os.getpid()}, kdray {machine.facts()['kdray_version']}"
-                + (f" ({retried})" if retried else ""))  # fmt: skip
+        log.say(
+            f"begun: {task.role} on {machine.device_name(device)}, threads {threads}, host "
+            f"{machine.facts()['host']}, "
+            f"process {os.getpid()}, kdray {machine.facts()['kdray_version']}"
+            + (f" ({retried})" if retried else "")
+        )
         for step, seconds in log.watching(steps):
             if step.outcome is not None:
                 log.say(step.summary)
@@ -88,7 +110,11 @@ def task_steps(task: Task, bench: Bench) -> Generator[Step, None, None]:
         if classifier is None:
             training = True
             for step in training_steps(task, dataset, bench, total=total):
-                numbers |= {name: step.numbers[name] for name in (*ACCURACIES, *SIZES) if name in step.numbers}
+                numbers |= {
+                    name: step.numbers[name]
+                    for name in (*ACCURACIES, *SIZES)
+                    if name in step.numbers
+                }
                 done = step.done
                 yield step
             training = False
@@ -100,22 +126,42 @@ def task_steps(task: Task, bench: Bench) -> Generator[Step, None, None]:
             if error is not None:
                 failed[label_of(evaluation)] = error
             done += 1
-            yield Step(kind="evaluation", text=label_of(evaluation), done=done, total=total, numbers=measured)
-        # Not before: a worker that dies while it measures finds the trained state here, and so does one that measures again
-        # with more of a GPU.
+            yield Step(
+                kind="evaluation",
+                text=label_of(evaluation),
+                done=done,
+                total=total,
+                numbers=measured,
+            )
+        # Not before: a worker that dies while it measures finds the trained state here, and so does
+        # one that measures again with more of a GPU.
         if not any(map(is_fault, failed.values())):
             store.delete(checkpoint_file(trial_id))
     except Exception as error:
         bench.log.failure("failed", error)
         if training and not has_completed(store, trial_id):
             status = "diverged" if isinstance(error, Diverged) else "failed"
-            write_trial_row(store, task, {"status": status, "error": describe(error), **_finished(), **bench.facts()})
+            write_trial_row(
+                store,
+                task,
+                {"status": status, "error": describe(error), **_finished(), **bench.facts()},
+            )
         elif not training:  # the rows of what could not even be begun
-            write_unmeasured(store, task, task.evaluations[max(0, done - epochs - 1) :], describe(error))
+            write_unmeasured(
+                store, task, task.evaluations[max(0, done - epochs - 1) :], describe(error)
+            )
         problem = describe(error)
     outcome: Outcome = "failed" if problem or failed else "completed"
-    yield Step(kind="end", text=outcome, done=done, total=total, numbers=numbers, outcome=outcome, error=problem,
-               failed=failed)  # fmt: skip
+    yield Step(
+        kind="end",
+        text=outcome,
+        done=done,
+        total=total,
+        numbers=numbers,
+        outcome=outcome,
+        error=problem,
+        failed=failed,
+    )
 
 
 def stored_classifier(task: Task, bench: Bench) -> Classifier | None:
@@ -126,26 +172,42 @@ def stored_classifier(task: Task, bench: Bench) -> Classifier | None:
     except (FileNotFoundError, Damaged) as error:
         problem = "missing" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
         if not task.retrain_damaged:
-            raise Damaged(f"{name} is {problem}; 'kdray forget' it, and 'kdray run' on its sweep trains it again") from None
+            raise Damaged(
+                f"{name} is {problem}; 'kdray forget' it, and 'kdray run' on its sweep "
+                "trains it again"
+            ) from None
         location = bench.store.place
-        warnings.warn(f"{location}/{name} is {problem}: training again", DamagedCheckpoint, stacklevel=2)
+        warnings.warn(
+            f"{location}/{name} is {problem}: training again", DamagedCheckpoint, stacklevel=2
+        )
         return None
 
 
 def training_steps(task: Task, dataset: Dataset, bench: Bench, *, total: int) -> Iterator[Step]:
-    """Train from the checkpoint or the start, checkpoint after every epoch, then store weights, epochs and row."""
+    """Train from the checkpoint or the start, checkpoint after every epoch, then store weights,
+    epochs and row."""
     experiment, store = task.experiment, bench.store
     trial_id = experiment.trial_id
     machine.reset_peak_memory(bench.device)
     lesson = lesson_of(experiment, dataset, bench)
     state, started_at = begin_or_resume(experiment, lesson, bench)
-    stages = {stage.name: stage.epochs for stage in experiment.method.stages(experiment.training.epochs)}
+    stages = {
+        stage.name: stage.epochs for stage in experiment.method.stages(experiment.training.epochs)
+    }
     try:
         for epoch in train(state, lesson):
-            store.write(checkpoint_file(trial_id), state.pack({"trial_id": trial_id, "started_at": started_at}))
+            store.write(
+                checkpoint_file(trial_id),
+                state.pack({"trial_id": trial_id, "started_at": started_at}),
+            )
             name = "epoch" if epoch.stage == "main" else epoch.stage
-            yield Step(kind="epoch", text=f"{name} {epoch.epoch}/{stages[epoch.stage]}", done=len(state.history),
-                       total=total, numbers=told(epoch))  # fmt: skip
+            yield Step(
+                kind="epoch",
+                text=f"{name} {epoch.epoch}/{stages[epoch.stage]}",
+                done=len(state.history),
+                total=total,
+                numbers=told(epoch),
+            )
     except (Diverged, GeneratorExit) as error:
         if state.history:
             write_epochs(store, experiment, state)  # they show how it came to that
@@ -163,24 +225,43 @@ def training_steps(task: Task, dataset: Dataset, bench: Bench, *, total: int) ->
     sizes = size(state.classifier, experiment.data.shape)._asdict()
     store.write(weights_file(trial_id), pack(state.kept(), {"trial_id": trial_id}))
     write_epochs(store, experiment, state)
-    write_trial_row(store, task, {
-        "status": "completed", **numbers, "kept_epoch": state.kept_epoch, **sizes,
-        "images_per_second": images_per_second(state.classifier, experiment.data.shape),
-        "train_seconds": state.seconds, "peak_memory": memory, "started_at": datetime.fromisoformat(started_at),
-        "channels_last": bench.kernels.lays_channels_last(bench.device),
-        "compiled": bench.kernels.compiles(twice=experiment.method.differentiates_twice),
-        **_finished(), **bench.facts(),
-    })  # fmt: skip
+    write_trial_row(
+        store,
+        task,
+        {
+            "status": "completed",
+            **numbers,
+            "kept_epoch": state.kept_epoch,
+            **sizes,
+            "images_per_second": images_per_second(state.classifier, experiment.data.shape),
+            "train_seconds": state.seconds,
+            "peak_memory": memory,
+            "started_at": datetime.fromisoformat(started_at),
+            "channels_last": bench.kernels.lays_channels_last(bench.device),
+            "compiled": bench.kernels.compiles(twice=experiment.method.differentiates_twice),
+            **_finished(),
+            **bench.facts(),
+        },
+    )
     numbers |= {name: float(sizes[name]) for name in SIZES}
-    yield Step(kind="trained", text="trained", done=epochs_of(experiment) + 1, total=total, numbers=numbers)
+    yield Step(
+        kind="trained", text="trained", done=epochs_of(experiment) + 1, total=total, numbers=numbers
+    )
 
 
 def told(epoch: Epoch) -> dict[str, float]:
-    """What is told of an epoch: its curves, and ``label.metric`` of what was measured meanwhile where there is one number."""
+    """What is told of an epoch: its curves, and ``label.metric`` of what was measured meanwhile
+    where there is one number."""
     row = epoch.row()
-    measured = [(f"{each['label']}.{each['metric']}", each["value"]) for each in epoch.measured if each.get("label")]
+    measured = [
+        (f"{each['label']}.{each['metric']}", each["value"])
+        for each in epoch.measured
+        if each.get("label")
+    ]
     names = [name for name, _ in measured]
-    return {column: row[column] for column in CURVES} | {n: v for n, v in measured if names.count(n) == 1}
+    return {column: row[column] for column in CURVES} | {
+        n: v for n, v in measured if names.count(n) == 1
+    }
 
 
 def lesson_of(experiment: Experiment, dataset: Dataset, bench: Bench) -> Lesson:
@@ -189,26 +270,44 @@ def lesson_of(experiment: Experiment, dataset: Dataset, bench: Bench) -> Lesson:
     if experiment.method.asks_teacher:
         shared = experiment.teacher if bench.shares else None
         supervisor = Supervisor(
-            experiment.supervision, teacher, classes=experiment.data.classes, seed=experiment.seed,
-            name=None if shared is None else shared.trial_id, say=bench.log.say,
-        )  # fmt: skip
+            experiment.supervision,
+            teacher,
+            classes=experiment.data.classes,
+            seed=experiment.seed,
+            name=None if shared is None else shared.trial_id,
+            say=bench.log.say,
+        )
     return Lesson(
-        data=experiment.data, dataset=dataset, method=experiment.method, training=experiment.training,
-        noise=experiment.noise, supervisor=supervisor, seed=experiment.seed,
-    )  # fmt: skip
+        data=experiment.data,
+        dataset=dataset,
+        method=experiment.method,
+        training=experiment.training,
+        noise=experiment.noise,
+        supervisor=supervisor,
+        seed=experiment.seed,
+    )
 
 
 def begin_or_resume(experiment: Experiment, lesson: Lesson, bench: Bench) -> tuple[State, str]:
     """The state to go on from, and when the training first began (ISO 8601)."""
     store = bench.store
-    name, state = checkpoint_file(experiment.trial_id), fresh_state(experiment, lesson, bench.student(experiment))
+    name, state = (
+        checkpoint_file(experiment.trial_id),
+        fresh_state(experiment, lesson, bench.student(experiment)),
+    )
     try:
         if store.exists(name):
             started_at = str(state.unpack(store.read(name))["started_at"])
-            bench.log.say(f"training goes on after {len(state.history)} of {epochs_of(experiment)} epochs")
+            bench.log.say(
+                f"training goes on after {len(state.history)} of {epochs_of(experiment)} epochs"
+            )
             return state, started_at
     except Damaged as error:
-        warnings.warn(f"{store.place}/{name} is damaged ({error}): starting anew", DamagedCheckpoint, stacklevel=2)
+        warnings.warn(
+            f"{store.place}/{name} is damaged ({error}): starting anew",
+            DamagedCheckpoint,
+            stacklevel=2,
+        )
         state = fresh_state(experiment, lesson, bench.student(experiment))
     bench.log.say("training from the start")
     return state, datetime.now(UTC).isoformat()
@@ -219,24 +318,30 @@ def fresh_state(experiment: Experiment, lesson: Lesson, classifier: Classifier) 
     teacher = None if lesson.supervisor is None else lesson.supervisor.during()
     image = to_unit(lesson.dataset.train.images[:1])
     classifier.eval()
-    with seeds.ambient(experiment.seed, "model", 1):  # not the stream that the student's own weights come from
+    with seeds.ambient(
+        experiment.seed, "model", 1
+    ):  # not the stream that the student's own weights come from
         helper = experiment.method.helper(classifier, teacher, image)
     return State.before(classifier, helper, experiment.training)
 
 
 def evaluate(
     evaluation: Evaluation, classifier: Classifier, task: Task, dataset: Dataset, bench: Bench
-) -> tuple[dict[str, float], str | None]:  # fmt: skip
-    """Measure and write the rows: the numbers by ``label.metric``, where there is one for it, and the error, if any."""
+) -> tuple[dict[str, float], str | None]:
+    """Measure and write the rows: the numbers by ``label.metric``, where there is one for it, and
+    the error, if any."""
     began = perf_counter()
     experiment, label = task.experiment, label_of(evaluation)
     others = {other.trial_id: partial(bench.known, other) for other in task.others}
     split = {"val": dataset.val, "test": dataset.test}[evaluation.split]
     error, measured = None, []
     try:
-        # Here, because a teacher whose weights are gone is the failure of this evaluation and of no other.
+        # Here, because a teacher whose weights are gone is the failure of this evaluation and of no
+        # other.
         teacher = bench.teacher(experiment) if evaluation.needs_teacher else None
-        subject = Subject(classifier, split, dataset.omitted, teacher, experiment.data, bench.data_root, others)
+        subject = Subject(
+            classifier, split, dataset.omitted, teacher, experiment.data, bench.data_root, others
+        )
         measured = measurements(evaluation, subject)
         rows: list[Row] = [measurement.row() for measurement in measured]
         error = next((measurement.error for measurement in measured if measurement.error), None)

@@ -1,4 +1,5 @@
-"""Tensors and facts in one checked file: safetensors, with a digest of the tensors and JSON in its header.
+"""Tensors and facts in one checked file: safetensors, with a digest of the tensors and JSON in its
+header.
 
 Nothing is unpickled; a truncated or altered file is recognised before any of it is used.
 """
@@ -49,17 +50,21 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def unpack_shared(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """As :func:`unpack`, the tensors in memory that all processes of this node share, and aligned as torch's own.
+    """As :func:`unpack`, the tensors in memory that all processes of this node share, and aligned
+    as torch's own.
 
-    ``data`` are read by each and forgotten: a results folder on an object store serves as well as a local one, and no process
-    depends on a file there that another may delete.
+    ``data`` are read by each and forgotten: a results folder on an object store serves as well as a
+    local one, and no process depends on a file there that another may delete.
     """
     tensors, facts = unpack(data)
     if len(data) >= SMALL:
         key = hashlib.blake2b(data, digest_size=16).hexdigest()
         tensors = one_copy(key, partial(dict, tensors))
     # Those that are shared are aligned.
-    return {name: one if one.data_ptr() % ALIGNMENT == 0 else one.clone() for name, one in tensors.items()}, facts
+    return {
+        name: one if one.data_ptr() % ALIGNMENT == 0 else one.clone()
+        for name, one in tensors.items()
+    }, facts
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

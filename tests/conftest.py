@@ -10,12 +10,20 @@ import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-# What processes of a node share is shared by the processes of one run of the tests, and by no others.
+# What processes of a node share is shared by the processes of one run of the tests, and by no
+# others.
 os.environ["KDRAY_CACHE"] = tempfile.mkdtemp(prefix="kdray-tests-")
 atexit.register(shutil.rmtree, os.environ["KDRAY_CACHE"], ignore_errors=True)
 
 install_import_hook(
-    ["kdray.data", "kdray.methods", "kdray.models", "kdray.perturbations", "kdray.robustness", "kdray.teachers"],
+    [
+        "kdray.data",
+        "kdray.methods",
+        "kdray.models",
+        "kdray.perturbations",
+        "kdray.robustness",
+        "kdray.teachers",
+    ],
     "beartype.beartype",
 )
 

@@ -9,17 +9,25 @@ from pathlib import Path
 def imports(path: Path, package: str = "") -> set[str]:
     """Every module that the file at ``path`` names in an import, inside functions too.
 
-    A name taken from a module counts as ``module.name``, because it may be a module itself. ``package`` is what a
-    relative import starts from. Calls of ``import_module`` with a literal count.
+    A name taken from a module counts as ``module.name``, because it may be a module itself.
+    ``package`` is what a relative import starts from. Calls of ``import_module`` with a literal
+    count.
     """
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            parents = (
+                package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            )
             start = ".".join([*parents, *([node.module] if node.module else [])])
             found |= {f"{start}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
-            found |= {str(given.value) for given in node.args[:1] if isinstance(given, ast.Constant)}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in (
+            "import_module",
+            "__import__",
+        ):
+            found |= {
+                str(given.value) for given in node.args[:1] if isinstance(given, ast.Constant)
+            }
     return found

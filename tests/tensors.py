@@ -29,10 +29,13 @@ def linear_classifier(weight: Tensor, bias: Tensor | None = None) -> Classifier:
     """Logits ``weight @ pixels + bias`` for images in [0, 1] as they are."""
     classes, pixels = weight.shape
     classifier = Classifier(MLP(hidden=()).build((1, 1, pixels), classes), torch.nn.Identity())
-    classifier.load_state_dict({
-        **classifier.state_dict(),
-        "network.head.weight": weight, "network.head.bias": torch.zeros(classes) if bias is None else bias,
-    })  # fmt: skip
+    classifier.load_state_dict(
+        {
+            **classifier.state_dict(),
+            "network.head.weight": weight,
+            "network.head.bias": torch.zeros(classes) if bias is None else bias,
+        }
+    )
     return frozen(classifier)
 
 
@@ -48,7 +51,8 @@ def untrained_on_digits() -> Classifier:
 
 @cache
 def trained_on_digits() -> Classifier:
-    """Right on most test digits, and broken by moderate noise and attacks. Shared: leave it as it is."""
+    """Right on most test digits, and broken by moderate noise and attacks. Shared: leave it as it
+    is."""
     classifier = build(MLP(hidden=(32,)), Digits(), fit(Digits(), digits()), seed=0)
     optimizer = torch.optim.Adam(classifier.parameters(), 0.01)
     images, labels = to_unit(digits().train.images), digits().train.labels

@@ -12,17 +12,36 @@ from tests.imports import imports
 PACKAGE = Path(kdray.__file__).parent
 
 LAYERS = {
-    "core": 0, "garbage": 0, "seeds": 0, "compat": 0, "machine": 0,
-    "objective": 1, "shared": 1, "data": 1, "models": 1, "perturbations": 1,
-    "methods": 2, "robustness": 2, "results": 2, "optimizers": 2, "weights": 2, "kernels": 2,
-    "teachers": 3, "training": 3, "report": 3, "logs": 3,
-    "experiment": 4, "catalogue": 4,
-    "task": 5, "bench": 5,
-    "rows": 6, "exporting": 6,
+    "core": 0,
+    "garbage": 0,
+    "seeds": 0,
+    "compat": 0,
+    "machine": 0,
+    "objective": 1,
+    "shared": 1,
+    "data": 1,
+    "models": 1,
+    "perturbations": 1,
+    "methods": 2,
+    "robustness": 2,
+    "results": 2,
+    "optimizers": 2,
+    "weights": 2,
+    "kernels": 2,
+    "teachers": 3,
+    "training": 3,
+    "report": 3,
+    "logs": 3,
+    "experiment": 4,
+    "catalogue": 4,
+    "task": 5,
+    "bench": 5,
+    "rows": 6,
+    "exporting": 6,
     "trial": 7,
     "sweep": 8,
     "cli": 9,
-}  # fmt: skip
+}
 """Every module and package directly below kdray; one imports from lower layers and from itself."""
 WITHIN = {("data", "shared"), ("models", "data"), ("models", "perturbations")}
 """Pairs inside one layer of which the first may import the second."""
@@ -40,7 +59,9 @@ def files() -> list[Path]:
 
 
 def module(path: Path) -> str:
-    return ".".join(("kdray", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    return ".".join(("kdray", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    )
 
 
 def package(path: Path) -> str:
@@ -49,7 +70,8 @@ def package(path: Path) -> str:
 
 
 def imported_parts(path: Path) -> set[str]:
-    """The parts of kdray that the file at ``path`` imports from, without its own and without kdray's own names."""
+    """The parts of kdray that the file at ``path`` imports from, without its own and without
+    kdray's own names."""
     names = [name.split(".") for name in imports(path, package(path))]
     inside = {name[1] for name in names if name[0] == "kdray" and len(name) > 1}
     return {name for name in inside if name in LAYERS} - {part(path)}
@@ -96,19 +118,31 @@ def test_every_way_to_import_is_seen(line: str, found: str, tmp_path: Path) -> N
 
 
 def test_the_imports_of_a_known_module_are_found() -> None:
-    assert imported_parts(PACKAGE / "trial.py") >= {"core", "data", "experiment", "training", "weights"}
+    assert imported_parts(PACKAGE / "trial.py") >= {
+        "core",
+        "data",
+        "experiment",
+        "training",
+        "weights",
+    }
     assert imported_parts(PACKAGE / "models" / "base.py") == {"core", "data", "seeds"}
 
 
 def using(library: str) -> set[str]:
     """Where ``library`` is imported: parts of kdray, of results its modules."""
     found = [path for path in files() if library in {name.split(".")[0] for name in imports(path)}]
-    return {module(path).removeprefix("kdray.") if part(path) == "results" else part(path) for path in found}
+    return {
+        module(path).removeprefix("kdray.") if part(path) == "results" else part(path)
+        for path in found
+    }
 
 
 def test_sweep_alone_imports_ray_and_optuna() -> None:
     assert using("ray") == {"sweep"}
-    assert using("optuna") == {"sweep", "results.importance"}  # which hands it numbers of its own, for their variances
+    assert using("optuna") == {
+        "sweep",
+        "results.importance",
+    }  # which hands it numbers of its own, for their variances
 
 
 @pytest.mark.parametrize(
@@ -136,7 +170,9 @@ def test_reading_results_loads_neither_torch_nor_ray() -> None:
         "kdray.open_results, kdray.InputError\n"
         "assert not set(heavy) & set(sys.modules), 'kdray.open_results'"
     )
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert (ran.returncode, ran.stderr) == (0, "")
 
 

@@ -30,9 +30,16 @@ def test_a_figure_is_met_when_its_median_is_as_aimed_at() -> None:
 
 def test_the_row_of_a_figure_has_its_median_spread_and_aim() -> None:
     assert dict(zip(HEAD, RATIO.row(), strict=True)) == {
-        "what": "warm / plain", "median": "1.1", "unit": "x", "lowest": "1", "highest": "1.3", "runs": "3", "aim": "<= 1.10",
-        "met": "yes", "note": "of three",
-    }  # fmt: skip
+        "what": "warm / plain",
+        "median": "1.1",
+        "unit": "x",
+        "lowest": "1",
+        "highest": "1.3",
+        "runs": "3",
+        "aim": "<= 1.10",
+        "met": "yes",
+        "note": "of three",
+    }
     assert COUNT.row() == ("rows", "123456", "rows", "123456", "123456", "1", "", "", "")
     assert RATIO._replace(values=(2.0,)).row()[7] == "NO"
 
@@ -40,13 +47,20 @@ def test_the_row_of_a_figure_has_its_median_spread_and_aim() -> None:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="told by Linux only")
 def test_the_cpu_that_a_program_and_what_it_starts_have_taken_is_told() -> None:
     busy = "import time\nwhile time.process_time() < 0.3: pass\n"
-    code = f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', {busy + 'print(flush=True); input()'!r}]).wait()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+    code = (
+        "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', "
+        f"{busy + 'print(flush=True); input()'!r}]).wait()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as program:
         assert program.stdout is not None
         program.stdout.readline()
         told = spent({program.pid})
         program.communicate(b"\n")
-    assert re.fullmatch(r"(.*, )?Ray's servers 0\.[3-5] s(, .*)?", told), told  # whatever is no agent and no worker
+    assert re.fullmatch(r"(.*, )?Ray's servers 0\.[3-5] s(, .*)?", told), (
+        told
+    )  # whatever is no agent and no worker
 
 
 def test_the_floor_of_a_step_is_the_sum_of_its_passes() -> None:
@@ -55,16 +69,31 @@ def test_the_floor_of_a_step_is_the_sum_of_its_passes() -> None:
     assert of["PGD-3, mix 0.5"].passes == "2 to learn, 3 to craft"
     assert of["KD, logits given"].passes == "1 to learn"
     cost = dict.fromkeys(PASSES, 1.0)
-    assert [of[name].floor(cost) for name in ("KD, logits given", "PGD-3, mix 1", "PGD-3, mix 0.5")] == [3, 9, 11]
+    assert [
+        of[name].floor(cost) for name in ("KD, logits given", "PGD-3, mix 1", "PGD-3, mix 0.5")
+    ] == [3, 9, 11]
 
 
 def test_processes_of_ray_are_told_apart() -> None:
-    commands = ["ray::TrialActor.train", "python ray/_private/workers/default_worker.py", "ray::RuntimeEnvAgent", "raylet --x"]
-    assert [kind(command) for command in commands] == ["workers", "workers", "Ray's agents", "Ray's servers"]
+    commands = [
+        "ray::TrialActor.train",
+        "python ray/_private/workers/default_worker.py",
+        "ray::RuntimeEnvAgent",
+        "raylet --x",
+    ]
+    assert [kind(command) for command in commands] == [
+        "workers",
+        "workers",
+        "Ray's agents",
+        "Ray's servers",
+    ]
 
 
 def test_numbers_keep_three_digits_and_large_ones_all_before_the_point() -> None:
-    shown = [Figure("", (number,), "").row()[1] for number in (0.01234, 12.345, 999.4, 999.6, 1234.5, 54321.0)]
+    shown = [
+        Figure("", (number,), "").row()[1]
+        for number in (0.01234, 12.345, 999.4, 999.6, 1234.5, 54321.0)
+    ]
     assert shown == ["0.0123", "12.3", "999", "1000", "1234", "54321"]
 
 
@@ -94,18 +123,32 @@ def test_the_written_table_has_a_section_for_each_part() -> None:
         "steps": Part([], 1.0, 3.0, "ended with status 1"),
     }
     assert markdown("machine: of 2 CPUs", parts).splitlines() == [
-        "# kdray's benchmarks", "", "machine: of 2 CPUs", "",
-        f"## {PARTS['reading']}", "", "12 s, load 0.5 when it began.", "",
-        f"| {' | '.join(HEAD)} |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-        r"| warm / plain | 1.1 | x | 1 | 1.3 | 3 | <= 1.10 | yes | a\|b |", "",
-        f"## {PARTS['steps']}", "", "3 s, load 1.0 when it began. FAILED: ended with status 1; what it measured before:", "",
-        f"| {' | '.join(HEAD)} |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]  # fmt: skip
+        "# kdray's benchmarks",
+        "",
+        "machine: of 2 CPUs",
+        "",
+        f"## {PARTS['reading']}",
+        "",
+        "12 s, load 0.5 when it began.",
+        "",
+        f"| {' | '.join(HEAD)} |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        r"| warm / plain | 1.1 | x | 1 | 1.3 | 3 | <= 1.10 | yes | a\|b |",
+        "",
+        f"## {PARTS['steps']}",
+        "",
+        "3 s, load 1.0 when it began. FAILED: ended with status 1; what it measured before:",
+        "",
+        f"| {' | '.join(HEAD)} |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
 
 
 @pytest.mark.parametrize("name", PARTS)
 def test_every_part_is_a_module_that_yields_figures(name: str) -> None:
-    measure: Callable[[bool], Iterator[Figure]] = importlib.import_module(f"tests.benchmarks.{name}").figures
+    measure: Callable[[bool], Iterator[Figure]] = importlib.import_module(
+        f"tests.benchmarks.{name}"
+    ).figures
     assert isinstance(measure(True), Iterator)
 
 
@@ -116,7 +159,10 @@ class Programs:
         self._sources = sources
 
     def __call__(self, name: str, file: Path, *, short: bool) -> list[str]:
-        write = f"open({str(file)!r}, 'w').write('[\"{name}, short: {short}\", [2.0], \"x\", \"<= 1\", \"\"]\\n')"
+        write = (
+            f'open({str(file)!r}, \'w\').write(\'["{name}, short: {short}", [2.0], "x", "<= 1", '
+            '""]\\n\')'
+        )
         return [sys.executable, "-S", "-c", f"{write}; {self._sources[name]}"]
 
 
@@ -137,7 +183,9 @@ def test_a_part_that_fails_loses_no_figure(
     assert "batches: 0 s, load" in said.err
 
 
-def test_an_aim_that_is_missed_is_no_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_aim_that_is_missed_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(frame, "command", Programs({"reading": "pass"}))
     assert main(["reading", "--short"]) == 0
     assert "reading, short: True: 2 x (aim <= 1, NOT met)" in capsys.readouterr().out
@@ -147,12 +195,18 @@ def test_a_part_whose_module_is_missing_fails_by_itself(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(frame.PARTS, "absent", "9. What nobody wrote")
-    monkeypatch.setattr(frame, "command", lambda name, *_, **__: [sys.executable, "-S", "-m", f"tests.benchmarks.{name}"])
+    monkeypatch.setattr(
+        frame,
+        "command",
+        lambda name, *_, **__: [sys.executable, "-S", "-m", f"tests.benchmarks.{name}"],
+    )
     assert main(["absent"]) == 1
     assert "failed: absent" in capsys.readouterr().out
 
 
-def test_a_silent_part_is_still_heard_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_silent_part_is_still_heard_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(frame, "command", Programs({"reading": "import time; time.sleep(0.2)"}))
     monkeypatch.setattr(frame, "SILENCE", 0.05)
     assert main(["reading"]) == 0

@@ -37,9 +37,9 @@ def test_there_is_a_list_for_every_union() -> None:
 def test_every_member_is_listed_with_its_meaning_its_fields_and_its_paper(what: What) -> None:
     members = [kind for union in UNIONS[what] for kind in value_types(union)]
     listed = list(entries(what))
-    assert [entry.name for entry in listed if "." not in entry.name and entry.name != "supervision"] == [
-        tag_of(kind) for kind in members if tag_of(kind)
-    ]
+    assert [
+        entry.name for entry in listed if "." not in entry.name and entry.name != "supervision"
+    ] == [tag_of(kind) for kind in members if tag_of(kind)]
     for kind, entry in zip(members, listed, strict=True):
         assert entry.summary
         assert "\n" not in "".join([entry.summary, *entry.details])
@@ -57,12 +57,16 @@ def test_everything_but_data_has_a_paper(what: What) -> None:
 def test_noise_says_where_in_the_file_it_goes() -> None:
     assert found("noise")["gaussian"].details[0] == "noise.input: {name: gaussian, …}"
     assert [e.details[0] for e in entries("noise") if e.name == "uniform"] == [
-        "noise.input: {name: uniform, …}", "noise.labels: {name: uniform, …}",
-    ]  # fmt: skip
+        "noise.input: {name: uniform, …}",
+        "noise.labels: {name: uniform, …}",
+    ]
 
 
 def test_fields_are_told_with_type_and_default() -> None:
-    assert found("noise")["gaussian"].details[2:] == ["clip: true | false = False", "sigma: number, required"]
+    assert found("noise")["gaussian"].details[2:] == [
+        "clip: true | false = False",
+        "sigma: number, required",
+    ]
     digits = found("datasets")["digits"].details
     assert "resize: integer = none" in digits
     assert "augment: none | flip | crop | crop_flip = none" in digits

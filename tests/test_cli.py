@@ -71,7 +71,9 @@ def test_the_commands_are_these() -> None:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help_with_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([command, "--help"])
     text = capsys.readouterr().out
@@ -88,8 +90,16 @@ def test_the_example_of_every_command_can_be_read(command: str) -> None:
 
 
 def test_help_imports_nothing_that_takes_long() -> None:
-    code = "import sys, kdray.cli; kdray.cli.build_parser(); print(*{'torch', 'ray', 'pandas', 'pyarrow'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "\n"
+    code = (
+        "import sys, kdray.cli; kdray.cli.build_parser(); print(*{'torch', 'ray', 'pandas', "
+        "'pyarrow'} & set(sys.modules))"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        ).stdout
+        == "\n"
+    )
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,7 +108,9 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == f"kdray {__version__}\n"
 
 
-def test_arguments_are_not_guessed_from_their_first_letters(capsys: pytest.CaptureFixture[str]) -> None:
+def test_arguments_are_not_guessed_from_their_first_letters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     _, error = said(capsys, "run", "x.yaml", "--retry", status=2)
     assert "unrecognized arguments: --retry" in error
 
@@ -107,8 +119,9 @@ def test_arguments_are_not_guessed_from_their_first_letters(capsys: pytest.Captu
 
 
 @pytest.fixture
-def early(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> list[Node]:  # noqa: ARG001
-    """The nodes that a Ray of a process of its own was started early for; trials run without one."""
+def early(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> list[Node]:
+    """The nodes that a Ray of a process of its own was started early for; trials run without
+    one."""
     import kdray.sweep.cluster
 
     started: list[Node] = []
@@ -122,10 +135,12 @@ def early(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> list[Node]:  # noq
     return started
 
 
-def test_python_looks_for_garbage_less_often_during_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_looks_for_garbage_less_often_during_a_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     before, during = gc.get_threshold(), []
 
-    def nothing(chosen: Any) -> int:  # noqa: ARG001
+    def nothing(chosen: Any) -> int:
         during.append(gc.get_threshold())
         return 0
 
@@ -144,27 +159,50 @@ def as_typed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 def test_ray_starts_early_for_a_sweep_without_results(
     early: list[Node], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert as_typed(["run", sweep_file(tmp_path), "--results", str(tmp_path / "new"), "--cpus", "3"], monkeypatch) == 0
+    assert (
+        as_typed(
+            ["run", sweep_file(tmp_path), "--results", str(tmp_path / "new"), "--cpus", "3"],
+            monkeypatch,
+        )
+        == 0
+    )
     assert [node.cpu for node in early] == [3]
 
 
-@pytest.mark.parametrize("wanted", [
-    ["run", "SWEEP", "--results", "FINISHED"], ["run", "nowhere.yaml", "--results", "NEW"], ["plan", "SWEEP"],
-    ["run", "SWEEP", "--results", "NEW", "--set", "training.epochs=0"], ["run", "WORKERS", "--results", "NEW"],
-    ["run", "SWEEP", "--results", "NEW", "--set", "resources.student.cpu=1000"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        ["run", "SWEEP", "--results", "FINISHED"],
+        ["run", "nowhere.yaml", "--results", "NEW"],
+        ["plan", "SWEEP"],
+        ["run", "SWEEP", "--results", "NEW", "--set", "training.epochs=0"],
+        ["run", "WORKERS", "--results", "NEW"],
+        ["run", "SWEEP", "--results", "NEW", "--set", "resources.student.cpu=1000"],
+    ],
+)
 def test_ray_does_not_start_before_it_is_known_that_and_how_it_is_needed(
-    wanted: list[str], early: list[Node], finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wanted: list[str],
+    early: list[Node],
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sweep = sweep_file(tmp_path)
     workers = tmp_path / "workers.yaml"
     workers.write_text(Path(sweep).read_text() + "resources: {runtime_env: {env_vars: {A: '1'}}}\n")
-    names = {"SWEEP": sweep, "WORKERS": str(workers), "FINISHED": str(finished), "NEW": str(tmp_path / "new")}
+    names = {
+        "SWEEP": sweep,
+        "WORKERS": str(workers),
+        "FINISHED": str(finished),
+        "NEW": str(tmp_path / "new"),
+    }
     as_typed([names.get(each, each) for each in wanted], monkeypatch)
     assert early == []
 
 
-def test_ray_does_not_start_early_in_somebody_elses_process(early: list[Node], tmp_path: Path) -> None:
+def test_ray_does_not_start_early_in_somebody_elses_process(
+    early: list[Node], tmp_path: Path
+) -> None:
     assert main(["run", sweep_file(tmp_path), "--results", str(tmp_path / "new")]) == 0
     assert early == []
 
@@ -176,7 +214,9 @@ def test_run_prints_the_points_and_where_the_tables_are(
     out, error = said(capsys, "run", sweep_file(tmp_path), "--results", results)
     assert f"6 trials run, 0 there already; tables in {results}/trials" in out
     assert "tiny: mean ± standard deviation over seeds" in out
-    assert [line.split(":")[0] for line in error.splitlines()] == ["teachers"] * 2 + ["students"] * 2
+    assert [line.split(":")[0] for line in error.splitlines()] == ["teachers"] * 2 + [
+        "students"
+    ] * 2
     engine.ran.clear()
     out, error = said(capsys, "run", sweep_file(tmp_path), "--results", results)
     assert "nothing left to do, 6 there already" in out
@@ -193,7 +233,10 @@ def test_the_table_shows_the_swept_parameters_and_mean_and_deviation(
     assert names[:6] == ["point", "sigma", "n", "best", "val", "test"]
     assert sorted(names[6:]) == ["clean", "pgd1"]
     rows = [line for line in out.splitlines() if line.startswith("│")]
-    assert [[cell.strip() for cell in row.split("│")[1:4]] for row in rows] == [["0", "0", "2"], ["1", "0.2", "2"]]
+    assert [[cell.strip() for cell in row.split("│")[1:4]] for row in rows] == [
+        ["0", "0", "2"],
+        ["1", "0.2", "2"],
+    ]
     assert all(row.count(" ± 0.") == 4 for row in rows)
 
 
@@ -221,8 +264,11 @@ def test_a_smoke_test_has_results_of_its_own(
 def test_failures_are_listed_on_stderr_and_in_the_exit_status(
     engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    diverging = {"experiment.training.optimizer": {"name": "sgd", "learning_rate": 1e30}, "seeds": 1,
-                 "experiment.teacher.training": {"optimizer": {"name": "sgd"}}}  # fmt: skip
+    diverging = {
+        "experiment.training.optimizer": {"name": "sgd", "learning_rate": 1e30},
+        "seeds": 1,
+        "experiment.teacher.training": {"optimizer": {"name": "sgd"}},
+    }
     command = ["run", sweep_file(tmp_path, diverging), "--results", str(tmp_path / "results")]
     _, error = said(capsys, *command, status=1)
     lines = error.splitlines()
@@ -243,7 +289,9 @@ def test_a_fault_of_the_machine_needs_no_retry_failed(
     engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine.dies = lambda task: task.role == "student"
-    _, error = said(capsys, "run", sweep_file(tmp_path), "--results", str(tmp_path / "results"), status=1)
+    _, error = said(
+        capsys, "run", sweep_file(tmp_path), "--results", str(tmp_path / "results"), status=1
+    )
     assert "WorkerDied" in error
     assert "--retry-failed" not in error
 
@@ -262,8 +310,9 @@ def test_an_interrupted_run_says_how_to_go_on(
     file = sweep_file(tmp_path)
     _, error = said(capsys, "run", file, "--set", "seeds=3", status=130)
     assert error.splitlines() == [
-        "", f"kdray: interrupted; what is finished is kept. To go on:  kdray run {file} --set seeds=3",
-    ]  # fmt: skip
+        "",
+        f"kdray: interrupted; what is finished is kept. To go on:  kdray run {file} --set seeds=3",
+    ]
 
 
 def test_the_command_to_go_on_can_be_typed_as_it_is(
@@ -300,7 +349,18 @@ def test_plan_says_what_is_to_do_and_how_long_it_takes(
         "  estimated time: unknown until trials like these have run",
     ]
     assert not Path(nothing).exists()
-    out, _ = said(capsys, "plan", file, "--results", str(finished), "--max-concurrent", "1", "--set", "seeds=3", *cpus)
+    out, _ = said(
+        capsys,
+        "plan",
+        file,
+        "--results",
+        str(finished),
+        "--max-concurrent",
+        "1",
+        "--set",
+        "seeds=3",
+        *cpus,
+    )
     lines = out.splitlines()
     assert lines[1:3] == [
         "  teachers: 2: 2 there already; 1 at once, limited by --max-concurrent",
@@ -310,14 +370,26 @@ def test_plan_says_what_is_to_do_and_how_long_it_takes(
     assert lines[3].endswith(" s of training")
 
 
-def test_plan_of_a_search_and_of_what_cannot_run_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = sweep_file(tmp_path, {"search": {"sampler": "random", "points": 3}, "resources": {"student": {"cpu": 9}},
-                                "experiment.noise.input.sigma": {"uniform": [0, 1]}})  # fmt: skip
+def test_plan_of_a_search_and_of_what_cannot_run_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = sweep_file(
+        tmp_path,
+        {
+            "search": {"sampler": "random", "points": 3},
+            "resources": {"student": {"cpu": 9}},
+            "experiment.noise.input.sigma": {"uniform": [0, 1]},
+        },
+    )
     out, _ = said(capsys, "plan", file, "--results", str(tmp_path / "nothing"), "--cpus", "2")
-    assert "students: 6: 6 from a search; cannot run here: resources.student.cpu: 9 asked for" in out
+    assert (
+        "students: 6: 6 from a search; cannot run here: resources.student.cpu: 9 asked for" in out
+    )
 
 
-def test_status_of_one_trial_is_a_line_for_everything(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_of_one_trial_is_a_line_for_everything(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     trial_id = Results(finished).trials()["trial_id"].iloc[0]
     out, _ = said(capsys, "status", str(finished), trial_id[:6])
     table = dict(line.split(maxsplit=1) for line in out.splitlines())
@@ -326,7 +398,9 @@ def test_status_of_one_trial_is_a_line_for_everything(finished: Path, capsys: py
     assert table["data.name"] == "digits"
 
 
-def test_status_lists_the_ids_of_all_trials(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_lists_the_ids_of_all_trials(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, _ = said(capsys, "status", str(finished), "--trials")
     trials = Results(finished).trials()
     assert all(trial_id in out for trial_id in trials["trial_id"])
@@ -334,13 +408,18 @@ def test_status_lists_the_ids_of_all_trials(finished: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("command", ["status", "report", "compact"])
-def test_a_uri_without_a_bucket_is_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_uri_without_a_bucket_is_one_line(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     _, err = said(capsys, command, "s3://", status=2)
     assert err == "kdray: s3://: names no bucket and no folder\n"
 
 
 def test_only_what_goes_on_says_that_it_does(
-    tmp_path: Path, finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    finished: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -350,7 +429,9 @@ def test_only_what_goes_on_says_that_it_does(
     assert err.splitlines()[-1] == "kdray: [Errno 28] No space left on device"
 
 
-def test_status_of_a_folder_in_which_nothing_has_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_of_a_folder_in_which_nothing_has_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Store(tmp_path).create()
     out, _ = said(capsys, "status", str(tmp_path))
     assert out == f"{tmp_path}: no sweep has run here yet\n"
@@ -374,7 +455,16 @@ def test_a_share_of_a_gpu_that_cannot_be_is_one_line(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "suite.yaml").write_text("- {label: again, name: clean}\n")
-    said(capsys, "evaluate", str(finished), "--suite", str(tmp_path / "suite.yaml"), "--gpu", "1.5", status=2)
+    said(
+        capsys,
+        "evaluate",
+        str(finished),
+        "--suite",
+        str(tmp_path / "suite.yaml"),
+        "--gpu",
+        "1.5",
+        status=2,
+    )
 
 
 # The table of points.
@@ -385,7 +475,13 @@ def table_of(folder: Path, capsys: pytest.CaptureFixture[str], *members: dict[st
     store = Store(folder)
     store.create()
     for number, row in enumerate(members):
-        common = {"sweep": "s", "trial_id": f"t{number}", "role": "student", "point": number, "order": number}
+        common = {
+            "sweep": "s",
+            "trial_id": f"t{number}",
+            "role": "student",
+            "point": number,
+            "order": number,
+        }
         write_rows(store, "members", f"m{number}", [{**common, "outcome": "completed", **row}], {})
         trial = {"trial_id": f"t{number}", "status": "completed", "val_accuracy": 0.5}
         write_rows(store, "trials", f"t{number}", [trial], {})
@@ -414,19 +510,32 @@ def test_as_many_columns_are_shown_as_there_is_room_for_and_the_rest_is_counted(
 ) -> None:
     store = Store(tmp_path)
     store.create()
-    number = {"evaluation_id": "e", "label": "noise", "metric": "accuracy", "value": 0.25, "trial_id": "t0"}
-    write_rows(store, "robustness", "r", [{**number, "sigma": sigma / 100} for sigma in range(30)], {})
+    number = {
+        "evaluation_id": "e",
+        "label": "noise",
+        "metric": "accuracy",
+        "value": 0.25,
+        "trial_id": "t0",
+    }
+    write_rows(
+        store, "robustness", "r", [{**number, "sigma": sigma / 100} for sigma in range(30)], {}
+    )
     out = table_of(tmp_path, capsys, {"parameters": '{"a.b": 1}'})
     assert max(map(len, out.splitlines())) <= 200
     assert 5 <= out.count("noise[sigma=") < 30
-    assert f"and {30 - out.count('noise[sigma=')} more numbers: kdray.open_results('{tmp_path}').frame() has all" in out
+    assert (
+        f"and {30 - out.count('noise[sigma=')} more numbers: "
+        f"kdray.open_results('{tmp_path}').frame() has all" in out
+    )
 
 
 def test_parameters_with_the_same_last_word_are_told_by_their_whole_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = table_of(
-        tmp_path, capsys, {"parameters": '{"model.dropout": 0.1, "teacher.model.dropout": 0.2, "method.alpha": 1}'}
+        tmp_path,
+        capsys,
+        {"parameters": '{"model.dropout": 0.1, "teacher.model.dropout": 0.2, "method.alpha": 1}'},
     )
     heading = next(line for line in out.splitlines() if "alpha" in line)
     assert "model.dropout" in heading
@@ -434,16 +543,25 @@ def test_parameters_with_the_same_last_word_are_told_by_their_whole_path(
     assert "method.alpha" not in heading
 
 
-def test_lists_and_texts_are_shown_as_they_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lists_and_texts_are_shown_as_they_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = table_of(
-        tmp_path, capsys, {"parameters": '{"hidden": [8, 16], "optimizer": {"name": "sgd"}, "clip": true, "n_": null}'},
-    )  # fmt: skip
+        tmp_path,
+        capsys,
+        {
+            "parameters": '{"hidden": [8, 16], "optimizer": {"name": "sgd"}, "clip": true, "n_": '
+            "null}"
+        },
+    )
     assert "[8, 16]" in out
     assert '{"name": "sgd"}' in out
     assert "True" in out
 
 
-@pytest.mark.parametrize("row", [{"case": "[red]x", "parameters": "{}"}, {"parameters": '{"kind": "[red]x"}'}])
+@pytest.mark.parametrize(
+    "row", [{"case": "[red]x", "parameters": "{}"}, {"parameters": '{"kind": "[red]x"}'}]
+)
 def test_square_brackets_survive_in_cells(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], row: dict[str, Any]
 ) -> None:
@@ -455,13 +573,21 @@ def test_a_parameter_that_a_case_lacks_is_an_empty_cell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str
 ) -> None:
     out = table_of(
-        tmp_path, capsys, {"case": "a", "parameters": f'{{"p": {value}}}'}, {"case": "b", "parameters": "{}"}
+        tmp_path,
+        capsys,
+        {"case": "a", "parameters": f'{{"p": {value}}}'},
+        {"case": "b", "parameters": "{}"},
     )
     assert "None" not in out
 
 
 def test_a_large_number_is_shown_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = table_of(tmp_path, capsys, {"parameters": '{"p": 1234567, "q": 1}'}, {"parameters": '{"q": 2}', "case": "b"})
+    out = table_of(
+        tmp_path,
+        capsys,
+        {"parameters": '{"p": 1234567, "q": 1}'},
+        {"parameters": '{"q": 2}', "case": "b"},
+    )
     assert "1234567" in out
 
 
@@ -469,7 +595,9 @@ def test_a_large_number_is_shown_whole(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("what", ["models", "methods", "noise", "datasets", "evaluations"])
-def test_list_prints_names_meanings_and_papers(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_prints_names_meanings_and_papers(
+    what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     from kdray.catalogue import entries
 
     out, _ = said(capsys, "list", what)
@@ -490,7 +618,7 @@ VISION = [str(tag_of(kind)) for kind in value_types(AnyData) if issubclass(kind,
 def test_without_a_network_every_file_is_told_with_its_place_source_and_checksum(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreachable(self: VisionData, root: Path) -> None:  # noqa: ARG001
+    def unreachable(self: VisionData, root: Path) -> None:
         raise OSError("Network\nis unreachable")
 
     monkeypatch.setattr(VisionData, "fetch", unreachable)
@@ -498,7 +626,10 @@ def test_without_a_network_every_file_is_told_with_its_place_source_and_checksum
     assert out == ""
     first, second, *files = error.splitlines()
     assert first == f"kdray: {name} could not be downloaded (Network is unreachable)"
-    assert second == f"kdray: without a network, put these files there, and run kdray data {name} again:"
+    assert (
+        second
+        == f"kdray: without a network, put these files there, and run kdray data {name} again:"
+    )
     kind = next(kind for kind in value_types(AnyData) if tag_of(kind) == name)
     assert issubclass(kind, VisionData)
     for source, line in zip(kind().sources(), files, strict=True):
@@ -523,13 +654,20 @@ def test_a_check_fetches_nothing_and_names_what_is_missing_or_wrong(
 
 @pytest.mark.parametrize(("ok", "status"), [(True, 0), (None, 0), (False, 1)])
 def test_doctor_says_what_is_wrong_and_whether_anything_is(
-    ok: bool | None, status: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ok: bool | None,
+    status: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("kdray.sweep.doctor.examine", lambda _: iter([Finding("Ray", ok, "about Ray")]))
+    monkeypatch.setattr(
+        "kdray.sweep.doctor.examine", lambda _: iter([Finding("Ray", ok, "about Ray")])
+    )
     out, _ = said(capsys, "doctor", status=status)
     sign = {True: "ok   ", None: "note ", False: "WRONG"}[ok]
     assert out.splitlines()[0] == f"{sign} Ray: about Ray"
-    assert out.splitlines()[1] == ("1 to mend" if ok is False else "everything that a sweep needs works")
+    assert out.splitlines()[1] == (
+        "1 to mend" if ok is False else "everything that a sweep needs works"
+    )
 
 
 def test_what_a_user_wrote_wrong_is_one_line_whatever_the_message(

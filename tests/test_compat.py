@@ -20,8 +20,14 @@ def test_torchvisions_data_sets_import_in_a_new_process_without_a_warning() -> N
         "assert found() is found()\n"
         "print(found().__name__, found().MNIST.__name__, found().CIFAR10.__name__)"
     )
-    ran = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stdout.split(), ran.stderr) == (0, ["torchvision.datasets", "MNIST", "CIFAR10"], "")
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout.split(), ran.stderr) == (
+        0,
+        ["torchvision.datasets", "MNIST", "CIFAR10"],
+        "",
+    )
 
 
 class Declarations:
@@ -45,7 +51,9 @@ class Declarations:
 
 @pytest.fixture
 def declarations(monkeypatch: pytest.MonkeyPatch) -> Declarations:
-    compat.torchvision_part("datasets")  # imported for good, so that nothing else depends on what is declared below
+    compat.torchvision_part(
+        "datasets"
+    )  # imported for good, so that nothing else depends on what is declared below
     return Declarations(monkeypatch)
 
 
@@ -78,12 +86,16 @@ def test_an_operator_that_is_there_is_not_declared_again(
     assert [schema.partition("(")[0] for schema in declarations.schemas] == ["qnms"]
 
 
-def test_a_missing_torchvision_is_left_to_the_import_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_torchvision_is_left_to_the_import_to_report(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(compat.importlib.util, "find_spec", lambda _: None)
     assert compat._operators_load()
 
 
-def test_an_extension_that_cannot_be_loaded_has_no_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_extension_that_cannot_be_loaded_has_no_operators(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(path: str) -> None:
         raise OSError(f"{path}: undefined symbol")
 
@@ -92,5 +104,10 @@ def test_an_extension_that_cannot_be_loaded_has_no_operators(monkeypatch: pytest
 
 
 def test_compat_alone_imports_torchvision() -> None:
-    found = {path for path in PACKAGE.rglob("*.py") for name in imports(path) if name.split(".")[0] == "torchvision"}
+    found = {
+        path
+        for path in PACKAGE.rglob("*.py")
+        for name in imports(path)
+        if name.split(".")[0] == "torchvision"
+    }
     assert found <= {PACKAGE / "compat.py"}

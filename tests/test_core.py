@@ -71,10 +71,18 @@ def test_a_members_name_stays_although_it_is_its_default() -> None:
 
 def test_what_is_written_out_at_its_default_changes_no_identity() -> None:
     spelled = description(
-        seed=0, teacher=None, noise={"input": None}, method={"name": "cross_entropy"},
-        training={"epochs": 3, "batch_size": 50, "keep": "last", "schedule": {"name": "constant"},
-                  "optimizer": {"name": "sgd", "momentum": 0.9, "learning_rate": 0.1, "nesterov": False}},
-    )  # fmt: skip
+        seed=0,
+        teacher=None,
+        noise={"input": None},
+        method={"name": "cross_entropy"},
+        training={
+            "epochs": 3,
+            "batch_size": 50,
+            "keep": "last",
+            "schedule": {"name": "constant"},
+            "optimizer": {"name": "sgd", "momentum": 0.9, "learning_rate": 0.1, "nesterov": False},
+        },
+    )
     assert Experiment.parse(spelled) == experiment()
     assert Experiment.parse(spelled).trial_id == experiment().trial_id
 
@@ -88,7 +96,9 @@ def test_an_integer_in_a_float_field_is_that_float(whole: float) -> None:
 
 def test_minus_zero_is_zero() -> None:
     assert fingerprint(KD(alpha=-0.0)) == fingerprint(KD(alpha=0.0))
-    assert fingerprint(Large(size=-0.0, weights=(-0.0,))) == fingerprint(Large(size=0.0, weights=(0.0,)))
+    assert fingerprint(Large(size=-0.0, weights=(-0.0,))) == fingerprint(
+        Large(size=0.0, weights=(0.0,))
+    )
 
 
 def test_a_fingerprint_is_16_hexadecimal_digits_of_the_sha256_of_the_canonical_json() -> None:
@@ -101,12 +111,26 @@ def test_a_fingerprint_is_16_hexadecimal_digits_of_the_sha256_of_the_canonical_j
     "value",
     [
         experiment(seed=3),
-        distillation(noise={"input": {"name": "gaussian", "sigma": 0.2}, "labels": {"name": "uniform", "rate": 0.5}}),
-        experiment(training={"epochs": 9, "schedule": {"name": "multi_step", "milestones": [3, 6]}}),
-        experiment(data={"name": "cifar10", "validation": "last_10000", "augment": "crop_flip", "channels": 1}),
+        distillation(
+            noise={
+                "input": {"name": "gaussian", "sigma": 0.2},
+                "labels": {"name": "uniform", "rate": 0.5},
+            }
+        ),
+        experiment(
+            training={"epochs": 9, "schedule": {"name": "multi_step", "milestones": [3, 6]}}
+        ),
+        experiment(
+            data={
+                "name": "cifar10",
+                "validation": "last_10000",
+                "augment": "crop_flip",
+                "channels": 1,
+            }
+        ),
         experiment(model={"name": "mlp", "hidden": []}),
     ],
-)  # fmt: skip
+)
 def test_canonical_json_parses_to_the_same_value(value: Experiment) -> None:
     back = Experiment.parse(json.loads(canonical_json(value)))
     assert back == value
@@ -120,15 +144,29 @@ def test_a_label_is_no_part_of_an_evaluations_identity() -> None:
 
 
 def test_every_other_field_of_an_evaluation_is_part_of_its_identity() -> None:
-    changed = [PGD(), PGD(split="val"), PGD(examples=9), PGD(seed=1), PGD(norm="l2"), PGD(epsilon=0.1),
-               PGD(step_size=0.1), PGD(steps=1), PGD(restarts=2)]  # fmt: skip
+    changed = [
+        PGD(),
+        PGD(split="val"),
+        PGD(examples=9),
+        PGD(seed=1),
+        PGD(norm="l2"),
+        PGD(epsilon=0.1),
+        PGD(step_size=0.1),
+        PGD(steps=1),
+        PGD(restarts=2),
+    ]
     assert len({fingerprint(value) for value in changed}) == len(changed)
 
 
 def test_canonical_json_is_what_json_makes_of_the_same_leaves() -> None:
-    value = Box(content=Large(size=1e-7, weights=(-0.0, 2.5)), inner=Box(content=Small(size=3)), lid=True)
-    tree = {"content": {"name": "large", "size": 1e-7, "weights": [0.0, 2.5]},
-            "inner": {"content": {"name": "small", "size": 3}}, "lid": True}  # fmt: skip
+    value = Box(
+        content=Large(size=1e-7, weights=(-0.0, 2.5)), inner=Box(content=Small(size=3)), lid=True
+    )
+    tree = {
+        "content": {"name": "large", "size": 1e-7, "weights": [0.0, 2.5]},
+        "inner": {"content": {"name": "small", "size": 3}},
+        "lid": True,
+    }
     assert canonical_json(value) == json.dumps(tree, sort_keys=True, separators=(",", ":"))
     assert canonical(value) == tree
 
@@ -138,7 +176,11 @@ def test_a_copy_with_changes_has_an_identity_of_its_own() -> None:
     before = Box(inner=inner, lid=True)
     known = fingerprint(before)
     changed = before.model_copy(update={"inner": inner.model_copy(update={"lid": True})})
-    assert fingerprint(changed) == fingerprint(Box(inner=Box(content=Small(size=3), lid=True), lid=True)) != known
+    assert (
+        fingerprint(changed)
+        == fingerprint(Box(inner=Box(content=Small(size=3), lid=True), lid=True))
+        != known
+    )
     fresh = Box(inner=Box(content=Small(size=3)), lid=True)
     for same in (before, before.model_copy(), copy.deepcopy(before)):
         assert (same, hash(same), same.model_dump()) == (fresh, hash(fresh), fresh.model_dump())
@@ -185,9 +227,13 @@ def test_values_are_frozen_and_hashable() -> None:
 
 
 def test_a_tuple_may_be_written_as_a_list_but_its_items_stay_strict() -> None:
-    assert parse(MLP, {"name": "mlp", "hidden": [3, 4]}).hidden == (3, 4) == MLP(hidden=[3, 4]).hidden  # type: ignore[arg-type]
+    assert (
+        parse(MLP, {"name": "mlp", "hidden": [3, 4]}).hidden == (3, 4) == MLP(hidden=[3, 4]).hidden
+    )  # type: ignore[arg-type]
     for item in ("3", 3.0, True, None):
-        with pytest.raises(InputError, match=r"^hidden\[1\]: input should be a valid integer, not "):
+        with pytest.raises(
+            InputError, match=r"^hidden\[1\]: input should be a valid integer, not "
+        ):
             parse(MLP, {"name": "mlp", "hidden": [3, item]})
 
 
@@ -196,7 +242,10 @@ def wrong(**fields: Any) -> Any:
 
 
 def task(*evaluations: object) -> Any:
-    return (Task, {"role": "student", "experiment": description(), "evaluations": list(evaluations)})
+    return (
+        Task,
+        {"role": "student", "experiment": description(), "evaluations": list(evaluations)},
+    )
 
 
 MESSAGES = {
@@ -211,20 +260,24 @@ MESSAGES = {
     ),
     "unknown key in a teacher": (
         wrong(teacher=description(model={"name": "mlp", "dropot": 0.1}), method={"name": "kd"}),
-        "teacher.model.dropot: unknown key, did you mean 'dropout'? (allowed: dropout, hidden, input_sigma, name)",
+        "teacher.model.dropot: unknown key, did you mean 'dropout'? (allowed: dropout, "
+        "hidden, input_sigma, name)",
     ),
     "unknown key in a list": (
         task({"name": "clean"}, {"name": "clean", "see": 1}),
-        "evaluations[1].see: unknown key, did you mean 'seed'? (allowed: examples, label, name, seed, smoothing, split)",
+        "evaluations[1].see: unknown key, did you mean 'seed'? (allowed: examples, label, "
+        "name, seed, smoothing, split)",
     ),
     "unknown name near a valid one": (
         wrong(data={"name": "digit"}),
         "data: unknown name 'digit', did you mean 'digits'? "
-        "(allowed: digits, mnist, fashion_mnist, usps, cifar10, cifar100, cinic10, arrays, image_folder)",
+        "(allowed: digits, mnist, fashion_mnist, usps, cifar10, cifar100, cinic10, arrays, "
+        "image_folder)",
     ),
     "unknown name near none": (
         wrong(model={"name": "transformer"}),
-        "model: unknown name 'transformer' (allowed: mlp, wide_resnet, resnet, cifar_resnet, maxout)",
+        "model: unknown name 'transformer' (allowed: mlp, wide_resnet, resnet, "
+        "cifar_resnet, maxout)",
     ),
     "name missing in a union": (
         wrong(model={"hidden": [8]}),
@@ -234,8 +287,14 @@ MESSAGES = {
         wrong(noise={"input": {"sigma": 0.1}}),
         "noise.input: needs a 'name' (allowed: gaussian, laplace, uniform, poisson, gaussian_snr)",
     ),
-    "field missing": (wrong(noise={"input": {"name": "gaussian"}}), "noise.input.sigma: is required"),
-    "part missing": ((Experiment, {"data": {"name": "digits"}, "model": {"name": "mlp"}}), "training: is required"),
+    "field missing": (
+        wrong(noise={"input": {"name": "gaussian"}}),
+        "noise.input.sigma: is required",
+    ),
+    "part missing": (
+        (Experiment, {"data": {"name": "digits"}, "model": {"name": "mlp"}}),
+        "training: is required",
+    ),
     "text for a number": (
         wrong(training={"epochs": "3"}),
         'training.epochs: input should be a valid integer, not "3"',
@@ -277,8 +336,11 @@ MESSAGES = {
         wrong(model={"name": "wide_resnet", "depth": 12}),
         "model: depth 12 is not 6·n + 4 (allowed: 10, 16, 22, 28, 34, 40, …)",
     ),
-    "a rule of the whole": (wrong(method={"name": "kd"}), "method kd needs a teacher, and there is none"),
-}  # fmt: skip
+    "a rule of the whole": (
+        wrong(method={"name": "kd"}),
+        "method kd needs a teacher, and there is none",
+    ),
+}
 
 
 @pytest.mark.parametrize(("written", "message"), MESSAGES.values(), ids=list(MESSAGES))
@@ -289,8 +351,12 @@ def test_what_is_wrong_is_said_in_one_line(written: tuple[Any, object], message:
 
 
 def test_a_message_starts_with_the_place_that_the_caller_names() -> None:
-    with pytest.raises(InputError, match=r"^experiment\.model\.depth: input should be a valid integer, not "):
-        Experiment.parse(description(model={"name": "wide_resnet", "depth": None}), where="experiment")
+    with pytest.raises(
+        InputError, match=r"^experiment\.model\.depth: input should be a valid integer, not "
+    ):
+        Experiment.parse(
+            description(model={"name": "wide_resnet", "depth": None}), where="experiment"
+        )
     with pytest.raises(InputError, match=r"^experiment: method kd needs a teacher"):
         Experiment.parse(description(method={"name": "kd"}), where="experiment")
 
@@ -308,7 +374,9 @@ def test_a_number_or_a_word_names_the_word_too() -> None:
 
 
 def test_a_missing_name_lists_the_valid_ones() -> None:
-    with pytest.raises(InputError, match=r"^model: needs a 'name' \(allowed: mlp, wide_resnet, .*, maxout\)$"):
+    with pytest.raises(
+        InputError, match=r"^model: needs a 'name' \(allowed: mlp, wide_resnet, .*, maxout\)$"
+    ):
         Experiment.parse(description(model={"hidden": [8]}))
 
 
@@ -381,7 +449,12 @@ def test_a_teacher_is_in_columns_one_level_deep_and_json_below() -> None:
 
 def test_a_field_that_is_an_integer_or_a_word_is_text() -> None:
     for validation, text in ((5000, "5000"), ("last_10000", "last_10000")):
-        assert configuration(experiment(data={"name": "mnist", "validation": validation}))["data.validation"] == text
+        assert (
+            configuration(experiment(data={"name": "mnist", "validation": validation}))[
+                "data.validation"
+            ]
+            == text
+        )
 
 
 def test_a_choice_of_integers_is_an_integer_column() -> None:

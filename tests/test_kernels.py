@@ -1,4 +1,5 @@
-"""What changes speed changes numbers by rounding only, and what changes numbers is part of the experiment."""
+"""What changes speed changes numbers by rounding only, and what changes numbers is part of the
+experiment."""
 
 from __future__ import annotations
 
@@ -22,16 +23,31 @@ from kdray.sweep.file import Request
 from kdray.task import Task
 from kdray.teachers import load_classifier
 from kdray.trial import run_task
-from tests.trials import CPU, NOWHERE, assert_same_bits, description, digits, distillation, store_in, stored
+from tests.trials import (
+    CPU,
+    NOWHERE,
+    assert_same_bits,
+    description,
+    digits,
+    distillation,
+    store_in,
+    stored,
+)
 
 WIDE = {"name": "wide_resnet", "depth": 10, "width": 1}
 METHODS: tuple[dict[str, Any], ...] = (
-    {"name": "kd"}, {"name": "margin"}, {"name": "gradient_matching"}, {"name": "robust_student"},
-    {"name": "fitnet", "hint_epochs": 1}, {"name": "adversarial", "clean": {"name": "kd"}, "attack": {"steps": 2}},
-)  # fmt: skip
+    {"name": "kd"},
+    {"name": "margin"},
+    {"name": "gradient_matching"},
+    {"name": "robust_student"},
+    {"name": "fitnet", "hint_epochs": 1},
+    {"name": "adversarial", "clean": {"name": "kd"}, "attack": {"steps": 2}},
+)
 
 
-def run(described: Experiment, store: Store, *, kernels: Kernels = AS_EVER, epochs: int | None = None) -> None:
+def run(
+    described: Experiment, store: Store, *, kernels: Kernels = AS_EVER, epochs: int | None = None
+) -> None:
     """The trial, or so many epochs of it."""
     task = parse(Task, {"role": "student", "experiment": canonical(described)})
     steps = run_task(task, store=store, data_root=NOWHERE, device=CPU, threads=1, kernels=kernels)
@@ -47,7 +63,11 @@ def trained(described: Experiment, store: Store, **how: Any) -> dict[str, pd.Dat
 
 
 def student(**fields: Any) -> Experiment:
-    given = {"model": WIDE, "teacher": description(model=WIDE, training={"epochs": 1, "batch_size": 50}), **fields}
+    given = {
+        "model": WIDE,
+        "teacher": description(model=WIDE, training={"epochs": 1, "batch_size": 50}),
+        **fields,
+    }
     return distillation(**given)
 
 
@@ -75,12 +95,17 @@ def other(tmp_path: Path) -> Store:
 
 
 def in_bfloat16(**fields: Any) -> Experiment:
-    return student(**{"training": {"epochs": 2, "batch_size": 50, "precision": "bfloat16"}, **fields})
+    return student(
+        **{"training": {"epochs": 2, "batch_size": 50, "precision": "bfloat16"}, **fields}
+    )
 
 
 def test_precision_is_part_of_the_experiment_and_float32_is_what_was_always_meant() -> None:
     plain = student(training={"epochs": 2, "batch_size": 50})
-    assert student(training={"epochs": 2, "batch_size": 50, "precision": "float32"}).trial_id == plain.trial_id
+    assert (
+        student(training={"epochs": 2, "batch_size": 50, "precision": "float32"}).trial_id
+        == plain.trial_id
+    )
     assert in_bfloat16().trial_id != plain.trial_id
 
 
@@ -88,7 +113,10 @@ def test_operands_have_16_bits_and_losses_32() -> None:
     matrix = torch.full((3, 3), 1 + 2**-9)
     with computing_in("bfloat16", CPU):
         assert (matrix @ matrix).dtype == torch.bfloat16
-        assert torch.nn.functional.cross_entropy((matrix @ matrix), torch.tensor([0, 1, 2])).dtype == torch.float32
+        assert (
+            torch.nn.functional.cross_entropy((matrix @ matrix), torch.tensor([0, 1, 2])).dtype
+            == torch.float32
+        )
     with computing_in("float32", CPU):
         assert (matrix @ matrix).dtype == torch.float32
 
@@ -96,14 +124,19 @@ def test_operands_have_16_bits_and_losses_32() -> None:
 def test_a_hint_of_16_bits_is_regressed_in_32() -> None:
     maps = torch.rand(2, 3, 4, 4, 4)
     found = hint_loss(maps[0].bfloat16(), maps[1].bfloat16(), "mean")
-    assert torch.equal(found, hint_loss(maps[0].bfloat16().float(), maps[1].bfloat16().float(), "mean"))
+    assert torch.equal(
+        found, hint_loss(maps[0].bfloat16().float(), maps[1].bfloat16().float(), "mean")
+    )
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method["name"])
 def test_every_method_learns_in_16_bits_what_it_learns_in_32_but_for_rounding(
     method: dict[str, Any], store: Store
 ) -> None:
-    short, plain = in_bfloat16(method=method), student(method=method, training={"epochs": 2, "batch_size": 50})
+    short, plain = (
+        in_bfloat16(method=method),
+        student(method=method, training={"epochs": 2, "batch_size": 50}),
+    )
     losses = [trained(described, store)["epochs"]["loss"] for described in (short, plain)]
     assert not losses[0].equals(losses[1])
     pd.testing.assert_series_equal(losses[0], losses[1], rtol=0.05)
@@ -113,7 +146,9 @@ def test_weights_are_kept_and_measured_in_32_bits(store: Store) -> None:
     described = in_bfloat16()
     row = trained(described, store)["trials"].iloc[0]
     packed = store.read(f"weights/{described.trial_id}.safetensors")
-    classifier = load_classifier(described.model, described.data, normalizer(described.data, {}), packed, CPU)
+    classifier = load_classifier(
+        described.model, described.data, normalizer(described.data, {}), packed, CPU
+    )
     assert {tensor.dtype for tensor in classifier.parameters()} == {torch.float32}
     val = digits(described).val
     assert row["val_accuracy"] == score(classifier, val)[0] / len(val.labels)
@@ -153,15 +188,25 @@ def test_the_layout_of_images_changes_numbers_by_rounding_only(
 
 
 def test_a_training_with_another_layout_goes_on_bit_by_bit(store: Store, other: Store) -> None:
-    described, kernels = student(training={"epochs": 3, "batch_size": 50}), Kernels(channels_last=False)
+    described, kernels = (
+        student(training={"epochs": 3, "batch_size": 50}),
+        Kernels(channels_last=False),
+    )
     whole = trained(described, store, kernels=kernels)
     run(described, other, kernels=kernels, epochs=1)
     assert_same_bits(whole, trained(described, other, kernels=kernels))
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*is deprecated:DeprecationWarning")  # torch's own
-def test_compiled_kernels_change_numbers_by_rounding_only_and_draw_the_same(store: Store, other: Store) -> None:
-    fields = {"model": {"name": "mlp", "hidden": [16], "dropout": 0.4}, "training": {"epochs": 1, "batch_size": 90}}
+@pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.script.*is deprecated:DeprecationWarning"
+)  # torch's own
+def test_compiled_kernels_change_numbers_by_rounding_only_and_draw_the_same(
+    store: Store, other: Store
+) -> None:
+    fields = {
+        "model": {"name": "mlp", "hidden": [16], "dropout": 0.4},
+        "training": {"epochs": 1, "batch_size": 90},
+    }
     described = student(**fields)
     plain = trained(described, store)
     near(plain, trained(described, other, kernels=Kernels(compile=True)))
@@ -180,7 +225,10 @@ def test_channels_are_last_on_a_cpu_unless_told() -> None:
     assert (AS_EVER.lays_channels_last(cpu), AS_EVER.lays_channels_last(gpu)) == (True, False)
     for chosen in (True, False):
         kernels = Kernels(channels_last=chosen)
-        assert (kernels.lays_channels_last(cpu), kernels.lays_channels_last(gpu)) == (chosen, chosen)
+        assert (kernels.lays_channels_last(cpu), kernels.lays_channels_last(gpu)) == (
+            chosen,
+            chosen,
+        )
 
 
 def test_kernels_are_asked_for_beside_the_cpus() -> None:

@@ -1,4 +1,5 @@
-"""A trial's log: lines that are there when they are needed, and that harm nothing when they cannot be written."""
+"""A trial's log: lines that are there when they are needed, and that harm nothing when they cannot
+be written."""
 
 from __future__ import annotations
 
@@ -48,7 +49,9 @@ def test_a_line_is_in_the_file_as_soon_as_it_is_said_with_its_time(store: Store)
 
 
 @pytest.mark.parametrize("place", ["store", "remote"])
-def test_a_second_log_of_the_trial_adds_to_the_first(place: str, request: pytest.FixtureRequest) -> None:
+def test_a_second_log_of_the_trial_adds_to_the_first(
+    place: str, request: pytest.FixtureRequest
+) -> None:
     store = request.getfixturevalue(place)
     for text in ("first", "second"):
         with Log(store, "t") as log:
@@ -56,7 +59,9 @@ def test_a_second_log_of_the_trial_adds_to_the_first(place: str, request: pytest
     assert lines(store) == ["first", "second"]
 
 
-def test_on_an_object_store_lines_are_written_when_they_are_saved_and_at_the_end(remote: Store) -> None:
+def test_on_an_object_store_lines_are_written_when_they_are_saved_and_at_the_end(
+    remote: Store,
+) -> None:
     with Log(remote, "t") as log:
         log.say("one")
         assert not remote.exists(NAME)
@@ -73,7 +78,9 @@ def test_a_log_of_nothing_is_no_file(store: Store) -> None:
 
 
 @pytest.mark.parametrize("place", ["store", "remote"])
-def test_what_ends_the_block_is_told_with_its_traceback_and_goes_on(place: str, request: pytest.FixtureRequest) -> None:
+def test_what_ends_the_block_is_told_with_its_traceback_and_goes_on(
+    place: str, request: pytest.FixtureRequest
+) -> None:
     store = request.getfixturevalue(place)
     with pytest.raises(KeyError), Log(store, "t"):  # noqa: PT012
         try:
@@ -131,7 +138,9 @@ def test_what_kdray_warns_of_is_told_and_still_warned_of(store: Store) -> None:
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_crashes_are_caught_while_an_item_is_made_and_as_before_otherwise(before: bool, store: Store) -> None:
+def test_crashes_are_caught_while_an_item_is_made_and_as_before_otherwise(
+    before: bool, store: Store
+) -> None:
     was = faulthandler.is_enabled()
     (faulthandler.enable if before else faulthandler.disable)()
     try:
@@ -158,7 +167,9 @@ def test_a_process_that_crashes_leaves_its_traceback(store: Store) -> None:
         "    for item, _ in log.watching(items()):\n"
         "        log.say('done')"
     )
-    ran = subprocess.run([sys.executable, "-c", script, store.location], capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", script, store.location], capture_output=True, text=True, check=False
+    )
     assert ran.returncode < 0
     # The first item was made before there was a file to crash into.
     assert lines(store)[:2] == ["done", "Fatal Python error: Segmentation fault"]

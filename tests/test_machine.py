@@ -45,7 +45,9 @@ def test_a_trial_gets_the_threads_that_it_asks_for() -> None:
         torch.set_num_threads(before)
 
 
-@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the system does not reset peaks")
+@pytest.mark.skipif(
+    not os.access("/proc/self/clear_refs", os.W_OK), reason="the system does not reset peaks"
+)
 def test_the_peak_of_memory_is_in_bytes_and_counts_what_was_freed() -> None:
     machine.reset_peak_memory(CPU)
     before = machine.peak_memory(CPU)
@@ -63,18 +65,32 @@ def limits(tmp_path: Path, membership: str, **files: str) -> list[int]:
     """What is found where control groups' ``files`` hold that, by path with __ for /."""
     (tmp_path / "cgroup").write_text(membership)
     for path, text in files.items():
-        at = tmp_path / "fs" / path.replace("__", "/").replace("max", "memory.max").replace("limit", "memory.limit_in_bytes")
+        at = (
+            tmp_path
+            / "fs"
+            / path.replace("__", "/")
+            .replace("max", "memory.max")
+            .replace("limit", "memory.limit_in_bytes")
+        )
         at.parent.mkdir(parents=True, exist_ok=True)
         at.write_text(text)
     return list(machine._control_group_limits(tmp_path / "cgroup", tmp_path / "fs"))
 
 
 def test_the_limits_of_every_control_group_above_count(tmp_path: Path) -> None:
-    assert limits(tmp_path, "0::/pod/box\n", pod__box__max="max\n", pod__max="2000\n", max="3000") == [2000, 3000]
+    assert limits(
+        tmp_path, "0::/pod/box\n", pod__box__max="max\n", pod__max="2000\n", max="3000"
+    ) == [2000, 3000]
 
 
 def test_control_groups_of_version_1_have_a_tree_for_memory(tmp_path: Path) -> None:
-    found = limits(tmp_path, "5:cpu:/a\n4:memory:/a\n0::/\n", memory__a__limit="500", a__limit="1", cpu__a__limit="2")
+    found = limits(
+        tmp_path,
+        "5:cpu:/a\n4:memory:/a\n0::/\n",
+        memory__a__limit="500",
+        a__limit="1",
+        cpu__a__limit="2",
+    )
     assert found == [500]
 
 
@@ -88,7 +104,10 @@ def test_the_device_is_what_ray_granted(monkeypatch: pytest.MonkeyPatch) -> None
     assert machine.device(["3"]) == GPU  # the first that this process sees
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert machine.device([]) == CPU
-    with pytest.raises(RuntimeError, match=r"Ray granted GPU 3 but torch finds no CUDA device: .*; see 'kdray doctor'"):
+    with pytest.raises(
+        RuntimeError,
+        match=r"Ray granted GPU 3 but torch finds no CUDA device: .*; see 'kdray doctor'",
+    ):
         machine.device(["3"])
 
 
@@ -96,12 +115,18 @@ def test_the_device_is_what_ray_granted(monkeypatch: pytest.MonkeyPatch) -> None
 def caps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The caps put on the allocator of a GPU of 16 GiB, in order."""
     given: list[float] = []
-    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: SimpleNamespace(total_memory=16 * GIB))
-    monkeypatch.setattr("torch.cuda.set_per_process_memory_fraction", lambda part, _: given.append(part))
+    monkeypatch.setattr(
+        "torch.cuda.get_device_properties", lambda _: SimpleNamespace(total_memory=16 * GIB)
+    )
+    monkeypatch.setattr(
+        "torch.cuda.set_per_process_memory_fraction", lambda part, _: given.append(part)
+    )
     return given
 
 
-def test_the_allocator_is_capped_below_the_share_by_what_cuda_itself_takes(caps: list[float]) -> None:
+def test_the_allocator_is_capped_below_the_share_by_what_cuda_itself_takes(
+    caps: list[float],
+) -> None:
     machine.cap_memory(GPU, 0.25)
     assert caps[0] * 16 * GIB + machine.CONTEXT == 4 * GIB
     machine.cap_memory(GPU, 1e-3)

@@ -5,7 +5,16 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 
 from kdray.core import InputError, parse
-from kdray.optimizers import SGD, Adam, AnyOptimizer, AnySchedule, Constant, Cosine, MultiStep, Optimizer
+from kdray.optimizers import (
+    SGD,
+    Adam,
+    AnyOptimizer,
+    AnySchedule,
+    Constant,
+    Cosine,
+    MultiStep,
+    Optimizer,
+)
 
 
 def by_torch(kind: type[LRScheduler], epochs: int, **arguments: object) -> list[float]:
@@ -29,13 +38,22 @@ def test_multi_step_is_torchs(milestones: tuple[int, ...]) -> None:
 
 def test_a_milestone_acts_from_the_epoch_after_it_is_done() -> None:
     schedule = MultiStep(milestones=(60, 120), gamma=0.5)
-    assert [schedule.factor(epoch, 200) for epoch in (0, 59, 60, 119, 120, 199)] == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert [schedule.factor(epoch, 200) for epoch in (0, 59, 60, 119, 120, 199)] == [
+        1,
+        1,
+        0.5,
+        0.5,
+        0.25,
+        0.25,
+    ]
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 10])
 def test_cosine_is_torchs(epochs: int) -> None:
     expected = by_torch(CosineAnnealingLR, epochs, T_max=epochs)
-    assert [Cosine().factor(epoch, epochs) for epoch in range(epochs)] == pytest.approx(expected, rel=1e-9)
+    assert [Cosine().factor(epoch, epochs) for epoch in range(epochs)] == pytest.approx(
+        expected, rel=1e-9
+    )
 
 
 def test_cosine_goes_from_one_through_a_half_to_zero() -> None:
@@ -90,11 +108,18 @@ def test_defaults_are_torchs_and_the_papers() -> None:
     built = Adam().build(torch.nn.Linear(1, 1))
     for name in ("lr", "betas", "eps", "weight_decay"):
         assert built.param_groups[0][name] == reference.param_groups[0][name]
-    assert (SGD().learning_rate, SGD().momentum, SGD().weight_decay, SGD().nesterov) == (0.1, 0.9, 0.0, False)
+    assert (SGD().learning_rate, SGD().momentum, SGD().weight_decay, SGD().nesterov) == (
+        0.1,
+        0.9,
+        0.0,
+        False,
+    )
 
 
 def test_convolutions_learn_at_their_own_rate() -> None:
-    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(2, 3))
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(2, 3)
+    )
     plan = SGD(learning_rate=0.17, convolution_scale=0.05, momentum=0.0)
     optimizer = plan.build(network)
     assert plan.set_rate(optimizer, 0.5) == 0.085
@@ -102,8 +127,12 @@ def test_convolutions_learn_at_their_own_rate() -> None:
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    moved = [float((a - b).mean().detach()) for a, b in zip(before, network.parameters(), strict=True)]
-    assert moved == pytest.approx([0.00425, 0.00425, 0.085, 0.085], rel=1e-4)  # half of 0.0085 and of 0.17
+    moved = [
+        float((a - b).mean().detach()) for a, b in zip(before, network.parameters(), strict=True)
+    ]
+    assert moved == pytest.approx(
+        [0.00425, 0.00425, 0.085, 0.085], rel=1e-4
+    )  # half of 0.0085 and of 0.17
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 4
 
 

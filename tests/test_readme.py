@@ -25,7 +25,12 @@ def completed(block: dict[str, Any]) -> dict[str, Any]:
     """A whole sweep file of what a block shows of one."""
     shown = block.get("experiment", {})
     whole = {**TINY["experiment"], **shown} if "teacher" not in shown else {**shown}
-    rest = {"name": "shown", "experiment": {"training": {"epochs": 1}, **whole}, "evaluate": {}, "seeds": 1}
+    rest = {
+        "name": "shown",
+        "experiment": {"training": {"epochs": 1}, **whole},
+        "evaluate": {},
+        "seeds": 1,
+    }
     return {**rest, **{key: value for key, value in block.items() if key != "experiment"}}
 
 

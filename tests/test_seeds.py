@@ -12,13 +12,24 @@ STREAMS = get_args(Stream)
 
 
 def test_the_streams_are_those_of_the_design_dropout_and_evaluation() -> None:
-    assert set(STREAMS) == {"model", "data_order", "augmentation", "input_noise", "label_noise", "dropout", "supervision",
-                            "attack", "evaluation"}  # fmt: skip
+    assert set(STREAMS) == {
+        "model",
+        "data_order",
+        "augmentation",
+        "input_noise",
+        "label_noise",
+        "dropout",
+        "supervision",
+        "attack",
+        "evaluation",
+    }
 
 
 def test_every_seed_stream_and_counter_starts_elsewhere() -> None:
     tuples = [(), (0,), (1,), (0, 0), (0, 1), (1, 0), (11,), (1, 1)]
-    starts = {stream_seed(seed, stream, *c) for seed in range(20) for stream in STREAMS for c in tuples}
+    starts = {
+        stream_seed(seed, stream, *c) for seed in range(20) for stream in STREAMS for c in tuples
+    }
     assert len(starts) == 20 * len(STREAMS) * len(tuples)
     assert all(0 <= start < 2**63 for start in starts)
 
@@ -34,8 +45,15 @@ def test_equal_starts_draw_equal_numbers_and_others_independent_ones() -> None:
         return torch.randn(4000, generator=generator(*start))  # type: ignore[arg-type]
 
     assert torch.equal(draw(0, "attack", 3), draw(0, "attack", 3))
-    others = torch.stack([draw(0, "attack", 3), draw(1, "attack", 3), draw(0, "attack", 4), draw(0, "model", 3),
-                          draw(0, "attack")])  # fmt: skip
+    others = torch.stack(
+        [
+            draw(0, "attack", 3),
+            draw(1, "attack", 3),
+            draw(0, "attack", 4),
+            draw(0, "model", 3),
+            draw(0, "attack"),
+        ]
+    )
     correlation = torch.corrcoef(others) - torch.eye(len(others))
     assert correlation.abs().max() < 4 / 4000**0.5
 

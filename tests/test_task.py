@@ -47,14 +47,24 @@ def test_an_error_is_told_in_one_short_line() -> None:
 
 
 def test_a_step_tells_every_reason() -> None:
-    step = Step(kind="end", text="failed", done=1, total=1, error="OSError: a", failed={"pgd": "ValueError: b"})
+    step = Step(
+        kind="end",
+        text="failed",
+        done=1,
+        total=1,
+        error="OSError: a",
+        failed={"pgd": "ValueError: b"},
+    )
     assert step.reasons == "OSError: a; pgd: ValueError: b"
     assert Step(kind="end", text="completed", done=1, total=1).reasons is None
 
 
 def test_a_step_is_summed_up_with_its_first_numbers_under_their_short_names() -> None:
     few = {"clean.accuracy": 2 / 3, "clean.loss": 12.0}
-    assert Step(kind="evaluation", text="clean", done=1, total=2, numbers=few).summary == "clean: accuracy 0.66667, loss 12"
+    assert (
+        Step(kind="evaluation", text="clean", done=1, total=2, numbers=few).summary
+        == "clean: accuracy 0.66667, loss 12"
+    )
     many = {f"m{n}": float(n) for n in range(6)}
     step = Step(kind="epoch", text="epoch 1/2", done=1, total=2, numbers=many)
     assert step.summary == "epoch 1/2: m0 0, m1 1, m2 2, m3 3, …"
@@ -62,15 +72,25 @@ def test_a_step_is_summed_up_with_its_first_numbers_under_their_short_names() ->
 
 
 def test_the_end_is_summed_up_with_its_reasons() -> None:
-    assert Step(kind="end", text="completed", done=1, total=1, numbers={"a": 1.0}).summary == "end: completed"
-    assert Step(kind="end", text="failed", done=1, total=1, error="OSError: a").summary == "end: failed: OSError: a"
+    assert (
+        Step(kind="end", text="completed", done=1, total=1, numbers={"a": 1.0}).summary
+        == "end: completed"
+    )
+    assert (
+        Step(kind="end", text="failed", done=1, total=1, error="OSError: a").summary
+        == "end: failed: OSError: a"
+    )
 
 
-@pytest.mark.parametrize("error", ["ConnectionResetError: x", "OSError: disk full", "WorkerDied: x", "MemoryError: "])
+@pytest.mark.parametrize(
+    "error", ["ConnectionResetError: x", "OSError: disk full", "WorkerDied: x", "MemoryError: "]
+)
 def test_errors_of_the_machine_are_faults(error: str) -> None:
     assert is_fault(error)
 
 
-@pytest.mark.parametrize("error", ["ValueError: x", "Diverged: x", "RuntimeError: OSError", "len: x", "", None])
+@pytest.mark.parametrize(
+    "error", ["ValueError: x", "Diverged: x", "RuntimeError: OSError", "len: x", "", None]
+)
 def test_other_errors_are_not(error: str | None) -> None:
     assert not is_fault(error)

@@ -13,7 +13,17 @@ from kdray import seeds
 from kdray.core import InputError, parse
 from kdray.data import to_unit
 from kdray.experiment import Experiment
-from kdray.methods import Batch, CrossEntropy, Losses, Method, Shown, Stage, Step, Teacher, TeacherSource
+from kdray.methods import (
+    Batch,
+    CrossEntropy,
+    Losses,
+    Method,
+    Shown,
+    Stage,
+    Step,
+    Teacher,
+    TeacherSource,
+)
 from kdray.models import Classifier, Outputs
 from kdray.perturbations import Noise
 from kdray.robustness import Subject, measurements, score
@@ -29,9 +39,12 @@ BY_CLASSIFIER = {**FITNET, "hint": "classifier"}
 
 
 def epochs(
-    state: State, described: Experiment, *, method: Method | None = None,
+    state: State,
+    described: Experiment,
+    *,
+    method: Method | None = None,
     teacher: Classifier | TeacherSource | None = None,
-) -> Iterator[Epoch]:  # fmt: skip
+) -> Iterator[Epoch]:
     return train(state, lesson(described, method=method, teacher=teacher))
 
 
@@ -98,11 +111,23 @@ def test_validation_is_in_eval_mode_and_on_the_validation_split() -> None:
 
 def test_the_first_step_is_the_optimisers_on_the_mean_loss_of_the_first_batch() -> None:
     described = experiment(
-        training={"epochs": 1, "batch_size": 180, "optimizer": {"name": "sgd", "learning_rate": 0.5}}
+        training={
+            "epochs": 1,
+            "batch_size": 180,
+            "optimizer": {"name": "sgd", "learning_rate": 0.5},
+        }
     )
-    state, reference, train_split = fresh(described), fresh(described).classifier, digits(described).train
-    functional.cross_entropy(reference.logits(to_unit(train_split.images)), train_split.labels).backward()
-    before = {name: parameter.detach().clone() for name, parameter in state.classifier.named_parameters()}
+    state, reference, train_split = (
+        fresh(described),
+        fresh(described).classifier,
+        digits(described).train,
+    )
+    functional.cross_entropy(
+        reference.logits(to_unit(train_split.images)), train_split.labels
+    ).backward()
+    before = {
+        name: parameter.detach().clone() for name, parameter in state.classifier.named_parameters()
+    }
     list(epochs(state, described))
     for name, parameter in reference.named_parameters():
         assert parameter.grad is not None
@@ -112,13 +137,18 @@ def test_the_first_step_is_the_optimisers_on_the_mean_loss_of_the_first_batch() 
 
 def test_gradients_do_not_add_up_over_steps(seen: Seen) -> None:
     described = experiment(
-        training={"epochs": 1, "batch_size": 60, "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.0}}
+        training={
+            "epochs": 1,
+            "batch_size": 60,
+            "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.0},
+        }
     )
     state, reference = fresh(described), fresh(described).classifier
     list(epochs(state, described, method=seen))
     for batch in seen.batches:
         gradients = torch.autograd.grad(
-            functional.cross_entropy(reference.logits(batch.images), batch.labels), tuple(reference.parameters())
+            functional.cross_entropy(reference.logits(batch.images), batch.labels),
+            tuple(reference.parameters()),
         )
         with torch.no_grad():
             for parameter, gradient in zip(reference.parameters(), gradients, strict=True):
@@ -129,9 +159,13 @@ def test_gradients_do_not_add_up_over_steps(seen: Seen) -> None:
 
 def test_the_learning_rate_follows_the_schedule() -> None:
     described = experiment(
-        training={"epochs": 4, "batch_size": 90, "optimizer": {"name": "adam", "learning_rate": 0.01},
-                  "schedule": {"name": "multi_step", "milestones": [1, 3], "gamma": 0.5}},
-    )  # fmt: skip
+        training={
+            "epochs": 4,
+            "batch_size": 90,
+            "optimizer": {"name": "adam", "learning_rate": 0.01},
+            "schedule": {"name": "multi_step", "milestones": [1, 3], "gamma": 0.5},
+        }
+    )
     state, used = fresh(described), []
     for entry in epochs(state, described):
         used.append(state.optimizer.param_groups[0]["lr"])
@@ -151,21 +185,41 @@ def test_an_epochs_numbers_are_means_over_examples_and_not_over_batches(seen: Se
         assert entry.loss != pytest.approx(float(values.mean()), rel=1e-4)
         assert entry.terms == {"cross_entropy": entry.loss}
         predicted = torch.cat([loss.logits.argmax(1) for loss in losses])
-        assert entry.train_accuracy == int((predicted == torch.cat([batch.labels for batch in batches])).sum()) / 180
+        assert (
+            entry.train_accuracy
+            == int((predicted == torch.cat([batch.labels for batch in batches])).sum()) / 180
+        )
 
 
 def test_every_term_is_recorded_without_its_weight() -> None:
     described = distillation(method={"name": "kd", "alpha": 0.75, "temperature": 2.0})
     (entry, *_) = epochs(fresh(described), described, teacher=teacher_of(described))
     assert entry.terms.keys() == {"cross_entropy", "soft"}
-    assert entry.loss == pytest.approx(0.25 * entry.terms["cross_entropy"] + 0.75 * 4 * entry.terms["soft"], rel=1e-6)
-    assert entry.row().keys() == {"stage", "epoch", "learning_rate", "loss", "loss.cross_entropy", "loss.soft",
-                                  "train_accuracy", "val_loss", "val_accuracy", "images_per_second", "seconds"}  # fmt: skip
+    assert entry.loss == pytest.approx(
+        0.25 * entry.terms["cross_entropy"] + 0.75 * 4 * entry.terms["soft"], rel=1e-6
+    )
+    assert entry.row().keys() == {
+        "stage",
+        "epoch",
+        "learning_rate",
+        "loss",
+        "loss.cross_entropy",
+        "loss.soft",
+        "train_accuracy",
+        "val_loss",
+        "val_accuracy",
+        "images_per_second",
+        "seconds",
+    }
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_with_its_epoch() -> None:
     described = experiment(
-        training={"epochs": 3, "batch_size": 50, "optimizer": {"name": "sgd", "learning_rate": 1e30}}
+        training={
+            "epochs": 3,
+            "batch_size": 50,
+            "optimizer": {"name": "sgd", "learning_rate": 1e30},
+        }
     )
     with pytest.raises(Diverged, match=r"^the loss is (nan|inf) in epoch 1 of 3$"):
         list(epochs(fresh(described), described))
@@ -173,7 +227,11 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_its_epoch() -> None:
 
 def test_a_network_that_the_last_step_destroyed_has_diverged() -> None:
     described = experiment(
-        training={"epochs": 1, "batch_size": 180, "optimizer": {"name": "sgd", "learning_rate": 1e30}}
+        training={
+            "epochs": 1,
+            "batch_size": 180,
+            "optimizer": {"name": "sgd", "learning_rate": 1e30},
+        }
     )
     with pytest.raises(Diverged, match=r"^the validation loss is (nan|inf) in epoch 1 of 1$"):
         list(epochs(fresh(described), described))
@@ -182,20 +240,34 @@ def test_a_network_that_the_last_step_destroyed_has_diverged() -> None:
 # The teacher
 
 
-@pytest.mark.parametrize("model", [{"name": "mlp", "hidden": [16], "dropout": 0.5},
-                                   {"name": "wide_resnet", "depth": 10, "width": 1, "dropout": 0.5}])  # fmt: skip
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"name": "mlp", "hidden": [16], "dropout": 0.5},
+        {"name": "wide_resnet", "depth": 10, "width": 1, "dropout": 0.5},
+    ],
+)
 def test_a_teacher_stays_as_it_is(model: dict[str, Any]) -> None:
-    described = distillation(teacher=description(model=model), training={"epochs": 2, "batch_size": 90})
+    described = distillation(
+        teacher=description(model=model), training={"epochs": 2, "batch_size": 90}
+    )
     classifier = teacher_of(described).train()
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
     for _ in epochs(fresh(described), described, teacher=classifier):
         assert not any(module.training for module in classifier.modules())
-    assert all(torch.equal(before[name], tensor) for name, tensor in classifier.state_dict().items())
-    assert all(parameter.grad is None and not parameter.requires_grad for parameter in classifier.parameters())
+    assert all(
+        torch.equal(before[name], tensor) for name, tensor in classifier.state_dict().items()
+    )
+    assert all(
+        parameter.grad is None and not parameter.requires_grad
+        for parameter in classifier.parameters()
+    )
 
 
 def test_the_teacher_is_asked_about_the_clean_batch(seen: Seen) -> None:
-    described = distillation(noise={"input": GAUSSIAN}, data={"name": "digits", "examples": 300, "augment": "crop"})
+    described = distillation(
+        noise={"input": GAUSSIAN}, data={"name": "digits", "examples": 300, "augment": "crop"}
+    )
     asked: list[Tensor] = []
 
     class Source:
@@ -216,20 +288,31 @@ def test_the_teacher_is_asked_about_the_clean_batch(seen: Seen) -> None:
         assert not torch.equal(noisy.images, noisy.clean)
 
 
-def test_the_teacher_is_told_the_corrupted_labels_and_the_methods_temperature_of_every_epoch() -> None:
+def test_the_teacher_is_told_the_corrupted_labels_and_the_methods_temperature_of_every_epoch() -> (
+    None
+):
     noise = {"labels": {"name": "uniform", "rate": 0.4}}
     described = distillation(
-        noise=noise, method={"name": "kd", "temperature": 2.5}, training={"epochs": 2, "batch_size": 180}
+        noise=noise,
+        method={"name": "kd", "temperature": 2.5},
+        training={"epochs": 2, "batch_size": 180},
     )
     told: list[tuple[tuple[int, ...], Tensor, float]] = []
 
     class Source:
         def during(self, *counters: int, shown: Shown | None = None) -> Teacher:
             del shown
-            return Answering(lambda _images, labels, temperature: told.append((counters, labels.clone(), temperature)))
+            return Answering(
+                lambda _images, labels, temperature: told.append(
+                    (counters, labels.clone(), temperature)
+                )
+            )
 
     list(epochs(fresh(described), described, teacher=Source()))
-    assert [(counters, temperature) for counters, _, temperature in told] == [((0,), 2.5), ((1,), 2.5)]
+    assert [(counters, temperature) for counters, _, temperature in told] == [
+        ((0,), 2.5),
+        ((1,), 2.5),
+    ]
     for epoch, (_, labels, _) in enumerate(told):
         order = torch.randperm(180, generator=seeds.generator(described.seed, "data_order", epoch))
         expected = training_labels(digits(described), 10, described.noise, described.seed, (epoch,))
@@ -238,14 +321,20 @@ def test_the_teacher_is_told_the_corrupted_labels_and_the_methods_temperature_of
 
 
 def test_how_a_teacher_is_asked_changes_neither_the_students_images_nor_its_dropout() -> None:
-    """Comparisons are paired: with alpha 0, a student of a teacher with draws of its own is one of a plain teacher."""
+    """Comparisons are paired: with alpha 0, a student of a teacher with draws of its own is one of
+    a plain teacher."""
     losses = []
-    for supervision in ({}, {"dropout": "active", "noise": [{"name": "signal_dependent", "sigma": 0.5}]}):
+    for supervision in (
+        {},
+        {"dropout": "active", "noise": [{"name": "signal_dependent", "sigma": 0.5}]},
+    ):
         described = distillation(
-            model={"name": "mlp", "hidden": [16], "dropout": 0.3}, method={"name": "kd", "alpha": 0.0},
-            teacher=description(model={"name": "mlp", "hidden": [16], "dropout": 0.3}), noise={"input": GAUSSIAN},
+            model={"name": "mlp", "hidden": [16], "dropout": 0.3},
+            method={"name": "kd", "alpha": 0.0},
+            teacher=description(model={"name": "mlp", "hidden": [16], "dropout": 0.3}),
+            noise={"input": GAUSSIAN},
             supervision=supervision,
-        )  # fmt: skip
+        )
         history = list(epochs(fresh(described), described, teacher=teacher_of(described)))
         losses.append([(entry.loss, entry.val_loss) for entry in history])
     assert losses[0] == losses[1]
@@ -264,17 +353,23 @@ def staged(described: Experiment) -> tuple[State, list[Epoch], list[torch.optim.
     return state, history, optimizers
 
 
-STAGED = {"epochs": 3, "batch_size": 60, "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
-          "schedule": {"name": "multi_step", "milestones": [1], "gamma": 0.5}}  # fmt: skip
+STAGED = {
+    "epochs": 3,
+    "batch_size": 60,
+    "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+    "schedule": {"name": "multi_step", "milestones": [1], "gamma": 0.5},
+}
 
 
 def test_stages_follow_each_other_with_epochs_from_1_and_their_own_terms() -> None:
     _, history, _ = staged(distillation(method=BY_CLASSIFIER, training=STAGED))
     assert [(entry.stage, entry.epoch, list(entry.terms)) for entry in history] == [
-        ("classifier", 1, ["hint_classifier"]), ("classifier", 2, ["hint_classifier"]),
-        ("hint", 1, ["hint"]), ("hint", 2, ["hint"]),
+        ("classifier", 1, ["hint_classifier"]),
+        ("classifier", 2, ["hint_classifier"]),
+        ("hint", 1, ["hint"]),
+        ("hint", 2, ["hint"]),
         *(("main", epoch, ["cross_entropy", "soft"]) for epoch in (1, 2, 3)),
-    ]  # fmt: skip
+    ]
 
 
 def test_the_schedule_begins_again_in_every_stage() -> None:
@@ -287,7 +382,8 @@ def test_every_stage_has_an_optimiser_of_its_own_that_remembers_nothing() -> Non
     stages = [optimizers[:2], optimizers[2:4], optimizers[4:]]
     assert all(each is stage[0] for stage in stages for each in stage)
     assert len({id(stage[0]) for stage in stages}) == 3
-    # Momentum of what a stage taught: one of each of the classifier, of the first hidden layer and the regressor, of all.
+    # Momentum of what a stage taught: one of each of the classifier, of the first hidden layer and
+    # the regressor, of all.
     assert [len(stage[0].state_dict()["state"]) for stage in stages] == [2, 4, 4]
 
 
@@ -356,7 +452,10 @@ def test_validation_sees_no_noise() -> None:
 def test_corrupted_labels_are_drawn_each_epoch_or_once(resample: str, same: bool) -> None:
     described = experiment(noise={"labels": {"name": "uniform", "rate": 0.4, "resample": resample}})
     dataset = digits(described)
-    drawn = [training_labels(dataset, 10, described.noise, described.seed, (epoch,)) for epoch in range(3)]
+    drawn = [
+        training_labels(dataset, 10, described.noise, described.seed, (epoch,))
+        for epoch in range(3)
+    ]
     assert torch.equal(drawn[0], drawn[1]) is torch.equal(drawn[1], drawn[2]) is same
     for labels in drawn:
         assert 0.25 < float((labels != dataset.train.labels).float().mean()) < 0.55
@@ -365,16 +464,26 @@ def test_corrupted_labels_are_drawn_each_epoch_or_once(resample: str, same: bool
 @pytest.mark.parametrize("kind", ["uniform", "symmetric"])
 def test_no_noise_brings_omitted_classes_back(kind: str) -> None:
     described = experiment(
-        data={"name": "digits", "examples": 300, "omit_classes": [1, 8]}, noise={"labels": {"name": kind, "rate": 0.9}}
+        data={"name": "digits", "examples": 300, "omit_classes": [1, 8]},
+        noise={"labels": {"name": kind, "rate": 0.9}},
     )
     dataset = digits(described)
-    drawn = torch.cat([training_labels(dataset, 10, described.noise, 0, (epoch,)) for epoch in range(5)])
+    drawn = torch.cat(
+        [training_labels(dataset, 10, described.noise, 0, (epoch,)) for epoch in range(5)]
+    )
     assert drawn.unique().tolist() == [0, 2, 3, 4, 5, 6, 7, 9]
 
 
 def test_the_teacher_sees_the_noise_where_it_is_part_of_the_training_set(seen: Seen) -> None:
     described = distillation(noise={"input": GAUSSIAN, "teacher_sees": "noisy"})
-    list(epochs(fresh(described, teacher_of(described)), described, method=seen, teacher=teacher_of(described)))
+    list(
+        epochs(
+            fresh(described, teacher_of(described)),
+            described,
+            method=seen,
+            teacher=teacher_of(described),
+        )
+    )
     levels = to_unit(digits(described).train.images).unique()
     for batch in seen.batches:
         assert torch.equal(batch.clean, batch.images)
@@ -382,21 +491,35 @@ def test_the_teacher_sees_the_noise_where_it_is_part_of_the_training_set(seen: S
 
 
 def test_label_noise_follows_the_seed() -> None:
-    noise, dataset = parse(Noise, {"labels": {"name": "uniform", "rate": 0.4}}), digits(experiment())
-    assert torch.equal(training_labels(dataset, 10, noise, 0, (1,)), training_labels(dataset, 10, noise, 0, (1,)))
-    assert not torch.equal(training_labels(dataset, 10, noise, 0, (1,)), training_labels(dataset, 10, noise, 1, (1,)))
+    noise, dataset = (
+        parse(Noise, {"labels": {"name": "uniform", "rate": 0.4}}),
+        digits(experiment()),
+    )
+    assert torch.equal(
+        training_labels(dataset, 10, noise, 0, (1,)), training_labels(dataset, 10, noise, 0, (1,))
+    )
+    assert not torch.equal(
+        training_labels(dataset, 10, noise, 0, (1,)), training_labels(dataset, 10, noise, 1, (1,))
+    )
     assert training_labels(dataset, 10, Noise(), 0, (1,)) is dataset.train.labels
 
 
 def test_the_student_is_trained_on_the_corrupted_labels_of_its_images(seen: Seen) -> None:
-    described = experiment(noise={"labels": {"name": "uniform", "rate": 0.4}}, training={"epochs": 2, "batch_size": 50})
+    described = experiment(
+        noise={"labels": {"name": "uniform", "rate": 0.4}}, training={"epochs": 2, "batch_size": 50}
+    )
     list(epochs(fresh(described), described, method=seen))
     for epoch in range(2):
         order = torch.randperm(180, generator=seeds.generator(described.seed, "data_order", epoch))
-        expected = training_labels(digits(described), 10, described.noise, described.seed, (epoch,))[order]
+        expected = training_labels(
+            digits(described), 10, described.noise, described.seed, (epoch,)
+        )[order]
         found = seen.batches[4 * epoch : 4 * epoch + 4]
         assert torch.equal(torch.cat([batch.labels for batch in found]), expected)
-        assert torch.equal(torch.cat([batch.clean for batch in found]), to_unit(digits(described).train.images[order]))
+        assert torch.equal(
+            torch.cat([batch.clean for batch in found]),
+            to_unit(digits(described).train.images[order]),
+        )
 
 
 def test_seeds_differ_in_initialisation_order_and_noise(seen: Seen) -> None:
@@ -413,7 +536,9 @@ def test_seeds_differ_in_initialisation_order_and_noise(seen: Seen) -> None:
 
 def test_every_point_of_a_sweep_sees_the_same_images_and_noise_for_a_seed(seen: Seen) -> None:
     one = experiment(noise={"input": GAUSSIAN})
-    other = experiment(noise={"input": {"name": "gaussian", "sigma": 0.6}}, model={"name": "mlp", "hidden": [4]})
+    other = experiment(
+        noise={"input": {"name": "gaussian", "sigma": 0.6}}, model={"name": "mlp", "hidden": [4]}
+    )
     for described in (one, other):
         list(epochs(fresh(described), described, method=seen))
     for a, b in zip(seen.batches[:12], seen.batches[12:], strict=True):
@@ -424,18 +549,38 @@ def test_every_point_of_a_sweep_sees_the_same_images_and_noise_for_a_seed(seen: 
 # What is looked at meanwhile
 
 
-LOOK = {"suite": [{"name": "clean", "split": "val"},
-                  {"name": "pgd", "label": "pgd2", "steps": 2, "epsilon": 0.05, "split": "val", "examples": 20}]}  # fmt: skip
+LOOK = {
+    "suite": [
+        {"name": "clean", "split": "val"},
+        {
+            "name": "pgd",
+            "label": "pgd2",
+            "steps": 2,
+            "epsilon": 0.05,
+            "split": "val",
+            "examples": 20,
+        },
+    ]
+}
 
 
 def test_looking_changes_no_number_of_the_training() -> None:
     alike = {
-        "model": {"name": "mlp", "hidden": [16], "dropout": 0.3, "input_sigma": 0.1}, "noise": {"input": GAUSSIAN},
-        "teacher": description(model={"name": "mlp", "hidden": [16], "dropout": 0.3}), "supervision": {"dropout": "active"},
-    }  # fmt: skip
+        "model": {"name": "mlp", "hidden": [16], "dropout": 0.3, "input_sigma": 0.1},
+        "noise": {"input": GAUSSIAN},
+        "teacher": description(model={"name": "mlp", "hidden": [16], "dropout": 0.3}),
+        "supervision": {"dropout": "active"},
+    }
     found = []
-    for looks in ({}, {"monitor": LOOK}, {"gradients": True}, {"monitor": {**LOOK, "every": 2}, "gradients": True}):
-        described = distillation(training={"epochs": 3, "batch_size": 50, "keep": "best_validation", **looks}, **alike)
+    for looks in (
+        {},
+        {"monitor": LOOK},
+        {"gradients": True},
+        {"monitor": {**LOOK, "every": 2}, "gradients": True},
+    ):
+        described = distillation(
+            training={"epochs": 3, "batch_size": 50, "keep": "best_validation", **looks}, **alike
+        )
         state = fresh(described, teacher_of(described))
         history = comparable(list(epochs(state, described, teacher=teacher_of(described))))
         measured = [len(entry.pop("measured")) for entry in history]
@@ -445,8 +590,11 @@ def test_looking_changes_no_number_of_the_training() -> None:
         assert_equal(weights, found[0][1])
     look, layers = 2 + 4 + 10, 2  # pgd counted in two ways, and clean with a row for each class
     assert [measured for *_, measured in found] == [
-        [0, 0, 0], [look] * 3, [layers] * 3, [layers, layers + look, layers],
-    ]  # fmt: skip
+        [0, 0, 0],
+        [look] * 3,
+        [layers] * 3,
+        [layers, layers + look, layers],
+    ]
 
 
 def test_a_look_measures_the_network_as_it_stands_on_the_validation_split() -> None:
@@ -463,18 +611,26 @@ def test_a_look_measures_the_network_as_it_stands_on_the_validation_split() -> N
             for each in described.training.monitor.suite
             for m in measurements(each, subject)
         ]
-        assert [(row["metric"], row["value"], row["examples"]) for row in entry.measured] == expected
+        assert [
+            (row["metric"], row["value"], row["examples"]) for row in entry.measured
+        ] == expected
         assert {row["epoch"] for row in entry.measured} == {entry.epoch}
-        by_metric = {row["metric"]: row["value"] for row in entry.measured if row["label"] == "clean"}
+        by_metric = {
+            row["metric"]: row["value"] for row in entry.measured if row["label"] == "clean"
+        }
         assert (by_metric["accuracy"], by_metric["loss"]) == (entry.val_accuracy, entry.val_loss)
         assert {"seen_accuracy", "omitted_accuracy"} <= by_metric.keys()
         assert all(parameter.requires_grad for parameter in state.classifier.parameters())
 
 
-@pytest.mark.parametrize(("every", "looked"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4]), (3, [3]), (5, [5])])
+@pytest.mark.parametrize(
+    ("every", "looked"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4]), (3, [3]), (5, [5])]
+)
 def test_looks_are_taken_every_n_epochs_of_the_main_stage(every: int, looked: list[int]) -> None:
     monitor = {"every": every, "suite": [{"name": "clean", "split": "val"}]}
-    described = distillation(method=FITNET, training={"epochs": 5, "batch_size": 90, "monitor": monitor})
+    described = distillation(
+        method=FITNET, training={"epochs": 5, "batch_size": 90, "monitor": monitor}
+    )
     _, history, _ = staged(described)
     assert [entry.epoch for entry in history if entry.measured] == looked
     assert not any(entry.measured for entry in history if entry.stage == "hint")
@@ -482,9 +638,13 @@ def test_looks_are_taken_every_n_epochs_of_the_main_stage(every: int, looked: li
 
 def test_gradients_are_the_mean_magnitudes_of_the_steps_of_the_epoch(seen: Seen) -> None:
     described = experiment(
-        training={"epochs": 2, "batch_size": 90, "gradients": True,
-                  "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.0}}
-    )  # fmt: skip
+        training={
+            "epochs": 2,
+            "batch_size": 90,
+            "gradients": True,
+            "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.0},
+        }
+    )
     history = list(epochs(fresh(described), described, method=seen))
     reference = fresh(described).classifier
     magnitudes: list[dict[str, float]] = []
@@ -492,7 +652,9 @@ def test_gradients_are_the_mean_magnitudes_of_the_steps_of_the_epoch(seen: Seen)
         named = dict(reference.network.named_parameters())
         loss = functional.cross_entropy(reference.logits(batch.images), batch.labels)
         gradients = dict(zip(named, torch.autograd.grad(loss, tuple(named.values())), strict=True))
-        magnitudes.append({name: float(gradient.abs().mean()) for name, gradient in gradients.items()})
+        magnitudes.append(
+            {name: float(gradient.abs().mean()) for name, gradient in gradients.items()}
+        )
         with torch.no_grad():
             for name, parameter in named.items():
                 parameter -= 0.1 * gradients[name]
@@ -503,9 +665,9 @@ def test_gradients_are_the_mean_magnitudes_of_the_steps_of_the_epoch(seen: Seen)
             layer: pytest.approx(sum(step[f"{layer}.weight"] for step in steps) / 2, rel=1e-4)
             for layer in ("hidden.0.0", "head")
         }
-        assert {(row["metric"], row["split"], row["examples"], row["epoch"]) for row in entry.measured} == {
-            ("mean_gradient", "train", 180, number + 1)
-        }
+        assert {
+            (row["metric"], row["split"], row["examples"], row["epoch"]) for row in entry.measured
+        } == {("mean_gradient", "train", 180, number + 1)}
 
 
 # What is kept
@@ -516,9 +678,19 @@ def progress(state: State, training: Training, accuracies: list[float]) -> None:
         with torch.no_grad():
             state.classifier.network.head.bias.fill_(number)  # type: ignore[union-attr,operator]
         state.history.append(
-            Epoch(stage="main", epoch=number, learning_rate=0.1, loss=1.0, terms={}, train_accuracy=0.5, val_loss=1.0,
-                  val_accuracy=accuracy, images_per_second=1.0, seconds=1.0)
-        )  # fmt: skip
+            Epoch(
+                stage="main",
+                epoch=number,
+                learning_rate=0.1,
+                loss=1.0,
+                terms={},
+                train_accuracy=0.5,
+                val_loss=1.0,
+                val_accuracy=accuracy,
+                images_per_second=1.0,
+                seconds=1.0,
+            )
+        )
         keep(state, training)
 
 
@@ -577,68 +749,114 @@ RESUMED = {
         training={"epochs": 4, "batch_size": 50, "optimizer": {"name": "sgd", "momentum": 0.0}}
     ),
     "adam and a schedule": experiment(
-        training={"epochs": 4, "batch_size": 50, "optimizer": {"name": "adam", "learning_rate": 0.01, "weight_decay": 1e-3},
-                  "schedule": {"name": "cosine"}},
+        training={
+            "epochs": 4,
+            "batch_size": 50,
+            "optimizer": {"name": "adam", "learning_rate": 0.01, "weight_decay": 1e-3},
+            "schedule": {"name": "cosine"},
+        }
     ),
-    "dropout": experiment(model={"name": "mlp", "hidden": [16, 16], "dropout": 0.3},
-                          training={"epochs": 4, "batch_size": 50}),
+    "dropout": experiment(
+        model={"name": "mlp", "hidden": [16, 16], "dropout": 0.3},
+        training={"epochs": 4, "batch_size": 50},
+    ),
     "batch norm and dropout": experiment(
-        model={"name": "wide_resnet", "depth": 10, "width": 1, "dropout": 0.2}, training={"epochs": 3, "batch_size": 50}
+        model={"name": "wide_resnet", "depth": 10, "width": 1, "dropout": 0.2},
+        training={"epochs": 3, "batch_size": 50},
     ),
     "all noise and augmentation": experiment(
         data={"name": "digits", "examples": 300, "augment": "crop_flip"},
-        noise={"input": GAUSSIAN, "labels": {"name": "uniform", "rate": 0.3}}, training={"epochs": 4, "batch_size": 50},
+        noise={"input": GAUSSIAN, "labels": {"name": "uniform", "rate": 0.3}},
+        training={"epochs": 4, "batch_size": 50},
     ),
     "labels corrupted once": experiment(
-        noise={"labels": {"name": "uniform", "rate": 0.3, "resample": "never"}}, training={"epochs": 3, "batch_size": 50}
+        noise={"labels": {"name": "uniform", "rate": 0.3, "resample": "never"}},
+        training={"epochs": 3, "batch_size": 50},
     ),
     "best weights": experiment(
-        training={"epochs": 6, "batch_size": 50, "keep": "best_validation",
-                  "optimizer": {"name": "sgd", "learning_rate": 0.9}},
+        training={
+            "epochs": 6,
+            "batch_size": 50,
+            "keep": "best_validation",
+            "optimizer": {"name": "sgd", "learning_rate": 0.9},
+        }
     ),
     "distillation": distillation(noise={"input": GAUSSIAN}),
     "hints and the best weights": distillation(
-        method=FITNET, noise={"input": GAUSSIAN, "labels": {"name": "uniform", "rate": 0.3}},
-        training={"epochs": 4, "batch_size": 50, "keep": "best_validation",
-                  "optimizer": {"name": "sgd", "learning_rate": 0.9}},
+        method=FITNET,
+        noise={"input": GAUSSIAN, "labels": {"name": "uniform", "rate": 0.3}},
+        training={
+            "epochs": 4,
+            "batch_size": 50,
+            "keep": "best_validation",
+            "optimizer": {"name": "sgd", "learning_rate": 0.9},
+        },
     ),
     "hints by a classifier and adam": distillation(
-        model={"name": "wide_resnet", "depth": 10, "width": 1, "dropout": 0.2}, method=BY_CLASSIFIER,
+        model={"name": "wide_resnet", "depth": 10, "width": 1, "dropout": 0.2},
+        method=BY_CLASSIFIER,
         teacher=description(model={"name": "wide_resnet", "depth": 10, "width": 1}),
-        training={"epochs": 2, "batch_size": 50, "schedule": {"name": "cosine"},
-                  "optimizer": {"name": "adam", "learning_rate": 0.05, "convolution_scale": 0.5}},
+        training={
+            "epochs": 2,
+            "batch_size": 50,
+            "schedule": {"name": "cosine"},
+            "optimizer": {"name": "adam", "learning_rate": 0.05, "convolution_scale": 0.5},
+        },
     ),
     "adversarial with a fickle teacher": distillation(
         teacher=description(model={"name": "mlp", "hidden": [16], "dropout": 0.4}),
         model={"name": "mlp", "hidden": [16], "dropout": 0.2, "input_sigma": 0.1},
-        supervision={"dropout": "active", "smoothing": {"samples": 2, "sigma": 0.1},
-                     "noise": [{"name": "signal_dependent", "sigma": 0.3},
-                               {"name": "swap", "probability": 0.5, "threshold": 0.5}]},
-        method={"name": "adversarial", "attack": {"epsilon": 0.1, "step_size": 0.1, "steps": 2, "samples": 2},
-                "clean": {"name": "kd"}, "perturbed": {"name": "kd", "alpha": 0.25}},
+        supervision={
+            "dropout": "active",
+            "smoothing": {"samples": 2, "sigma": 0.1},
+            "noise": [
+                {"name": "signal_dependent", "sigma": 0.3},
+                {"name": "swap", "probability": 0.5, "threshold": 0.5},
+            ],
+        },
+        method={
+            "name": "adversarial",
+            "attack": {"epsilon": 0.1, "step_size": 0.1, "steps": 2, "samples": 2},
+            "clean": {"name": "kd"},
+            "perturbed": {"name": "kd", "alpha": 0.25},
+        },
     ),
     "weight noise and batch statistics while crafting": experiment(
         model={"name": "wide_resnet", "depth": 10, "width": 1, "weight_noise": {"name": "cni"}},
-        method={"name": "adversarial",
-                "attack": {"epsilon": 0.1, "step_size": 0.1, "steps": 1, "batch_norm": "batch"}},
+        method={
+            "name": "adversarial",
+            "attack": {"epsilon": 0.1, "step_size": 0.1, "steps": 1, "batch_norm": "batch"},
+        },
     ),
     "a virtual teacher": experiment(
-        supervision={"virtual": {}, "noise": [{"name": "signal_dependent", "sigma": 0.3}]}, method={"name": "kd"},
+        supervision={"virtual": {}, "noise": [{"name": "signal_dependent", "sigma": 0.3}]},
+        method={"name": "kd"},
         noise={"labels": {"name": "uniform", "rate": 0.3}},
     ),
     "a monitor and gradients": experiment(
-        training={"epochs": 3, "batch_size": 50, "gradients": True,
-                  "monitor": {"every": 2, "suite": [{"name": "pgd", "steps": 2, "split": "val", "examples": 20}]}},
+        training={
+            "epochs": 3,
+            "batch_size": 50,
+            "gradients": True,
+            "monitor": {
+                "every": 2,
+                "suite": [{"name": "pgd", "steps": 2, "split": "val", "examples": 20}],
+            },
+        }
     ),
-}  # fmt: skip
+}
 
 
 def comparable(history: list[Epoch]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in asdict(entry).items() if name not in TIMES} for entry in history]
+    return [
+        {name: value for name, value in asdict(entry).items() if name not in TIMES}
+        for entry in history
+    ]
 
 
 def tensors(state: State) -> dict[str, Tensor]:
-    """Everything in a checkpoint but the history: weights, buffers, the optimiser's state, the best weights."""
+    """Everything in a checkpoint but the history: weights, buffers, the optimiser's state, the best
+    weights."""
     return unpack(state.pack({}))[0]
 
 
@@ -657,9 +875,9 @@ def test_a_training_goes_on_bit_by_bit_from_any_epoch(described: Experiment) -> 
         for _ in epochs(whole, described, teacher=teacher)
     ]
     assert len(checkpoints) == last
-    assert (whole.kept_epoch < described.training.epochs) is (described.training.keep == "best_validation"), (
-        "choose an earlier best"
-    )
+    assert (whole.kept_epoch < described.training.epochs) is (
+        described.training.keep == "best_validation"
+    ), "choose an earlier best"
     for done, checkpoint in enumerate(checkpoints, start=1):
         torch.manual_seed(done)
         torch.rand(done)  # what a process has drawn before must not matter
@@ -681,7 +899,9 @@ def test_a_checkpoint_is_not_changed_by_the_training_that_goes_on() -> None:
     again.unpack(state.pack({}))
     before = {name: tensor.clone() for name, tensor in tensors(state).items()}
     next(steps)
-    assert not torch.equal(tensors(state)["model.network.head.weight"], before["model.network.head.weight"])
+    assert not torch.equal(
+        tensors(state)["model.network.head.weight"], before["model.network.head.weight"]
+    )
     assert_equal(tensors(again), before)
 
 
@@ -710,7 +930,9 @@ def test_a_weights_file_in_the_place_of_a_checkpoint_is_damaged() -> None:
         state.unpack(pack(state.classifier.state_dict(), {"trial_id": "ab"}))
 
 
-@pytest.mark.parametrize("written", [{"epochs": 0}, {"epochs": 3, "batch_size": 0}, {"epochs": 3, "keep": "first"}, {}])
+@pytest.mark.parametrize(
+    "written", [{"epochs": 0}, {"epochs": 3, "batch_size": 0}, {"epochs": 3, "keep": "first"}, {}]
+)
 def test_a_training_without_an_epoch_or_an_example_is_refused(written: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         parse(Training, written)

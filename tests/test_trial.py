@@ -58,7 +58,15 @@ from tests.trials import (
 
 CLEAN = {"name": "clean"}
 NOISE = {"name": "gaussian_noise", "label": "noise", "sigmas": [0.1, 0.4]}
-PGD3 = {"name": "pgd", "label": "pgd3", "steps": 3, "restarts": 2, "epsilon": 0.05, "examples": 20, "split": "val"}
+PGD3 = {
+    "name": "pgd",
+    "label": "pgd3",
+    "steps": 3,
+    "restarts": 2,
+    "epsilon": 0.05,
+    "examples": 20,
+    "split": "val",
+}
 SUITE = (CLEAN, NOISE, PGD3)
 
 
@@ -112,13 +120,24 @@ def test_a_trial_leaves_weights_a_row_epochs_and_a_file_per_evaluation(store: St
     end = do(described, store, *SUITE)[-1]
     assert (end.kind, end.outcome, end.error, end.failed) == ("end", "completed", None, {})
     assert store.folder is not None
-    written = {str(path.relative_to(store.folder)) for path in store.folder.rglob("*") if path.is_file()}
-    trial_id, pgd = described.trial_id, PGD(steps=3, restarts=2, epsilon=0.05, examples=20, split="val")
-    ids = [fingerprint(evaluation) for evaluation in (Clean(), GaussianNoise(sigmas=(0.1, 0.4)), pgd)]
+    written = {
+        str(path.relative_to(store.folder)) for path in store.folder.rglob("*") if path.is_file()
+    }
+    trial_id, pgd = (
+        described.trial_id,
+        PGD(steps=3, restarts=2, epsilon=0.05, examples=20, split="val"),
+    )
+    ids = [
+        fingerprint(evaluation) for evaluation in (Clean(), GaussianNoise(sigmas=(0.1, 0.4)), pgd)
+    ]
     assert written == {
-        "schema.json", weights_file(trial_id), log_file(trial_id), f"trials/{trial_id}.parquet", f"epochs/{trial_id}.parquet",
+        "schema.json",
+        weights_file(trial_id),
+        log_file(trial_id),
+        f"trials/{trial_id}.parquet",
+        f"epochs/{trial_id}.parquet",
         *(f"robustness/{trial_id}-{evaluation_id}.parquet" for evaluation_id in ids),
-    }  # fmt: skip
+    }
 
 
 def test_the_row_of_a_trial_says_what_it_was_and_how_good_it_became(store: Store) -> None:
@@ -127,10 +146,23 @@ def test_the_row_of_a_trial_says_what_it_was_and_how_good_it_became(store: Store
     found = row(store, described)
     assert found["status"] == "completed"
     assert found["role"] == "teacher"
-    assert (found["seed"], found["threads"], found["device"], found["kept_epoch"]) == (4, 1, "cpu", 3)
+    assert (found["seed"], found["threads"], found["device"], found["kept_epoch"]) == (
+        4,
+        1,
+        "cpu",
+        3,
+    )
     assert Experiment.parse(json.loads(found["experiment"])) == described
-    assert (found["model.hidden"], found["training.epochs"], found["data.examples"]) == ("[16]", 3, 300)
-    assert (found["parameters"], found["weights"], found["macs"]) == (64 * 16 + 16 + 16 * 10 + 10, 1184, 1184)
+    assert (found["model.hidden"], found["training.epochs"], found["data.examples"]) == (
+        "[16]",
+        3,
+        300,
+    )
+    assert (found["parameters"], found["weights"], found["macs"]) == (
+        64 * 16 + 16 + 16 * 10 + 10,
+        1184,
+        1184,
+    )
     assert found["started_at"] <= found["finished_at"]
     assert found["torch_version"] == torch.__version__
     assert min(found[name] for name in ("train_seconds", "peak_memory", "images_per_second")) > 0
@@ -142,7 +174,9 @@ def test_accuracies_are_those_of_the_stored_weights(store: Store) -> None:
     described = experiment()
     end = do(described, store, CLEAN)[-1]
     packed = store.read(weights_file(described.trial_id))
-    classifier = load_classifier(described.model, described.data, normalizer(described.data, {}), packed, CPU)
+    classifier = load_classifier(
+        described.model, described.data, normalizer(described.data, {}), packed, CPU
+    )
     dataset, found = digits(described), row(store, described)
     assert found["val_accuracy"] == score(classifier, dataset.val)[0] / 60
     assert found["test_accuracy"] == score(classifier, dataset.test)[0] / 60
@@ -172,7 +206,9 @@ def test_every_epoch_is_a_row_with_the_terms_of_the_method(store: Store) -> None
     assert epochs["loss"].tolist() == pytest.approx(total.tolist(), rel=1e-6)
 
 
-def test_a_student_names_its_teacher_and_learns_from_its_stored_weights(store: Store, elsewhere: Store) -> None:
+def test_a_student_names_its_teacher_and_learns_from_its_stored_weights(
+    store: Store, elsewhere: Store
+) -> None:
     teacher, student = experiment(), distillation()
     assert student.teacher == teacher
     do(teacher, store, role="teacher")
@@ -183,7 +219,9 @@ def test_a_student_names_its_teacher_and_learns_from_its_stored_weights(store: S
     do(other, elsewhere, role="teacher")
     elsewhere.write(weights_file(teacher.trial_id), elsewhere.read(weights_file(other.trial_id)))
     do(student, elsewhere)
-    one, two = (stored(place, student.trial_id)["epochs"]["loss.soft"] for place in (store, elsewhere))
+    one, two = (
+        stored(place, student.trial_id)["epochs"]["loss.soft"] for place in (store, elsewhere)
+    )
     assert one.tolist() != two.tolist()
 
 
@@ -194,9 +232,19 @@ def test_the_rows_of_an_evaluation_say_what_was_measured(store: Store) -> None:
     assert set(found.index) == {"clean", "noise", "pgd3"}
     assert found.loc["noise", "sigma"].tolist() == [0.1, 0.4]
     pgd = found[found["metric"] == "accuracy"].loc["pgd3"]
-    assert (pgd["evaluation"], pgd["split"], pgd["examples"], pgd["steps"], pgd["restarts"]) == ("pgd", "val", 20, 3, 2)
-    assert pgd["evaluation_id"] == fingerprint(PGD.model_validate({key: PGD3[key] for key in PGD3 if key != "label"}))
-    assert parse(PGD, json.loads(pgd["parameters"])) == parse(PGD, PGD3).model_copy(update={"label": None})
+    assert (pgd["evaluation"], pgd["split"], pgd["examples"], pgd["steps"], pgd["restarts"]) == (
+        "pgd",
+        "val",
+        20,
+        3,
+        2,
+    )
+    assert pgd["evaluation_id"] == fingerprint(
+        PGD.model_validate({key: PGD3[key] for key in PGD3 if key != "label"})
+    )
+    assert parse(PGD, json.loads(pgd["parameters"])) == parse(PGD, PGD3).model_copy(
+        update={"label": None}
+    )
     accuracies = found[found["metric"] == "accuracy"]
     assert (accuracies["value"] == accuracies["correct"] / accuracies["examples"]).all()
     assert (found["dataset"] == "digits").all()
@@ -204,19 +252,37 @@ def test_the_rows_of_an_evaluation_say_what_was_measured(store: Store) -> None:
 
 
 def test_the_last_step_has_every_number_that_has_one_value(store: Store) -> None:
-    end = do(experiment(), store, CLEAN, NOISE, PGD3, {"name": "gaussian_noise", "sigmas": [0.2]})[-1]
+    end = do(experiment(), store, CLEAN, NOISE, PGD3, {"name": "gaussian_noise", "sigmas": [0.2]})[
+        -1
+    ]
     assert end.numbers.keys() == {
-        "val_accuracy", "test_accuracy", "clean.accuracy", "clean.loss", "clean.ece", "clean.brier", "pgd3.accuracy",
-        "pgd3.any_iterate_accuracy", "gaussian_noise.accuracy", *SIZES,
-    }  # fmt: skip
+        "val_accuracy",
+        "test_accuracy",
+        "clean.accuracy",
+        "clean.loss",
+        "clean.ece",
+        "clean.brier",
+        "pgd3.accuracy",
+        "pgd3.any_iterate_accuracy",
+        "gaussian_noise.accuracy",
+        *SIZES,
+    }
 
 
 def test_steps_count_up_to_their_total(store: Store) -> None:
     found = do(experiment(), store, CLEAN, PGD3)
     assert [step.text for step in found] == [
-        "epoch 1/3", "epoch 2/3", "epoch 3/3", "trained", "clean", "pgd3", "completed",
-    ]  # fmt: skip
-    assert [step.kind for step in found] == ["epoch"] * 3 + ["trained"] + ["evaluation"] * 2 + ["end"]
+        "epoch 1/3",
+        "epoch 2/3",
+        "epoch 3/3",
+        "trained",
+        "clean",
+        "pgd3",
+        "completed",
+    ]
+    assert [step.kind for step in found] == ["epoch"] * 3 + ["trained"] + ["evaluation"] * 2 + [
+        "end"
+    ]
     assert [step.done for step in found] == [1, 2, 3, 4, 5, 6, 6]
     assert {step.total for step in found} == {6}
     assert [step.outcome for step in found[:-1]] == [None] * 6
@@ -227,7 +293,9 @@ def test_an_evaluation_is_called_by_its_label_or_its_name() -> None:
     assert (label_of(PGD(label="pgd20")), label_of(PGD())) == ("pgd20", "pgd")
 
 
-def test_the_step_of_an_epoch_has_the_numbers_of_its_row_and_that_of_an_evaluation_its_own(store: Store) -> None:
+def test_the_step_of_an_epoch_has_the_numbers_of_its_row_and_that_of_an_evaluation_its_own(
+    store: Store,
+) -> None:
     described = experiment()
     *first, trained, clean, noise, _ = do(described, store, CLEAN, NOISE)
     epochs = stored(store, described.trial_id)["epochs"]
@@ -244,10 +312,15 @@ def test_the_step_of_an_epoch_has_the_numbers_of_its_row_and_that_of_an_evaluati
 # The same trial gives the same numbers
 
 
-def test_neither_what_ran_before_nor_the_global_generator_changes_a_trial(store: Store, elsewhere: Store) -> None:
+def test_neither_what_ran_before_nor_the_global_generator_changes_a_trial(
+    store: Store, elsewhere: Store
+) -> None:
     described = experiment(
         model={"name": "mlp", "hidden": [16], "dropout": 0.2},
-        noise={"input": {"name": "gaussian", "sigma": 0.1}, "labels": {"name": "uniform", "rate": 0.2}},
+        noise={
+            "input": {"name": "gaussian", "sigma": 0.1},
+            "labels": {"name": "uniform", "rate": 0.2},
+        },
     )
     do(described, store, *SUITE)
     do(experiment(seed=1), elsewhere)
@@ -297,18 +370,26 @@ def test_a_stopped_trial_goes_on_where_it_was(done: int, store: Store, elsewhere
     stop_after(done, described, store)
     began = unpack(store.read(checkpoint_file(described.trial_id)))[1]["started_at"]
     found = do(described, store, *SUITE)
-    assert [step.text for step in found if step.kind == "epoch"] == [f"epoch {n}/3" for n in range(done + 1, 4)]
+    assert [step.text for step in found if step.kind == "epoch"] == [
+        f"epoch {n}/3" for n in range(done + 1, 4)
+    ]
     assert row(store, described)["started_at"].isoformat() == began
     do(described, elsewhere, *SUITE)
     assert_same_bits(stored(store, described.trial_id), stored(elsewhere, described.trial_id))
 
 
 KILLED = experiment(
-    data={"name": "digits", "augment": "crop_flip"}, model={"name": "mlp", "hidden": [64, 32], "dropout": 0.1},
+    data={"name": "digits", "augment": "crop_flip"},
+    model={"name": "mlp", "hidden": [64, 32], "dropout": 0.1},
     noise={"input": {"name": "gaussian", "sigma": 0.1}, "labels": {"name": "uniform", "rate": 0.1}},
-    training={"epochs": 16, "batch_size": 16, "keep": "best_validation", "optimizer": {"name": "adam"},
-              "schedule": {"name": "cosine"}},
-)  # fmt: skip
+    training={
+        "epochs": 16,
+        "batch_size": 16,
+        "keep": "best_validation",
+        "optimizer": {"name": "adam"},
+        "schedule": {"name": "cosine"},
+    },
+)
 
 
 @pytest.fixture(scope="module")
@@ -328,7 +409,8 @@ def test_a_killed_process_loses_one_epoch_at_most_and_the_trial_ends_with_the_sa
         "do(Experiment.parse(json.loads(sys.argv[1])), store_in(Path(sys.argv[2])))"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script, canonical_json(KILLED), store.location], cwd=Path(__file__).parents[1]
+        [sys.executable, "-c", script, canonical_json(KILLED), store.location],
+        cwd=Path(__file__).parents[1],
     )
     try:
         wait_for_epochs(3, KILLED, store, process)
@@ -349,7 +431,9 @@ def epochs_in_checkpoint(described: Experiment, store: Store) -> int:
     return len(unpack(store.read(name))[1]["history"]) if store.exists(name) else 0
 
 
-def wait_for_epochs(count: int, described: Experiment, store: Store, process: subprocess.Popen[bytes]) -> None:
+def wait_for_epochs(
+    count: int, described: Experiment, store: Store, process: subprocess.Popen[bytes]
+) -> None:
     deadline = time.monotonic() + 60
     while epochs_in_checkpoint(described, store) < count:
         assert process.poll() is None, "the trial ended by itself"
@@ -361,42 +445,72 @@ def wait_for_epochs(count: int, described: Experiment, store: Store, process: su
 
 
 BY_CLASSIFIER = {"name": "fitnet", "hint": "classifier", "hint_epochs": 2, "classifier_epochs": 1}
-HINTED = distillation(method=BY_CLASSIFIER, training={"epochs": 2, "batch_size": 50, "keep": "best_validation"})
+HINTED = distillation(
+    method=BY_CLASSIFIER, training={"epochs": 2, "batch_size": 50, "keep": "best_validation"}
+)
 
 
 def test_the_epochs_of_every_stage_are_steps_and_rows(store: Store) -> None:
     do(experiment(), store, role="teacher")
     found = do(HINTED, store, CLEAN)
     assert [step.text for step in found] == [
-        "classifier 1/1", "hint 1/2", "hint 2/2", "epoch 1/2", "epoch 2/2", "trained", "clean", "completed",
-    ]  # fmt: skip
+        "classifier 1/1",
+        "hint 1/2",
+        "hint 2/2",
+        "epoch 1/2",
+        "epoch 2/2",
+        "trained",
+        "clean",
+        "completed",
+    ]
     assert [step.done for step in found] == [1, 2, 3, 4, 5, 6, 7, 7]
     assert {step.total for step in found} == {7}
     assert epochs_of(HINTED) == 5
     rows = stored(store, HINTED.trial_id)["epochs"].sort_values(["stage", "epoch"])
     assert list(zip(rows["stage"], rows["epoch"], strict=True)) == [
-        ("classifier", 1), ("hint", 1), ("hint", 2), ("main", 1), ("main", 2),
-    ]  # fmt: skip
+        ("classifier", 1),
+        ("hint", 1),
+        ("hint", 2),
+        ("main", 1),
+        ("main", 2),
+    ]
     by_stage = rows.set_index("stage")
-    for stage, terms in (("classifier", {"hint_classifier"}), ("hint", {"hint"}), ("main", {"cross_entropy", "soft"})):
-        filled = {name for name in rows if name.startswith("loss.") and by_stage.loc[[stage], name].notna().all()}
+    for stage, terms in (
+        ("classifier", {"hint_classifier"}),
+        ("hint", {"hint"}),
+        ("main", {"cross_entropy", "soft"}),
+    ):
+        filled = {
+            name
+            for name in rows
+            if name.startswith("loss.") and by_stage.loc[[stage], name].notna().all()
+        }
         assert filled == {f"loss.{term}" for term in terms}
     assert row(store, HINTED)["kept_epoch"] in (1, 2)
 
 
-def test_a_weights_file_holds_the_student_and_nothing_that_was_learned_beside_it(store: Store) -> None:
+def test_a_weights_file_holds_the_student_and_nothing_that_was_learned_beside_it(
+    store: Store,
+) -> None:
     do(experiment(), store, role="teacher")
     do(HINTED, store)
     weights, _ = unpack(store.read(weights_file(HINTED.trial_id)))
     assert weights.keys() == {
-        "normalization.mean", "normalization.std", *(f"network.{layer}.{part}" for layer in ("hidden.0.0", "head")
-                                                     for part in ("weight", "bias")),
-    }  # fmt: skip
+        "normalization.mean",
+        "normalization.std",
+        *(
+            f"network.{layer}.{part}"
+            for layer in ("hidden.0.0", "head")
+            for part in ("weight", "bias")
+        ),
+    }
     assert row(store, HINTED)["parameters"] == 64 * 8 + 8 + 8 * 10 + 10
 
 
 @pytest.mark.parametrize("done", [1, 2, 3, 4, 5])
-def test_a_trial_stopped_in_any_stage_goes_on_where_it_was(done: int, store: Store, elsewhere: Store) -> None:
+def test_a_trial_stopped_in_any_stage_goes_on_where_it_was(
+    done: int, store: Store, elsewhere: Store
+) -> None:
     for place in (store, elsewhere):
         do(experiment(), place, role="teacher")
     stop_after(done, HINTED, store)
@@ -404,7 +518,9 @@ def test_a_trial_stopped_in_any_stage_goes_on_where_it_was(done: int, store: Sto
     assert found == list(range(done + 1, 6))
     do(HINTED, elsewhere, CLEAN)
     assert_same_bits(stored(store, HINTED.trial_id), stored(elsewhere, HINTED.trial_id))
-    assert store.read(weights_file(HINTED.trial_id)) == elsewhere.read(weights_file(HINTED.trial_id))
+    assert store.read(weights_file(HINTED.trial_id)) == elsewhere.read(
+        weights_file(HINTED.trial_id)
+    )
 
 
 # What is looked at while it trains
@@ -438,11 +554,16 @@ def test_numbers_taken_during_training_are_no_columns_of_the_frame(store: Store)
     rows = stored(store, WATCHED.trial_id)["robustness"]
     measured = {name for name in found if name.partition(".")[0] in ("pgd", "clean", "gradients")}
     assert measured == {"pgd.accuracy", "pgd.any_iterate_accuracy"}
-    assert found["pgd.accuracy"] == rows.loc[rows["epoch"].isna() & (rows["metric"] == "accuracy"), "value"].item()
+    assert (
+        found["pgd.accuracy"]
+        == rows.loc[rows["epoch"].isna() & (rows["metric"] == "accuracy"), "value"].item()
+    )
 
 
 @pytest.mark.parametrize("done", [1, 2, 3, 4])
-def test_a_trial_that_went_on_has_the_numbers_of_all_its_epochs(done: int, store: Store, elsewhere: Store) -> None:
+def test_a_trial_that_went_on_has_the_numbers_of_all_its_epochs(
+    done: int, store: Store, elsewhere: Store
+) -> None:
     stop_after(done, WATCHED, store)
     for place in (store, elsewhere):
         do(WATCHED, place, CLEAN)
@@ -457,14 +578,20 @@ def test_a_trial_is_the_same_but_for_its_looks_whether_it_is_watched_or_not(stor
         do(described, store, CLEAN)
     one, other = (stored(store, described.trial_id) for described in (WATCHED, plain))
     numbers = ["epoch", "loss", "train_accuracy", "val_loss", "val_accuracy"]
-    pd.testing.assert_frame_equal(one["epochs"][numbers], other["epochs"][numbers], check_exact=True)
-    weights = [unpack(store.read(weights_file(described.trial_id)))[0] for described in (WATCHED, plain)]
+    pd.testing.assert_frame_equal(
+        one["epochs"][numbers], other["epochs"][numbers], check_exact=True
+    )
+    weights = [
+        unpack(store.read(weights_file(described.trial_id)))[0] for described in (WATCHED, plain)
+    ]
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
 
 
 def test_gradients_of_a_method_in_stages_are_those_of_the_last_one(store: Store) -> None:
     do(experiment(), store, role="teacher")
-    described = distillation(method=BY_CLASSIFIER, training={"epochs": 2, "batch_size": 50, "gradients": True})
+    described = distillation(
+        method=BY_CLASSIFIER, training={"epochs": 2, "batch_size": 50, "gradients": True}
+    )
     do(described, store)
     rows = stored(store, described.trial_id)["robustness"]
     assert rows["epoch"].tolist() == [1, 1, 2, 2]
@@ -483,16 +610,21 @@ def test_the_bound_compares_a_student_with_its_stored_teacher(store: Store) -> N
     do(student.teacher, store, role="teacher")
     end = do(student, store, BOUND)[-1]
     bench = bench_in(store)
-    subject = Subject(bench.trained(student), digits(student).test, teacher=bench.trained(student.teacher))
+    subject = Subject(
+        bench.trained(student), digits(student).test, teacher=bench.trained(student.teacher)
+    )
     expected = {
-        f"prediction_bound.{m.metric}": m.value for m in measurements(PredictionBound(points=2, epsilon=0.5), subject)
+        f"prediction_bound.{m.metric}": m.value
+        for m in measurements(PredictionBound(points=2, epsilon=0.5), subject)
     }
     assert {name: end.numbers[name] for name in expected} == expected
     rows = stored(store, student.trial_id)["robustness"]
     assert rows["checks"].str.contains("not certified").all()
 
 
-def test_a_bound_asked_of_a_trial_without_a_teacher_is_an_error_row_with_the_reason(store: Store) -> None:
+def test_a_bound_asked_of_a_trial_without_a_teacher_is_an_error_row_with_the_reason(
+    store: Store,
+) -> None:
     end = do(experiment(), store, BOUND, CLEAN)[-1]
     reason = "ValueError: it compares a student with its trained teacher, and there is none"
     assert end.failed == {"prediction_bound": reason}
@@ -524,8 +656,13 @@ def normalization_file(described: Experiment) -> str:
     return f"normalizations/{key}.safetensors"
 
 
-def test_a_whitening_is_fitted_once_and_stored_beside_the_weights(store: Store, fits: list[ImageData]) -> None:
-    first, second = experiment(data=WHITENED), experiment(data=WHITENED | {"augment": "flip"}, seed=1)
+def test_a_whitening_is_fitted_once_and_stored_beside_the_weights(
+    store: Store, fits: list[ImageData]
+) -> None:
+    first, second = (
+        experiment(data=WHITENED),
+        experiment(data=WHITENED | {"augment": "flip"}, seed=1),
+    )
     name = normalization_file(first)
     assert normalization_file(second) == name
     do(first, store, CLEAN)
@@ -538,7 +675,9 @@ def test_a_whitening_is_fitted_once_and_stored_beside_the_weights(store: Store, 
     assert set(Results(store.location).trials()["status"]) == {"completed"}
 
 
-def test_weights_files_do_not_hold_the_whitening_and_parameters_do_not_count_it(store: Store) -> None:
+def test_weights_files_do_not_hold_the_whitening_and_parameters_do_not_count_it(
+    store: Store,
+) -> None:
     described = experiment(data=WHITENED)
     do(described, store)
     weights, _ = unpack(store.read(weights_file(described.trial_id)))
@@ -547,7 +686,9 @@ def test_weights_files_do_not_hold_the_whitening_and_parameters_do_not_count_it(
     assert unpack(store.read(normalization_file(described)))[0]["matrix"].shape == (64, 64)
 
 
-@pytest.mark.parametrize("harm", [alter, lambda store, name: store.delete(name)], ids=["damaged", "missing"])
+@pytest.mark.parametrize(
+    "harm", [alter, lambda store, name: store.delete(name)], ids=["damaged", "missing"]
+)
 def test_a_whitening_that_is_gone_is_fitted_again_and_is_the_same(
     harm: Any, store: Store, elsewhere: Store, fits: list[ImageData]
 ) -> None:
@@ -558,7 +699,9 @@ def test_a_whitening_that_is_gone_is_fitted_again_and_is_the_same(
     harm(store, name)
     assert do(described, store, NOISE, train=False)[-1].outcome == "completed"
     assert len(fits) == 2
-    assert all(torch.equal(tensor, before[key]) for key, tensor in unpack(store.read(name))[0].items())
+    assert all(
+        torch.equal(tensor, before[key]) for key, tensor in unpack(store.read(name))[0].items()
+    )
     do(described, elsewhere, CLEAN, NOISE)
     assert_same_bits(stored(store, described.trial_id), stored(elsewhere, described.trial_id))
 
@@ -572,7 +715,9 @@ def test_a_stored_whitening_is_what_a_trained_model_is_loaded_with(store: Store)
     centred = images - images.mean((1, 2, 3), keepdim=True)
     contrasts = 55 * centred / centred.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     whitened = (contrasts.flatten(1) - tensors["mean"]) @ tensors["matrix"]
-    torch.testing.assert_close(classifier.normalization(images).flatten(1), whitened, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        classifier.normalization(images).flatten(1), whitened, rtol=1e-4, atol=1e-4
+    )
     assert not any(buffer.requires_grad for buffer in classifier.buffers())
 
 
@@ -587,33 +732,49 @@ def test_channel_means_are_fitted_for_every_trial_and_stored_in_its_weights(stor
 LEARNED = {"epochs": 1, "batch_size": 60}
 COMBINED: dict[str, dict[str, Any]] = {
     "a fickle teacher with soft randomization": {
-        "teacher": description(model={"name": "mlp", "hidden": [16], "dropout": 0.3}), "method": {"name": "kd"},
-        "supervision": {"dropout": "active"}, "noise": {"input": {"name": "gaussian", "sigma": 0.2}},
+        "teacher": description(model={"name": "mlp", "hidden": [16], "dropout": 0.3}),
+        "method": {"name": "kd"},
+        "supervision": {"dropout": "active"},
+        "noise": {"input": {"name": "gaussian", "sigma": 0.2}},
     },
     "label noise with the margin loss": {
-        "teacher": description(), "method": {"name": "margin"}, "noise": {"labels": {"name": "uniform", "rate": 0.3}},
+        "teacher": description(),
+        "method": {"name": "margin"},
+        "noise": {"labels": {"name": "uniform", "rate": 0.3}},
     },
     "a smoothed adversarial teacher with gradient matching": {
         "teacher": description(
             model={"name": "mlp", "hidden": [16], "input_sigma": 0.1},
             method={"name": "adversarial", "attack": {"epsilon": 0.1, "steps": 2, "samples": 2}},
         ),
-        "method": {"name": "gradient_matching"}, "supervision": {"smoothing": {"samples": 3}},
+        "method": {"name": "gradient_matching"},
+        "supervision": {"smoothing": {"samples": 3}},
     },
     "several changes of the logits in order": {
-        "teacher": description(), "method": {"name": "kd"},
-        "supervision": {"noise": [{"name": "signal_dependent", "sigma": 0.3},
-                                  {"name": "swap", "probability": 0.5, "threshold": 0.3},
-                                  {"name": "swap", "which": "all", "probability": 0.5, "threshold": 0.3}]},
+        "teacher": description(),
+        "method": {"name": "kd"},
+        "supervision": {
+            "noise": [
+                {"name": "signal_dependent", "sigma": 0.3},
+                {"name": "swap", "probability": 0.5, "threshold": 0.3},
+                {"name": "swap", "which": "all", "probability": 0.5, "threshold": 0.3},
+            ]
+        },
     },
     "a teacher with weight noise, smoothed, for an adversarial student": {
         "teacher": description(
-            model={"name": "wide_resnet", "depth": 10, "width": 1, "weight_noise": {"name": "cni"}}, training=LEARNED
+            model={"name": "wide_resnet", "depth": 10, "width": 1, "weight_noise": {"name": "cni"}},
+            training=LEARNED,
         ),
-        "method": {"name": "adversarial", "attack": {"steps": 1}, "clean": {"name": "kd"}, "perturbed": {"name": "margin"}},
+        "method": {
+            "name": "adversarial",
+            "attack": {"steps": 1},
+            "clean": {"name": "kd"},
+            "perturbed": {"name": "margin"},
+        },
         "supervision": {"smoothing": {"samples": 2, "aggregate": "prediction"}},
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("fields", COMBINED.values(), ids=list(COMBINED))
@@ -635,7 +796,11 @@ def test_combinations_train_to_finite_numbers_and_repeat(
 
 def test_a_diverged_trial_is_a_row_with_the_reason(store: Store) -> None:
     described = experiment(
-        training={"epochs": 2, "batch_size": 50, "optimizer": {"name": "sgd", "learning_rate": 1e30}}
+        training={
+            "epochs": 2,
+            "batch_size": 50,
+            "optimizer": {"name": "sgd", "learning_rate": 1e30},
+        }
     )
     (end,) = do(described, store, CLEAN)
     assert end.outcome == "failed"
@@ -673,7 +838,7 @@ def test_a_failed_trial_that_is_tried_again_is_a_completed_one(store: Store) -> 
 def test_an_evaluation_that_raises_is_an_error_row_and_the_others_go_on(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measure(self: GaussianNoise, subject: Subject) -> Iterator[Measurement]:  # noqa: ARG001
+    def measure(self: GaussianNoise, subject: Subject) -> Iterator[Measurement]:
         yield Measurement(metric="accuracy", value=0.5, examples=len(subject.split.labels))
         raise ValueError("two\nlines")
 
@@ -682,7 +847,11 @@ def test_an_evaluation_that_raises_is_an_error_row_and_the_others_go_on(
     found = do(described, store, CLEAN, NOISE, PGD3)
     end = found[-1]
     assert [step.text for step in found[4:]] == ["clean", "noise", "pgd3", "failed"]
-    assert (end.outcome, end.error, end.failed) == ("failed", None, {"noise": "ValueError: two lines"})
+    assert (end.outcome, end.error, end.failed) == (
+        "failed",
+        None,
+        {"noise": "ValueError: two lines"},
+    )
     assert end.reasons == "noise: ValueError: two lines"
     assert "pgd3.accuracy" in end.numbers
     assert "noise.accuracy" not in end.numbers
@@ -693,7 +862,9 @@ def test_an_evaluation_that_raises_is_an_error_row_and_the_others_go_on(
     assert row(store, described)["status"] == "completed"
 
 
-def test_an_evaluation_that_raised_is_replaced_when_it_succeeds(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evaluation_that_raised_is_replaced_when_it_succeeds(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     described = experiment()
     with monkeypatch.context() as patched:
         patched.setattr(GaussianNoise, "measure", None)
@@ -706,7 +877,7 @@ def test_an_evaluation_that_raised_is_replaced_when_it_succeeds(store: Store, mo
     assert rows["sigma"].tolist() == [0.1, 0.4]
 
 
-def broken(*args: object, **kwargs: object) -> None:  # noqa: ARG001
+def broken(*args: object, **kwargs: object) -> None:
     raise OSError("disk on fire")
 
 
@@ -746,7 +917,9 @@ def test_a_damaged_checkpoint_is_named_and_the_trial_starts_anew_with_the_same_n
     name = checkpoint_file(described.trial_id)
     stop_after(2, described, store)
     alter(store, name)
-    with pytest.warns(DamagedCheckpoint, match=f"{store.location}/{name} is damaged .*: starting anew") as warned:
+    with pytest.warns(
+        DamagedCheckpoint, match=f"{store.location}/{name} is damaged .*: starting anew"
+    ) as warned:
         found = do(described, store, *SUITE)
     assert len(warned) == 1
     assert found[0].text == "epoch 1/3"
@@ -766,9 +939,13 @@ def test_weights_that_are_gone_are_trained_again_with_the_same_numbers(
     do(described, store, CLEAN)
     name = weights_file(described.trial_id)
     harm(store, name)
-    with pytest.warns(DamagedCheckpoint, match=f"{store.location}/{name} is {problem}.*: training again"):
+    with pytest.warns(
+        DamagedCheckpoint, match=f"{store.location}/{name} is {problem}.*: training again"
+    ):
         found = do(described, store, NOISE, PGD3, train=False)
-    assert [step.kind for step in found] == ["epoch"] * 3 + ["trained"] + ["evaluation"] * 2 + ["end"]
+    assert [step.kind for step in found] == ["epoch"] * 3 + ["trained"] + ["evaluation"] * 2 + [
+        "end"
+    ]
     assert found[-1].outcome == "completed"
     do(described, elsewhere, *SUITE)
     assert_same_bits(stored(store, described.trial_id), stored(elsewhere, described.trial_id))
@@ -790,7 +967,9 @@ def test_weights_that_are_gone_are_the_failure_of_a_task_that_may_not_train(
     assert is_fault(end.error)
     after = stored(store, described.trial_id)
     assert after["robustness"]["error"].tolist() == [end.error], "the row says why"
-    assert_same_bits({**after, "robustness": before["robustness"]}, before)  # it is as completed as it was
+    assert_same_bits(
+        {**after, "robustness": before["robustness"]}, before
+    )  # it is as completed as it was
 
 
 def test_weights_of_another_model_are_damaged(store: Store) -> None:
@@ -816,7 +995,11 @@ def test_a_teacher_with_damaged_weights_fails_its_student_as_a_fault(store: Stor
 
 def log_of(store: Store, described: Experiment) -> list[str]:
     """The trial's log without times and tracebacks, without what a run of it took."""
-    lines = [line for line in store.read(log_file(described.trial_id)).decode().splitlines() if line[0] != " "]
+    lines = [
+        line
+        for line in store.read(log_file(described.trial_id)).decode().splitlines()
+        if line[0] != " "
+    ]
     return [line.partition(" ")[2].partition("; ")[0] for line in lines]
 
 
@@ -824,7 +1007,9 @@ def test_the_log_tells_every_step_and_its_numbers(store: Store) -> None:
     described = experiment()
     found = do(described, store, CLEAN)
     begun, how, *told = log_of(store, described)
-    assert begun.startswith(f"begun: student on cpu, threads 1, host {platform.node()}, process {os.getpid()}, ")
+    assert begun.startswith(
+        f"begun: student on cpu, threads 1, host {platform.node()}, process {os.getpid()}, "
+    )
     assert how == "training from the start"
     assert told == [step.summary for step in found]
     assert told[0].startswith(f"epoch 1/3: loss {found[0].numbers['loss']:.5g}, val_accuracy ")
@@ -836,7 +1021,11 @@ def test_the_log_of_a_trial_that_was_stopped_goes_on_with_it(store: Store) -> No
     described = experiment()
     stop_after(2, described, store)
     before = log_of(store, described)
-    assert [line.partition(":")[0] for line in before[-3:]] == ["epoch 1/3", "epoch 2/3", "stopped early"]
+    assert [line.partition(":")[0] for line in before[-3:]] == [
+        "epoch 1/3",
+        "epoch 2/3",
+        "stopped early",
+    ]
     assert Results(store.location).trials().empty, "it may go on"
     assert store.exists(checkpoint_file(described.trial_id))
     do(described, store)
@@ -861,8 +1050,10 @@ def test_the_log_shows_how_far_a_trial_came_at_any_time(store: Store) -> None:
         assert log_of(store, described)[-1] == step.summary
 
 
-def test_the_log_holds_the_traceback_of_what_failed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure(self: GaussianNoise, subject: Subject) -> Iterator[Measurement]:  # noqa: ARG001
+def test_the_log_holds_the_traceback_of_what_failed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(self: GaussianNoise, subject: Subject) -> Iterator[Measurement]:
         raise ValueError("of noise")
 
     monkeypatch.setattr(GaussianNoise, "measure", measure)
@@ -872,13 +1063,19 @@ def test_the_log_holds_the_traceback_of_what_failed(store: Store, monkeypatch: p
     assert "    Traceback (most recent call last):" in text
     assert ", in measure\n" in text
     assert log_of(store, described)[-3:] == [
-        "noise failed: ValueError: of noise", "noise: no numbers", "end: failed: noise: ValueError: of noise",
-    ]  # fmt: skip
+        "noise failed: ValueError: of noise",
+        "noise: no numbers",
+        "end: failed: noise: ValueError: of noise",
+    ]
     student = distillation(seed=1, teacher=description(seed=9))  # its teacher is not there
     do(student, store)
     text = store.read(log_file(student.trial_id)).decode()
     assert ", in lesson_of\n" in text
-    assert [line.partition(": ")[0] for line in log_of(store, student)] == ["begun", "failed", "end"]
+    assert [line.partition(": ")[0] for line in log_of(store, student)] == [
+        "begun",
+        "failed",
+        "end",
+    ]
 
 
 def test_an_error_while_rows_are_written_is_in_the_log_though_it_is_raised(
@@ -888,7 +1085,10 @@ def test_an_error_while_rows_are_written_is_in_the_log_though_it_is_raised(
     described = experiment()
     with pytest.raises(OSError, match="disk on fire"):
         do(described, store)
-    assert log_of(store, described)[-2:] == ["failed: OSError: disk on fire", "ended: OSError: disk on fire"]
+    assert log_of(store, described)[-2:] == [
+        "failed: OSError: disk on fire",
+        "ended: OSError: disk on fire",
+    ]
 
 
 def test_what_kdray_warns_of_is_in_the_log(store: Store) -> None:
@@ -900,7 +1100,9 @@ def test_what_kdray_warns_of_is_in_the_log(store: Store) -> None:
     assert f"warning: {warned[0].message}" in log_of(store, described)
 
 
-def test_a_log_that_cannot_be_written_leaves_the_trial_alone(store: Store, elsewhere: Store) -> None:
+def test_a_log_that_cannot_be_written_leaves_the_trial_alone(
+    store: Store, elsewhere: Store
+) -> None:
     described = experiment()
     assert store.folder is not None
     (store.folder / log_file(described.trial_id)).mkdir(parents=True)
@@ -909,7 +1111,9 @@ def test_a_log_that_cannot_be_written_leaves_the_trial_alone(store: Store, elsew
     assert_same_bits(stored(store, described.trial_id), stored(elsewhere, described.trial_id))
 
 
-def test_an_object_store_gets_the_log_whole_after_every_step_but_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_store_gets_the_log_whole_after_every_step_but_epochs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     remote, name, ends = Store("mock:///results"), log_file(experiment().trial_id), []
     remote.create()
     write = remote.write
@@ -933,7 +1137,11 @@ def test_an_experiment_that_was_described_otherwise_is_another_trial(store: Stor
 
 def test_a_worker_that_died_while_it_measured_does_not_train_again(tmp_path: Path) -> None:
     store = store_in(tmp_path / "results")
-    task = Task(role="student", experiment=experiment(), evaluations=(Clean(), Clean(split="val", label="val")))
+    task = Task(
+        role="student",
+        experiment=experiment(),
+        evaluations=(Clean(), Clean(split="val", label="val")),
+    )
     options = {"store": store, "data_root": NOWHERE, "device": CPU, "threads": 1}
     steps = run_task(task, **options)  # type: ignore[arg-type]
     while next(steps).kind != "trained":
@@ -975,7 +1183,11 @@ def test_a_diverged_trial_keeps_the_epochs_that_show_it_and_no_checkpoint(
     store = store_in(tmp_path / "results")
     described = experiment(training={"epochs": 4, "batch_size": 50})
     *_, last = run_task(
-        Task(role="student", experiment=described), store=store, data_root=NOWHERE, device=CPU, threads=1
+        Task(role="student", experiment=described),
+        store=store,
+        data_root=NOWHERE,
+        device=CPU,
+        threads=1,
     )
     assert last.error == "Diverged: the loss is nan"
     assert Results(store.location).trials()["status"].tolist() == ["diverged"]
@@ -993,13 +1205,17 @@ def test_what_is_learned_beside_the_student_starts_from_the_seed() -> None:
     assert not torch.equal(regressors[0], regressors[2])
 
 
-def test_a_teacher_whose_weights_are_gone_is_the_failure_of_the_evaluation_that_compares_with_it(store: Store) -> None:
+def test_a_teacher_whose_weights_are_gone_is_the_failure_of_the_evaluation_that_compares_with_it(
+    store: Store,
+) -> None:
     described = distillation()
     assert described.teacher is not None
     do(described.teacher, store, role="teacher")
     do(described, store)
     store.delete(weights_file(described.teacher.trial_id))
-    end = do(described, store, CLEAN, {"name": "prediction_bound", "examples": 5}, PGD3, train=False)[-1]
+    end = do(
+        described, store, CLEAN, {"name": "prediction_bound", "examples": 5}, PGD3, train=False
+    )[-1]
     assert end.error is None
     assert end.failed.keys() == {"prediction_bound"}
     assert end.failed["prediction_bound"].startswith("Damaged: weights/")

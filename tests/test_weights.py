@@ -25,7 +25,12 @@ TENSORS = {
     "half": torch.tensor([1.5], dtype=torch.bfloat16),
     "nan": torch.tensor([float("nan"), float("inf"), -0.0]),
 }
-FACTS: dict[str, Any] = {"trial_id": "ab", "accuracy": 0.1 + 0.2, "none": None, "list": [1, {"é": "ü"}]}
+FACTS: dict[str, Any] = {
+    "trial_id": "ab",
+    "accuracy": 0.1 + 0.2,
+    "none": None,
+    "list": [1, {"é": "ü"}],
+}
 
 
 def test_what_is_packed_is_unpacked_bit_by_bit() -> None:
@@ -35,7 +40,10 @@ def test_what_is_packed_is_unpacked_bit_by_bit() -> None:
     for name, tensor in TENSORS.items():
         assert tensors[name].dtype == tensor.dtype
         assert tensors[name].shape == tensor.shape
-        assert tensors[name].reshape(-1).view(torch.uint8).tolist() == tensor.reshape(-1).view(torch.uint8).tolist()
+        assert (
+            tensors[name].reshape(-1).view(torch.uint8).tolist()
+            == tensor.reshape(-1).view(torch.uint8).tolist()
+        )
 
 
 def test_nothing_packed_is_nothing_unpacked() -> None:
@@ -62,7 +70,15 @@ def test_any_altered_byte_is_noticed() -> None:
 
 def test_a_file_cut_short_or_prolonged_is_noticed() -> None:
     packed = pack(TENSORS, FACTS)
-    for length in [0, 1, 7, 8, 9, len(packed) - 1, *random.Random(1).sample(range(len(packed)), 50)]:
+    for length in [
+        0,
+        1,
+        7,
+        8,
+        9,
+        len(packed) - 1,
+        *random.Random(1).sample(range(len(packed)), 50),
+    ]:
         with pytest.raises(Damaged):
             unpack(packed[:length])
     with pytest.raises(Damaged):
@@ -75,7 +91,8 @@ def test_a_file_of_zeros_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(
-    "metadata", [None, {"digest": "00"}, {"kdray": "{}"}, {"kdray": '{"facts": "{}", "digest": "00"}'}]
+    "metadata",
+    [None, {"digest": "00"}, {"kdray": "{}"}, {"kdray": '{"facts": "{}", "digest": "00"}'}],
 )
 def test_a_safetensors_file_of_another_program_is_noticed(metadata: dict[str, str] | None) -> None:
     with pytest.raises(Damaged):
@@ -106,7 +123,9 @@ def test_what_is_shared_is_unpacked_bit_by_bit_from_one_file(folder: Path) -> No
         assert facts == FACTS
         assert pack(tensors, facts) == pack(TENSORS, FACTS)
         assert len(list(folder.iterdir())) == 1
-    assert unpack_shared(pack({"matrix": TENSORS["matrix"] + 1}, FACTS))[0]["matrix"].equal(TENSORS["matrix"] + 1)
+    assert unpack_shared(pack({"matrix": TENSORS["matrix"] + 1}, FACTS))[0]["matrix"].equal(
+        TENSORS["matrix"] + 1
+    )
     assert len(list(folder.iterdir())) == 2
 
 
@@ -115,7 +134,9 @@ def test_few_weights_are_not_shared(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(weights, "SMALL", len(packed) + 1)
     tensors, facts = unpack_shared(packed)
     assert pack(tensors, facts) == packed
-    assert {tensor.data_ptr() % 64 for tensor in tensors.values()} == {0}  # as those that are shared
+    assert {tensor.data_ptr() % 64 for tensor in tensors.values()} == {
+        0
+    }  # as those that are shared
     assert not folder.exists()
 
 

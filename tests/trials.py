@@ -1,4 +1,5 @@
-"""Trials of a tenth of a second on real digits, and what two runs of one trial must have in common."""
+"""Trials of a tenth of a second on real digits, and what two runs of one trial must have in
+common."""
 
 from __future__ import annotations
 
@@ -23,12 +24,20 @@ from kdray.trial import fresh_state, run_task
 CPU = torch.device("cpu")
 NOWHERE = Path("/nowhere")
 """A data folder: digits need none."""
-TIMINGS = {"images_per_second", "seconds", "train_seconds", "peak_memory", "started_at", "finished_at"}
+TIMINGS = {
+    "images_per_second",
+    "seconds",
+    "train_seconds",
+    "peak_memory",
+    "started_at",
+    "finished_at",
+}
 """Columns that may differ between two runs of one trial."""
 
 
 def description(**fields: Any) -> dict[str, Any]:
-    """An experiment as plain JSON values: 300 digits (180 to train on), a small MLP, 3 epochs; ``fields`` replace parts."""
+    """An experiment as plain JSON values: 300 digits (180 to train on), a small MLP, 3 epochs;
+    ``fields`` replace parts."""
     return {
         "data": {"name": "digits", "examples": 300},
         "model": {"name": "mlp", "hidden": [16]},
@@ -44,7 +53,12 @@ def experiment(**fields: Any) -> Experiment:
 def distillation(**fields: Any) -> Experiment:
     """A student of 8 hidden units and its teacher of 16."""
     return experiment(
-        **{"model": {"name": "mlp", "hidden": [8]}, "teacher": description(), "method": {"name": "kd"}, **fields}
+        **{
+            "model": {"name": "mlp", "hidden": [8]},
+            "teacher": description(),
+            "method": {"name": "kd"},
+            **fields,
+        }
     )
 
 
@@ -65,20 +79,30 @@ def teacher_of(described: Experiment) -> Classifier:
 
 def asked(described: Experiment, teacher: Classifier | None) -> Supervisor:
     """``teacher`` as the experiment asks it."""
-    return Supervisor(described.supervision, teacher, classes=described.data.classes, seed=described.seed)
+    return Supervisor(
+        described.supervision, teacher, classes=described.data.classes, seed=described.seed
+    )
 
 
 def lesson(
-    described: Experiment, *, teacher: Classifier | TeacherSource | None = None, method: Method | None = None
+    described: Experiment,
+    *,
+    teacher: Classifier | TeacherSource | None = None,
+    method: Method | None = None,
 ) -> Lesson:
     """What the experiment trains with."""
     source = asked(described, teacher) if isinstance(teacher, Classifier) else teacher
     if source is None and described.supervision.virtual is not None:
         source = asked(described, None)
     return Lesson(
-        data=described.data, dataset=digits(described), method=method or described.method, training=described.training,
-        noise=described.noise, supervisor=source, seed=described.seed,
-    )  # fmt: skip
+        data=described.data,
+        dataset=digits(described),
+        method=method or described.method,
+        training=described.training,
+        noise=described.noise,
+        supervisor=source,
+        seed=described.seed,
+    )
 
 
 def fresh(described: Experiment, teacher: Classifier | None = None) -> State:
@@ -92,22 +116,38 @@ def store_in(folder: Path) -> Store:
     return store
 
 
-def do(described: Experiment, store: Store, *evaluations: dict[str, Any], **fields: Any) -> list[Step]:
-    """All steps of the task of training and measuring ``described``; ``fields`` are those of a task."""
+def do(
+    described: Experiment, store: Store, *evaluations: dict[str, Any], **fields: Any
+) -> list[Step]:
+    """All steps of the task of training and measuring ``described``; ``fields`` are those of a
+    task."""
     return list(steps(described, store, *evaluations, **fields))
 
 
-def steps(described: Experiment, store: Store, *evaluations: dict[str, Any], **fields: Any) -> Iterator[Step]:
-    written = {"role": "student", "experiment": canonical(described), "evaluations": list(evaluations), **fields}
+def steps(
+    described: Experiment, store: Store, *evaluations: dict[str, Any], **fields: Any
+) -> Iterator[Step]:
+    written = {
+        "role": "student",
+        "experiment": canonical(described),
+        "evaluations": list(evaluations),
+        **fields,
+    }
     return run_task(parse(Task, written), store=store, data_root=NOWHERE, device=CPU, threads=1)
 
 
 def stored(store: Store, trial_id: str) -> dict[str, pd.DataFrame]:
     """Everything that the three tables say of a trial, but for timings."""
     results = Results(store.location)
-    tables = {"trials": results.trials(), "epochs": results.epochs(), "robustness": results.robustness()}
+    tables = {
+        "trials": results.trials(),
+        "epochs": results.epochs(),
+        "robustness": results.robustness(),
+    }
     return {
-        name: table[table["trial_id"] == trial_id].drop(columns=TIMINGS & set(table)).reset_index(drop=True)
+        name: table[table["trial_id"] == trial_id]
+        .drop(columns=TIMINGS & set(table))
+        .reset_index(drop=True)
         for name, table in tables.items()
     }
 
@@ -116,4 +156,6 @@ def assert_same_bits(one: dict[str, pd.DataFrame], other: dict[str, pd.DataFrame
     assert one.keys() == other.keys()
     for name, table in one.items():
         # A column's dtype in pandas depends on whether other trials leave it empty.
-        pd.testing.assert_frame_equal(table, other[name], check_exact=True, check_dtype=False, obj=name)
+        pd.testing.assert_frame_equal(
+            table, other[name], check_exact=True, check_dtype=False, obj=name
+        )

@@ -20,26 +20,44 @@ FEW = 5
 def run(chosen: argparse.Namespace) -> int:
     from kdray.sweep import load_sweep
 
-    sweep, results = load_sweep(chosen.sweep, set=chosen.set, smoke=chosen.smoke), _results_of(chosen)
+    sweep, results = (
+        load_sweep(chosen.sweep, set=chosen.set, smoke=chosen.smoke),
+        _results_of(chosen),
+    )
     with _early_ray(chosen, sweep, results):
         from kdray.cli.tables import print_points
         from kdray.sweep import Progress, run
 
         summary = run(
-            sweep, results, address=chosen.address, retry_failed=chosen.retry_failed, max_concurrent=chosen.max_concurrent,
-            cpus=chosen.cpus, gpus=chosen.gpus, data=chosen.data, progress=Progress(),
-        )  # fmt: skip
+            sweep,
+            results,
+            address=chosen.address,
+            retry_failed=chosen.retry_failed,
+            max_concurrent=chosen.max_concurrent,
+            cpus=chosen.cpus,
+            gpus=chosen.gpus,
+            data=chosen.data,
+            progress=Progress(),
+        )
     print_points(results, sweep.name)
     return _told(summary, results)
 
 
-def _early_ray(chosen: argparse.Namespace, sweep: Sweep, results: str) -> AbstractContextManager[None]:
-    """A local Ray that starts while the rest of a run is imported, where one is sure to be needed: the results are empty.
+def _early_ray(
+    chosen: argparse.Namespace, sweep: Sweep, results: str
+) -> AbstractContextManager[None]:
+    """A local Ray that starts while the rest of a run is imported, where one is sure to be needed:
+    the results are empty.
 
     Where another program calls this, there may be a Ray of its own.
     """
     new = "://" not in results and not any(Path(results).expanduser().glob("trials/*"))
-    if chosen.address is not None or not chosen.own_process or not new or sweep.file.resources.runtime_env:
+    if (
+        chosen.address is not None
+        or not chosen.own_process
+        or not new
+        or sweep.file.resources.runtime_env
+    ):
         return nullcontext()
     from kdray.sweep.cluster import started_early
     from kdray.sweep.resources import check, this_machine
@@ -65,12 +83,18 @@ def _told(summary: Summary, results: str, verb: str = "run") -> int:
 
     done = f"{len(summary.ran)} trials {verb}" if summary.ran else "nothing left to do"
     before = len(summary.there - summary.ran)
-    print(f"{done}, {before} there already; tables in {shown(results)}/trials, epochs, robustness, members (Parquet)")
+    print(
+        f"{done}, {before} there already; tables in {shown(results)}/trials, epochs, "
+        "robustness, members (Parquet)"
+    )
     if summary.stopped:
         print(f"stopped early: {summary.stopped}; the same command goes on")
     if summary.given_up:
         spared = f"; this spared {summary.saved:.3g} trainings now" if summary.saved else ""
-        print(f"{len(summary.given_up)} trials given up, by racing or early stopping{spared}; 'kdray status' says why")
+        print(
+            f"{len(summary.given_up)} trials given up, by racing or early stopping{spared}; "
+            "'kdray status' says why"
+        )
     if summary.failures:
         print(f"{len(summary.failures)} failed:", file=sys.stderr)
         alike: dict[str, list[str]] = {}
@@ -98,16 +122,27 @@ def plan(chosen: argparse.Namespace) -> int:
 
     sweep = load_sweep(chosen.sweep, set=chosen.set, smoke=chosen.smoke)
     found: Plan = plan(
-        sweep, _results_of(chosen), cpus=chosen.cpus, gpus=chosen.gpus, max_concurrent=chosen.max_concurrent,
+        sweep,
+        _results_of(chosen),
+        cpus=chosen.cpus,
+        gpus=chosen.gpus,
+        max_concurrent=chosen.max_concurrent,
         retry_failed=chosen.retry_failed,
-    )  # fmt: skip
+    )
     print(f"sweep {found.sweep}, results in {shown(_results_of(chosen))}")
     for role, counts in (("teacher", found.teachers), ("student", found.students)):
         if not counts.total:
             continue
-        said = [(counts.train, "to train"), (counts.measure, "to measure"), (counts.there, "there already")]
+        said = [
+            (counts.train, "to train"),
+            (counts.measure, "to measure"),
+            (counts.there, "there already"),
+        ]
         said.append(
-            (counts.pending, "from a search" if found.searched else "pending (their teacher is not chosen yet)")
+            (
+                counts.pending,
+                "from a search" if found.searched else "pending (their teacher is not chosen yet)",
+            )
         )
         parts = ", ".join(f"{number} {text}" for number, text in said if number) or "0"
         print(f"  {role}s: {counts.total}: {parts}; {found.room[role]}")
@@ -139,8 +174,11 @@ def status(chosen: argparse.Namespace) -> int:
     if not found:
         print(f"{shown(chosen.results)}: no sweep has run here yet")
     for sweep in found:
-        parts = [f"{role}s: " + ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
-                 for role, outcomes in sorted(sweep.counts.items(), reverse=True)]  # fmt: skip
+        parts = [
+            f"{role}s: "
+            + ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+            for role, outcomes in sorted(sweep.counts.items(), reverse=True)
+        ]
         print(f"{sweep.sweep}: {'; '.join(parts) or 'no trial has ended yet'}")
         if sweep.running is not None:
             print(f"  running {sweep.running}\n  {sweep.progress}")
@@ -156,7 +194,10 @@ def forget(chosen: argparse.Namespace) -> int:
     from kdray.sweep.status import forget
 
     gone = forget(open_results(chosen.results), chosen.trial_ids)
-    print("forgotten, rows and files: " + ", ".join(f"{number} {what}" for what, number in gone.items() if number))
+    print(
+        "forgotten, rows and files: "
+        + ", ".join(f"{number} {what}" for what, number in gone.items() if number)
+    )
     print("'kdray run' on their sweep trains them again; students of a forgotten teacher stay")
     return OK
 
@@ -168,13 +209,21 @@ def evaluate(chosen: argparse.Namespace) -> int:
     from kdray.sweep.file import Request
 
     options: Options = Options(
-        address=chosen.address, retry_failed=chosen.retry_failed, max_concurrent=chosen.max_concurrent, cpus=chosen.cpus,
-        gpus=chosen.gpus, data=data_root(chosen.data),
-    )  # fmt: skip
+        address=chosen.address,
+        retry_failed=chosen.retry_failed,
+        max_concurrent=chosen.max_concurrent,
+        cpus=chosen.cpus,
+        gpus=chosen.gpus,
+        data=data_root(chosen.data),
+    )
     summary = evaluate(
-        chosen.results, load_suite(chosen.suite), trials=chosen.trial, role=chosen.role,
-        request=parse(Request, {"cpu": chosen.cpu, "gpu": chosen.gpu}, ""), options=options,
-    )  # fmt: skip
+        chosen.results,
+        load_suite(chosen.suite),
+        trials=chosen.trial,
+        role=chosen.role,
+        request=parse(Request, {"cpu": chosen.cpu, "gpu": chosen.gpu}, ""),
+        options=options,
+    )
     return _told(summary, chosen.results, "measured")
 
 

@@ -15,7 +15,13 @@ def compact(chosen: argparse.Namespace) -> int:
     results = open_results(chosen.results)
     refuse_while_running(results)
     for table, files in compacted(results.store).items():
-        left = f", {len(files.damaged)} of them damaged and left as they are" if files.damaged else ""
-        merged = f"{files.before} files are {files.after} now" if files.after < files.before else "nothing to merge"
+        left = (
+            f", {len(files.damaged)} of them damaged and left as they are" if files.damaged else ""
+        )
+        merged = (
+            f"{files.before} files are {files.after} now"
+            if files.after < files.before
+            else "nothing to merge"
+        )
         print(f"{table}: {merged}{left}")
     return OK

@@ -21,8 +21,14 @@ def data(chosen: argparse.Namespace) -> int:
     root = data_root(chosen.data)
     own = {tag_of(kind): kind for kind in value_types(AnyData) if issubclass(kind, OwnData)}
     if chosen.name in own:
-        print(f"{chosen.name}: your own images, nothing to fetch; put {own[chosen.name].needed} below {root}")
-        print(f"and describe them in the sweep: data: {{name: {chosen.name}, path: …, …}} ('kdray list datasets')")
+        print(
+            f"{chosen.name}: your own images, nothing to fetch; put "
+            f"{own[chosen.name].needed} below {root}"
+        )
+        print(
+            f"and describe them in the sweep: data: {{name: {chosen.name}, path: …, …}} "
+            "('kdray list datasets')"
+        )
         return OK
     described: ImageData = parse(AnyData, {"name": chosen.name}, "NAME")  # type: ignore[arg-type]  # a union of types
     if isinstance(described, CINIC10):
@@ -33,8 +39,12 @@ def data(chosen: argparse.Namespace) -> int:
     if not chosen.check and not _fetched(chosen.name, described, root):
         return FAILED
     states = described.states(root)
-    meaning = {"verified": "checksum verified", "unpacked": "there without its .gz, complete, checksum not verifiable",
-               "different": "NOT the official file (checksum differs)", "missing": "missing"}  # fmt: skip
+    meaning = {
+        "verified": "checksum verified",
+        "unpacked": "there without its .gz, complete, checksum not verifiable",
+        "different": "NOT the official file (checksum differs)",
+        "missing": "missing",
+    }
     for state in states:
         print(f"{root / state.path}: {meaning[state.state]}")
     return FAILED if any(state.state in ("different", "missing") for state in states) else OK
@@ -47,7 +57,10 @@ def _unpacked_by_hand(described: CINIC10, root: Path) -> int:
         described.check(root)
     except InputError as error:
         print(f"kdray: {error}", file=sys.stderr)
-        print(f"kdray: kdray does not fetch {name}. Download its archive from {described.page}", file=sys.stderr)
+        print(
+            f"kdray: kdray does not fetch {name}. Download its archive from {described.page}",
+            file=sys.stderr,
+        )
         print(f"kdray: and unpack it so that {place} is {described.needed}", file=sys.stderr)
         return FAILED
     print(f"{place}: there, with every class; checksum not verifiable")
@@ -62,7 +75,10 @@ def _fetched(name: str, described: VisionData, root: Path) -> bool:
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         print(f"kdray: {name} could not be downloaded ({reason})", file=sys.stderr)
-        print(f"kdray: without a network, put these files there, and run kdray data {name} again:", file=sys.stderr)
+        print(
+            f"kdray: without a network, put these files there, and run kdray data {name} again:",
+            file=sys.stderr,
+        )
         for source in described.sources():
             print(f"  {root / source.path}   from {source.url}, md5 {source.md5}", file=sys.stderr)
         return False

@@ -21,13 +21,17 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("results", metavar="DIR", help="results folder or URI")
     command.add_argument("--sweep", metavar="NAME", help="of this sweep only (all)")
     command.add_argument(
-        "--baseline", metavar="POINT|PATH=VALUE",
-        help="what points are compared with: a point's number, a case's name, or path=value,… (the best point)",
-    )  # fmt: skip
+        "--baseline",
+        metavar="POINT|PATH=VALUE",
+        help="what points are compared with: a point's number, a case's name, or path=value,… "
+        "(the best point)",
+    )
     command.add_argument(
-        "--out", metavar="FILE", default="report.html",
+        "--out",
+        metavar="FILE",
+        default="report.html",
         help="a page (.html), or the table of points (.csv, .tex) (report.html)",
-    )  # fmt: skip
+    )
 
 
 def report(chosen: argparse.Namespace) -> int:
@@ -35,19 +39,31 @@ def report(chosen: argparse.Namespace) -> int:
 
     out = Path(chosen.out)
     if out.suffix.lower() not in SUFFIXES:
-        raise InputError(f"--out {chosen.out}: what to write follows from the ending (allowed: {', '.join(SUFFIXES)})")
+        raise InputError(
+            f"--out {chosen.out}: what to write follows from the ending (allowed: "
+            f"{', '.join(SUFFIXES)})"
+        )
     if out.is_dir() or not out.absolute().parent.is_dir():
-        raise InputError(f"--out {chosen.out}: {'is a folder' if out.is_dir() else 'there is no such folder'}")
+        raise InputError(
+            f"--out {chosen.out}: {'is a folder' if out.is_dir() else 'there is no such folder'}"
+        )
     results = open_results(chosen.results)
     if out.suffix.lower() == ".html":
         from kdray.report.html import render
 
         against = baseline(chosen.baseline)
-        text = render(results, sweep=chosen.sweep, baseline=against, progress=lambda what: print(what, file=sys.stderr))
+        text = render(
+            results,
+            sweep=chosen.sweep,
+            baseline=against,
+            progress=lambda what: print(what, file=sys.stderr),
+        )
     else:
         text = _table(results, chosen.sweep, out.suffix.lower())
     out.write_text(text, encoding="utf-8")
-    print(f"{out}: {len(text.encode()) / 1e6:.1f} MB" if out.suffix.lower() == ".html" else str(out))
+    print(
+        f"{out}: {len(text.encode()) / 1e6:.1f} MB" if out.suffix.lower() == ".html" else str(out)
+    )
     return OK
 
 
@@ -62,14 +78,22 @@ def _table(results: Results, sweep: str | None, suffix: str) -> str:
     groups = [group for group in chosen(held, sweep) if not group.points.empty]
     if len(groups) != 1:
         names = ", ".join(group.title for group in groups)
-        raise InputError(f"--out: a table is of one sweep on one data set, here are {names}: choose with --sweep" if groups
-                         else f"{results.store.place}: no completed student, so there is no table")  # fmt: skip
+        raise InputError(
+            f"--out: a table is of one sweep on one data set, here are {names}: choose with --sweep"
+            if groups
+            else f"{results.store.place}: no completed student, so there is no table"
+        )
     made = table(groups[0], exact=suffix == ".csv")
-    return made.to_csv() if suffix == ".csv" else f"% needs \\usepackage{{booktabs}} in the preamble\n{made.to_latex()}"
+    return (
+        made.to_csv()
+        if suffix == ".csv"
+        else f"% needs \\usepackage{{booktabs}} in the preamble\n{made.to_latex()}"
+    )
 
 
 def baseline(text: str | None) -> int | str | dict[str, Any] | None:
-    """``3`` is a point, ``method.alpha=0.5,seed=1`` values by path, anything else the name of a case."""
+    """``3`` is a point, ``method.alpha=0.5,seed=1`` values by path, anything else the name of a
+    case."""
     if text is None:
         return None
     if text.isdecimal():
@@ -79,7 +103,9 @@ def baseline(text: str | None) -> int | str | dict[str, Any] | None:
     pairs = [part.partition("=") for part in text.split(",")]
     for path, equals, value in pairs:
         if not (path.strip() and equals and value.strip()):
-            raise InputError(f"--baseline {text}: needs a point's number, a case's name, or path=value")
+            raise InputError(
+                f"--baseline {text}: needs a point's number, a case's name, or path=value"
+            )
     return {path.strip(): _value(value.strip()) for path, _, value in pairs}
 
 

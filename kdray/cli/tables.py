@@ -38,11 +38,15 @@ def print_points(results: str, sweep: str) -> None:
     metrics = [column[0] for column in frame.columns if column[1] == "mean"]
     metrics.sort(key=lambda metric: metric.endswith("]"))  # curves last
     last = [name.rpartition(".")[2] for name in names]
-    short = {name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)}
+    short = {
+        name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)
+    }
     columns = {short[name]: list(map(_cell, frame[name, ""])) for name in names}
     columns[BEST] = ["*" if point in best else "" for point in frame["point", ""]]
     columns |= {
-        metric.replace(".accuracy", "").replace("_accuracy", ""): list(map(_mean, frame[metric, "mean"], frame[metric, "std"]))
+        metric.replace(".accuracy", "").replace("_accuracy", ""): list(
+            map(_mean, frame[metric, "mean"], frame[metric, "std"])
+        )
         for metric in metrics
     }
     room = console.width - 1
@@ -56,13 +60,20 @@ def print_points(results: str, sweep: str) -> None:
         table.add_row(*map(escape, row))
     console.print(table)
     if len(frame) < total:
-        print(f"and {total - len(frame)} more points: kdray report {printable(results)} --out points.csv has all")
+        print(
+            f"and {total - len(frame)} more points: kdray report {printable(results)} --out "
+            "points.csv has all"
+        )
     if len(shown) < len(columns):
-        print(f"and {len(columns) - len(shown)} more numbers: kdray.open_results({printable(results)!r}).frame() has all")
+        print(
+            f"and {len(columns) - len(shown)} more numbers: "
+            f"kdray.open_results({printable(results)!r}).frame() has all"
+        )
 
 
 def print_trials(results: str, sweep: str) -> None:
-    """Every trial of a sweep with its id, in the order in which the sweep has them, teachers first."""
+    """Every trial of a sweep with its id, in the order in which the sweep has them, teachers
+    first."""
     from rich.console import Console
     from rich.table import Table
 
@@ -76,9 +87,15 @@ def print_trials(results: str, sweep: str) -> None:
     table = Table()
     names = ["trial_id", "role", "point", "seed", "outcome", *ACCURACIES]
     for name in names:
-        table.add_column(name, justify="left" if name in ("trial_id", "role", "outcome") else "right")
-    for _, row in rows.sort_values(["role", "order"], ascending=[False, True], kind="stable").iterrows():
-        shown = {name: row[name] for name in names} | {name: _mean(row[name], math.nan) for name in ACCURACIES}
+        table.add_column(
+            name, justify="left" if name in ("trial_id", "role", "outcome") else "right"
+        )
+    for _, row in rows.sort_values(
+        ["role", "order"], ascending=[False, True], kind="stable"
+    ).iterrows():
+        shown = {name: row[name] for name in names} | {
+            name: _mean(row[name], math.nan) for name in ACCURACIES
+        }
         table.add_row(*(_cell(value) for value in shown.values()))
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
 

@@ -1,4 +1,5 @@
-"""Data sets. A new one is a file with a subclass of :class:`ImageData`, and its name in :data:`AnyData`."""
+"""Data sets. A new one is a file with a subclass of :class:`ImageData`, and its name in
+:data:`AnyData`."""
 
 from typing import Annotated
 
@@ -19,6 +20,25 @@ AnyData = Annotated[
 ]
 
 __all__ = [
-    "CIFAR10", "CIFAR100", "CINIC10", "MNIST", "USPS", "AnyData", "Arrays", "Augmentation", "Dataset", "Digits", "Examples",
-    "FashionMNIST", "ImageData", "ImageFolder", "OwnData", "Shape", "Split", "Views", "VisionData", "data_root", "to_unit",
-]  # fmt: skip
+    "CIFAR10",
+    "CIFAR100",
+    "CINIC10",
+    "MNIST",
+    "USPS",
+    "AnyData",
+    "Arrays",
+    "Augmentation",
+    "Dataset",
+    "Digits",
+    "Examples",
+    "FashionMNIST",
+    "ImageData",
+    "ImageFolder",
+    "OwnData",
+    "Shape",
+    "Split",
+    "Views",
+    "VisionData",
+    "data_root",
+    "to_unit",
+]

@@ -1,7 +1,8 @@
 """A user's own images as NumPy arrays in one .npz file.
 
-``train_images``, ``test_images`` and optionally ``val_images``: uint8, N x H x W, or N x H x W x C; ``train_labels``,
-``test_labels``, ``val_labels``: N whole numbers from 0. ``numpy.savez(path, train_images=…, …)`` writes such a file.
+``train_images``, ``test_images`` and optionally ``val_images``: uint8, N x H x W, or N x H x W x C;
+``train_labels``, ``test_labels``, ``val_labels``: N whole numbers from 0. ``numpy.savez(path,
+train_images=…, …)`` writes such a file.
 """
 
 from __future__ import annotations
@@ -37,14 +38,16 @@ class Arrays(OwnData):
     """A user's own arrays: an .npz file of images and labels."""
 
     needed: ClassVar[str] = (
-        "an .npz file with train_images, train_labels, test_images, test_labels, and optionally val_images, val_labels"
+        "an .npz file with train_images, train_labels, test_images, test_labels, and "
+        "optionally val_images, val_labels"
     )
 
     name: Literal["arrays"] = "arrays"
     image_shape: Several[Annotated[int, Field(ge=1, le=1024)]]
     """Channels (1 or 3), height, width of the images in the file."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
-    """Of the file, as ``sha256sum`` prints it: then the description tells these images from any others at ``path``."""
+    """Of the file, as ``sha256sum`` prints it: then the description tells these images from any
+    others at ``path``."""
 
     @field_validator("image_shape")
     @classmethod
@@ -64,7 +67,8 @@ class Arrays(OwnData):
         return channels, height, width
 
     def check(self, root: Path) -> None:
-        """Everything but the pixels: the headers, the labels and, where it is given, the checksum."""
+        """Everything but the pixels: the headers, the labels and, where it is given, the
+        checksum."""
         with self._opened(root) as file:
             labels = self._labels(file, root)
         if "val" not in labels:
@@ -72,7 +76,10 @@ class Arrays(OwnData):
 
     def read(self, root: Path) -> tuple[Split, Split, Split]:
         with self._opened(root) as file:
-            parts = {part: Split(self._images(file, part), labels) for part, labels in self._labels(file, root).items()}
+            parts = {
+                part: Split(self._images(file, part), labels)
+                for part, labels in self._labels(file, root).items()
+            }
         train = parts["train"]
         if "val" in parts:
             return train, parts["val"], parts["test"]
@@ -92,12 +99,22 @@ class Arrays(OwnData):
                 with place.open("rb") as raw:
                     found = hashlib.file_digest(raw, "sha256").hexdigest()
                 if found != self.sha256:
-                    raise InputError(f"{place}: sha256 is {found}, the description has {self.sha256}")
+                    raise InputError(
+                        f"{place}: sha256 is {found}, the description has {self.sha256}"
+                    )
             with np.load(place, allow_pickle=False) as file:
                 yield file
         except InputError:
             raise
-        except (OSError, EOFError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        except (
+            OSError,
+            EOFError,
+            KeyError,
+            RuntimeError,
+            ValueError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             raise InputError(f"{place}: cannot be read ({error})") from None
 
     def _labels(self, file: Any, root: Path) -> dict[str, Int64[Tensor, "N"]]:
@@ -105,18 +122,25 @@ class Arrays(OwnData):
         place, there = self.place(root), set(file.files)
         parts = ["train", "test", *(["val"] if there & {"val_images", "val_labels"} else [])]
         if "val" in parts and self.validation is not None:
-            raise InputError(f"{place}: validation: {self.validation}: the file has val_images; leave validation out")
+            raise InputError(
+                f"{place}: validation: {self.validation}: the file has val_images; leave "
+                "validation out"
+            )
         labels = {}
         for part in parts:
             for key in (f"{part}_images", f"{part}_labels"):
                 if key not in there:
-                    raise InputError(f"{place}: {key} is missing (there: {', '.join(sorted(there)) or 'nothing'})")
+                    raise InputError(
+                        f"{place}: {key} is missing (there: "
+                        f"{', '.join(sorted(there)) or 'nothing'})"
+                    )
             shape = self._check_images(_header(file, f"{part}_images"), f"{place}: {part}_images")
             labels[part] = self._checked(file, f"{part}_labels", shape[0], place)
         lacking = torch.bincount(labels["train"], minlength=self.classes) == 0
         if lacking.any():
             raise InputError(
-                f"{place}: train_labels: no image of class {int(lacking.nonzero()[0])}; every class from 0 to "
+                f"{place}: train_labels: no image of class {int(lacking.nonzero()[0])}; "
+                "every class from 0 to "
                 f"{self.classes - 1} needs one"
             )
         return labels
@@ -126,7 +150,10 @@ class Arrays(OwnData):
         allowed = [(height, width, channels), *([(height, width)] if channels == 1 else [])]
         if header.dtype != np.uint8 or header.shape[1:] not in allowed:
             needed = " or ".join(f"N x {_times(shape)}" for shape in reversed(allowed))
-            raise InputError(f"{where}: is {header.dtype} {_times(header.shape)}, needs uint8 {needed} (image_shape)")
+            raise InputError(
+                f"{where}: is {header.dtype} {_times(header.shape)}, needs uint8 {needed} "
+                "(image_shape)"
+            )
         if not prod(header.shape):
             raise InputError(f"{where}: holds no image")
         return header.shape
@@ -135,13 +162,15 @@ class Arrays(OwnData):
         header = _header(file, key)
         if header.dtype.kind not in "iu" or header.shape != (images,):
             raise InputError(
-                f"{place}: {key}: is {header.dtype} {_times(header.shape)}, needs {images} whole numbers, one for each image"
+                f"{place}: {key}: is {header.dtype} {_times(header.shape)}, needs {images} "
+                "whole numbers, one for each image"
             )
         labels = file[key]
         wrong = (labels < 0) | (labels >= self.classes)
         if wrong.any():
             raise InputError(
-                f"{place}: {key}[{int(wrong.argmax())}]: is {labels[wrong][0]} (allowed: 0 to {self.classes - 1}, of "
+                f"{place}: {key}[{int(wrong.argmax())}]: is {labels[wrong][0]} (allowed: 0 "
+                f"to {self.classes - 1}, of "
                 f"{self.classes} classes)"
             )
         return torch.from_numpy(labels.astype(np.int64))

@@ -1,8 +1,8 @@
 """Views of training images: crops after zero padding, and horizontal flips.
 
-A view is told by two numbers, the image's position in the split and the variant of it, so that what a network says of it can be
-found again in a later epoch, or by another trial. All draws are the CPU's: every kind of device sees the same views in the same
-order.
+A view is told by two numbers, the image's position in the split and the variant of it, so that what
+a network says of it can be found again in a later epoch, or by another trial. All draws are the
+CPU's: every kind of device sees the same views in the same order.
 """
 
 from __future__ import annotations
@@ -57,12 +57,20 @@ class Augmentation:
         place = shifts[:, 0] * self.shifts + shifts[:, 1] if self.crops else torch.zeros_like(flips)
         return place * 2 + flips if self.flips else place
 
-    def apply(self, images: UInt8[Tensor, "B C H W"], variant: Int64[Tensor, "B"]) -> UInt8[Tensor, "B C H W"]:
+    def apply(
+        self, images: UInt8[Tensor, "B C H W"], variant: Int64[Tensor, "B"]
+    ) -> UInt8[Tensor, "B C H W"]:
         """The ``variant`` of every image."""
         place, flips = (variant // 2, variant % 2 == 1) if self.flips else (variant, None)
         if self.crops:
-            return crop(images, self.pad, torch.stack([place // self.shifts, place % self.shifts], 1), flips)
-        return images if flips is None else torch.where(flips.view(-1, 1, 1, 1), images.flip(3), images)
+            return crop(
+                images, self.pad, torch.stack([place // self.shifts, place % self.shifts], 1), flips
+            )
+        return (
+            images
+            if flips is None
+            else torch.where(flips.view(-1, 1, 1, 1), images.flip(3), images)
+        )
 
 
 class Examples(NamedTuple):
@@ -87,8 +95,13 @@ class Views(NamedTuple):
 
     @classmethod
     def drawn(
-        cls, count: int, augmentation: Augmentation, *, order: torch.Generator, draws: torch.Generator
-    ) -> Views:  # fmt: skip
+        cls,
+        count: int,
+        augmentation: Augmentation,
+        *,
+        order: torch.Generator,
+        draws: torch.Generator,
+    ) -> Views:
         """The views of ``count`` images in random order."""
         position = torch.randperm(count, generator=order)
         return cls(augmentation, position, augmentation.draw(count, draws)[position])
@@ -98,20 +111,30 @@ class Views(NamedTuple):
         position, variant = self.position.to(images.device), self.variant.to(images.device)
         for start in range(0, len(position), size):
             at = slice(start, min(start + size, len(position)))
-            yield Examples(at, position[at], to_unit(self.augmentation.apply(images[position[at]], variant[at])))
+            yield Examples(
+                at,
+                position[at],
+                to_unit(self.augmentation.apply(images[position[at]], variant[at])),
+            )
 
 
 def crop(
-    images: UInt8[Tensor, "B C H W"], pad: int, shifts: Int64[Tensor, "B 2"], flips: Bool[Tensor, "B"] | None = None
+    images: UInt8[Tensor, "B C H W"],
+    pad: int,
+    shifts: Int64[Tensor, "B 2"],
+    flips: Bool[Tensor, "B"] | None = None,
 ) -> UInt8[Tensor, "B C H W"]:
-    """Every image after zero padding by ``pad`` on each side, cut out at its own (row, column) shift in 0..2·pad, and then
-    turned left to right where ``flips``."""
+    """Every image after zero padding by ``pad`` on each side, cut out at its own (row, column)
+    shift in 0..2·pad, and then turned left to right where ``flips``."""
     _, channels, height, width = images.shape
     padded = functional.pad(images, (pad, pad, pad, pad)).flatten(2)
     row, column = (torch.arange(side, device=images.device) for side in (height, width))
     rows = shifts[:, :1] + row
-    columns = shifts[:, 1:] + (column if flips is None else torch.where(flips[:, None], column.flip(0), column))
-    # One index for all channels: gathering is several times as fast as indexing with a tensor for each axis.
+    columns = shifts[:, 1:] + (
+        column if flips is None else torch.where(flips[:, None], column.flip(0), column)
+    )
+    # One index for all channels: gathering is several times as fast as indexing with a tensor for
+    # each axis.
     taken = (rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]).flatten(1)[:, None, :]
     return padded.gather(2, taken.expand(-1, channels, -1)).view(images.shape)
 

@@ -1,8 +1,10 @@
-"""CINIC-10: CIFAR-10's classes with images of CIFAR-10 and of ImageNet (Darlow et al. 2018, arXiv:1810.03505).
+"""CINIC-10: CIFAR-10's classes with images of CIFAR-10 and of ImageNet (Darlow et al. 2018,
+arXiv:1810.03505).
 
-Three official parts of 90,000 images, 9,000 of every class: 2,000 of CIFAR-10 and 7,000 of ImageNet, scaled down to 32 x 32.
-The parts cut across CIFAR-10's own: the test part holds images that a model of CIFAR-10 was trained on, unless ``source`` is
-imagenet. Nothing fetches it; the archive is unpacked by hand to ``CINIC-10/{train,valid,test}/<class>/*.png``.
+Three official parts of 90,000 images, 9,000 of every class: 2,000 of CIFAR-10 and 7,000 of
+ImageNet, scaled down to 32 x 32. The parts cut across CIFAR-10's own: the test part holds images
+that a model of CIFAR-10 was trained on, unless ``source`` is imagenet. Nothing fetches it; the
+archive is unpacked by hand to ``CINIC-10/{train,valid,test}/<class>/*.png``.
 """
 
 from __future__ import annotations
@@ -30,20 +32,23 @@ Source = Literal["all", "imagenet", "cifar10"]
 
 
 class CINIC10(ImageData):
-    """CINIC-10: 90,000 + 90,000 + 90,000 photographs in CIFAR-10's classes, of CIFAR-10 and ImageNet, 3 x 32 x 32."""
+    """CINIC-10: 90,000 + 90,000 + 90,000 photographs in CIFAR-10's classes, of CIFAR-10 and
+    ImageNet, 3 x 32 x 32."""
 
     classes: ClassVar[int] = 10
     labels: ClassVar[str | None] = "cifar10"
     native_shape: ClassVar[Shape] = (3, 32, 32)
     page: ClassVar[str] = "https://datashare.ed.ac.uk/handle/10283/3192"
-    needed: ClassVar[str] = "a folder with train/<class>/, valid/<class>/ and test/<class>/ of .png files"
+    needed: ClassVar[str] = (
+        "a folder with train/<class>/, valid/<class>/ and test/<class>/ of .png files"
+    )
 
     name: Literal["cinic10"] = "cinic10"
     source: Source = "all"
     """Only the images that come from there, in all three parts."""
     per_class: Annotated[int, Field(ge=1, le=9000)] | None = None
-    """Only so many test images of each class, chosen by chance; none: all of them. noisy_collaboration has 2,100 of ImageNet's;
-    the official test part has 7,000."""
+    """Only so many test images of each class, chosen by chance; none: all of them.
+    noisy_collaboration has 2,100 of ImageNet's; the official test part has 7,000."""
     sample_seed: Annotated[int, Field(ge=0)] = 0
     """Of the choice of ``per_class`` images."""
 
@@ -55,7 +60,8 @@ class CINIC10(ImageData):
         place = self.place(root)
         if not place.is_dir():
             raise InputError(
-                f"data set 'cinic10': {place} is missing; it must be {self.needed}: unpack there what {self.page} has, or "
+                f"data set 'cinic10': {place} is missing; it must be {self.needed}: unpack "
+                f"there what {self.page} has, or "
                 f"set --data or KDRAY_DATA to the folder that holds it"
             )
         for part in PARTS:
@@ -70,7 +76,9 @@ class CINIC10(ImageData):
         return self._split(root, "test")
 
     def _split(self, root: Path, part: str) -> Split:
-        files = [(path, label) for label, paths in enumerate(self._files(root, part)) for path in paths]
+        files = [
+            (path, label) for label, paths in enumerate(self._files(root, part)) for path in paths
+        ]
         images = torch.empty(len(files), *self.native_shape, dtype=torch.uint8)
         for index, (path, _) in enumerate(files):
             images[index] = _image(path)
@@ -81,23 +89,29 @@ class CINIC10(ImageData):
         for name in NAMES:
             folder = self.place(root) / part / name
             if not folder.is_dir():
-                raise InputError(f"{folder}: is missing; {self.place(root)} must be {self.needed} ({', '.join(NAMES)})")
+                raise InputError(
+                    f"{folder}: is missing; {self.place(root)} must be {self.needed} "
+                    f"({', '.join(NAMES)})"
+                )
             paths = [path for path in _images_in(folder) if self.source in ("all", _source(path))]
             if not paths:
                 raise InputError(f"{folder}: holds no image (source: {self.source})")
             yield self._chosen(paths, folder) if part == "test" else paths
 
     def _chosen(self, paths: list[Path], folder: Path) -> list[Path]:
-        """``per_class`` of a class's test images: those whose names have the smallest hashes, so that no other image and no
-        library's random numbers decide."""
+        """``per_class`` of a class's test images: those whose names have the smallest hashes, so
+        that no other image and no library's random numbers decide."""
         if self.per_class is None:
             return paths
         if self.per_class > len(paths):
             raise InputError(
-                f"{folder}: per_class: {self.per_class} is more than its {len(paths)} images (source: {self.source})"
+                f"{folder}: per_class: {self.per_class} is more than its {len(paths)} "
+                f"images (source: {self.source})"
             )
         salt = f"cinic10:{self.sample_seed}"
-        ordered = sorted(paths, key=lambda path: hashlib.blake2b(f"{salt}:{path.name}".encode()).digest())
+        ordered = sorted(
+            paths, key=lambda path: hashlib.blake2b(f"{salt}:{path.name}".encode()).digest()
+        )
         return sorted(ordered[: self.per_class])
 
 
@@ -121,7 +135,10 @@ def _image(path: Path) -> UInt8[Tensor, "3 32 32"]:
         with Image.open(path, formats=["PNG"]) as image:
             if image.size != (32, 32) or image.mode.startswith("I"):
                 (width, height), mode = image.size, image.mode
-                raise InputError(f"{path}: is {width} x {height} in Pillow's mode {mode}, needs 32 x 32 of 8 bits")
+                raise InputError(
+                    f"{path}: is {width} x {height} in Pillow's mode {mode}, needs 32 x 32 "
+                    "of 8 bits"
+                )
             opaque = image.convert("RGBA") if "transparency" in image.info else image
             pixels = np.array(opaque.convert("RGB"))
     except InputError:

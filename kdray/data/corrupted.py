@@ -1,8 +1,9 @@
 """Test sets that were published corrupted: CIFAR-10-C, CIFAR-100-C and MNIST-C.
 
-CIFAR-10-C, CIFAR-100-C (Hendrycks, Dietterich 2019, arXiv:1903.12261): ``<kind>.npy``, 50,000 images that are the test images
-at severity 1, then at 2, … 5, and ``labels.npy`` for any of them. MNIST-C (Mu, Gilmer 2019, arXiv:1906.02337):
-``<kind>/test_images.npy`` and ``<kind>/test_labels.npy`` of 10,000 test images at one strength. All are in the order of the
+CIFAR-10-C, CIFAR-100-C (Hendrycks, Dietterich 2019, arXiv:1903.12261): ``<kind>.npy``, 50,000
+images that are the test images at severity 1, then at 2, … 5, and ``labels.npy`` for any of them.
+MNIST-C (Mu, Gilmer 2019, arXiv:1906.02337): ``<kind>/test_images.npy`` and
+``<kind>/test_labels.npy`` of 10,000 test images at one strength. All are in the order of the
 official test images. Nothing fetches them; nothing in them is unpickled.
 """
 
@@ -18,15 +19,44 @@ from kdray.core import InputError, tag_of
 from kdray.data.base import ImageData, Split
 
 CifarKind = Literal[
-    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",
-    "snow", "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
-    "speckle_noise", "gaussian_blur", "spatter", "saturate",
-]  # fmt: skip
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "defocus_blur",
+    "glass_blur",
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "frost",
+    "fog",
+    "brightness",
+    "contrast",
+    "elastic_transform",
+    "pixelate",
+    "jpeg_compression",
+    "speckle_noise",
+    "gaussian_blur",
+    "spatter",
+    "saturate",
+]
 """The 15 of the benchmark, then its 4 extra ones."""
 MnistKind = Literal[
-    "shot_noise", "impulse_noise", "glass_blur", "motion_blur", "shear", "scale", "rotate", "brightness", "translate",
-    "stripe", "fog", "spatter", "dotted_line", "zigzag", "canny_edges",
-]  # fmt: skip
+    "shot_noise",
+    "impulse_noise",
+    "glass_blur",
+    "motion_blur",
+    "shear",
+    "scale",
+    "rotate",
+    "brightness",
+    "translate",
+    "stripe",
+    "fog",
+    "spatter",
+    "dotted_line",
+    "zigzag",
+    "canny_edges",
+]
 """The 15 of the benchmark; its 16th folder, ``identity``, holds the test images as they are."""
 Kind = CifarKind | MnistKind | Literal["identity"]
 SEVERITIES = 5
@@ -54,25 +84,32 @@ class Benchmark(NamedTuple):
         return there[0] if there else root / self.folders[0]
 
     def check(self, root: Path, kinds: tuple[str, ...]) -> None:
-        """:class:`InputError` unless every kind is there, with headers and labels as they must be."""
+        """:class:`InputError` unless every kind is there, with headers and labels as they must
+        be."""
         place, files = self.place(root), " and ".join(self._files("<kind>"))
         if not place.is_dir():
             raise InputError(
-                f"{place} is missing; it must be a folder with {files}: unpack there what {self.page} has, "
+                f"{place} is missing; it must be a folder with {files}: unpack there what "
+                f"{self.page} has, "
                 f"or set --data or KDRAY_DATA to the folder that holds it"
             )
         for kind in kinds:
             self._opened(root, kind)
 
-    def read(self, root: Path, kind: str, severity: int | None, *, examples: int | None = None) -> Split:
-        """The first ``examples`` test images under ``kind`` at ``severity`` (none where there are none), or all of them."""
+    def read(
+        self, root: Path, kind: str, severity: int | None, *, examples: int | None = None
+    ) -> Split:
+        """The first ``examples`` test images under ``kind`` at ``severity`` (none where there are
+        none), or all of them."""
         images, labels = self._opened(root, kind)
         if severity is not None:
             count = len(labels) // SEVERITIES
             part = slice((severity - 1) * count, severity * count)
             images, labels = images[part], labels[part]
         chosen, numbers = np.array(images[:examples]), labels[:examples].astype(np.int64)
-        return Split(torch.from_numpy(chosen).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(numbers))
+        return Split(
+            torch.from_numpy(chosen).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(numbers)
+        )
 
     def _files(self, kind: str) -> tuple[str, str]:
         if self.graded:
@@ -85,31 +122,56 @@ class Benchmark(NamedTuple):
         images, labels = _array(first), _array(second)
         count = len(images) if images.ndim else 0
         if images.dtype != np.uint8 or images.shape[1:] != self.image or not count:
-            raise InputError(f"{first}: is {_described(images)}, needs uint8 N x {' x '.join(map(str, self.image))}")
+            raise InputError(
+                f"{first}: is {_described(images)}, needs uint8 N x "
+                f"{' x '.join(map(str, self.image))}"
+            )
         if self.graded and count % SEVERITIES:
-            raise InputError(f"{first}: has {count} images, needs as many at each of {SEVERITIES} severities")
+            raise InputError(
+                f"{first}: has {count} images, needs as many at each of {SEVERITIES} severities"
+            )
         if labels.dtype.kind not in "iu" or labels.shape != (count,):
-            raise InputError(f"{second}: is {_described(labels)}, needs {count} whole numbers, one for each image")
+            raise InputError(
+                f"{second}: is {_described(labels)}, needs {count} whole numbers, one for "
+                "each image"
+            )
         wrong = (labels < 0) | (labels >= self.classes)
         if wrong.any():
             raise InputError(
-                f"{second}: label {int(wrong.argmax())} is {labels[wrong][0]} (allowed: 0 to {self.classes - 1})"
+                f"{second}: label {int(wrong.argmax())} is {labels[wrong][0]} (allowed: 0 "
+                f"to {self.classes - 1})"
             )
         return images, labels
 
 
 BENCHMARKS = {
     "cifar10": Benchmark(
-        "CIFAR-10-C", ("CIFAR-10-C",), "https://zenodo.org/records/2535967", (32, 32, 3), 10, get_args(CifarKind)
+        "CIFAR-10-C",
+        ("CIFAR-10-C",),
+        "https://zenodo.org/records/2535967",
+        (32, 32, 3),
+        10,
+        get_args(CifarKind),
     ),
     "cifar100": Benchmark(
-        "CIFAR-100-C", ("CIFAR-100-C",), "https://zenodo.org/records/3555552", (32, 32, 3), 100, get_args(CifarKind)
+        "CIFAR-100-C",
+        ("CIFAR-100-C",),
+        "https://zenodo.org/records/3555552",
+        (32, 32, 3),
+        100,
+        get_args(CifarKind),
     ),
     "mnist": Benchmark(
-        "MNIST-C", ("MNIST-C", "mnist_c"), "https://zenodo.org/records/3239543", (28, 28, 1), 10, get_args(MnistKind),
-        others=("identity",), graded=False,
+        "MNIST-C",
+        ("MNIST-C", "mnist_c"),
+        "https://zenodo.org/records/3239543",
+        (28, 28, 1),
+        10,
+        get_args(MnistKind),
+        others=("identity",),
+        graded=False,
     ),
-}  # fmt: skip
+}
 """By the name of the data set whose test images they are."""
 
 
@@ -124,7 +186,11 @@ def _array(path: Path) -> Any:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        reason = "it holds Python objects, which are never unpickled" if _is_objects(error) else " ".join(str(error).split())
+        reason = (
+            "it holds Python objects, which are never unpickled"
+            if _is_objects(error)
+            else " ".join(str(error).split())
+        )
         raise InputError(f"{path}: cannot be read ({reason})") from None
     except Exception as error:  # of a damaged header, Python's own parser has many kinds
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None

@@ -1,8 +1,8 @@
 """Digits: 1,797 real handwritten digits of 8 x 8 pixels, shipped with kdray; nothing to download.
 
-They are the test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak, 1998, UCI Machine Learning
-Repository, CC BY 4.0), as scikit-learn distributes them: grey values 0 to 16, scaled here to 0..255 and rounded, which
-keeps all 17 levels apart.
+They are the test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak, 1998,
+UCI Machine Learning Repository, CC BY 4.0), as scikit-learn distributes them: grey values 0 to 16,
+scaled here to 0..255 and rounded, which keeps all 17 levels apart.
 
 The split is fixed and stratified: 360 test images, 360 validation images, 1,077 training images.
 """
@@ -32,18 +32,29 @@ class Digits(ImageData):
 
     name: Literal["digits"] = "digits"
     examples: Annotated[int, Field(ge=100, le=1797)] | None = None
-    """Use only this many of the images (all three splits together), every class in proportion; none: all 1,797."""
+    """Use only this many of the images (all three splits together), every class in proportion;
+    none: all 1,797."""
 
     def check(self, root: Path) -> None:
         """Always there."""
 
     def read(self, root: Path) -> tuple[Split, Split, Split]:  # noqa: ARG002
         with np.load(Path(__file__).parent / "digits.npz", allow_pickle=False) as arrays:
-            images = torch.from_numpy(arrays["images"]).float().mul(255 / 16).round().to(torch.uint8)[:, None]
+            images = (
+                torch.from_numpy(arrays["images"])
+                .float()
+                .mul(255 / 16)
+                .round()
+                .to(torch.uint8)[:, None]
+            )
             everything = Split(images, torch.from_numpy(arrays["labels"]).long())
         if self.examples is not None and self.examples < len(everything.labels):
-            everything = everything.take(stratified(everything.labels, self.examples, salt="digits:examples")[1])
+            everything = everything.take(
+                stratified(everything.labels, self.examples, salt="digits:examples")[1]
+            )
         total = len(everything.labels)
         rest, test = stratified(everything.labels, ceil(total * TEST_SHARE), salt="digits:test")
-        train, val = stratified(everything.labels[rest], ceil(total * VALIDATION_SHARE), salt="digits:validation")
+        train, val = stratified(
+            everything.labels[rest], ceil(total * VALIDATION_SHARE), salt="digits:validation"
+        )
         return everything.take(rest[train]), everything.take(rest[val]), everything.take(test)

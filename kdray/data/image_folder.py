@@ -1,7 +1,9 @@
-"""A user's own images as files: ``train/<class>/…``, ``test/<class>/…`` and optionally ``val/<class>/…`` below one folder.
+"""A user's own images as files: ``train/<class>/…``, ``test/<class>/…`` and optionally
+``val/<class>/…`` below one folder.
 
-Classes are numbered in the sorted order of the names in ``train``. Images are read with Pillow as 8-bit colour (a transparent
-pixel keeps its colour), their shorter side is scaled to ``size`` (bilinear, antialiased), and the centre is cut out.
+Classes are numbered in the sorted order of the names in ``train``. Images are read with Pillow as
+8-bit colour (a transparent pixel keeps its colour), their shorter side is scaled to ``size``
+(bilinear, antialiased), and the centre is cut out.
 """
 
 from __future__ import annotations
@@ -29,12 +31,14 @@ class ImageFolder(OwnData):
     """A user's own image files, in one folder for each class."""
 
     needed: ClassVar[str] = (
-        "a folder with train/<class>/ and test/<class>/, and optionally val/<class>/, full of images"
+        "a folder with train/<class>/ and test/<class>/, and optionally val/<class>/, full "
+        "of images"
     )
 
     name: Literal["image_folder"] = "image_folder"
     size: Annotated[int, Field(ge=4, le=1024)]
-    """Side in pixels that images are scaled to as they are read; read as colour, ``channels: 1`` makes them grey."""
+    """Side in pixels that images are scaled to as they are read; read as colour, ``channels: 1``
+    makes them grey."""
 
     @property
     def native_shape(self) -> Shape:
@@ -64,11 +68,15 @@ class ImageFolder(OwnData):
         numbers = {name: number for number, name in enumerate(_folders(place / "train"))}
         if len(numbers) != self.classes:
             raise InputError(
-                f"{place / 'train'}: has {len(numbers)} folders, needs one for each of {self.classes} classes"
+                f"{place / 'train'}: has {len(numbers)} folders, needs one for each of "
+                f"{self.classes} classes"
             )
         parts = ["train", "test", *(["val"] if (place / "val").is_dir() else [])]
         if "val" in parts and self.validation is not None:
-            raise InputError(f"{place}: validation: {self.validation}: there is a folder val; leave validation out")
+            raise InputError(
+                f"{place}: validation: {self.validation}: there is a folder val; leave "
+                "validation out"
+            )
         return {part: _listed(place / part, numbers, every=part == "train") for part in parts}
 
     def _split(self, files: Files) -> Split:
@@ -99,7 +107,9 @@ def _listed(place: Path, numbers: dict[str, int], *, every: bool) -> Files:
     files: Files = []
     for name in _folders(place):
         if name not in numbers:
-            raise InputError(f"{place / name}: is no class of train (there: {', '.join(list(numbers)[:20])})")
+            raise InputError(
+                f"{place / name}: is no class of train (there: {', '.join(list(numbers)[:20])})"
+            )
         before = len(files)
         for path in sorted((place / name).iterdir()):
             if path.name.startswith("."):
@@ -120,7 +130,9 @@ def _image(path: Path, size: int) -> UInt8[Tensor, "3 size size"]:
     try:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):
-                raise InputError(f"{path}: has more than 8 bits a pixel (Pillow's mode {image.mode}); convert it")
+                raise InputError(
+                    f"{path}: has more than 8 bits a pixel (Pillow's mode {image.mode}); convert it"
+                )
             opaque = image.convert("RGBA") if "transparency" in image.info else image
             fitted = ImageOps.fit(opaque.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
     except InputError:

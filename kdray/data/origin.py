@@ -1,6 +1,8 @@
-"""What a data set's tensors come from, beside its description and the code: files of the user's, which may change.
+"""What a data set's tensors come from, beside its description and the code: files of the user's,
+which may change.
 
-Told from outside, without reading what may be gigabytes: a copy of the tensors is good for as long as this stays as it is.
+Told from outside, without reading what may be gigabytes: a copy of the tensors is good for as long
+as this stays as it is.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ def origin(place: Path) -> Origin | None:
     try:
         while ahead:
             path = ahead.pop()
-            found = os.stat(path)  # noqa: PTH116  one of perhaps hundreds of thousands
-            # What keeps the time of the last write of a file that it overwrites (cp -p) cannot keep st_ctime.
+            found = os.stat(path)  # noqa: PTH116
+            # What keeps the time of the last write of a file that it overwrites (cp -p) cannot keep
+            # st_ctime.
             told = (path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
             hasher.update(repr(told).encode())
             if not stat.S_ISDIR(found.st_mode):

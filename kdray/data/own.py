@@ -1,4 +1,5 @@
-"""What a user's own data sets have in common: where they are, how many classes, and where validation images come from."""
+"""What a user's own data sets have in common: where they are, how many classes, and where
+validation images come from."""
 
 from __future__ import annotations
 
@@ -22,11 +23,12 @@ class OwnData(ImageData):
     """What must be at ``path``."""
 
     path: Annotated[str, Field(min_length=1)]
-    """Below the data folder, or absolute. Part of the identity: other images belong under another path."""
+    """Below the data folder, or absolute. Part of the identity: other images belong under another
+    path."""
     classes: Annotated[int, Field(ge=2, le=100_000)]
     validation: Annotated[int, Field(ge=1)] | None = None
-    """How many training images become the validation split, stratified by class, where there is none of its own; none: a
-    fifth, rounded up."""
+    """How many training images become the validation split, stratified by class, where there is
+    none of its own; none: a fifth, rounded up."""
 
     def place(self, root: Path) -> Path:
         return root / Path(self.path).expanduser()
@@ -35,23 +37,29 @@ class OwnData(ImageData):
         """That nothing is at :meth:`place`."""
         name, place = tag_of(type(self)), self.place(root)
         return InputError(
-            f"data set {name!r}: {place} is missing; it must be {self.needed}; set path, or --data or KDRAY_DATA to the "
+            f"data set {name!r}: {place} is missing; it must be {self.needed}; set path, or "
+            "--data or KDRAY_DATA to the "
             f"folder that path starts from"
         )
 
-    def held_out(self, labels: Int64[Tensor, "N"], root: Path) -> tuple[Int64[Tensor, "rest"], Int64[Tensor, "n"]]:
-        """The indices of the training images that stay, and of those that become validation images."""
+    def held_out(
+        self, labels: Int64[Tensor, "N"], root: Path
+    ) -> tuple[Int64[Tensor, "rest"], Int64[Tensor, "n"]]:
+        """The indices of the training images that stay, and of those that become validation
+        images."""
         total = len(labels)
         count = ceil(total / 5) if self.validation is None else self.validation
         if count >= total:
             raise InputError(
-                f"{self.place(root)}: validation: {count} of {total} training images leaves none to train on"
+                f"{self.place(root)}: validation: {count} of {total} training images leaves "
+                "none to train on"
             )
         rest, val = stratified(labels, count, salt=f"{tag_of(type(self))}:validation")
         lost = torch.bincount(labels[rest], minlength=self.classes) == 0
         if lost.any():
             raise InputError(
-                f"{self.place(root)}: validation: {count} of {total} training images leaves none of class "
+                f"{self.place(root)}: validation: {count} of {total} training images leaves "
+                "none of class "
                 f"{int(lost.nonzero()[0])} to train on"
             )
         return rest, val

@@ -1,7 +1,8 @@
-"""MNIST, Fashion-MNIST, USPS, CIFAR-10 and CIFAR-100, read through torchvision from the data folder.
+"""MNIST, Fashion-MNIST, USPS, CIFAR-10 and CIFAR-100, read through torchvision from the data
+folder.
 
-Nothing here downloads while a sweep runs: ``kdray data NAME`` fetches and verifies. The validation split is taken from the
-official training images by size and belongs to the description of the data.
+Nothing here downloads while a sweep runs: ``kdray data NAME`` fetches and verifies. The validation
+split is taken from the official training images by size and belongs to the description of the data.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class FileState(NamedTuple):
 
     path: Path
     state: Literal["verified", "unpacked", "different", "missing"]
-    """unpacked: only the decompressed file is there, complete by its header; different: not the official bytes."""
+    """unpacked: only the decompressed file is there, complete by its header; different: not the
+    official bytes."""
 
 
 class VisionData(ImageData):
@@ -48,14 +50,16 @@ class VisionData(ImageData):
     """Of the official training part."""
 
     validation: Annotated[int, Field(ge=1)] | Literal["last_10000"] = 5000
-    """How many training images become the validation split, stratified by class; or the last 10,000 of the file."""
+    """How many training images become the validation split, stratified by class; or the last 10,000
+    of the file."""
 
     @model_validator(mode="after")
     def _leaves_images_to_train_on(self) -> VisionData:
         held_out = 10_000 if self.validation == "last_10000" else self.validation
         if held_out >= self.training_images:
             raise ValueError(
-                f"validation: {self.validation} of {self.training_images} training images leaves none to train on"
+                f"validation: {self.validation} of {self.training_images} training images "
+                "leaves none to train on"
             )
         return self
 
@@ -73,12 +77,20 @@ class VisionData(ImageData):
 
     def states(self, root: Path) -> list[FileState]:
         """Every file, compared with its official MD5 sum."""
-        return [FileState(source.path, _state(root / source.path, source.md5)) for source in self.sources()]
+        return [
+            FileState(source.path, _state(root / source.path, source.md5))
+            for source in self.sources()
+        ]
 
     def check(self, root: Path) -> None:
         # Of a .gz what is read is the unpacked file.
-        lacking = [s.path for s in self.sources()
-                   if not (_unpacked(root / s.path) if s.path.suffix == ".gz" else (root / s.path).exists())]  # fmt: skip
+        lacking = [
+            s.path
+            for s in self.sources()
+            if not (
+                _unpacked(root / s.path) if s.path.suffix == ".gz" else (root / s.path).exists()
+            )
+        ]
         if lacking:
             raise InputError(
                 f"data set {tag(self)!r} is not in {root}: {lacking[0]} is missing; "
@@ -93,7 +105,9 @@ class VisionData(ImageData):
             self.open(folder, train=train, download=True)
 
     def read(self, root: Path) -> tuple[Split, Split, Split]:
-        official, test = (_split(self.open(root / self.folder, train=train)) for train in (True, False))
+        official, test = (
+            _split(self.open(root / self.folder, train=train)) for train in (True, False)
+        )
         total = len(official.labels)
         if self.validation == "last_10000":
             rest, val = torch.arange(total - 10_000), torch.arange(total - 10_000, total)
@@ -116,13 +130,17 @@ def _split(opened: Any) -> Split:
 def _state(path: Path, md5: str) -> Literal["verified", "unpacked", "different", "missing"]:
     if path.exists():
         with path.open("rb") as file:
-            same = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == md5
+            same = (
+                hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+                == md5
+            )
         return "verified" if same else "different"
     return "unpacked" if _unpacked(path) else "missing"
 
 
 def _unpacked(path: Path) -> bool:
-    """Whether the decompressed idx file stands beside where its ``.gz`` would be, as long as its header says."""
+    """Whether the decompressed idx file stands beside where its ``.gz`` would be, as long as its
+    header says."""
     file = path.with_suffix("")
     if path.suffix != ".gz" or not file.exists():
         return False
@@ -150,7 +168,9 @@ class MNIST(VisionData):
     name: Literal["mnist"] = "mnist"
 
     def open(self, root: Path, *, train: bool, download: bool = False) -> Any:
-        return getattr(torchvision_part("datasets"), self._dataset)(str(root), train=train, download=download)
+        return getattr(torchvision_part("datasets"), self._dataset)(
+            str(root), train=train, download=download
+        )
 
     def sources(self) -> list[Source]:
         kind = getattr(torchvision_part("datasets"), self._dataset)
@@ -203,7 +223,9 @@ class CIFAR10(VisionData):
     name: Literal["cifar10"] = "cifar10"
 
     def open(self, root: Path, *, train: bool, download: bool = False) -> Any:
-        return getattr(torchvision_part("datasets"), self._dataset)(str(root), train=train, download=download)
+        return getattr(torchvision_part("datasets"), self._dataset)(
+            str(root), train=train, download=download
+        )
 
     def sources(self) -> list[Source]:
         kind = getattr(torchvision_part("datasets"), self._dataset)

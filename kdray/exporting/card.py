@@ -1,4 +1,5 @@
-"""The model card: what a model is, what it was trained on, how well it does, how far to trust that, how to load it."""
+"""The model card: what a model is, what it was trained on, how well it does, how far to trust that,
+how to load it."""
 
 from __future__ import annotations
 
@@ -26,9 +27,12 @@ from kdray.results.intervals import wilson
 
 NORMALIZATIONS = {
     "none": "Nothing is done to the pixels.",
-    "standardize": "Inside the model every channel is brought to mean 0 and standard deviation 1 of the training images.",
-    "gcn": "Inside the model every image is brought to mean 0 and norm 55 (global contrast normalisation).",
-    "gcn_zca": "Inside the model every image is brought to mean 0 and norm 55, then whitened (ZCA of the training images).",
+    "standardize": "Inside the model every channel is brought to mean 0 and standard deviation 1 "
+    "of the training images.",
+    "gcn": "Inside the model every image is brought to mean 0 and norm 55 (global contrast "
+    "normalisation).",
+    "gcn_zca": "Inside the model every image is brought to mean 0 and norm 55, then whitened "
+    "(ZCA of the training images).",
 }
 
 
@@ -90,7 +94,8 @@ def card(told: Card, results: Results) -> str:
 
 
 _OTHER_MODEL = (
-    "**These numbers are not this file's.** They were measured with the noise that the model was trained with; the exported "
+    "**These numbers are not this file's.** They were measured with the noise that the "
+    "model was trained with; the exported "
     "model has none, and how robust it is was not measured."
 )
 
@@ -99,34 +104,48 @@ def _summary(told: Card) -> str:
     experiment = told.trial.experiment
     channels, height, width = experiment.data.shape
     teacher = experiment.teacher
-    taught = "" if teacher is None else f" It learned from a {teacher.model.name} ({code(teacher.trial_id)})."
+    taught = (
+        ""
+        if teacher is None
+        else f" It learned from a {teacher.model.name} ({code(teacher.trial_id)})."
+    )
     return (
-        f"An image classifier ({FORMATS[told.format].title}): trial {code(told.trial.trial_id)} of a kdray sweep."
-        f"{taught} It takes images (N, {channels}, {height}, {width}) as float32 in [0, 1] and returns logits "
+        f"An image classifier ({FORMATS[told.format].title}): trial "
+        f"{code(told.trial.trial_id)} of a kdray sweep."
+        f"{taught} It takes images (N, {channels}, {height}, {width}) as float32 in [0, 1] "
+        "and returns logits "
         f"(N, {experiment.data.classes}), one for each class; their softmax are its probabilities."
     )
 
 
 def _sameness(told: Card) -> list[str]:
     """How the file was compared, and what becomes of a model that draws."""
-    found = ", ".join(f"{difference:.2g} on {images}" for images, difference in told.differences.items())
+    found = ", ".join(
+        f"{difference:.2g} on {images}" for images, difference in told.differences.items()
+    )
     compared = (
-        f"After writing, the file was read back and asked beside the model in kdray: the logits differ by at most {found} "
+        "After writing, the file was read back and asked beside the model in kdray: the "
+        f"logits differ by at most {found} "
         f"(allowed: {TOLERANCE:g}; of the largest logit where that is above 1)."
     )
     if told.draws:
         return [
             f"{compared} Both drew the same noise for that.",
-            "**Its answers are random.** It adds noise to its image or its weights at every pass, from torch's global "
-            "generator (`torch.manual_seed`); noise on weights is the same for all images of a batch. Average the softmax of "
+            "**Its answers are random.** It adds noise to its image or its weights at "
+            "every pass, from torch's global "
+            "generator (`torch.manual_seed`); noise on weights is the same for all images "
+            "of a batch. Average the softmax of "
             "several passes for a steadier answer.",
         ]
     if told.noise == "off":
         return [
             compared,
-            "**Its noise was taken away.** The model was trained with noise on its image or its weights in every pass, also in "
-            "inference. Here every weight is at its mean and nothing is added to the image: the same image always gets the "
-            "same answer, but this is another model than the one that the results are about. It may be far worse: what follows "
+            "**Its noise was taken away.** The model was trained with noise on its image "
+            "or its weights in every pass, also in "
+            "inference. Here every weight is at its mean and nothing is added to the "
+            "image: the same image always gets the "
+            "same answer, but this is another model than the one that the results are "
+            "about. It may be far worse: what follows "
             "a noisy layer, batch norm above all, has learned to expect the noise.",
         ]
     return [compared]
@@ -135,42 +154,64 @@ def _sameness(told: Card) -> list[str]:
 def _data(data: ImageData, counts: dict[str, int]) -> list[str]:
     channels, height, width = data.shape
     of_each = ", ".join(f"{count} {split}" for split, count in counts.items())
-    there = f"{of_each} images." if counts else "How many images each split has is not known here: the data were not there."
+    there = (
+        f"{of_each} images."
+        if counts
+        else "How many images each split has is not known here: the data were not there."
+    )
     colour = {1: "grey", 3: "red, green, blue"}.get(channels, f"{channels} channels")
     native = "x".join(map(str, data.native_shape))
-    steps = [f"Images are {colour}, {height} x {width} pixels; the data set's own are {native} (channels, height, width)."]
+    steps = [
+        f"Images are {colour}, {height} x {width} pixels; the data set's own are {native} "
+        "(channels, height, width)."
+    ]
     if data.channels not in (None, data.native_shape[0]):
-        steps.append("Colour is made grey by ITU-R 601 luma." if channels == 1 else "A grey channel is repeated three times.")
+        steps.append(
+            "Colour is made grey by ITU-R 601 luma."
+            if channels == 1
+            else "A grey channel is repeated three times."
+        )
     if data.resize is not None:
-        steps.append(f"They are scaled to {data.resize} pixels a side, bilinear with antialiasing, and rounded to 8 bits.")
+        steps.append(
+            f"They are scaled to {data.resize} pixels a side, bilinear with antialiasing, "
+            "and rounded to 8 bits."
+        )
     if data.pad:
         steps.append(f"Then {data.pad} pixels of zero are added on every side.")
     if data.omit_classes:
         omitted = ", ".join(map(str, data.omit_classes))
         steps.append(f"Classes {omitted} were left out of training; validation and test have them.")
-    steps.append(f"Yours must come the same way, as numbers in [0, 1]. {NORMALIZATIONS[data.normalization]}")
+    steps.append(
+        f"Yours must come the same way, as numbers in [0, 1]. {NORMALIZATIONS[data.normalization]}"
+    )
     return [f"{code(described(data))}: {there}", " ".join(steps)]
 
 
 def _training(trial: Trial, results: Results) -> list[tuple[str, str]]:
     experiment: Experiment = trial.experiment
     lines = [
-        ("model", code(described(experiment.model))), ("method", code(described(experiment.method))),
+        ("model", code(described(experiment.model))),
+        ("method", code(described(experiment.method))),
         ("teacher", _teacher(experiment, results)),
-    ]  # fmt: skip
+    ]
     if experiment.method.asks_teacher:
         lines.append(("how the teacher is asked", code(described(experiment.supervision))))
     noise = "none" if experiment.noise == Noise() else code(described(experiment.noise))
     return [
-        *lines, ("noise on images and labels", noise), ("optimisation", code(described(experiment.training))),
-        ("seed", str(experiment.seed)), ("part of", _sweeps(trial.trial_id, results)),
-    ]  # fmt: skip
+        *lines,
+        ("noise on images and labels", noise),
+        ("optimisation", code(described(experiment.training))),
+        ("seed", str(experiment.seed)),
+        ("part of", _sweeps(trial.trial_id, results)),
+    ]
 
 
 def _teacher(experiment: Experiment, results: Results) -> str:
     if experiment.teacher is None:
         return "none"
-    known = results.trials(["val_accuracy", "test_accuracy"], [("trial_id", "==", experiment.teacher.trial_id)])
+    known = results.trials(
+        ["val_accuracy", "test_accuracy"], [("trial_id", "==", experiment.teacher.trial_id)]
+    )
     told = f"{code(experiment.teacher.trial_id)}: {code(described(experiment.teacher.model))}"
     for _, row in known.iterrows():  # one, or none where the folder has it no more
         told += f", accuracy {row['val_accuracy']:.4f} (val), {row['test_accuracy']:.4f} (test)"
@@ -179,7 +220,9 @@ def _teacher(experiment: Experiment, results: Results) -> str:
 
 def _sweeps(trial_id: str, results: Results) -> str:
     members = results.members(["sweep"], [("trial_id", "==", trial_id)])
-    return ", ".join(f"sweep {code(sweep)}" for sweep in dict.fromkeys(members["sweep"])) or "no sweep"
+    return (
+        ", ".join(f"sweep {code(sweep)}" for sweep in dict.fromkeys(members["sweep"])) or "no sweep"
+    )
 
 
 def _accuracy(told: Card) -> list[str]:
@@ -187,14 +230,23 @@ def _accuracy(told: Card) -> list[str]:
     row, lines = told.trial.row, []
     for split in ("val", "test"):
         value, count = float(str(row[f"{split}_accuracy"])), told.counts.get(split)
-        lines.append((split, *_with_interval(None if count is None else Share(value * count, count), value)))
+        lines.append(
+            (split, *_with_interval(None if count is None else Share(value * count, count), value))
+        )
     head = ("split", "accuracy", "low", "high", "examples")
     if told.noise == "active":
         return [table(head, lines)]
-    quiet = [(split, *_with_interval(share, share.correct / share.examples)) for split, share in told.quiet.items()]
+    quiet = [
+        (split, *_with_interval(share, share.correct / share.examples))
+        for split, share in told.quiet.items()
+    ]
     counted = "This file, counted when it was exported:"
     return [
-        *([counted, table(head, quiet)] if quiet else ["How accurate this file is was not counted: the data were not there."]),
+        *(
+            [counted, table(head, quiet)]
+            if quiet
+            else ["How accurate this file is was not counted: the data were not there."]
+        ),
         "With its noise, as trained:",
         table(head, lines),
     ]
@@ -211,10 +263,14 @@ def _with_interval(share: Share | None, value: float) -> tuple[str, str, str, st
 def _limits(told: Card) -> list[str]:
     data = told.trial.experiment.data
     limits = [
-        "One training with one seed. How much other seeds differ is in the results of its sweep, not here.",
-        f"It answers with one of {data.classes} classes whatever it is shown; it cannot say that it does not know.",
-        "It was measured on the data named above and nothing else. Other cameras, subjects or preparations are other data.",
-        "kdray checks neither bias nor safety: nothing here says that it is fit for decisions about people.",
+        "One training with one seed. How much other seeds differ is in the results of its "
+        "sweep, not here.",
+        f"It answers with one of {data.classes} classes whatever it is shown; it cannot say "
+        "that it does not know.",
+        "It was measured on the data named above and nothing else. Other cameras, subjects "
+        "or preparations are other data.",
+        "kdray checks neither bias nor safety: nothing here says that it is fit for "
+        "decisions about people.",
     ]
     if told.draws:
         limits.insert(0, "It answers at random (see above): one pass of one image is no verdict.")
@@ -227,11 +283,17 @@ def _origin(told: Card) -> list[tuple[str, str]]:
     row, now = told.trial.row, machine.facts()
     seconds = float(str(row["train_seconds"]))
     return [
-        ("parameters", f"{int(row['parameters']):,}"), ("multiply-accumulates for an image", f"{int(row['macs']):,}"),
+        ("parameters", f"{int(row['parameters']):,}"),
+        ("multiply-accumulates for an image", f"{int(row['macs']):,}"),
         ("file", f"{FORMATS[told.format].file}, {told.bytes / 1e6:.2f} MB"),
-        ("trained", f"{_day(row['finished_at'])}, in {number(round(seconds, 1))} s, on {code(row['device'])}"),
-        ("trained with", _versions(row)), ("exported with", _versions(now)),
-    ]  # fmt: skip
+        (
+            "trained",
+            f"{_day(row['finished_at'])}, in {number(round(seconds, 1))} s, on "
+            f"{code(row['device'])}",
+        ),
+        ("trained with", _versions(row)),
+        ("exported with", _versions(now)),
+    ]
 
 
 def _day(when: object) -> str:
@@ -241,4 +303,7 @@ def _day(when: object) -> str:
 def _versions(facts: Mapping[str, object]) -> str:
     commit = facts["git_commit"]
     at = f" (commit {code(commit[:12])})" if isinstance(commit, str) else ""
-    return f"kdray {facts['kdray_version']}{at}, torch {facts['torch_version']}, Python {facts['python_version']}"
+    return (
+        f"kdray {facts['kdray_version']}{at}, torch {facts['torch_version']}, Python "
+        f"{facts['python_version']}"
+    )

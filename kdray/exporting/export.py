@@ -1,4 +1,5 @@
-"""Exporting a trial: the model file is written, read back and compared, the card is written beside it, then both appear."""
+"""Exporting a trial: the model file is written, read back and compared, the card is written beside
+it, then both appear."""
 
 from __future__ import annotations
 
@@ -33,9 +34,11 @@ class Exported:
     model: Path
     card: Path
     differences: dict[str, float]
-    """By the images that were asked: the largest difference of logits, see :func:`agreement.largest_difference`."""
+    """By the images that were asked: the largest difference of logits, see
+    :func:`agreement.largest_difference`."""
     quiet: dict[str, Share]
-    """Of a model whose noise was taken away, by split: what it gets right, if the data were there. The results do not know."""
+    """Of a model whose noise was taken away, by split: what it gets right, if the data were there.
+    The results do not know."""
 
 
 def export(
@@ -48,18 +51,22 @@ def export(
     data: str | os.PathLike[str] | None = None,
     force: bool = False,
 ) -> Exported:
-    """Write the model of a trial and its model card into the folder ``out`` (``TRIAL_ID-FORMAT`` here, if none is given).
+    """Write the model of a trial and its model card into the folder ``out`` (``TRIAL_ID-FORMAT``
+    here, if none is given).
 
-    The folder appears complete or not at all; one that is there is replaced only with ``force``, and only if it holds nothing
-    but an earlier export. :class:`Disagreement`, and no folder, if the file does not answer as the model.
+    The folder appears complete or not at all; one that is there is replaced only with ``force``,
+    and only if it holds nothing but an earlier export. :class:`Disagreement`, and no folder, if the
+    file does not answer as the model.
     """
     require_packages(format)
     opened = results if isinstance(results, Results) else open_results(results)
     trial = find(opened, trial_id)
     if format == "onnx" and noise == "active" and draws(trial.experiment):
         raise InputError(
-            f"trial {trial.trial_id} draws noise at every pass, so that no ONNX file can be checked to give its logits; "
-            "export it with --noise off (every weight at its mean, nothing added to the image), or as torch-export"
+            f"trial {trial.trial_id} draws noise at every pass, so that no ONNX file can be "
+            "checked to give its logits; "
+            "export it with --noise off (every weight at its mean, nothing added to the "
+            "image), or as torch-export"
         )
     folder = Path(out or f"{trial.trial_id}-{format}").expanduser().absolute()
     _require_free(folder, force)
@@ -76,9 +83,15 @@ def export(
         require_agreement(differences)
         quiet = _quiet(model, dataset)
         told = Card(
-            trial=trial, format=format, noise=model.noise, draws=model.draws, differences=differences,
-            bytes=(unfinished / kind.file).stat().st_size, counts=_counts(dataset), quiet=quiet,
-        )  # fmt: skip
+            trial=trial,
+            format=format,
+            noise=model.noise,
+            draws=model.draws,
+            differences=differences,
+            bytes=(unfinished / kind.file).stat().st_size,
+            counts=_counts(dataset),
+            quiet=quiet,
+        )
         (unfinished / CARD_FILE).write_text(card(told, opened), encoding="utf-8")
         if folder.exists():
             folder.rename(Path(elsewhere) / "replaced")
@@ -95,7 +108,9 @@ def _require_free(folder: Path, force: bool) -> None:
     ours = {CARD_FILE, *(kind.file for kind in FORMATS.values())}
     if not folder.is_dir() or (others := {each.name for each in folder.iterdir()} - ours):
         what = f"also holds {min(others)}" if folder.is_dir() else "is no folder"
-        raise InputError(f"--out {folder}: {what}; --force replaces only a folder with nothing but an export")
+        raise InputError(
+            f"--out {folder}: {what}; --force replaces only a folder with nothing but an export"
+        )
 
 
 def _dataset(data: ImageData, root: Path) -> Dataset | None:
@@ -106,7 +121,9 @@ def _dataset(data: ImageData, root: Path) -> Dataset | None:
         return None
 
 
-def _differences(model: TrainedModel, file: Path, format: FormatName, dataset: Dataset | None) -> dict[str, float]:
+def _differences(
+    model: TrainedModel, file: Path, format: FormatName, dataset: Dataset | None
+) -> dict[str, float]:
     """Of the file's answers from the model's."""
     answer = FORMATS[format].read(file)
     drawn = random_images(model.experiment.data.shape)
@@ -121,14 +138,21 @@ def _counts(dataset: Dataset | None) -> dict[str, int]:
     """Images by split."""
     if dataset is None:
         return {}
-    return {"train": len(dataset.train.labels), "val": len(dataset.val.labels), "test": len(dataset.test.labels)}
+    return {
+        "train": len(dataset.train.labels),
+        "val": len(dataset.val.labels),
+        "test": len(dataset.test.labels),
+    }
 
 
 def _quiet(model: TrainedModel, dataset: Dataset | None) -> dict[str, Share]:
     """What a model whose noise was taken away gets right, by split."""
     if dataset is None or model.draws or not draws(model.experiment):
         return {}
-    return {split: _right(model, images) for split, images in (("val", dataset.val), ("test", dataset.test))}
+    return {
+        split: _right(model, images)
+        for split, images in (("val", dataset.val), ("test", dataset.test))
+    }
 
 
 @torch.no_grad()

@@ -37,13 +37,20 @@ class Format(NamedTuple):
 
 def require_packages(name: FormatName) -> None:
     """:class:`InputError` that says what to install, if something is missing."""
-    if missing := [package for package in FORMATS[name].needs if importlib.util.find_spec(package) is None]:
-        raise InputError(f"--format {name}: needs {', '.join(missing)}; pip install 'kdray[export]'")
+    if missing := [
+        package for package in FORMATS[name].needs if importlib.util.find_spec(package) is None
+    ]:
+        raise InputError(
+            f"--format {name}: needs {', '.join(missing)}; pip install 'kdray[export]'"
+        )
 
 
 def facts(model: TrainedModel) -> dict[str, str]:
     """What a file says of itself beside its tensors."""
-    return {"kdray.trial_id": model.experiment.trial_id, "kdray.experiment": canonical_json(model.experiment)}
+    return {
+        "kdray.trial_id": model.experiment.trial_id,
+        "kdray.experiment": canonical_json(model.experiment),
+    }
 
 
 def _write_safetensors(model: TrainedModel, path: Path) -> None:
@@ -56,13 +63,19 @@ def _read_safetensors(path: Path) -> Answer:
 
 def _program(model: TrainedModel) -> torch.export.ExportedProgram:
     """The model as a graph for any number of images."""
-    example = torch.zeros(2, *model.experiment.data.shape)  # of one image the exporter would take the 1 for a constant
-    return torch.export.export(model, (example,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}, strict=False)
+    example = torch.zeros(
+        2, *model.experiment.data.shape
+    )  # of one image the exporter would take the 1 for a constant
+    return torch.export.export(
+        model, (example,), dynamic_shapes={"images": {0: torch.export.Dim("batch")}}, strict=False
+    )
 
 
 def _write_torch_export(model: TrainedModel, path: Path) -> None:
     with _quietly():
-        torch.export.save(_program(model), path, extra_files={"kdray.json": json.dumps(facts(model))})
+        torch.export.save(
+            _program(model), path, extra_files={"kdray.json": json.dumps(facts(model))}
+        )
 
 
 def _read_torch_export(path: Path) -> Answer:
@@ -74,9 +87,15 @@ def _read_torch_export(path: Path) -> Answer:
 def _write_onnx(model: TrainedModel, path: Path) -> None:
     with _quietly():
         program = torch.onnx.export(
-            _program(model), (), dynamo=True, opset_version=OPSET, input_names=["images"], output_names=["logits"],
-            dynamic_shapes=({0: "batch"},), verbose=False,
-        )  # fmt: skip
+            _program(model),
+            (),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: "batch"},),
+            verbose=False,
+        )
         assert program is not None  # dynamo's exporter always returns one
         program.model.metadata_props.update(facts(model))
         program.save(path, external_data=False)
@@ -97,16 +116,25 @@ def _read_onnx(path: Path) -> Answer:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the exporters' warnings, which are about their own parts; what matters is compared afterwards."""
+    """Without the exporters' warnings, which are about their own parts; what matters is compared
+    afterwards."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 FORMATS: dict[FormatName, Format] = {
-    "safetensors": Format(MODEL_FILE, "safetensors, for kdray", (), _write_safetensors, _read_safetensors),
-    "onnx": Format(
-        "model.onnx", f"ONNX, opset {OPSET}", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _read_onnx
+    "safetensors": Format(
+        MODEL_FILE, "safetensors, for kdray", (), _write_safetensors, _read_safetensors
     ),
-    "torch-export": Format("model.pt2", "torch.export, for torch alone", (), _write_torch_export, _read_torch_export),
+    "onnx": Format(
+        "model.onnx",
+        f"ONNX, opset {OPSET}",
+        ("onnx", "onnxscript", "onnxruntime"),
+        _write_onnx,
+        _read_onnx,
+    ),
+    "torch-export": Format(
+        "model.pt2", "torch.export, for torch alone", (), _write_torch_export, _read_torch_export
+    ),
 }

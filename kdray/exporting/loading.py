@@ -46,23 +46,31 @@ def load_model(
     noise: NoiseMode = "active",
     data: str | os.PathLike[str] | None = None,
 ) -> TrainedModel:
-    """The trained classifier of a trial: an nn.Module from images (N, C, H, W) in [0, 1] to logits (N, K).
+    """The trained classifier of a trial: an nn.Module from images (N, C, H, W) in [0, 1] to logits
+    (N, K).
 
-    ``results`` is a results folder and ``trial_id`` the first letters of a completed trial's id, or ``results`` alone is what
-    ``kdray export --format safetensors`` wrote (the file or its folder). It is on the CPU, in eval mode, and normalises inside.
+    ``results`` is a results folder and ``trial_id`` the first letters of a completed trial's id, or
+    ``results`` alone is what ``kdray export --format safetensors`` wrote (the file or its folder).
+    It is on the CPU, in eval mode, and normalises inside.
 
-    A model with noise in inference (``input_sigma``, ``weight_noise``) answers at random: it draws from torch's global
-    generator at every pass (``model.draws`` says so), which is how it was measured. ``noise="off"`` gives the same network
-    with every weight at its mean and nothing added to its input, about which the results say nothing.
+    A model with noise in inference (``input_sigma``, ``weight_noise``) answers at random: it draws
+    from torch's global generator at every pass (``model.draws`` says so), which is how it was
+    measured. ``noise="off"`` gives the same network with every weight at its mean and nothing added
+    to its input, about which the results say nothing.
 
-    ``data`` is the data folder, needed only where a whitening matrix is no longer among the results.
-    :class:`kdray.InputError` if there is no such trial, it did not complete, or its weights are missing or damaged.
+    ``data`` is the data folder, needed only where a whitening matrix is no longer among the
+    results.
+    :class:`kdray.InputError` if there is no such trial, it did not complete, or its weights are
+    missing or damaged.
     """
     if trial_id is None and not isinstance(results, Results):
         return _from_file(Path(results).expanduser(), noise)
     opened = results if isinstance(results, Results) else open_results(results)
     if trial_id is None:
-        raise InputError(f"{opened.store.place}: which trial? give its id ('kdray status' and .trials() show ids)")
+        raise InputError(
+            f"{opened.store.place}: which trial? give its id ('kdray status' and .trials() "
+            "show ids)"
+        )
     return model_of(opened.store, find(opened, trial_id).experiment, noise, data_root(data))
 
 
@@ -73,8 +81,12 @@ def find(results: Results, beginning: str) -> Trial:
     row: Mapping[str, Any] = trials[trials["trial_id"].eq(trial_id)].iloc[0].to_dict()  # type: ignore[assignment]
     if row["status"] != "completed":
         reason = "" if pd.isna(row["error"]) else f": {row['error']}"
-        raise InputError(f"{place}: trial {trial_id} has no trained model, it {row['status']}{reason}")
-    return Trial(row, Experiment.parse(json.loads(str(row["experiment"])), f"{place}: trial {trial_id}"))
+        raise InputError(
+            f"{place}: trial {trial_id} has no trained model, it {row['status']}{reason}"
+        )
+    return Trial(
+        row, Experiment.parse(json.loads(str(row["experiment"])), f"{place}: trial {trial_id}")
+    )
 
 
 def model_of(store: Store, experiment: Experiment, noise: NoiseMode, root: Path) -> TrainedModel:
@@ -92,7 +104,8 @@ def _classifier(store: Store, experiment: Experiment, root: Path) -> Classifier:
         bench.stored_fit(experiment.data)
     except (InputError, OSError) as error:
         raise InputError(
-            f"{store.place}/normalizations: what trial {trial_id} normalises with is missing or damaged, and cannot be fitted "
+            f"{store.place}/normalizations: what trial {trial_id} normalises with is "
+            "missing or damaged, and cannot be fitted "
             f"again: {error}"
         ) from None
     try:
@@ -100,7 +113,9 @@ def _classifier(store: Store, experiment: Experiment, root: Path) -> Classifier:
     except FileNotFoundError:
         raise InputError(f"{store.place}/{weights_file(trial_id)}: is missing; {AGAIN}") from None
     except Damaged as error:
-        raise InputError(f"{store.place}/{weights_file(trial_id)}: is damaged ({error}); {AGAIN}") from None
+        raise InputError(
+            f"{store.place}/{weights_file(trial_id)}: is damaged ({error}); {AGAIN}"
+        ) from None
 
 
 def _from_file(path: Path, noise: NoiseMode) -> TrainedModel:
@@ -109,6 +124,7 @@ def _from_file(path: Path, noise: NoiseMode) -> TrainedModel:
         return unpacked(file.read_bytes(), str(file), noise)
     except OSError as error:
         raise InputError(
-            f"{file}: cannot be read ({error.strerror}); give what 'kdray export --format safetensors' wrote, or a results "
+            f"{file}: cannot be read ({error.strerror}); give what 'kdray export --format "
+            "safetensors' wrote, or a results "
             "folder and a trial's id"
         ) from None

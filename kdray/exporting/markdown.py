@@ -18,13 +18,20 @@ def code(text: object) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; without rows nothing."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *lines]) if lines else ""
+    return (
+        "\n".join([f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *lines]) if lines else ""
+    )
 
 
 def described(value: Value) -> str:
-    """A value with all its fields that are not none: ``wide_resnet(depth=16, width=2, dropout=0)``."""
+    """A value with all its fields that are not none: ``wide_resnet(depth=16, width=2,
+    dropout=0)``."""
     fields = {name: getattr(value, name) for name in type(value).model_fields}
-    given = [f"{key}={_field(one)}" for key, one in fields.items() if key != "name" and one is not None and one != ()]
+    given = [
+        f"{key}={_field(one)}"
+        for key, one in fields.items()
+        if key != "name" and one is not None and one != ()
+    ]
     name = fields.get("name")
     return f"{name}({', '.join(given)})" if name is not None else ", ".join(given)
 

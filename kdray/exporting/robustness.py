@@ -1,4 +1,5 @@
-"""The robustness part of a model card: what was measured, how sure each number is, and the reasons to doubt it."""
+"""The robustness part of a model card: what was measured, how sure each number is, and the reasons
+to doubt it."""
 
 from __future__ import annotations
 
@@ -8,10 +9,22 @@ import pandas as pd
 
 from kdray.exporting.markdown import code, number, table
 
-CONDITIONS = ("norm", "epsilon", "step_size", "steps", "restarts", "samples", "sigma", "snr", "peak", "side")
+CONDITIONS = (
+    "norm",
+    "epsilon",
+    "step_size",
+    "steps",
+    "restarts",
+    "samples",
+    "sigma",
+    "snr",
+    "peak",
+    "side",
+)
 """Columns that say how hard it was."""
 INSIDE = ("class", "image", "layer", "epoch")
-"""Columns of numbers about a part of the data or the model, or about training: too many for a card."""
+"""Columns of numbers about a part of the data or the model, or about training: too many for a
+card."""
 
 
 def sections(rows: pd.DataFrame) -> list[str]:
@@ -24,8 +37,10 @@ def sections(rows: pd.DataFrame) -> list[str]:
         parts = [_numbers(whole[~corrupted]), *_corruptions(whole[corrupted])]
         if whole["correct"].notna().any():
             parts.append(
-                "Accuracies are fractions. Low and high are the 95 % Wilson score interval, which takes the images for a "
-                "sample and says nothing of other training seeds; where one image counts at several severities it is too "
+                "Accuracies are fractions. Low and high are the 95 % Wilson score "
+                "interval, which takes the images for a "
+                "sample and says nothing of other training seeds; where one image counts "
+                "at several severities it is too "
                 "narrow. An attack gives an upper bound: a stronger one may find more."
             )
     return [part for part in [*parts, _doubts(rows), _errors(rows)] if part]
@@ -38,10 +53,23 @@ def _numbers(rows: pd.DataFrame) -> str:
 
 def _line(row: pd.Series) -> list[str]:
     share = pd.notna(row["correct"])
-    value, low, high = (f"{row[n]:.4f}" for n in ("value", "low", "high")) if share else (number(row["value"]), "–", "–")
+    value, low, high = (
+        (f"{row[n]:.4f}" for n in ("value", "low", "high"))
+        if share
+        else (number(row["value"]), "–", "–")
+    )
     data = f"{row['dataset']}, {row['split']}"
     examples = "–" if pd.isna(row["examples"]) else f"{row['examples']:.0f}"
-    return [code(row["label"]), code(data), _how(row), code(row["metric"]), value, low, high, examples]
+    return [
+        code(row["label"]),
+        code(data),
+        _how(row),
+        code(row["metric"]),
+        value,
+        low,
+        high,
+        examples,
+    ]
 
 
 def _how(row: pd.Series) -> str:
@@ -49,9 +77,13 @@ def _how(row: pd.Series) -> str:
     told = [f"{name}={_short(row[name])}" for name in CONDITIONS if pd.notna(row[name])]
     if pd.notna(row["source_trial_id"]):
         told.append(f"images made on {row['source_trial_id']}")
-    smoothing = json.loads(row["parameters"]).get("smoothing") if pd.notna(row["parameters"]) else None
+    smoothing = (
+        json.loads(row["parameters"]).get("smoothing") if pd.notna(row["parameters"]) else None
+    )
     if smoothing:
-        told.append("smoothed " + " ".join(f"{name}={value}" for name, value in sorted(smoothing.items())))
+        told.append(
+            "smoothed " + " ".join(f"{name}={value}" for name, value in sorted(smoothing.items()))
+        )
     return code(", ".join(told)) if told else "–"
 
 
@@ -60,20 +92,34 @@ def _short(value: object) -> str:
 
 
 def _corruptions(rows: pd.DataFrame) -> list[str]:
-    """Per evaluation a table with a row for each corruption: accuracy by severity and over all, and what else there is."""
+    """Per evaluation a table with a row for each corruption: accuracy by severity and over all, and
+    what else there is."""
     parts = []
     for label, mine in rows.groupby("label", sort=False):
         accuracy = mine[mine["metric"] == "accuracy"]
         over_all, others = accuracy[accuracy["severity"].isna()], mine[mine["metric"] != "accuracy"]
         columns = {
-            **{f"severity {severity:.0f}": _cells(one) for severity, one in accuracy.groupby("severity")},
-            "all": _cells(over_all), "low": _cells(over_all, "low"), "high": _cells(over_all, "high"),
-            **{str(metric): _cells(one) for metric, one in others[others["severity"].isna()].groupby("metric")},
-        }  # fmt: skip
+            **{
+                f"severity {severity:.0f}": _cells(one)
+                for severity, one in accuracy.groupby("severity")
+            },
+            "all": _cells(over_all),
+            "low": _cells(over_all, "low"),
+            "high": _cells(over_all, "high"),
+            **{
+                str(metric): _cells(one)
+                for metric, one in others[others["severity"].isna()].groupby("metric")
+            },
+        }
         columns = {name: cells for name, cells in columns.items() if cells}
         names = mine["corruption"].drop_duplicates()
-        lines = [[code(name), *(cells.get(name, "–") for cells in columns.values())] for name in names]
-        parts += [f"{code(label)}: accuracy by corruption and severity", table(["corruption", *columns], lines)]
+        lines = [
+            [code(name), *(cells.get(name, "–") for cells in columns.values())] for name in names
+        ]
+        parts += [
+            f"{code(label)}: accuracy by corruption and severity",
+            table(["corruption", *columns], lines),
+        ]
     return parts
 
 
@@ -88,7 +134,10 @@ def _doubts(rows: pd.DataFrame) -> str:
     doubted = rows[rows["checks"].notna()].drop_duplicates(["label", "checks"])
     if doubted.empty:
         return ""
-    lines = [f"- {code(label)}: {code(reason)}" for label, reason in zip(doubted["label"], doubted["checks"], strict=True)]
+    lines = [
+        f"- {code(label)}: {code(reason)}"
+        for label, reason in zip(doubted["label"], doubted["checks"], strict=True)
+    ]
     return "\n".join(["**Reasons to doubt these numbers**", "", *lines])
 
 
@@ -97,5 +146,8 @@ def _errors(rows: pd.DataFrame) -> str:
     failed = rows[rows["error"].notna()].drop_duplicates(["label", "error"])
     if failed.empty:
         return ""
-    lines = [f"- {code(label)}: {code(reason)}" for label, reason in zip(failed["label"], failed["error"], strict=True)]
+    lines = [
+        f"- {code(label)}: {code(reason)}"
+        for label, reason in zip(failed["label"], failed["error"], strict=True)
+    ]
     return "\n".join(["**Could not be measured**", "", *lines])

@@ -1,4 +1,5 @@
-"""How an exported model is loaded: a program for each format that runs in the folder of the export."""
+"""How an exported model is loaded: a program for each format that runs in the folder of the
+export."""
 
 from __future__ import annotations
 
@@ -37,16 +38,20 @@ print(logits.argmax(dim=1))
 }
 NOTES: dict[FormatName, str] = {
     "safetensors": (
-        "Needs kdray, not the results folder. Nothing is unpickled, and a checksum tells if the file was altered. "
+        "Needs kdray, not the results folder. Nothing is unpickled, and a checksum tells "
+        "if the file was altered. "
         "`safetensors.torch.load_file` reads the bare tensors without kdray."
     ),
     "onnx": (
-        f"Needs ONNX Runtime only. Opset {OPSET}; input `images`, output `logits`, any number of images at once; "
+        f"Needs ONNX Runtime only. Opset {OPSET}; input `images`, output `logits`, any "
+        "number of images at once; "
         "the file's metadata hold the experiment."
     ),
     "torch-export": (
-        "Needs torch only, of a version close to the one below. The file is a zip. Its weights are raw bytes and its graph is "
-        "JSON, but `torch.export.load` also unpickles (an example input here, whatever a forged file holds): load only files "
+        "Needs torch only, of a version close to the one below. The file is a zip. Its "
+        "weights are raw bytes and its graph is "
+        "JSON, but `torch.export.load` also unpickles (an example input here, whatever a "
+        "forged file holds): load only files "
         "that you trust. Take the safetensors format where that matters."
     ),
 }
@@ -54,4 +59,8 @@ NOTES: dict[FormatName, str] = {
 
 def program(format: FormatName, shape: Shape) -> str:
     """The Python program that loads the model and asks it about four images."""
-    return _PROGRAMS[format].format(file=FORMATS[format].file, shape=", ".join(map(str, shape))).strip()
+    return (
+        _PROGRAMS[format]
+        .format(file=FORMATS[format].file, shape=", ".join(map(str, shape)))
+        .strip()
+    )

@@ -16,20 +16,25 @@ from kdray.weights import Damaged, pack, unpack
 FILE_VERSION = 1
 """Of what :func:`packed` writes; raised when an older kdray could no longer read it."""
 FITTED = "fitted."
-"""Before the names of the tensors that a normalisation learned and weights do not hold (a whitening matrix)."""
+"""Before the names of the tensors that a normalisation learned and weights do not hold (a whitening
+matrix)."""
 
 NoiseMode = Literal["active", "off"]
-"""Of a model that draws in inference (``input_sigma``, ``weight_noise``). active: it draws at every pass, as it was trained and
-measured. off: no noise on its input, every weight at its mean: another model than the one that was measured, and perhaps far
-worse, since the layers that follow (batch norm above all) expect the noise."""
+"""Of a model that draws in inference (``input_sigma``, ``weight_noise``). active: it draws at every
+pass, as it was trained and measured. off: no noise on its input, every weight at its mean: another
+model than the one that was measured, and perhaps far worse, since the layers that follow (batch
+norm above all) expect the noise."""
 
 
 class TrainedModel(nn.Module):
-    """Images (N, C, H, W) in [0, 1] in, logits (N, K) out; the normalisation is inside. Made in eval mode."""
+    """Images (N, C, H, W) in [0, 1] in, logits (N, K) out; the normalisation is inside. Made in
+    eval mode."""
 
     def __init__(self, classifier: Classifier, experiment: Experiment, noise: NoiseMode) -> None:
         super().__init__()
-        self.classifier = classifier.requires_grad_(True)  # as any module: to be trained further, or frozen, by its owner
+        self.classifier = classifier.requires_grad_(
+            True
+        )  # as any module: to be trained further, or frozen, by its owner
         self.experiment = experiment
         self.draws = noise == "active" and draws(experiment)
         """Whether two passes of one image differ: it draws from torch's global generator."""
@@ -63,20 +68,27 @@ def packed(model: TrainedModel) -> bytes:
         if f"normalization.{name}" not in tensors:
             tensors[FITTED + name.rpartition(".")[2]] = buffer
     facts = {
-        "kdray_model": FILE_VERSION, "trial_id": model.experiment.trial_id, "noise": model.noise,
+        "kdray_model": FILE_VERSION,
+        "trial_id": model.experiment.trial_id,
+        "noise": model.noise,
         "experiment": canonical(model.experiment),
-    }  # fmt: skip
+    }
     return pack(tensors, facts)
 
 
 def unpacked(data: bytes, place: str, noise: NoiseMode) -> TrainedModel:
-    """The model that :func:`packed` was given; :class:`InputError` naming ``place`` if the bytes are no such model."""
+    """The model that :func:`packed` was given; :class:`InputError` naming ``place`` if the bytes
+    are no such model."""
     try:
         tensors, facts = unpack(data)
     except Damaged as error:
-        raise InputError(f"{place}: is damaged, or no model that kdray exported ({error})") from None
+        raise InputError(
+            f"{place}: is damaged, or no model that kdray exported ({error})"
+        ) from None
     experiment = _description(facts, place)
-    fitted = {name.removeprefix(FITTED): one for name, one in tensors.items() if name.startswith(FITTED)}
+    fitted = {
+        name.removeprefix(FITTED): one for name, one in tensors.items() if name.startswith(FITTED)
+    }
     learned = {name: one for name, one in tensors.items() if not name.startswith(FITTED)}
     stored: NoiseMode = facts["noise"]
     classifier = _empty(experiment, normalizer(experiment.data, fitted), stored)
@@ -91,7 +103,10 @@ def _description(facts: dict[str, Any], place: str) -> Experiment:
     if version is None:
         raise InputError(f"{place}: holds weights only; give the results folder and the trial's id")
     if version > FILE_VERSION:
-        raise InputError(f"{place}: a model file of version {version}, this kdray reads up to {FILE_VERSION}; update kdray")
+        raise InputError(
+            f"{place}: a model file of version {version}, this kdray reads up to "
+            f"{FILE_VERSION}; update kdray"
+        )
     return Experiment.parse(facts["experiment"], place)
 
 
@@ -100,6 +115,8 @@ def _empty(experiment: Experiment, normalization: nn.Module, noise: NoiseMode) -
     model = experiment.model
     if noise == "off":
         quiet: dict[str, Any] = {"input_sigma": 0.0, "weight_noise": None}
-        model = model.model_copy(update={name: quiet[name] for name in quiet.keys() & type(model).model_fields.keys()})
+        model = model.model_copy(
+            update={name: quiet[name] for name in quiet.keys() & type(model).model_fields.keys()}
+        )
     with torch.device("cpu"):
         return build(model, experiment.data, normalization, seed=0)

@@ -1,4 +1,5 @@
-"""Methods. A new one is a file with a frozen value and its pure loss, its name in :data:`AnyMethod`, and a test file."""
+"""Methods. A new one is a file with a frozen value and its pure loss, its name in
+:data:`AnyMethod`, and a test file."""
 
 from typing import Annotated
 
@@ -6,7 +7,17 @@ from pydantic import Field
 
 from kdray.methods.additive_kd import AdditiveKD
 from kdray.methods.adversarial import Adversarial
-from kdray.methods.base import Batch, Losses, Method, OutputMethod, Shown, Stage, Step, Teacher, TeacherSource
+from kdray.methods.base import (
+    Batch,
+    Losses,
+    Method,
+    OutputMethod,
+    Shown,
+    Stage,
+    Step,
+    Teacher,
+    TeacherSource,
+)
 from kdray.methods.cross_entropy import CrossEntropy
 from kdray.methods.fitnet import FitNet
 from kdray.methods.gradient_matching import GradientMatching
@@ -16,12 +27,36 @@ from kdray.methods.output_regression import OutputRegression
 from kdray.methods.robust_student import RobustStudent
 
 AnyMethod = Annotated[
-    CrossEntropy | KD | AdditiveKD | OutputRegression | Margin | GradientMatching | RobustStudent | FitNet | Adversarial,
+    CrossEntropy
+    | KD
+    | AdditiveKD
+    | OutputRegression
+    | Margin
+    | GradientMatching
+    | RobustStudent
+    | FitNet
+    | Adversarial,
     Field(discriminator="name"),
 ]
 
 __all__ = [
-    "KD", "AdditiveKD", "Adversarial", "AnyMethod", "Batch", "CrossEntropy", "FitNet", "GradientMatching", "Losses",
-    "Margin", "Method", "OutputMethod", "OutputRegression", "RobustStudent", "Shown", "Stage", "Step", "Teacher",
+    "KD",
+    "AdditiveKD",
+    "Adversarial",
+    "AnyMethod",
+    "Batch",
+    "CrossEntropy",
+    "FitNet",
+    "GradientMatching",
+    "Losses",
+    "Margin",
+    "Method",
+    "OutputMethod",
+    "OutputRegression",
+    "RobustStudent",
+    "Shown",
+    "Stage",
+    "Step",
+    "Teacher",
     "TeacherSource",
-]  # fmt: skip
+]

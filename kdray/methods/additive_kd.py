@@ -1,9 +1,10 @@
-"""Knowledge distillation as robust_student writes it (eqs. 3 and 4), which is FitNets' (Romero et al. 2015) as well.
+"""Knowledge distillation as robust_student writes it (eqs. 3 and 4), which is FitNets' (Romero et
+al. 2015) as well.
 
     L_KD = H(o_S, y) + λ·H(τ(o_S), τ(o_T)),   τ(o) = softmax(a/τ)
 
-H(prediction, target) is the cross-entropy. The teacher's term is added: there is no 1 - λ and no τ², so that its gradient
-shrinks with τ² unless λ grows.
+H(prediction, target) is the cross-entropy. The teacher's term is added: there is no 1 - λ and no
+τ², so that its gradient shrinks with τ² unless λ grows.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def additive_kd(
 
 
 class AdditiveKD(OutputMethod):
-    """L_KD = CE(z_S, y) + λ·CE(softmax(z_T/τ), softmax(z_S/τ)), the teacher's distribution the target."""
+    """L_KD = CE(z_S, y) + λ·CE(softmax(z_T/τ), softmax(z_S/τ)), the teacher's distribution the
+    target."""
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft")
     needs_teacher: ClassVar[bool] = True
@@ -44,7 +46,8 @@ class AdditiveKD(OutputMethod):
     weight: Annotated[float, Field(ge=0)] = 4.0
     """λ; 0: labels only. The paper gives none; chosen: where FitNets' λ starts (it falls to 1)."""
     temperature: Annotated[float, Field(gt=0)] = 3.0
-    """τ; towards 0 the teacher's first class only, towards infinity its gradient vanishes. Chosen: FitNets' 3."""
+    """τ; towards 0 the teacher's first class only, towards infinity its gradient vanishes. Chosen:
+    FitNets' 3."""
 
     @property
     def softening(self) -> float:
@@ -57,4 +60,6 @@ class AdditiveKD(OutputMethod):
         teacher_logits: Float[Tensor, "B K"] | None,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         assert teacher_logits is not None  # an experiment without a teacher is refused
-        return additive_kd(logits, teacher_logits, labels, weight=self.weight, temperature=self.temperature)
+        return additive_kd(
+            logits, teacher_logits, labels, weight=self.weight, temperature=self.temperature
+        )

@@ -1,12 +1,13 @@
 """Adversarial training, with or without a teacher: every batch clean and perturbed.
 
-smoothed_models section 2.2 (after Nemcovsky et al. 2020; Madry et al. 2017) and the adversarial versions of
-current_understanding table 5:
+smoothed_models section 2.2 (after Nemcovsky et al. 2020; Madry et al. 2017) and the adversarial
+versions of current_understanding table 5:
 
     L = (1 - mix)·L_clean(S(x), y, T(x)) + mix·L_perturbed(S(x'), y, T(x'))        x' = PGD(S, x, y)
 
-Each half is any loss of outputs with hyperparameters of its own: smoothed_models weighs the teacher by 0.75 on clean and
-0.25 on perturbed images. Whether the teacher sees x' or x in the second half, the text does not say.
+Each half is any loss of outputs with hyperparameters of its own: smoothed_models weighs the teacher
+by 0.75 on clean and 0.25 on perturbed images. Whether the teacher sees x' or x in the second half,
+the text does not say.
 """
 
 from __future__ import annotations
@@ -30,13 +31,17 @@ from kdray.methods.output_regression import OutputRegression
 from kdray.models import Classifier
 from kdray.perturbations.attacks import Norm, pgd, random_start
 
-AnyOutputMethod = Annotated[CrossEntropy | KD | AdditiveKD | OutputRegression | Margin, Field(discriminator="name")]
+AnyOutputMethod = Annotated[
+    CrossEntropy | KD | AdditiveKD | OutputRegression | Margin, Field(discriminator="name")
+]
 
 
 class Attack(Value):
     """PGD with one random start, on the cross-entropy of the label that is trained on."""
 
-    paper: ClassVar[str] = "smoothed_models section 2.2 (PGD-10, EPGD); current_understanding table 5 (PGD-7)"
+    paper: ClassVar[str] = (
+        "smoothed_models section 2.2 (PGD-10, EPGD); current_understanding table 5 (PGD-7)"
+    )
 
     norm: Norm = "linf"
     epsilon: Annotated[float, Field(ge=0)] = 8 / 255
@@ -44,10 +49,11 @@ class Attack(Value):
     step_size: Annotated[float, Field(gt=0)] = 2 / 255
     steps: Annotated[int, Field(ge=1)] = 10
     samples: Annotated[int, Field(ge=1)] = 1
-    """Forward passes that each step's gradient is averaged over: EPGD, for models that draw; 1: plain PGD."""
+    """Forward passes that each step's gradient is averaged over: EPGD, for models that draw; 1:
+    plain PGD."""
     batch_norm: Literal["running", "batch"] = "running"
-    """While crafting: the running statistics (eval mode, dropout off), or those of the batch (train mode, dropout active);
-    neither changes the running ones."""
+    """While crafting: the running statistics (eval mode, dropout off), or those of the batch (train
+    mode, dropout active); neither changes the running ones."""
 
 
 class Adversarial(Method):
@@ -57,17 +63,23 @@ class Adversarial(Method):
         f"{half}_{term}"
         for half in ("clean", "perturbed")
         for term in dict.fromkeys(
-            term for kind in value_types(AnyOutputMethod) if issubclass(kind, Method) for term in kind.terms
+            term
+            for kind in value_types(AnyOutputMethod)
+            if issubclass(kind, Method)
+            for term in kind.terms
         )
     )
     needs_teacher: ClassVar[bool] = False
     """What its two losses need."""
-    paper: ClassVar[str] = "smoothed_models section 2.2; current_understanding table 5 (Madry et al. 2017)"
+    paper: ClassVar[str] = (
+        "smoothed_models section 2.2; current_understanding table 5 (Madry et al. 2017)"
+    )
 
     name: Literal["adversarial"] = "adversarial"
     attack: Attack = Attack()
     mix: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Weight of the perturbed half; 0: clean images only, 1: perturbed images only (the other half is then not computed)."""
+    """Weight of the perturbed half; 0: clean images only, 1: perturbed images only (the other half
+    is then not computed)."""
     clean: AnyOutputMethod = CrossEntropy()
     perturbed: AnyOutputMethod = CrossEntropy()
     teacher_sees: Literal["perturbed", "clean"] = "perturbed"
@@ -76,7 +88,9 @@ class Adversarial(Method):
     @property
     def asks_teacher(self) -> bool:
         """Of the halves that count."""
-        return (self.mix < 1 and self.clean.asks_teacher) or (self.mix > 0 and self.perturbed.asks_teacher)
+        return (self.mix < 1 and self.clean.asks_teacher) or (
+            self.mix > 0 and self.perturbed.asks_teacher
+        )
 
     def losses(self, stage: str, step: Step) -> Losses:
         del stage
@@ -90,15 +104,25 @@ class Adversarial(Method):
             shown = adversarial if self.teacher_sees == "perturbed" else None
             answer = self.perturbed.ask(step, shown) if self.perturbed.asks_teacher else None
             logits = step.student.logits(adversarial)
-            halves.append(("perturbed", self.mix, self.perturbed.of(logits, step.batch.labels, answer)))
+            halves.append(
+                ("perturbed", self.mix, self.perturbed.of(logits, step.batch.labels, answer))
+            )
         return Losses(
-            sum((weight * losses.total for _, weight, losses in halves[1:]), halves[0][1] * halves[0][2].total),
-            {f"{half}_{term}": value for half, _, losses in halves for term, value in losses.terms.items()},
+            sum(
+                (weight * losses.total for _, weight, losses in halves[1:]),
+                halves[0][1] * halves[0][2].total,
+            ),
+            {
+                f"{half}_{term}": value
+                for half, _, losses in halves
+                for term, value in losses.terms.items()
+            },
             halves[0][2].logits,
         )
 
     def craft(self, step: Step) -> Float32[Tensor, "B C H W"]:
-        """Adversarial examples for the student as it stands, around the images that it would be trained on.
+        """Adversarial examples for the student as it stands, around the images that it would be
+        trained on.
 
         They lie in [0, 1]: input noise that is not clipped in the clean half is clipped here.
         """
@@ -106,15 +130,22 @@ class Adversarial(Method):
         start = random_start(images, attack.norm, attack.epsilon, step.draws)
         with crafting(step.student, attack.batch_norm):
             return pgd(
-                step.student.logits, images, step.batch.labels, norm=attack.norm, epsilon=attack.epsilon,
-                step_size=attack.step_size, steps=attack.steps, start=start, samples=attack.samples,
-            )  # fmt: skip
+                step.student.logits,
+                images,
+                step.batch.labels,
+                norm=attack.norm,
+                epsilon=attack.epsilon,
+                step_size=attack.step_size,
+                steps=attack.steps,
+                start=start,
+                samples=attack.samples,
+            )
 
 
 @contextmanager
 def crafting(student: Classifier, batch_norm: Literal["running", "batch"]) -> Iterator[None]:
-    """``student`` in the mode that examples are crafted in; in train mode again afterwards, running mean and variance as
-    they were."""
+    """``student`` in the mode that examples are crafted in; in train mode again afterwards, running
+    mean and variance as they were."""
     norms = [module for module in student.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     try:

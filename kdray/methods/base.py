@@ -1,7 +1,8 @@
 """What a method is: frozen hyperparameters and a pure loss on one batch, in one or more stages.
 
-Two abstract levels and no third: :class:`Method` owns its forward passes; :class:`OutputMethod` compares the outputs of one
-forward pass of the student with the labels and, if it has one, with a teacher.
+Two abstract levels and no third: :class:`Method` owns its forward passes; :class:`OutputMethod`
+compares the outputs of one forward pass of the student with the labels and, if it has one, with a
+teacher.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class Batch(NamedTuple):
     images: Float32[Tensor, "B C H W"]
     """The student's input: augmented, with input noise."""
     clean: Float32[Tensor, "B C H W"]
-    """The teacher's input: the same augmented images without noise, unless the experiment says otherwise."""
+    """The teacher's input: the same augmented images without noise, unless the experiment says
+    otherwise."""
     labels: Int64[Tensor, "B"]
     """The labels to train on, corrupted where the experiment says so."""
     at: slice | None = None
@@ -33,7 +35,8 @@ class Batch(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What an epoch shows a teacher: every training image once, with nothing but the augmentation done to it."""
+    """What an epoch shows a teacher: every training image once, with nothing but the augmentation
+    done to it."""
 
     split: Split
     views: Views
@@ -42,29 +45,35 @@ class Shown(NamedTuple):
 
 
 class Teacher(ABC):
-    """Whoever answers for an image in [0, 1]: a trained network as it is asked in this experiment, or a virtual one."""
+    """Whoever answers for an image in [0, 1]: a trained network as it is asked in this experiment,
+    or a virtual one."""
 
     @abstractmethod
     def __call__(
         self, images: Float32[Tensor, "B C H W"], labels: Int64[Tensor, "B"], *, temperature: float
-    ) -> Outputs:  # fmt: skip
-        """The answer, its logits with the noise that the experiment puts on them; no parameter learns from it.
+    ) -> Outputs:
+        """The answer, its logits with the noise that the experiment puts on them; no parameter
+        learns from it.
 
-        ``temperature`` is what the method is going to divide the logits by. The answer has a graph back to ``images`` if
-        these ask for a gradient, none otherwise.
+        ``temperature`` is what the method is going to divide the logits by. The answer has a graph
+        back to ``images`` if these ask for a gradient, none otherwise.
         """
 
     def logits(self, batch: Batch, *, temperature: float) -> Float[Tensor, "B K"]:
-        """The logits for the clean images of ``batch``, which may be known from an earlier epoch or another trial."""
+        """The logits for the clean images of ``batch``, which may be known from an earlier epoch or
+        another trial."""
         return self(batch.clean, batch.labels, temperature=temperature).logits
 
     def with_gradient(
         self, batch: Batch, *, temperature: float
     ) -> tuple[Float[Tensor, "B K"], Float32[Tensor, "B C H W"]]:
-        """The logits as of :meth:`logits`, and ∇_x softmax(z/τ)_y at the clean images; neither has a graph."""
+        """The logits as of :meth:`logits`, and ∇_x softmax(z/τ)_y at the clean images; neither has
+        a graph."""
         clean = batch.clean.detach().requires_grad_(True)
         logits = self(clean, batch.labels, temperature=temperature).logits
-        return logits.detach(), input_gradient(clean, logits, batch.labels, temperature, create_graph=False)
+        return logits.detach(), input_gradient(
+            clean, logits, batch.labels, temperature, create_graph=False
+        )
 
 
 @runtime_checkable
@@ -72,8 +81,8 @@ class TeacherSource(Protocol):
     """A teacher whose draws are told apart by epoch."""
 
     def during(self, *counters: int, shown: Shown | None = None) -> Teacher:
-        """The teacher in the epoch (and stage) that ``counters`` number, in which it is ``shown`` what batches say that they
-        hold; none: images that nobody sees again."""
+        """The teacher in the epoch (and stage) that ``counters`` number, in which it is ``shown``
+        what batches say that they hold; none: images that nobody sees again."""
 
 
 class Losses(NamedTuple):
@@ -110,7 +119,8 @@ class Method(Value):
     """A way to train a student."""
 
     terms: ClassVar[tuple[str, ...]]
-    """Names of the loss terms; each becomes a column of the epochs. A stage may report only some of them."""
+    """Names of the loss terms; each becomes a column of the epochs. A stage may report only some of
+    them."""
     needs_teacher: ClassVar[bool]
     differentiates_twice: ClassVar[bool] = False
     """Whether its loss has a gradient of the student in it, which is differentiated in turn."""
@@ -123,11 +133,15 @@ class Method(Value):
         return self.needs_teacher
 
     def stages(self, epochs: int) -> tuple[Stage, ...]:
-        """What is trained in turn; ``epochs`` are those of the last stage, "main", whose weights are kept."""
+        """What is trained in turn; ``epochs`` are those of the last stage, "main", whose weights
+        are kept."""
         return (Stage("main", epochs),)
 
-    def helper(self, student: Classifier, teacher: Teacher | None, images: Float32[Tensor, "1 C H W"]) -> nn.Module:
-        """What is learned beside the student, checkpointed with it and not stored; for most nothing."""
+    def helper(
+        self, student: Classifier, teacher: Teacher | None, images: Float32[Tensor, "1 C H W"]
+    ) -> nn.Module:
+        """What is learned beside the student, checkpointed with it and not stored; for most
+        nothing."""
         del student, teacher, images
         return nn.Module()
 
@@ -137,7 +151,8 @@ class Method(Value):
 
 
 class OutputMethod(Method):
-    """A method whose loss is a function of one student output, the labels and one teacher answer."""
+    """A method whose loss is a function of one student output, the labels and one teacher
+    answer."""
 
     @property
     def softening(self) -> float:
@@ -149,8 +164,11 @@ class OutputMethod(Method):
         logits = step.student.logits(step.batch.images)
         return self.of(logits, step.batch.labels, self.ask(step))
 
-    def ask(self, step: Step, images: Float32[Tensor, "B C H W"] | None = None) -> Float[Tensor, "B K"] | None:
-        """The logits of the teacher, if there is one, for ``images``; none: the batch's clean ones."""
+    def ask(
+        self, step: Step, images: Float32[Tensor, "B C H W"] | None = None
+    ) -> Float[Tensor, "B K"] | None:
+        """The logits of the teacher, if there is one, for ``images``; none: the batch's clean
+        ones."""
         if step.teacher is None:
             return None
         if images is None:
@@ -158,7 +176,10 @@ class OutputMethod(Method):
         return step.teacher(images, step.batch.labels, temperature=self.softening).logits
 
     def of(
-        self, logits: Float[Tensor, "B K"], labels: Int64[Tensor, "B"], teacher_logits: Float[Tensor, "B K"] | None
+        self,
+        logits: Float[Tensor, "B K"],
+        labels: Int64[Tensor, "B"],
+        teacher_logits: Float[Tensor, "B K"] | None,
     ) -> Losses:
         """The losses of a student that answers ``logits``."""
         total, terms = self.compare(logits, labels, teacher_logits)

@@ -1,16 +1,20 @@
-"""Hints from the teacher's hidden layers, then distillation: FitNets (Romero et al. 2014, arXiv:1412.6550).
+"""Hints from the teacher's hidden layers, then distillation: FitNets (Romero et al. 2014,
+arXiv:1412.6550).
 
 robust_student compares with it (section V). Stage "hint", two readings:
 
-* regression (FitNets, eq. 3): ½·‖u_h(x) - r(v_g(x))‖², the student's guided layer v_g regressed onto the teacher's hint
+* regression (FitNets, eq. 3): ½·‖u_h(x) - r(v_g(x))‖², the student's guided layer v_g regressed
+  onto the teacher's hint
   layer u_h by a convolution r that is learned with it;
-* classifier (robust_student, section V.A): "we pre-trained a classifier using the features of the teacher network's middle
-  layer, and then we apply the classifier with the student network features": cross-entropy of that (then frozen) classifier
-  on r(v_g(x)), after a stage "classifier" that trains it on u_h(x).
+* classifier (robust_student, section V.A): "we pre-trained a classifier using the features of the
+  teacher network's middle
+  layer, and then we apply the classifier with the student network features": cross-entropy of that
+  (then frozen) classifier on r(v_g(x)), after a stage "classifier" that trains it on u_h(x).
 
-Stage "main": eq. 3, CE(z_S, y) + λ·H(softmax(z_T/τ), softmax(z_S/τ)). Each stage has an optimiser of its own. What is learned
-below the guided layer in the hint stage is the student's initialisation in the main one; r and the classifier are dropped.
-No weight above the guided layer changes in it, though the running statistics of batch norm there do.
+Stage "main": eq. 3, CE(z_S, y) + λ·H(softmax(z_T/τ), softmax(z_S/τ)). Each stage has an optimiser
+of its own. What is learned below the guided layer in the hint stage is the student's initialisation
+in the main one; r and the classifier are dropped. No weight above the guided layer changes in it,
+though the running statistics of batch norm there do.
 """
 
 from __future__ import annotations
@@ -40,16 +44,19 @@ class Hints(nn.Module):
         """Logits for features of the hint layer's shape, averaged over their map."""
         pooled = features.flatten(2).mean(2) if features.ndim > 2 else features
         weight, bias = self.classifier.weight, self.classifier.bias
-        return functional.linear(pooled, weight, bias) if learn else functional.linear(
-            pooled, weight.detach(), bias.detach()
-        )  # fmt: skip
+        return (
+            functional.linear(pooled, weight, bias)
+            if learn
+            else functional.linear(pooled, weight.detach(), bias.detach())
+        )
 
 
 def regressor(guided: tuple[int, ...], hint: tuple[int, ...]) -> nn.Module:
-    """A map from the guided layer's shape (channels, or channels x height x width) to the hint layer's.
+    """A map from the guided layer's shape (channels, or channels x height x width) to the hint
+    layer's.
 
-    For maps a convolution without padding, whose kernel is as large as the guided map exceeds the hint map (FitNets,
-    section 2.2). ValueError where there is none.
+    For maps a convolution without padding, whose kernel is as large as the guided map exceeds the
+    hint map (FitNets, section 2.2). ValueError where there is none.
     """
     check_regression(guided, hint)
     if len(guided) == 1:
@@ -58,11 +65,13 @@ def regressor(guided: tuple[int, ...], hint: tuple[int, ...]) -> nn.Module:
 
 
 def check_regression(guided: tuple[int, ...], hint: tuple[int, ...]) -> None:
-    """ValueError if a guided layer of one shape cannot be regressed onto a hint layer of the other."""
+    """ValueError if a guided layer of one shape cannot be regressed onto a hint layer of the
+    other."""
     alike = len(guided) == len(hint) and len(hint) in (1, 3)
     if not alike or any(ours < theirs for ours, theirs in zip(guided[1:], hint[1:], strict=True)):
         raise ValueError(
-            f"method fitnet: the student's stage {guided} cannot be regressed onto the teacher's {hint}: both must be "
+            f"method fitnet: the student's stage {guided} cannot be regressed onto the "
+            f"teacher's {hint}: both must be "
             "vectors, or maps of which the student's is at least as large"
         )
 
@@ -72,21 +81,25 @@ class FitNet(Method):
 
     terms: ClassVar[tuple[str, ...]] = (*AdditiveKD.terms, "hint", "hint_classifier")
     needs_teacher: ClassVar[bool] = True
-    paper: ClassVar[str] = "robust_student sections II.C, V.A and eq. 3 (Romero et al. 2014, eqs. 3, 4)"
+    paper: ClassVar[str] = (
+        "robust_student sections II.C, V.A and eq. 3 (Romero et al. 2014, eqs. 3, 4)"
+    )
 
     name: Literal["fitnet"] = "fitnet"
     hint: Literal["regression", "classifier"] = "regression"
     hint_epochs: Annotated[int, Field(ge=1)] = 10
     """Epochs of the hint stage."""
     classifier_epochs: Annotated[int, Field(ge=1)] = 10
-    """Epochs of the stage that trains the classifier on the teacher's features; ``hint: regression`` has none."""
+    """Epochs of the stage that trains the classifier on the teacher's features; ``hint:
+    regression`` has none."""
     student_stage: Annotated[int, Field(ge=0)] | None = None
-    """The guided layer: the student's stage that is taught, from 0 at the input; none: the middle one."""
+    """The guided layer: the student's stage that is taught, from 0 at the input; none: the middle
+    one."""
     teacher_stage: Annotated[int, Field(ge=0)] | None = None
     """The hint layer: the teacher's stage that teaches; none: the middle one."""
     hint_reduction: Literal["mean", "sum"] = "mean"
-    """Of ½·(u - r)² over the entries of the map: sum as FitNets' eq. 3 is printed; mean, which is the same for a learning
-    rate that many times smaller."""
+    """Of ½·(u - r)² over the entries of the map: sum as FitNets' eq. 3 is printed; mean, which is
+    the same for a learning rate that many times smaller."""
     weight: Annotated[float, Field(ge=0)] = 4.0
     """λ of the soft targets in the main stage."""
     temperature: Annotated[float, Field(gt=0)] = 3.0
@@ -101,13 +114,20 @@ class FitNet(Method):
 
     def helper(
         self, student: Classifier, teacher: Teacher | None, images: Float32[Tensor, "1 C H W"]
-    ) -> nn.Module:  # fmt: skip
+    ) -> nn.Module:
         assert teacher is not None
         with torch.no_grad():
             ours = student(images)
-            theirs = teacher(images, torch.zeros(1, dtype=torch.long, device=images.device), temperature=1.0)
-        guided, hint = pick(ours.stages, self.student_stage), pick(theirs.stages, self.teacher_stage)
-        return Hints(tuple(guided.shape[1:]), tuple(hint.shape[1:]), ours.logits.shape[1]).to(images.device)
+            theirs = teacher(
+                images, torch.zeros(1, dtype=torch.long, device=images.device), temperature=1.0
+            )
+        guided, hint = (
+            pick(ours.stages, self.student_stage),
+            pick(theirs.stages, self.teacher_stage),
+        )
+        return Hints(tuple(guided.shape[1:]), tuple(hint.shape[1:]), ours.logits.shape[1]).to(
+            images.device
+        )
 
     def losses(self, stage: str, step: Step) -> Losses:
         assert step.teacher is not None  # an experiment with hints and no teacher is refused
@@ -126,7 +146,9 @@ class FitNet(Method):
         if self.hint == "regression":
             loss = hint_loss(features, hint, self.hint_reduction)
         else:
-            loss = functional.cross_entropy(step.helper.classify(features, learn=False), batch.labels)
+            loss = functional.cross_entropy(
+                step.helper.classify(features, learn=False), batch.labels
+            )
         return Losses(loss, {"hint": loss}, outputs.logits)
 
 
@@ -141,7 +163,9 @@ def middle(count: int) -> int:
 
 
 def hint_loss(
-    regressed: Float[Tensor, "B *map"], hint: Float[Tensor, "B *map"], reduction: Literal["mean", "sum"]
+    regressed: Float[Tensor, "B *map"],
+    hint: Float[Tensor, "B *map"],
+    reduction: Literal["mean", "sum"],
 ) -> Float[Tensor, ""]:
     """½·‖hint - regressed‖², the mean over the batch."""
     kind = torch.promote_types(regressed.dtype, torch.float32)

@@ -2,13 +2,15 @@
 
     L = L_KD + C1·L_G,   L_G = mean of ‖∇_x τ(f_S(x)) - ∇_x τ(f_T(x))‖²,   τ(f) = softmax(z/τ)_y
 
-The squared Euclidean norm sums over pixels and channels; y is the label that is trained on. The teacher's gradient is a
-constant, the student's is differentiated once more (double backward). It estimates the denominator of theorem 1's bound.
+The squared Euclidean norm sums over pixels and channels; y is the label that is trained on. The
+teacher's gradient is a constant, the student's is differentiated once more (double backward). It
+estimates the denominator of theorem 1's bound.
 
-Each gradient is taken at the image that the network sees: the student's at its noisy input, the teacher's at the clean one.
-The gradient of one example is read off the gradient of the batch's sum. That is exact where examples do not meet; batch
-normalisation in train mode lets them meet through the batch's statistics, so that there an example's gradient also has what
-its pixels do to the other examples' outputs.
+Each gradient is taken at the image that the network sees: the student's at its noisy input, the
+teacher's at the clean one. The gradient of one example is read off the gradient of the batch's sum.
+That is exact where examples do not meet; batch normalisation in train mode lets them meet through
+the batch's statistics, so that there an example's gradient also has what its pixels do to the other
+examples' outputs.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from kdray.methods.gradients import input_gradient
 from kdray.models.twice import differentiable_twice
 
 
-def gradient_loss(first: Float32[Tensor, "B C H W"], second: Float32[Tensor, "B C H W"]) -> Float32[Tensor, ""]:
+def gradient_loss(
+    first: Float32[Tensor, "B C H W"], second: Float32[Tensor, "B C H W"]
+) -> Float32[Tensor, ""]:
     """L_G: ‖first - second‖², summed over pixels and channels, the mean over the batch."""
     return (first - second).square().sum((1, 2, 3)).mean()
 
@@ -65,12 +69,19 @@ class GradientMatching(Method):
     temperature: Annotated[float, Field(gt=0)] = 3.0
     """τ of both losses; a high one flattens both gradients as 1/τ. Chosen, as in additive_kd."""
     gradient_weight: Annotated[float, Field(ge=0)] = 1.0
-    """C1; 0: L_KD alone. The paper gives none; chosen. Gradients are per unit of pixel value, black to white."""
+    """C1; 0: L_KD alone. The paper gives none; chosen. Gradients are per unit of pixel value, black
+    to white."""
 
     def losses(self, stage: str, step: Step) -> Losses:
         del stage
         logits, teacher_logits, gradient = match(step, self.temperature)
         distilled, terms = additive_kd(
-            logits, teacher_logits, step.batch.labels, weight=self.weight, temperature=self.temperature
+            logits,
+            teacher_logits,
+            step.batch.labels,
+            weight=self.weight,
+            temperature=self.temperature,
         )
-        return Losses(distilled + self.gradient_weight * gradient, {**terms, "gradient": gradient}, logits)
+        return Losses(
+            distilled + self.gradient_weight * gradient, {**terms, "gradient": gradient}, logits
+        )

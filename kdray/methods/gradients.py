@@ -1,4 +1,5 @@
-"""The gradient of a network's certainty for its input: what robust_student's L_G compares (eq. 16)."""
+"""The gradient of a network's certainty for its input: what robust_student's L_G compares (eq.
+16)."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def input_gradient(
 ) -> Float32[Tensor, "B C H W"]:
     """∇_x softmax(z/τ)_y of every image, from the ``logits`` that were computed of ``images``.
 
-    With ``create_graph`` it can be differentiated itself and the graph of ``logits`` stays; without, that graph is used up.
+    With ``create_graph`` it can be differentiated itself and the graph of ``logits`` stays;
+    without, that graph is used up.
     """
     score = true_class_probability(logits, labels, temperature).sum()
     (gradient,) = torch.autograd.grad(score, images, create_graph=create_graph)

@@ -1,9 +1,10 @@
-"""The margin by which a student shall be surer of the label than its teacher: robust_student, eq. 15.
+"""The margin by which a student shall be surer of the label than its teacher: robust_student, eq.
+15.
 
     L = L_KD + C2·L_S,   L_S = mean of max(0, γ + f_T - f_S),   f = softmax(z)_y
 
-f is not softened. Where the teacher's f_T is above 1 - γ the loss cannot vanish. f_S - f_T is the numerator of the bound of
-theorem 1.
+f is not softened. Where the teacher's f_T is above 1 - γ the loss cannot vanish. f_S - f_T is the
+numerator of the bound of theorem 1.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from kdray.methods.gradients import true_class_probability
 
 
 def margin_loss(
-    logits: Float[Tensor, "B K"], teacher_logits: Float[Tensor, "B K"], labels: Int64[Tensor, "B"], margin: float
+    logits: Float[Tensor, "B K"],
+    teacher_logits: Float[Tensor, "B K"],
+    labels: Int64[Tensor, "B"],
+    margin: float,
 ) -> Float[Tensor, ""]:
     """L_S: the mean of max(0, γ + f_T - f_S)."""
     gap = true_class_probability(teacher_logits, labels) - true_class_probability(logits, labels)
@@ -41,8 +45,8 @@ class Margin(OutputMethod):
     temperature: Annotated[float, Field(gt=0)] = 3.0
     """τ of L_KD; the margin is not softened. Chosen, as in additive_kd."""
     margin: Annotated[float, Field(gt=0)] = 0.1
-    """γ; towards 0 the student shall be as sure as the teacher, above 1 it is never sure enough. The paper gives none;
-    chosen."""
+    """γ; towards 0 the student shall be as sure as the teacher, above 1 it is never sure enough.
+    The paper gives none; chosen."""
     margin_weight: Annotated[float, Field(ge=0)] = 1.0
     """C2; 0: L_KD alone. The paper gives none; chosen."""
 
@@ -57,6 +61,8 @@ class Margin(OutputMethod):
         teacher_logits: Float[Tensor, "B K"] | None,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         assert teacher_logits is not None  # an experiment without a teacher is refused
-        distilled, terms = additive_kd(logits, teacher_logits, labels, weight=self.weight, temperature=self.temperature)
+        distilled, terms = additive_kd(
+            logits, teacher_logits, labels, weight=self.weight, temperature=self.temperature
+        )
         margin = margin_loss(logits, teacher_logits, labels, self.margin)
         return distilled + self.margin_weight * margin, {**terms, "margin": margin}

@@ -1,8 +1,10 @@
-"""Regression of the student's outputs onto the teacher's: robust_student, eq. 2 (Ba and Caruana 2014).
+"""Regression of the student's outputs onto the teacher's: robust_student, eq. 2 (Ba and Caruana
+2014).
 
     L = H(o_S, y) + λ/2·‖o_S - o_T‖²,   o = softmax(a)
 
-As printed the outputs are probabilities; Ba and Caruana, whom the paper cites for it, regress the logits a themselves.
+As printed the outputs are probabilities; Ba and Caruana, whom the paper cites for it, regress the
+logits a themselves.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from torch.nn import functional
 from kdray.methods.base import OutputMethod
 
 
-def half_squared_distance(first: Float[Tensor, "B K"], second: Float[Tensor, "B K"]) -> Float[Tensor, ""]:
+def half_squared_distance(
+    first: Float[Tensor, "B K"], second: Float[Tensor, "B K"]
+) -> Float[Tensor, ""]:
     """½·‖first - second‖²: summed over classes, the mean over the batch."""
     return (first - second).square().sum(1).mean() / 2
 
@@ -33,7 +37,8 @@ class OutputRegression(OutputMethod):
     weight: Annotated[float, Field(ge=0)] = 1.0
     """λ; 0: labels only. The paper gives none; chosen."""
     on: Literal["probabilities", "logits"] = "probabilities"
-    """The outputs o: softmax(z) (as printed; the term is at most 1), or z itself (Ba and Caruana)."""
+    """The outputs o: softmax(z) (as printed; the term is at most 1), or z itself (Ba and
+    Caruana)."""
 
     def compare(
         self,

@@ -2,8 +2,9 @@
 
     L = L_KD + C1·L_G + C2·L_S
 
-with L_KD of eq. 3 (``additive_kd``), the input gradients' L_G of eq. 16 (``gradient_matching``) and the margin's L_S of
-eq. 15 (``margin``). L_S raises the numerator of theorem 1's bound, L_G lowers its denominator.
+with L_KD of eq. 3 (``additive_kd``), the input gradients' L_G of eq. 16 (``gradient_matching``) and
+the margin's L_S of eq. 15 (``margin``). L_S raises the numerator of theorem 1's bound, L_G lowers
+its denominator.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class RobustStudent(Method):
     gradient_weight: Annotated[float, Field(ge=0)] = 1.0
     """C1; 0: no L_G, as in margin. Chosen, as in gradient_matching."""
     margin: Annotated[float, Field(gt=0)] = 0.1
-    """γ; towards 0 the student shall be as sure as the teacher, above 1 it is never sure enough. Chosen, as in margin."""
+    """γ; towards 0 the student shall be as sure as the teacher, above 1 it is never sure enough.
+    Chosen, as in margin."""
     margin_weight: Annotated[float, Field(ge=0)] = 1.0
     """C2; 0: no L_S, as in gradient_matching. Chosen, as in margin."""
 
@@ -42,7 +44,9 @@ class RobustStudent(Method):
         del stage
         logits, teacher_logits, gradient = match(step, self.temperature)
         labels = step.batch.labels
-        distilled, terms = additive_kd(logits, teacher_logits, labels, weight=self.weight, temperature=self.temperature)
+        distilled, terms = additive_kd(
+            logits, teacher_logits, labels, weight=self.weight, temperature=self.temperature
+        )
         margin = margin_loss(logits, teacher_logits, labels, self.margin)
         total = distilled + self.gradient_weight * gradient + self.margin_weight * margin
         return Losses(total, {**terms, "gradient": gradient, "margin": margin}, logits)

@@ -1,4 +1,5 @@
-"""Models. A new family is a file with a subclass of :class:`Model` and its network, and its name in :data:`AnyModel`."""
+"""Models. A new family is a file with a subclass of :class:`Model` and its network, and its name in
+:data:`AnyModel`."""
 
 from typing import Annotated
 
@@ -9,7 +10,15 @@ from kdray.models.cifar_resnet import CifarResNet
 from kdray.models.facts import blueprint, has_dropout, is_stochastic, stage_shapes
 from kdray.models.maxout import Maxout
 from kdray.models.mlp import MLP
-from kdray.models.normalization import ContrastNormalize, Standardize, Whiten, fit, fitted, normalizer, storage_key
+from kdray.models.normalization import (
+    ContrastNormalize,
+    Standardize,
+    Whiten,
+    fit,
+    fitted,
+    normalizer,
+    storage_key,
+)
 from kdray.models.resnet import ResNet
 from kdray.models.sizes import Size, images_per_second, size
 from kdray.models.smoothing import Smoothing, smoothed
@@ -18,7 +27,32 @@ from kdray.models.wide_resnet import WideResNet
 AnyModel = Annotated[MLP | WideResNet | ResNet | CifarResNet | Maxout, Field(discriminator="name")]
 
 __all__ = [
-    "MLP", "AnyModel", "CifarResNet", "Classifier", "ContrastNormalize", "Maxout", "Model", "Network", "Outputs",
-    "ResNet", "Size", "Smoothing", "Standardize", "Stochastic", "Whiten", "WideResNet", "blueprint", "build", "fit", "fitted",
-    "has_dropout", "images_per_second", "is_stochastic", "normalizer", "size", "smoothed", "stage_shapes", "storage_key",
-]  # fmt: skip
+    "MLP",
+    "AnyModel",
+    "CifarResNet",
+    "Classifier",
+    "ContrastNormalize",
+    "Maxout",
+    "Model",
+    "Network",
+    "Outputs",
+    "ResNet",
+    "Size",
+    "Smoothing",
+    "Standardize",
+    "Stochastic",
+    "Whiten",
+    "WideResNet",
+    "blueprint",
+    "build",
+    "fit",
+    "fitted",
+    "has_dropout",
+    "images_per_second",
+    "is_stochastic",
+    "normalizer",
+    "size",
+    "smoothed",
+    "stage_shapes",
+    "storage_key",
+]

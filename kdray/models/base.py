@@ -1,4 +1,5 @@
-"""What a model is: a frozen description that builds a network; its outputs are a value, its first layers normalise."""
+"""What a model is: a frozen description that builds a network; its outputs are a value, its first
+layers normalise."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ class Network(nn.Module):
 
 
 class Stochastic(nn.Module):
-    """A layer that draws (from torch's global generator) in every forward pass, in eval mode as well."""
+    """A layer that draws (from torch's global generator) in every forward pass, in eval mode as
+    well."""
 
 
 class Model(Value):
@@ -47,12 +49,14 @@ class Model(Value):
     """What ``--smoke`` changes of the fields to get the smallest network of the family."""
 
     input_sigma: Annotated[float, Field(ge=0)] = 0.0
-    """Standard deviation of Gaussian noise that the model itself adds to its image (in [0, 1], not clipped) at every
-    forward pass, in training and in inference (randomized smoothing's base classifier); 0: none."""
+    """Standard deviation of Gaussian noise that the model itself adds to its image (in [0, 1], not
+    clipped) at every forward pass, in training and in inference (randomized smoothing's base
+    classifier); 0: none."""
 
     @abstractmethod
     def build(self, shape: Shape, classes: int) -> Network:
-        """An untrained network for images of ``shape``, initialised from torch's global generator."""
+        """An untrained network for images of ``shape``, initialised from torch's global
+        generator."""
 
 
 class InputNoise(Stochastic):
@@ -72,7 +76,9 @@ class Classifier(nn.Module):
     Every attack and corruption works in pixel space because the normalisation is inside.
     """
 
-    def __init__(self, network: Network, normalization: nn.Module, *, input_sigma: float = 0.0) -> None:
+    def __init__(
+        self, network: Network, normalization: nn.Module, *, input_sigma: float = 0.0
+    ) -> None:
         super().__init__()
         self.input_noise = InputNoise(input_sigma) if input_sigma > 0 else nn.Identity()
         self.normalization = normalization
@@ -94,6 +100,9 @@ class Classifier(nn.Module):
 
 
 def build(model: Model, data: ImageData, normalization: nn.Module, seed: int) -> Classifier:
-    """An untrained classifier of ``model`` behind ``normalization``, initialised from the seed's "model" stream."""
+    """An untrained classifier of ``model`` behind ``normalization``, initialised from the seed's
+    "model" stream."""
     with seeds.ambient(seed, "model"):
-        return Classifier(model.build(data.shape, data.classes), normalization, input_sigma=model.input_sigma)
+        return Classifier(
+            model.build(data.shape, data.classes), normalization, input_sigma=model.input_sigma
+        )

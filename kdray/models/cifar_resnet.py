@@ -1,8 +1,9 @@
 """Residual networks for small images (He, Zhang, Ren, Sun 2016, arXiv:1512.03385, section 4.2).
 
-ResNet-d has d = 6·n + 2 layers: a 3x3 convolution, three stages of n blocks with 16, 32 and 64 channels, global average
-pooling and a linear layer. Shortcuts have no weights, the paper's option A: where the shape changes, every second pixel,
-and zeros for the new channels. ResNet-20 has 269,722 parameters for three channels and ten classes.
+ResNet-d has d = 6·n + 2 layers: a 3x3 convolution, three stages of n blocks with 16, 32 and 64
+channels, global average pooling and a linear layer. Shortcuts have no weights, the paper's option
+A: where the shape changes, every second pixel, and zeros for the new channels. ResNet-20 has
+269,722 parameters for three channels and ten classes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ WIDTHS = (16, 32, 64)
 class CifarResNet(Model):
     """ResNet-``depth`` for small images."""
 
-    paper: ClassVar[str] = "smoothed_models section 1.2 (Nemcovsky et al. 2020; He et al. 2016, section 4.2)"
+    paper: ClassVar[str] = (
+        "smoothed_models section 1.2 (Nemcovsky et al. 2020; He et al. 2016, section 4.2)"
+    )
     small: ClassVar[dict[str, Json]] = {"depth": 8}
 
     name: Literal["cifar_resnet"] = "cifar_resnet"
@@ -41,7 +44,9 @@ class CifarResNet(Model):
         return self
 
     def build(self, shape: Shape, classes: int) -> Network:
-        return with_weight_noise(CifarResNetNetwork(shape[0], (self.depth - 2) // 6, classes), self.weight_noise)
+        return with_weight_noise(
+            CifarResNetNetwork(shape[0], (self.depth - 2) // 6, classes), self.weight_noise
+        )
 
 
 class Block(nn.Module):
@@ -57,7 +62,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm2(self.conv2(functional.relu(self.norm1(self.conv1(x)))))
-        skipped = functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels))
+        skipped = functional.pad(
+            x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new_channels)
+        )
         return functional.relu(skipped + y)
 
 
@@ -67,7 +74,9 @@ class CifarResNetNetwork(Network):
         self.conv = nn.Conv2d(channels, WIDTHS[0], 3, 1, 1, bias=False)
         self.norm = nn.BatchNorm2d(WIDTHS[0])
         self.stages = nn.ModuleList(
-            nn.Sequential(*(Block(a if i == 0 else b, b, stride if i == 0 else 1) for i in range(blocks)))
+            nn.Sequential(
+                *(Block(a if i == 0 else b, b, stride if i == 0 else 1) for i in range(blocks))
+            )
             for a, b, stride in zip((WIDTHS[0], *WIDTHS), WIDTHS, (1, 2, 2), strict=False)
         )
         self.head = nn.Linear(WIDTHS[-1], classes)

@@ -17,25 +17,37 @@ from kdray.models.base import Model, Network, Stochastic
 
 @lru_cache
 def blueprint(model: Model, shape: Shape, classes: int) -> Network:
-    """The network in eval mode without its numbers (on torch's device "meta"). Shared: leave it as it is."""
+    """The network in eval mode without its numbers (on torch's device "meta"). Shared: leave it as
+    it is."""
     with torch.device("meta"), _Unfilled():
         return model.build(shape, classes).eval()
 
 
 class _Unfilled(TorchFunctionMode):
-    """Leaves out what draws numbers: on "meta" torch's first such call loads a compiler, for seconds."""
+    """Leaves out what draws numbers: on "meta" torch's first such call loads a compiler, for
+    seconds."""
 
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if function in (Tensor.normal_, Tensor.uniform_) else function(*args, **(kwargs or {}))
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        return (
+            args[0]
+            if function in (Tensor.normal_, Tensor.uniform_)
+            else function(*args, **(kwargs or {}))
+        )
 
 
 def has_dropout(model: Model, shape: Shape, classes: int) -> bool:
     """Whether the network drops out anything in train mode."""
-    return any(isinstance(each, nn.Dropout) and each.p > 0 for each in blueprint(model, shape, classes).modules())
+    return any(
+        isinstance(each, nn.Dropout) and each.p > 0
+        for each in blueprint(model, shape, classes).modules()
+    )
 
 
 def is_stochastic(model: Model, shape: Shape, classes: int) -> bool:
-    """Whether two passes of one image differ in eval mode: noise on the model's input or on its weights."""
+    """Whether two passes of one image differ in eval mode: noise on the model's input or on its
+    weights."""
     return model.input_sigma > 0 or any(
         isinstance(each, Stochastic) for each in blueprint(model, shape, classes).modules()
     )
@@ -44,7 +56,8 @@ def is_stochastic(model: Model, shape: Shape, classes: int) -> bool:
 @lru_cache
 def stage_shapes(model: Model, shape: Shape, classes: int) -> tuple[tuple[int, ...], ...]:
     """The shape of each stage for one image."""
-    # On the CPU, with whatever is in its memory: on "meta" torch's first linear layer loads a compiler, for seconds.
+    # On the CPU, with whatever is in its memory: on "meta" torch's first linear layer loads a
+    # compiler, for seconds.
     network = deepcopy(blueprint(model, shape, classes)).to_empty(device="cpu")
     with torch.no_grad(), seeds.ambient(0, "model"):
         outputs = network(torch.zeros(1, *shape))

@@ -34,7 +34,8 @@ class MLPNetwork(Network):
         super().__init__()
         widths = (inputs, *hidden)
         self.hidden = nn.ModuleList(
-            nn.Sequential(nn.Linear(a, b), nn.ReLU(), nn.Dropout(dropout)) for a, b in pairwise(widths)
+            nn.Sequential(nn.Linear(a, b), nn.ReLU(), nn.Dropout(dropout))
+            for a, b in pairwise(widths)
         )
         self.head = nn.Linear(widths[-1], classes)
 

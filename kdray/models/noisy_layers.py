@@ -1,6 +1,8 @@
-"""Convolutions and linear layers whose weights are noisy at every forward pass: smoothed_models, section 1.2.
+"""Convolutions and linear layers whose weights are noisy at every forward pass: smoothed_models,
+section 1.2.
 
-The noise is drawn from torch's global generator, once for the whole batch, in training and in inference.
+The noise is drawn from torch's global generator, once for the whole batch, in training and in
+inference.
 """
 
 from __future__ import annotations
@@ -42,11 +44,23 @@ class NoisyConv2d(nn.Conv2d, Stochastic):
 
     def __init__(self, layer: nn.Conv2d, noise: WeightNoise) -> None:
         super().__init__(
-            layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation,  # type: ignore[arg-type]
-            layer.groups, layer.bias is not None, layer.padding_mode, device="meta",
-        )  # fmt: skip
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,  # type: ignore[arg-type]
+            layer.stride,  # type: ignore[arg-type]
+            layer.padding,  # type: ignore[arg-type]
+            layer.dilation,  # type: ignore[arg-type]
+            layer.groups,
+            layer.bias is not None,
+            layer.padding_mode,
+            device="meta",
+        )
         self.weight, self.bias = layer.weight, layer.bias
-        self.noise = (ColouredNoise if isinstance(noise, Coloured) else IndependentNoise)(self.weight, noise)  # type: ignore[arg-type]
+        self.noise: nn.Module = (
+            ColouredNoise(self.weight, noise)
+            if isinstance(noise, Coloured)
+            else IndependentNoise(self.weight, noise)
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         output: Tensor = self._conv_forward(input, self.weight + self.noise(self.weight), self.bias)
@@ -57,7 +71,9 @@ class NoisyLinear(nn.Linear, Stochastic):
     """``layer`` with noise on its weights, independent whatever convolutions have."""
 
     def __init__(self, layer: nn.Linear, noise: WeightNoise) -> None:
-        super().__init__(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+        super().__init__(
+            layer.in_features, layer.out_features, layer.bias is not None, device="meta"
+        )
         self.weight, self.bias = layer.weight, layer.bias
         self.noise = IndependentNoise(self.weight, noise)
 
@@ -66,7 +82,8 @@ class NoisyLinear(nn.Linear, Stochastic):
 
 
 def with_weight_noise(network: Network, noise: WeightNoise | None) -> Network:
-    """``network`` with every convolution and linear layer made noisy in place, their weights as they are; none: as it is."""
+    """``network`` with every convolution and linear layer made noisy in place, their weights as
+    they are; none: as it is."""
     if noise is not None:
         for parent in list(network.modules()):
             for name, layer in parent.named_children():

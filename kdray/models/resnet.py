@@ -1,8 +1,10 @@
-"""Residual networks of torchvision (He, Zhang, Ren, Sun 2016, arXiv:1512.03385, table 1) on small images.
+"""Residual networks of torchvision (He, Zhang, Ren, Sun 2016, arXiv:1512.03385, table 1) on small
+images.
 
-The stem is a 3x3 convolution of stride 1 without pooling, in the place of ImageNet's 7x7 of stride 2 with pooling. For
-three channels and ten classes ResNet-18 has 11,173,962 parameters, ResNet-34 21,282,122, ResNet-50 23,520,842. ResNet-10, one
-basic block a stage, is not in the paper: the smallest of the family.
+The stem is a 3x3 convolution of stride 1 without pooling, in the place of ImageNet's 7x7 of stride
+2 with pooling. For three channels and ten classes ResNet-18 has 11,173,962 parameters, ResNet-34
+21,282,122, ResNet-50 23,520,842. ResNet-10, one basic block a stage, is not in the paper: the
+smallest of the family.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ class ResNetNetwork(Network):
         block = resnet.Bottleneck if depth == 50 else resnet.BasicBlock
         self.body = resnet.ResNet(block, list(BLOCKS[depth]), num_classes=classes)
         self.body.conv1 = nn.Conv2d(channels, 64, 3, 1, 1, bias=False)
-        nn.init.kaiming_normal_(self.body.conv1.weight, mode="fan_out", nonlinearity="relu")  # as all its convolutions
+        nn.init.kaiming_normal_(
+            self.body.conv1.weight, mode="fan_out", nonlinearity="relu"
+        )  # as all its convolutions
         self.body.maxpool = nn.Identity()
 
     def forward(self, images: Tensor) -> Outputs:

@@ -1,4 +1,5 @@
-"""How large and how fast a network is: parameters, weights, multiply-accumulates, inference images per second."""
+"""How large and how fast a network is: parameters, weights, multiply-accumulates, inference images
+per second."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Size(NamedTuple):
 
 
 def size(classifier: Classifier, shape: Shape) -> Size:
-    """Counted, not estimated; the multiplications by running one image through. The normalisation is not counted."""
+    """Counted, not estimated; the multiplications by running one image through. The normalisation
+    is not counted."""
     network = classifier.network
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     with torch.no_grad(), _undisturbed(classifier), FlopCounterMode(display=False) as counter:
@@ -41,8 +43,11 @@ def size(classifier: Classifier, shape: Shape) -> Size:
 
 
 @torch.no_grad()
-def images_per_second(classifier: Classifier, shape: Shape, *, batch_size: int = 128, seconds: float = 0.1) -> float:
-    """Inference throughput in eval mode, after one batch of warm-up; at least ``seconds`` long. A timing, not a fact."""
+def images_per_second(
+    classifier: Classifier, shape: Shape, *, batch_size: int = 128, seconds: float = 0.1
+) -> float:
+    """Inference throughput in eval mode, after one batch of warm-up; at least ``seconds`` long. A
+    timing, not a fact."""
     device = classifier.device
     images = torch.zeros(batch_size, *shape, device=device)
     with _undisturbed(classifier):
@@ -58,7 +63,8 @@ def images_per_second(classifier: Classifier, shape: Shape, *, batch_size: int =
 
 @contextmanager
 def _undisturbed(classifier: Classifier) -> Iterator[None]:
-    """The classifier in eval mode inside the block; after it, its mode and torch's global generator are as before."""
+    """The classifier in eval mode inside the block; after it, its mode and torch's global generator
+    are as before."""
     training = classifier.training
     with seeds.ambient(0, "model"):
         classifier.eval()

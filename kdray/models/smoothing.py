@@ -1,13 +1,15 @@
-"""Smoothed inference: many passes of a model that draws, aggregated into one answer (smoothed_models, sections 1.2 and 2).
+"""Smoothed inference: many passes of a model that draws, aggregated into one answer
+(smoothed_models, sections 1.2 and 2).
 
     prediction        p_k = share of the M passes whose first class is k
     soft_prediction   p   = mean of softmax(z_m)
     logits            z   = mean of z_m
 
-The first two answer log-probabilities; a share of votes is floored at 1/(2M), so that no class has minus infinity. Of votes
-the *gradient* is that of the soft prediction (straight through): that is what an attack or a gradient-matching student
-follows. Passes are made one after the other and, where a gradient is asked for, made again in the backward pass: M passes
-need no more memory than one.
+The first two answer log-probabilities; a share of votes is floored at 1/(2M), so that no class has
+minus infinity. Of votes the *gradient* is that of the soft prediction (straight through): that is
+what an attack or a gradient-matching student follows. Passes are made one after the other and,
+where a gradient is asked for, made again in the backward pass: M passes need no more memory than
+one.
 """
 
 from __future__ import annotations
@@ -30,13 +32,16 @@ Aggregate = Literal["prediction", "soft_prediction", "logits"]
 class Smoothing(Value):
     """M passes of a model that draws, and their aggregate."""
 
-    paper: ClassVar[str] = "smoothed_models sections 1.2 and 2 (Nemcovsky et al. 2020, Cohen et al. 2019)"
+    paper: ClassVar[str] = (
+        "smoothed_models sections 1.2 and 2 (Nemcovsky et al. 2020, Cohen et al. 2019)"
+    )
 
     samples: Annotated[int, Field(ge=1, le=100_000)]
     """M, the number of passes (512 in the paper)."""
     aggregate: Aggregate = "soft_prediction"
     sigma: Annotated[float, Field(ge=0)] = 0.0
-    """Standard deviation of Gaussian noise on the image in every pass, beside whatever the model itself draws; 0: none."""
+    """Standard deviation of Gaussian noise on the image in every pass, beside whatever the model
+    itself draws; 0: none."""
 
 
 class SmoothedNetwork(Network):
@@ -53,13 +58,19 @@ class SmoothedNetwork(Network):
         recompute = torch.is_grad_enabled() and images.requires_grad
         total: Tensor | None = None
         for _ in range(samples):
-            one = checkpoint(self._pass, images, use_reentrant=False) if recompute else self._pass(images)
+            one = (
+                checkpoint(self._pass, images, use_reentrant=False)
+                if recompute
+                else self._pass(images)
+            )
             total = one if total is None else total + one
         assert total is not None  # samples is at least 1
         mean = total / samples
         if aggregate == "prediction":
             mean = _floored(mean, samples)
-        logits = mean if aggregate == "logits" else mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
+        logits = (
+            mean if aggregate == "logits" else mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
+        )
         return Outputs(logits, (), logits[:, :0])
 
     def _pass(self, images: Tensor) -> Tensor:
@@ -91,4 +102,6 @@ def smoothed(classifier: Classifier, smoothing: Smoothing | None) -> Classifier:
     if smoothing is None:
         return classifier
     # In the classifier's own mode: to be wrapped must not wake its batch norm up.
-    return Classifier(SmoothedNetwork(classifier, smoothing), nn.Identity()).train(classifier.training)
+    return Classifier(SmoothedNetwork(classifier, smoothing), nn.Identity()).train(
+        classifier.training
+    )

@@ -1,18 +1,22 @@
 """Layers whose input gradient is differentiated with the kernels of its own computation.
 
-The loss of an input gradient (robust_student, eq. 16) goes through a backward pass, which it differentiates in turn. Torch has
-slow ways for that: a convolution's weight takes a convolution whose kernel is as large as the image, batch norm some thirty
-passes over memory, ReLU a tensor of zeros that is added. All can be had from what their first derivative needs:
+The loss of an input gradient (robust_student, eq. 16) goes through a backward pass, which it
+differentiates in turn. Torch has slow ways for that: a convolution's weight takes a convolution
+whose kernel is as large as the image, batch norm some thirty passes over memory, ReLU a tensor of
+zeros that is added. All can be had from what their first derivative needs:
 
-* a convolution's input gradient is linear in the gradient g of its output and in its weight; for a cotangent v the derivatives
+* a convolution's input gradient is linear in the gradient g of its output and in its weight; for a
+  cotangent v the derivatives
   are the convolution of v, and the weight's usual derivative with v in the place of the image;
-* batch norm in train mode has dx = γ/σ·P·g, where P = 1 - 11ᵀ/N - x̂x̂ᵀ/N over the N values of a channel. It is symmetric: the
+* batch norm in train mode has dx = γ/σ·P·g, where P = 1 - 11ᵀ/N - x̂x̂ᵀ/N over the N values of a
+  channel. It is symmetric: the
   derivative for g is the same kernel again. With φ = ⟨v, P·g⟩/σ
   that for x is -(γ·φ·x̂ + ⟨x̂, v⟩·dx + ⟨x̂, g⟩·γ/σ·P·v) / (σ·N), and that for γ is φ;
 * ReLU's is the same mask again.
 
-First derivatives have the same bits as torch's, second ones differ by rounding. A derivative that is to be differentiated
-(``create_graph``) is for the images alone: weights get none then, and there is no third.
+First derivatives have the same bits as torch's, second ones differ by rounding. A derivative that
+is to be differentiated (``create_graph``) is for the images alone: weights get none then, and there
+is no third.
 """
 
 from __future__ import annotations
@@ -58,7 +62,8 @@ class _Convolution(Function):
 
 
 class _ForImage(Function):
-    """What the gradient g of a convolution's output is for its image, of which only the shape counts."""
+    """What the gradient g of a convolution's output is for its image, of which only the shape
+    counts."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, w: Tensor, x: Tensor, geometry: Geometry) -> Tensor | None:
@@ -74,7 +79,9 @@ class _ForImage(Function):
         return torch.conv2d(v, w, None, *ctx.geometry), dw, None, None
 
 
-def _derivatives(g: Tensor, x: Tensor, w: Tensor, geometry: Geometry, wanted: tuple[bool, bool, bool]) -> Three:
+def _derivatives(
+    g: Tensor, x: Tensor, w: Tensor, geometry: Geometry, wanted: tuple[bool, bool, bool]
+) -> Three:
     """Of a convolution, for its image, its weight and its bias; ``g`` is its output's."""
     stride, padding, dilation, groups = geometry
     found: Three = torch.ops.aten.convolution_backward(
@@ -88,9 +95,14 @@ class _Norm(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, running: tuple[Tensor | None, Tensor | None], momentum: float,
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        running: tuple[Tensor | None, Tensor | None],
+        momentum: float,
         eps: float,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         y, mean, scale = torch.native_batch_norm(x, weight, bias, *running, True, momentum, eps)
         ctx.save_for_backward(x, weight, mean, scale)
         ctx.eps = eps
@@ -125,7 +137,11 @@ class _NormBackward(Function):
         inner = (g * v).transpose(0, 1).flatten(1).sum(1)
         phi = scale * (inner - (total_g * total_v + along_g * along_v) / count)
         # x̂ = scale·(x - mean), so that its part is one multiple of x and a constant.
-        of_x, of_dx, of_dg = -weight * phi * scale**2 / count, -along_v * scale / count, -along_g * scale / count
+        of_x, of_dx, of_dg = (
+            -weight * phi * scale**2 / count,
+            -along_v * scale / count,
+            -along_g * scale / count,
+        )
         wide = (1, -1, *(1,) * (x.ndim - 2))
         for_x = torch.addcmul((-of_x * mean).view(wide), x, of_x.view(wide))
         for_x.addcmul_(dx, of_dx.view(wide)).addcmul_(dg, of_dg.view(wide))
@@ -173,22 +189,37 @@ class _Masked(Function):
 
 
 def convolution(
-    x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Size = 1, padding: Size | str = 0, dilation: Size = 1,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
     groups: int = 1,
-) -> Tensor | None:  # fmt: skip
+) -> Tensor | None:
     """As ``functional.conv2d``; none: leave it to torch."""
     if isinstance(padding, str):
         return None
-    y: Tensor = _applied(_Convolution, x, weight, bias, (_pair(stride), _pair(padding), _pair(dilation), groups))
+    y: Tensor = _applied(
+        _Convolution, x, weight, bias, (_pair(stride), _pair(padding), _pair(dilation), groups)
+    )
     return y
 
 
 def batch_norm(
-    x: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
-    bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
-) -> Tensor | None:  # fmt: skip
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor | None:
     """As ``functional.batch_norm``; none: leave it to torch."""
-    if not training or weight is None or bias is None or x.numel() == x.shape[1]:  # which has no variance: torch says so
+    if (
+        not training or weight is None or bias is None or x.numel() == x.shape[1]
+    ):  # which has no variance: torch says so
         return None
     y: Tensor = _applied(_Norm, x, weight, bias, (running_mean, running_var), momentum, eps)
     return y
@@ -205,15 +236,21 @@ def _pair(size: Size) -> Pair:
 
 
 OURS: dict[Callable[..., Any], Callable[..., Tensor | None]] = {
-    functional.conv2d: convolution, functional.batch_norm: batch_norm, functional.relu: relu,
-}  # fmt: skip
+    functional.conv2d: convolution,
+    functional.batch_norm: batch_norm,
+    functional.relu: relu,
+}
 
 
 class _Ours(TorchFunctionMode):
     """Calls :data:`OURS` in the place of torch's."""
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         del types
         found = OURS[func](*args, **(kwargs or {})) if func in OURS else None
@@ -221,6 +258,7 @@ class _Ours(TorchFunctionMode):
 
 
 def differentiable_twice(device: torch.device) -> AbstractContextManager[object]:
-    """Within it a network's forward pass is made of these layers where they were measured to win: on a CPU in float32."""
+    """Within it a network's forward pass is made of these layers where they were measured to win:
+    on a CPU in float32."""
     wins = device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     return _Ours() if wins else nullcontext()

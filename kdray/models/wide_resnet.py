@@ -1,8 +1,9 @@
 """Wide residual networks (Zagoruyko, Komodakis 2016, arXiv:1605.07146), for small images.
 
-WRN-d-k has d = 6·n + 4 layers: a 3x3 convolution, three stages of n pre-activation blocks with 16·k, 32·k, 64·k channels,
-batch norm, global average pooling and a linear layer. WRN-40-2 has 2,243,546 parameters and WRN-16-2 691,674 for three
-channels and ten classes (noisy_collaboration, section 3).
+WRN-d-k has d = 6·n + 4 layers: a 3x3 convolution, three stages of n pre-activation blocks with
+16·k, 32·k, 64·k channels, batch norm, global average pooling and a linear layer. WRN-40-2 has
+2,243,546 parameters and WRN-16-2 691,674 for three channels and ten classes (noisy_collaboration,
+section 3).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from kdray.perturbations.weight_noise import AnyWeightNoise
 class WideResNet(Model):
     """WRN-``depth``-``width``."""
 
-    paper: ClassVar[str] = "noisy_collaboration section 3; smoothed_models section 1.2 (Zagoruyko, Komodakis 2016)"
+    paper: ClassVar[str] = (
+        "noisy_collaboration section 3; smoothed_models section 1.2 (Zagoruyko, Komodakis 2016)"
+    )
     small: ClassVar[dict[str, Json]] = {"depth": 10, "width": 1}
 
     name: Literal["wide_resnet"] = "wide_resnet"
@@ -39,16 +42,21 @@ class WideResNet(Model):
     @model_validator(mode="after")
     def _whole_blocks(self) -> WideResNet:
         if (self.depth - 4) % 6:
-            raise ValueError(f"depth {self.depth} is not 6·n + 4 (allowed: 10, 16, 22, 28, 34, 40, …)")
+            raise ValueError(
+                f"depth {self.depth} is not 6·n + 4 (allowed: 10, 16, 22, 28, 34, 40, …)"
+            )
         return self
 
     def build(self, shape: Shape, classes: int) -> Network:
-        network = WideResNetNetwork(shape[0], (self.depth - 4) // 6, self.width, classes, self.dropout)
+        network = WideResNetNetwork(
+            shape[0], (self.depth - 4) // 6, self.width, classes, self.dropout
+        )
         return with_weight_noise(network, self.weight_noise)
 
 
 class Block(nn.Module):
-    """BN-ReLU-conv-BN-ReLU-dropout-conv, added to its input (through a 1x1 convolution where the shape changes)."""
+    """BN-ReLU-conv-BN-ReLU-dropout-conv, added to its input (through a 1x1 convolution where the
+    shape changes)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, dropout: float) -> None:
         super().__init__()
@@ -57,11 +65,14 @@ class Block(nn.Module):
         self.norm2 = nn.BatchNorm2d(outputs)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.shortcut = None if inputs == outputs else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+        self.shortcut = (
+            None if inputs == outputs else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         activated = functional.relu(self.norm1(x))
-        # Where the shape changes, the shortcut starts after the activation, as in the authors' code.
+        # Where the shape changes, the shortcut starts after the activation, as in the authors'
+        # code.
         skipped = x if self.shortcut is None else self.shortcut(activated)
         y = functional.relu(self.norm2(self.conv1(activated)))
         added: Tensor = skipped + self.conv2(self.dropout(y))
@@ -69,13 +80,18 @@ class Block(nn.Module):
 
 
 class WideResNetNetwork(Network):
-    def __init__(self, channels: int, blocks: int, width: int, classes: int, dropout: float) -> None:
+    def __init__(
+        self, channels: int, blocks: int, width: int, classes: int, dropout: float
+    ) -> None:
         super().__init__()
         self.stem = nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
         widths = (16, 16 * width, 32 * width, 64 * width)
         self.stages = nn.ModuleList(
             nn.Sequential(
-                *(Block(a if i == 0 else b, b, stride if i == 0 else 1, dropout) for i in range(blocks)),
+                *(
+                    Block(a if i == 0 else b, b, stride if i == 0 else 1, dropout)
+                    for i in range(blocks)
+                )
             )
             for a, b, stride in zip(widths[:-1], widths[1:], (1, 2, 2), strict=True)
         )

@@ -8,12 +8,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kdray.core import Value
-from kdray.perturbations.input_noise import Gaussian, GaussianSNR, InputNoise, Laplace, Poisson, UniformNoise
+from kdray.perturbations.input_noise import (
+    Gaussian,
+    GaussianSNR,
+    InputNoise,
+    Laplace,
+    Poisson,
+    UniformNoise,
+)
 from kdray.perturbations.label_noise import LabelNoise, Symmetric, Uniform
 from kdray.perturbations.logit_noise import LogitNoise, SignalDependent, Swap
 from kdray.perturbations.weight_noise import AnyWeightNoise, Coloured, Independent
 
-AnyInputNoise = Annotated[Gaussian | Laplace | UniformNoise | Poisson | GaussianSNR, Field(discriminator="name")]
+AnyInputNoise = Annotated[
+    Gaussian | Laplace | UniformNoise | Poisson | GaussianSNR, Field(discriminator="name")
+]
 AnyLabelNoise = Annotated[Uniform | Symmetric, Field(discriminator="name")]
 AnyLogitNoise = Annotated[SignalDependent | Swap, Field(discriminator="name")]
 
@@ -24,14 +33,30 @@ class Noise(Value):
     input: AnyInputNoise | None = None
     """On the images that the student sees."""
     teacher_sees: Literal["clean", "noisy"] = "clean"
-    """While it teaches: the image without ``input`` noise (Soft Randomization), or the one that the student sees, as if the
-    noise were part of the training set (robust_student table I)."""
+    """While it teaches: the image without ``input`` noise (Soft Randomization), or the one that the
+    student sees, as if the noise were part of the training set (robust_student table I)."""
     labels: AnyLabelNoise | None = None
     """On the labels that the student is trained on."""
 
 
 __all__ = [
-    "AnyInputNoise", "AnyLabelNoise", "AnyLogitNoise", "AnyWeightNoise", "Coloured", "Gaussian", "GaussianSNR",
-    "Independent", "InputNoise", "LabelNoise", "Laplace", "LogitNoise", "Noise", "Poisson", "SignalDependent", "Swap",
-    "Symmetric", "Uniform", "UniformNoise",
-]  # fmt: skip
+    "AnyInputNoise",
+    "AnyLabelNoise",
+    "AnyLogitNoise",
+    "AnyWeightNoise",
+    "Coloured",
+    "Gaussian",
+    "GaussianSNR",
+    "Independent",
+    "InputNoise",
+    "LabelNoise",
+    "Laplace",
+    "LogitNoise",
+    "Noise",
+    "Poisson",
+    "SignalDependent",
+    "Swap",
+    "Symmetric",
+    "Uniform",
+    "UniformNoise",
+]

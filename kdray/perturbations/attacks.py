@@ -1,9 +1,11 @@
-"""Projected gradient descent on images: noisy_collaboration, eqs. 4 and 5 (Kurakin et al. 2016, Madry et al. 2017).
+"""Projected gradient descent on images: noisy_collaboration, eqs. 4 and 5 (Kurakin et al. 2016,
+Madry et al. 2017).
 
     x₀ = x + U(ball of radius ε),   x_{n+1} = Π(x_n + step · direction(∇_x J(x_n, y)))
 
-Π projects onto the ball around x and then onto [0, 1]; the direction is the gradient's sign for linf and the normalised
-gradient for l2. The final iterate is the adversarial example. The same functions serve training and evaluation.
+Π projects onto the ball around x and then onto [0, 1]; the direction is the gradient's sign for
+linf and the normalised gradient for l2. The final iterate is the adversarial example. The same
+functions serve training and evaluation.
 """
 
 from __future__ import annotations
@@ -29,12 +31,15 @@ def in_ball(images: Images, norm: Norm, epsilon: float, draws: torch.Generator) 
     if norm == "linf":
         return torch.empty_like(images).uniform_(-epsilon, epsilon, generator=draws)
     direction = torch.randn(images.shape, generator=draws, device=images.device)
-    radius = torch.rand(len(images), generator=draws, device=images.device) ** (1 / images[0].numel())
+    radius = torch.rand(len(images), generator=draws, device=images.device) ** (
+        1 / images[0].numel()
+    )
     return direction * (epsilon * radius / _length(direction)).view(-1, 1, 1, 1)
 
 
 def random_start(images: Images, norm: Norm, epsilon: float, draws: torch.Generator) -> Images:
-    """A point drawn uniformly from the ball of radius ``epsilon`` around each image, clipped to [0, 1]."""
+    """A point drawn uniformly from the ball of radius ``epsilon`` around each image, clipped to [0,
+    1]."""
     return (images + in_ball(images, norm, epsilon, draws)).clamp(0, 1)
 
 
@@ -47,10 +52,13 @@ class Slope(NamedTuple):
     """Of the first pass."""
 
 
-def slope(logits: Model, points: Images, labels: Labels, *, loss: Loss = "cross_entropy", samples: int = 1) -> Slope:
+def slope(
+    logits: Model, points: Images, labels: Labels, *, loss: Loss = "cross_entropy", samples: int = 1
+) -> Slope:
     """The gradient of ``loss`` at ``points``.
 
-    For ``logits`` that draw it is the mean over ``samples`` calls (EPGD: in expectation over the noise), up to its length.
+    For ``logits`` that draw it is the mean over ``samples`` calls (EPGD: in expectation over the
+    noise), up to its length.
     """
     points = points.detach().requires_grad_(True)
 
@@ -67,8 +75,9 @@ def slope(logits: Model, points: Images, labels: Labels, *, loss: Loss = "cross_
 
 
 def losses(logits: Float32[Tensor, "B K"], labels: Labels, loss: Loss) -> Float32[Tensor, "B"]:
-    """What an attack makes rise, for each image: the cross-entropy of the label, or the margin by which the highest other
-    logit is above the label's (Carlini, Wagner 2017, arXiv:1608.04644, their f without bound)."""
+    """What an attack makes rise, for each image: the cross-entropy of the label, or the margin by
+    which the highest other logit is above the label's (Carlini, Wagner 2017, arXiv:1608.04644,
+    their f without bound)."""
     if loss == "cross_entropy":
         return functional.cross_entropy(logits, labels, reduction="none")
     of_label = logits.gather(1, labels[:, None])
@@ -77,18 +86,27 @@ def losses(logits: Float32[Tensor, "B K"], labels: Labels, loss: Loss) -> Float3
 
 
 class Ball:
-    """Where the iterates of an attack may lie: at most ``epsilon`` (absolute, in pixel units) from ``images``, in [0, 1]."""
+    """Where the iterates of an attack may lie: at most ``epsilon`` (absolute, in pixel units) from
+    ``images``, in [0, 1]."""
 
     def __init__(self, images: Images, norm: Norm, epsilon: float) -> None:
         self._images, self._norm, self._epsilon = images, norm, epsilon
-        # project() in fewer passes over memory: the bounds of the ball and of [0, 1] are one box for all steps.
-        self._box = ((images - epsilon).clamp_(min=0), (images + epsilon).clamp_(max=1)) if norm == "linf" else None
+        # project() in fewer passes over memory: the bounds of the ball and of [0, 1] are one box
+        # for all steps.
+        self._box = (
+            ((images - epsilon).clamp_(min=0), (images + epsilon).clamp_(max=1))
+            if norm == "linf"
+            else None
+        )
 
     def step(self, points: Images, gradient: Images, step_size: float) -> Images:
-        """The ``points`` moved by ``step_size`` inside the ball, to where the loss with ``gradient`` is higher."""
+        """The ``points`` moved by ``step_size`` inside the ball, to where the loss with
+        ``gradient`` is higher."""
         if self._box is not None:
             return torch.add(points, gradient.sign(), alpha=step_size).clamp_(*self._box)
-        return project(points + step_size * _steepest(gradient), self._images, self._norm, self._epsilon)
+        return project(
+            points + step_size * _steepest(gradient), self._images, self._norm, self._epsilon
+        )
 
 
 def pgd(
@@ -104,9 +122,11 @@ def pgd(
     samples: int = 1,
     loss: Loss = "cross_entropy",
 ) -> Images:
-    """Adversarial examples for ``images`` after ``steps`` steps from ``start``: the ``loss`` of the true label rises.
+    """Adversarial examples for ``images`` after ``steps`` steps from ``start``: the ``loss`` of the
+    true label rises.
 
-    ``epsilon`` and ``step_size`` are absolute, in pixel units. The result lies in the ball and in [0, 1]. ``samples``: as of
+    ``epsilon`` and ``step_size`` are absolute, in pixel units. The result lies in the ball and in
+    [0, 1]. ``samples``: as of
     :func:`slope`.
     """
     points, ball = start.detach(), Ball(images, norm, epsilon)
@@ -117,7 +137,8 @@ def pgd(
 
 
 def project(points: Images, images: Images, norm: Norm, epsilon: float) -> Images:
-    """The ``points`` moved into the ball of radius ``epsilon`` around ``images`` and into [0, 1]."""
+    """The ``points`` moved into the ball of radius ``epsilon`` around ``images`` and into [0,
+    1]."""
     if norm == "linf":
         inside = torch.minimum(torch.maximum(points, images - epsilon), images + epsilon)
     else:
@@ -128,8 +149,11 @@ def project(points: Images, images: Images, norm: Norm, epsilon: float) -> Image
 
 def _steepest(gradient: Images) -> Images:
     """Of length 1 in l2, or 0."""
-    # A confident example's gradient is tiny and its squares underflow: scaled first, it still has its direction.
-    scaled = gradient / gradient.abs().amax((1, 2, 3), keepdim=True).clamp(min=torch.finfo(gradient.dtype).tiny)
+    # A confident example's gradient is tiny and its squares underflow: scaled first, it still has
+    # its direction.
+    scaled = gradient / gradient.abs().amax((1, 2, 3), keepdim=True).clamp(
+        min=torch.finfo(gradient.dtype).tiny
+    )
     return scaled / _length(scaled).view(-1, 1, 1, 1)
 
 

@@ -1,11 +1,12 @@
-"""Random changes of the teacher's logits: noisy_collaboration, section 4.1 (eq. 1) and appendix A.4.
+"""Random changes of the teacher's logits: noisy_collaboration, section 4.1 (eq. 1) and appendix
+A.4.
 
-    signal-dependent:  ẑ_i = (1 + δ_i)·z_i,  δ_i ~ N(0, σ²)
-    random swapping:   with probability p per sample, neighbours in the ranking of softmax(z/τ) change places where they
+    signal-dependent:  ẑ_i = (1 + δ_i)·z_i,  δ_i ~ N(0, σ²) random swapping:   with probability p
+    per sample, neighbours in the ranking of softmax(z/τ) change places where they
                        differ by less than a threshold
 
-Swapping softened probabilities is swapping logits, because softmax does not care for the order of its arguments: the
-changed logits are a permutation of the given ones, at any temperature.
+Swapping softened probabilities is swapping logits, because softmax does not care for the order of
+its arguments: the changed logits are a permutation of the given ones, at any temperature.
 """
 
 from __future__ import annotations
@@ -30,16 +31,19 @@ def signal_dependent(
 ) -> Float[Tensor, "B K"]:
     """(1 + δ)·z with δ ~ N(0, sigma²), one for each logit or one for each sample (row)."""
     shape = logits.shape if per == "logit" else (len(logits), 1)
-    return (1 + sigma * torch.randn(shape, generator=draws, device=logits.device, dtype=logits.dtype)) * logits
+    return (
+        1 + sigma * torch.randn(shape, generator=draws, device=logits.device, dtype=logits.dtype)
+    ) * logits
 
 
 def swap_sources(
     probabilities: Float[Tensor, "B K"], chosen: Bool[Tensor, "B"], threshold: float, which: Which
 ) -> Int64[Tensor, "B K"]:
-    """For every class the class whose value it gets, in rows that are ``chosen``; the class itself in others.
+    """For every class the class whose value it gets, in rows that are ``chosen``; the class itself
+    in others.
 
-    Ranks 1 and 2 swap if they differ by less than ``threshold``; ``all`` goes on with ranks 2 and 3 as they then are, and
-    so to the last: a value can travel.
+    Ranks 1 and 2 swap if they differ by less than ``threshold``; ``all`` goes on with ranks 2 and 3
+    as they then are, and so to the last: a value can travel.
     """
     ranked, order = probabilities.detach().sort(dim=1, descending=True, stable=True)
     values, sources = list(ranked.unbind(1)), list(order.unbind(1))
@@ -62,15 +66,16 @@ class LogitNoise(Value):
     @abstractmethod
     def __call__(
         self, logits: Float[Tensor, "B K"], temperature: float, draws: torch.Generator
-    ) -> Float[Tensor, "B K"]:  # fmt: skip
-        """The changed ``logits``, which the method will divide by ``temperature``; ``draws`` is on their device."""
+    ) -> Float[Tensor, "B K"]:
+        """The changed ``logits``, which the method will divide by ``temperature``; ``draws`` is on
+        their device."""
 
 
 class SignalDependent(LogitNoise):
     """ẑ_i = (1 + δ_i)·z_i, δ_i ~ N(0, σ²) (eq. 1); σ = 0 changes nothing. The same on z as on z/τ.
 
-    In proportion to the logits as they are given: those of a smoothed or virtual teacher are log-probabilities or
-    probabilities, and the noise is as large as these.
+    In proportion to the logits as they are given: those of a smoothed or virtual teacher are
+    log-probabilities or probabilities, and the noise is as large as these.
     """
 
     paper: ClassVar[str] = "noisy_collaboration section 4.1, eq. 1"
@@ -79,8 +84,8 @@ class SignalDependent(LogitNoise):
     sigma: Annotated[float, Field(ge=0)]
     """Standard deviation relative to each logit (the paper's 0 to 0.5)."""
     per: Per = "logit"
-    """logit: a δ for every logit; sample: one for all logits of a sample, which only rescales its temperature. The text
-    leaves it open."""
+    """logit: a δ for every logit; sample: one for all logits of a sample, which only rescales its
+    temperature. The text leaves it open."""
 
     def __call__(
         self, logits: Float[Tensor, "B K"], temperature: float, draws: torch.Generator
@@ -90,18 +95,20 @@ class SignalDependent(LogitNoise):
 
 
 class Swap(LogitNoise):
-    """With probability p per sample, swaps neighbours in the ranking of softmax(z/τ) that differ by less than a threshold."""
+    """With probability p per sample, swaps neighbours in the ranking of softmax(z/τ) that differ by
+    less than a threshold."""
 
     paper: ClassVar[str] = "noisy_collaboration appendix A.4"
 
     name: Literal["swap"] = "swap"
     which: Which = "top2"
-    """top2: the two largest; all: ranks 1-2, 2-3, … in one pass, each on what the one before left."""
+    """top2: the two largest; all: ranks 1-2, 2-3, … in one pass, each on what the one before
+    left."""
     probability: Annotated[float, Field(ge=0, le=1)]
     """p that a sample is considered; 0: none, 1: all. The paper does not give it."""
     threshold: Annotated[float, Field(ge=0)]
-    """On the difference of softened probabilities, strictly; 0: nothing swaps, above 1: whatever is considered does. The
-    paper does not give it."""
+    """On the difference of softened probabilities, strictly; 0: nothing swaps, above 1: whatever is
+    considered does. The paper does not give it."""
 
     def __call__(
         self, logits: Float[Tensor, "B K"], temperature: float, draws: torch.Generator

@@ -1,11 +1,13 @@
-"""Learned Gaussian noise on a layer's weights, drawn anew at every forward pass: smoothed_models, section 1.2.
+"""Learned Gaussian noise on a layer's weights, drawn anew at every forward pass: smoothed_models,
+section 1.2.
 
     PNI (Rakin et al. 2018, arXiv:1811.09310):      w + a·s·ε
     CNI (Nemcovsky et al. 2020, arXiv:1911.07198):  w + sqrt(|d|·s)·ε + F·ε'
 
-ε ~ N(0, 1) for every weight and ε' ~ N(0, I) of a few entries that all weights of the layer share; s is the standard
-deviation of the layer's weights. a and d (one per weight) and F (weights x rank) are learned. The |d|·s under the root,
-where a variance stands for a standard deviation, is the cited authors'.
+ε ~ N(0, 1) for every weight and ε' ~ N(0, I) of a few entries that all weights of the layer share;
+s is the standard deviation of the layer's weights. a and d (one per weight) and F (weights x rank)
+are learned. The |d|·s under the root, where a variance stands for a standard deviation, is the
+cited authors'.
 """
 
 from __future__ import annotations
@@ -35,18 +37,21 @@ def coloured(
     normal: Float[Tensor, "*N"],
     shared: Float[Tensor, "R"],
 ) -> Float[Tensor, "*N"]:
-    """The noise sqrt(|d|·s)·ε + F·ε' on ``weight`` of the draws ε ``normal`` and ε' ``shared``; F has a row per weight."""
+    """The noise sqrt(|d|·s)·ε + F·ε' on ``weight`` of the draws ε ``normal`` and ε' ``shared``; F
+    has a row per weight."""
     deviation = (diagonal.abs() * _spread(weight)).clamp(min=_TINY).sqrt()
     return deviation * normal + (factor @ shared).view_as(weight)
 
 
 def _spread(weight: Tensor) -> Tensor:
-    """s, a constant: the noise grows with the weights, but no gradient makes weights small because of it."""
+    """s, a constant: the noise grows with the weights, but no gradient makes weights small because
+    of it."""
     return weight.detach().std(correction=0)
 
 
 class WeightNoise(Value):
-    """Noise on the weights of convolutions and linear layers, in training and in inference; biases have none."""
+    """Noise on the weights of convolutions and linear layers, in training and in inference; biases
+    have none."""
 
     paper: ClassVar[str]
     """Where the noise is written down."""
@@ -64,7 +69,8 @@ class Independent(WeightNoise):
 
 
 class Coloured(WeightNoise):
-    """Diagonal plus low rank: sqrt(|d|·s)·ε + F·ε' in convolutions (CNI); a·s·ε in linear layers, as in PNI."""
+    """Diagonal plus low rank: sqrt(|d|·s)·ε + F·ε' in convolutions (CNI); a·s·ε in linear layers,
+    as in PNI."""
 
     paper: ClassVar[str] = "smoothed_models section 1.2 (Nemcovsky et al. 2020)"
 

@@ -1,4 +1,5 @@
-"""Figures and tables from results, in one style, with captions that say of what they are. Loads neither torch nor ray."""
+"""Figures and tables from results, in one style, with captions that say of what they are. Loads
+neither torch nor ray."""
 
 from kdray.report.attacks import attack_name, attack_text, attacks, in_255ths, under_pgd
 from kdray.report.caption import caption, data_name, seeds
@@ -16,7 +17,7 @@ from kdray.report.drawing import (
     panels,
     reference,
     spread,
-)  # fmt: skip
+)
 from kdray.report.figure import Figure, Missing
 from kdray.report.parallel import parallel_coordinates
 from kdray.report.pictures import images_with_scores
@@ -26,9 +27,47 @@ from kdray.report.style import COLUMN, PAGE, PALETTE, PAPER, context, look
 from kdray.report.tables import Spread, Table
 
 __all__ = [
-    "COLUMN", "PAGE", "PALETTE", "PAPER", "Draw", "Drawing", "Figure", "Missing", "Snapshot", "Spread", "Table",
-    "absent", "attack_name", "attack_text", "attacks", "bars", "caption", "cells", "color_bar", "context",
-    "data_name", "from_zero", "groups", "heat_map", "images_with_scores", "in_255ths", "labelled", "learning_curves",
-    "legend", "lines", "look", "marks", "of_one_evaluation", "only", "panels", "parallel_coordinates", "published",
-    "reference", "run", "scatter", "seeds", "spread", "under_pgd",
-]  # fmt: skip
+    "COLUMN",
+    "PAGE",
+    "PALETTE",
+    "PAPER",
+    "Draw",
+    "Drawing",
+    "Figure",
+    "Missing",
+    "Snapshot",
+    "Spread",
+    "Table",
+    "absent",
+    "attack_name",
+    "attack_text",
+    "attacks",
+    "bars",
+    "caption",
+    "cells",
+    "color_bar",
+    "context",
+    "data_name",
+    "from_zero",
+    "groups",
+    "heat_map",
+    "images_with_scores",
+    "in_255ths",
+    "labelled",
+    "learning_curves",
+    "legend",
+    "lines",
+    "look",
+    "marks",
+    "of_one_evaluation",
+    "only",
+    "panels",
+    "parallel_coordinates",
+    "published",
+    "reference",
+    "run",
+    "scatter",
+    "seeds",
+    "spread",
+    "under_pgd",
+]

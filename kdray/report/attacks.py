@@ -10,25 +10,39 @@ import pandas as pd
 from kdray.report.data import Snapshot
 
 ATTACK = ["norm", "epsilon", "steps", "restarts", "samples", "dataset", "examples"]
-"""What two attacks must share to be one, whatever their labels and step sizes; besides what stands in ``STATED`` alone."""
+"""What two attacks must share to be one, whatever their labels and step sizes; besides what stands
+in ``STATED`` alone."""
 
 STATED = {"loss": "cross_entropy", "repeats": 1}
-"""Fields of a PGD that have no column, only a place in its ``parameters``, and what they are where they are not there."""
+"""Fields of a PGD that have no column, only a place in its ``parameters``, and what they are where
+they are not there."""
 
 
-def attacks(snapshot: Snapshot, trials: pd.DataFrame, label: str | None = None) -> list[pd.DataFrame]:
-    """Of every white-box PGD (of this label) on the plain form of ``trials`` a frame: those that it attacked, a row each, with
-    the accuracy as ``value``, the lowest over the step sizes, each the worst of its restarts per image.
+def attacks(
+    snapshot: Snapshot, trials: pd.DataFrame, label: str | None = None
+) -> list[pd.DataFrame]:
+    """Of every white-box PGD (of this label) on the plain form of ``trials`` a frame: those that it
+    attacked, a row each, with the accuracy as ``value``, the lowest over the step sizes, each the
+    worst of its restarts per image.
 
     First the attack that most of them have, of several such the strongest.
     """
-    rows = snapshot.measured(trials.assign(of_trials=np.arange(len(trials))), evaluation="pgd", label=label)
+    rows = snapshot.measured(
+        trials.assign(of_trials=np.arange(len(trials))), evaluation="pgd", label=label
+    )
     described = {text: json.loads(text) for text in rows["parameters"].dropna().unique()}
     smoothed = {text: "smoothing" in fields for text, fields in described.items()}
-    stated = {text: str([fields.get(*field) for field in STATED.items()]) for text, fields in described.items()}
+    stated = {
+        text: str([fields.get(*field) for field in STATED.items()])
+        for text, fields in described.items()
+    }
     plain = rows["source_trial_id"].isna() & ~rows["parameters"].map(smoothed).eq(True)
     found = []
-    for _, same in rows[plain].assign(stated=rows["parameters"].map(stated)).groupby([*ATTACK, "stated"], dropna=False):
+    for _, same in (
+        rows[plain]
+        .assign(stated=rows["parameters"].map(stated))
+        .groupby([*ATTACK, "stated"], dropna=False)
+    ):
         lowest = same.groupby("of_trials")["value"].idxmin()
         found.append(same.loc[lowest].drop(columns=["of_trials", "stated"]).reset_index(drop=True))
     return sorted(found, key=lambda each: (-each["trial_id"].nunique(), each["value"].mean()))
@@ -41,7 +55,8 @@ def under_pgd(snapshot: Snapshot, trials: pd.DataFrame, label: str | None = None
 
 
 def attack_text(rows: pd.DataFrame) -> str:
-    """What :func:`under_pgd` took, for a caption: "PGD-20, ℓ∞, ε = 8/255, 10000 images, step size 2/255, worst of 5 starts"."""
+    """What :func:`under_pgd` took, for a caption: "PGD-20, ℓ∞, ε = 8/255, 10000 images, step size
+    2/255, worst of 5 starts"."""
     if rows.empty:
         return "PGD"
     first = rows.iloc[0]
@@ -51,7 +66,8 @@ def attack_text(rows: pd.DataFrame) -> str:
 
 
 def attack_name(rows: pd.DataFrame) -> str:
-    """The same, short enough for an axis: "PGD-20, ℓ∞, ε = 8/255, 10000 images"; what is not PGD's default comes with it."""
+    """The same, short enough for an axis: "PGD-20, ℓ∞, ε = 8/255, 10000 images"; what is not PGD's
+    default comes with it."""
     first = rows.iloc[0]
     norm = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}.get(first["norm"], str(first["norm"]))
     told = [f"PGD-{first['steps']:.0f}", norm, f"ε = {in_255ths(first['epsilon'])}"]
@@ -60,7 +76,11 @@ def attack_name(rows: pd.DataFrame) -> str:
     if first["samples"] > 1:
         told.append(f"{first['samples']:.0f} samples of each gradient")
     fields = json.loads(first["parameters"])
-    told += [f"{name} {fields[name]}" for name, default in STATED.items() if fields.get(name, default) != default]
+    told += [
+        f"{name} {fields[name]}"
+        for name, default in STATED.items()
+        if fields.get(name, default) != default
+    ]
     return ", ".join(told)
 
 

@@ -7,9 +7,16 @@ from collections.abc import Sequence
 import pandas as pd
 
 DATA = {
-    "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "cinic10": "CINIC-10", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST",
-    "usps": "USPS", "digits": "digits (8 × 8, scikit-learn)", "arrays": "own arrays", "image_folder": "own images",
-}  # fmt: skip
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "cinic10": "CINIC-10",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "usps": "USPS",
+    "digits": "digits (8 × 8, scikit-learn)",
+    "arrays": "own arrays",
+    "image_folder": "own images",
+}
 
 
 NAMED = 3
@@ -22,38 +29,64 @@ def data_name(name: str) -> str:
 
 
 def seeds(frame: pd.DataFrame, points: Sequence[str]) -> str:
-    """``5 seeds``, or ``2 to 5 seeds`` where the groups that share the columns ``points`` have different numbers of them."""
-    of_each = frame[["seed", *points]].assign(all=0).groupby(["all", *points], dropna=False, observed=True)
+    """``5 seeds``, or ``2 to 5 seeds`` where the groups that share the columns ``points`` have
+    different numbers of them."""
+    of_each = (
+        frame[["seed", *points]]
+        .assign(all=0)
+        .groupby(["all", *points], dropna=False, observed=True)
+    )
     counts = of_each["seed"].nunique()
     low, high = int(counts.min()), int(counts.max())
     return f"{low} to {high} seeds" if low < high else f"{high} seed{'s' * (high != 1)}"
 
 
 def beyond_seeds(frame: pd.DataFrame, points: Sequence[str]) -> list[str]:
-    """The configuration (``method.temperature``) in which models of the same seed differ that share the columns ``points``:
-    what a mean over them is taken over besides seeds."""
-    configured = [name for name in frame.columns if "." in name and not name.startswith("trial.") and name not in points]
+    """The configuration (``method.temperature``) in which models of the same seed differ that share
+    the columns ``points``: what a mean over them is taken over besides seeds."""
+    configured = [
+        name
+        for name in frame.columns
+        if "." in name and not name.startswith("trial.") and name not in points
+    ]
     same = frame.assign(all=0).groupby(["all", *points, "seed"], dropna=False, observed=True)
     counts = same[configured].nunique(dropna=False).max()
     differ = set(counts.index[counts.gt(1)])
-    # supervision.noise, if supervision.noise.0.sigma says it closer; teacher.training.epochs, if they are training.epochs.
+    # supervision.noise, if supervision.noise.0.sigma says it closer; teacher.training.epochs, if
+    # they are training.epochs.
     told = {name for name in differ if not any(other.startswith(f"{name}.") for other in differ)}
-    return sorted(name for name in told if name.removeprefix("teacher.") == name or name[len("teacher.") :] not in told)
+    return sorted(
+        name
+        for name in told
+        if name.removeprefix("teacher.") == name or name[len("teacher.") :] not in told
+    )
 
 
 def caption(
-    what: str, frame: pd.DataFrame, points: Sequence[str], *, source: str = "", band: str = "Error bars", over: str = ""
+    what: str,
+    frame: pd.DataFrame,
+    points: Sequence[str],
+    *,
+    source: str = "",
+    band: str = "Error bars",
+    over: str = "",
 ) -> str:
-    """``what`` is shown, then data set and number of seeds from ``frame`` (a row per trial; ``data.name``, ``seed``), what
-    ``band`` (error bars, bands, "±") means, and ``source``: "Noisy Collaboration, figure 3".
+    """``what`` is shown, then data set and number of seeds from ``frame`` (a row per trial;
+    ``data.name``, ``seed``), what ``band`` (error bars, bands, "±") means, and ``source``: "Noisy
+    Collaboration, figure 3".
 
-    ``points`` are the columns whose values a point drawn has in common. No ``band``, no word about it. The deviation is over
-    the seeds and over what else models of one point differ in (:func:`beyond_seeds`), or ``over`` what is given.
+    ``points`` are the columns whose values a point drawn has in common. No ``band``, no word about
+    it. The deviation is over the seeds and over what else models of one point differ in
+    (:func:`beyond_seeds`), or ``over`` what is given.
     """
     names = ", ".join(data_name(name) for name in sorted(frame["data.name"].unique()))
     counted = seeds(frame, points)
     others = [] if over or not band else beyond_seeds(frame, points)
-    kinds = ["the seeds"] * (counted != "1 seed" or not others) + others[:NAMED] + ["more"] * (len(others) > NAMED)
+    kinds = (
+        ["the seeds"] * (counted != "1 seed" or not others)
+        + others[:NAMED]
+        + ["more"] * (len(others) > NAMED)
+    )
     spanned = over or " and ".join(part for part in (", ".join(kinds[:-1]), kinds[-1]) if part)
     deviation = f"one standard deviation over {spanned}"
     spread = {"": "", "±": f"± is {deviation}"}.get(band, f"{band}: ± {deviation}")

@@ -1,4 +1,5 @@
-"""The tables of a results folder as figures need them: one row per trained student, with what was swept and measured."""
+"""The tables of a results folder as figures need them: one row per trained student, with what was
+swept and measured."""
 
 from __future__ import annotations
 
@@ -10,9 +11,36 @@ import pandas as pd
 from kdray.core import InputError
 from kdray.results import Results
 
-BY = ["trial_id", "evaluation_id", "label", "evaluation", "dataset", "metric", "value", "correct", "examples", "norm",
-      "epsilon", "step_size", "steps", "restarts", "samples", "sigma", "corruption", "severity", "snr", "peak", "side",
-      "class", "image", "layer", "epoch", "source_trial_id", "parameters", "checks"]  # fmt: skip
+BY = [
+    "trial_id",
+    "evaluation_id",
+    "label",
+    "evaluation",
+    "dataset",
+    "metric",
+    "value",
+    "correct",
+    "examples",
+    "norm",
+    "epsilon",
+    "step_size",
+    "steps",
+    "restarts",
+    "samples",
+    "sigma",
+    "corruption",
+    "severity",
+    "snr",
+    "peak",
+    "side",
+    "class",
+    "image",
+    "layer",
+    "epoch",
+    "source_trial_id",
+    "parameters",
+    "checks",
+]
 
 
 class Snapshot:
@@ -43,26 +71,37 @@ class Snapshot:
     def sweeps(self) -> list[str]:
         """With completed students, sorted."""
         members = self.members
-        return sorted(members.loc[members["role"].eq("student") & members["outcome"].eq("completed"), "sweep"].unique())
+        return sorted(
+            members.loc[
+                members["role"].eq("student") & members["outcome"].eq("completed"), "sweep"
+            ].unique()
+        )
 
     def students(self, sweep: str) -> pd.DataFrame:
-        """The completed students of ``sweep``, a row each, in its order: ``sweep``, ``point``, ``case``, every column of
-        ``trials``, and every swept path (where a case does not sweep it: the trial's own value).
+        """The completed students of ``sweep``, a row each, in its order: ``sweep``, ``point``,
+        ``case``, every column of ``trials``, and every swept path (where a case does not sweep it:
+        the trial's own value).
 
-        :class:`InputError` if there are none, or if they were trained on several data sets (``data.name``).
+        :class:`InputError` if there are none, or if they were trained on several data sets
+        (``data.name``).
         """
         found = self._of(sweep, "student")
         if found.empty:
             raise InputError(
-                f"no trained students of the sweep {sweep} in {self.results.store.place}: kdray run it first"
+                f"no trained students of the sweep {sweep} in {self.results.store.place}: "
+                "kdray run it first"
             )
         names = sorted(found["data.name"].unique())
         if len(names) > 1:
-            raise InputError(f"{sweep}: students of several data sets ({', '.join(names)}) do not go into one figure")
+            raise InputError(
+                f"{sweep}: students of several data sets ({', '.join(names)}) do not go "
+                "into one figure"
+            )
         return found
 
     def everyone(self) -> pd.DataFrame:
-        """The completed students of all sweeps, of whatever data set; a trial that several sweeps share has a row in each."""
+        """The completed students of all sweeps, of whatever data set; a trial that several sweeps
+        share has a row in each."""
         found = [self._of(sweep, "student") for sweep in self.sweeps]
         return pd.concat(found, ignore_index=True) if found else self._of("", "student")
 
@@ -70,12 +109,21 @@ class Snapshot:
         """The same of its teachers; empty if there are none."""
         return self._of(sweep, "teacher")
 
-    def measured(self, trials: pd.DataFrame, *, evaluation: str | None = None, label: str | None = None,
-                 metric: str = "accuracy", split: str = "test") -> pd.DataFrame:  # fmt: skip
-        """A row for every number that evaluations (of this kind, with this label) gave for ``trials``, after the training:
-        the trial's columns, then the number (``value``) and what the evaluation was (``epsilon``, ``steps``, …; ``label``).
+    def measured(
+        self,
+        trials: pd.DataFrame,
+        *,
+        evaluation: str | None = None,
+        label: str | None = None,
+        metric: str = "accuracy",
+        split: str = "test",
+    ) -> pd.DataFrame:
+        """A row for every number that evaluations (of this kind, with this label) gave for
+        ``trials``, after the training: the trial's columns, then the number (``value``) and what
+        the evaluation was (``epsilon``, ``steps``, …; ``label``).
 
-        Columns that both have keep the trial's value under ``trial.`` and their name. Empty if nothing was measured.
+        Columns that both have keep the trial's value under ``trial.`` and their name. Empty if
+        nothing was measured.
         """
         rows = self.robustness
         asked = rows["metric"].eq(metric) & rows["split"].eq(split) & rows["epoch"].isna()
@@ -83,26 +131,39 @@ class Snapshot:
             if wanted is not None:
                 asked &= rows[column].eq(wanted)
         numbers = rows.loc[asked, BY]
-        both = {name: f"trial.{name}" for name in trials.columns if name in BY and name != "trial_id"}
+        both = {
+            name: f"trial.{name}" for name in trials.columns if name in BY and name != "trial_id"
+        }
         return trials.rename(columns=both).merge(numbers, on="trial_id")
 
     def _of(self, sweep: str, role: str) -> pd.DataFrame:
         members = self.members
-        members = members[members["sweep"].eq(sweep) & members["role"].eq(role) & members["outcome"].eq("completed")]
+        members = members[
+            members["sweep"].eq(sweep)
+            & members["role"].eq(role)
+            & members["outcome"].eq("completed")
+        ]
         members = members.sort_values(["point", "order"]).reset_index(drop=True)
-        swept = pd.DataFrame([_cells(text) if isinstance(text, str) else {} for text in members["parameters"]])
+        swept = pd.DataFrame(
+            [_cells(text) if isinstance(text, str) else {} for text in members["parameters"]]
+        )
         described = members[["sweep", "point", "case", "trial_id"]]
         found = described.merge(self.trials[self.trials["status"].eq("completed")], on="trial_id")
         swept.insert(0, "trial_id", members["trial_id"])
         swept = swept[swept["trial_id"].isin(found["trial_id"])].reset_index(drop=True)
         for path in swept.columns.drop("trial_id"):
             # What a case sets rather than sweeps stands in the trial's own column.
-            found[path] = swept[path].where(swept[path].notna(), found[path]) if path in found else swept[path]
+            found[path] = (
+                swept[path].where(swept[path].notna(), found[path])
+                if path in found
+                else swept[path]
+            )
         return found
 
 
 def _cells(parameters: str) -> dict[str, object]:
-    """Values by path, lists and mappings as their JSON text, as the columns of ``trials`` have them."""
+    """Values by path, lists and mappings as their JSON text, as the columns of ``trials`` have
+    them."""
     values = json.loads(parameters)
     return {
         path: json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value
@@ -111,7 +172,8 @@ def _cells(parameters: str) -> dict[str, object]:
 
 
 def of_one_evaluation(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of :meth:`Snapshot.measured`'s rows those of the one evaluation that most trials have; the first of several such."""
+    """Of :meth:`Snapshot.measured`'s rows those of the one evaluation that most trials have; the
+    first of several such."""
     if rows.empty:
         return rows
     models = rows.groupby("evaluation_id", sort=False)["trial_id"].transform("nunique")

@@ -1,4 +1,5 @@
-"""A figure with what a reader needs to know about it, and what stands in its place where there is nothing to draw."""
+"""A figure with what a reader needs to know about it, and what stands in its place where there is
+nothing to draw."""
 
 from __future__ import annotations
 
@@ -28,11 +29,13 @@ class Figure:
     """Of its files, without an ending."""
     title: str
     caption: str
-    """What it shows, of which data and how many seeds, what the bars are, and where it was first published."""
+    """What it shows, of which data and how many seeds, what the bars are, and where it was first
+    published."""
     figure: matplotlib.figure.Figure
 
     def save(self, folder: Path) -> list[Path]:
-        """Write ``name.pdf``, ``.svg`` and ``.png`` (200 dots per inch); the same figure gives the same bytes."""
+        """Write ``name.pdf``, ``.svg`` and ``.png`` (200 dots per inch); the same figure gives the
+        same bytes."""
         folder.mkdir(parents=True, exist_ok=True)
         made = [folder / f"{self.name}.{kind}" for kind in ("pdf", "svg", "png")]
         for path in made:
@@ -40,10 +43,11 @@ class Figure:
         return made
 
     def svg(self) -> str:
-        """For a page: one ``<svg>`` element with ids of its own and a transparent ground, its title as accessible name.
+        """For a page: one ``<svg>`` element with ids of its own and a transparent ground, its title
+        as accessible name.
 
-        Ink, grey, grid and paper follow the page's ``--figure-ink``, ``--figure-grey``, ``--figure-grid`` and
-        ``--figure-paper`` where it sets them.
+        Ink, grey, grid and paper follow the page's ``--figure-ink``, ``--figure-grey``,
+        ``--figure-grid`` and ``--figure-paper`` where it sets them.
         """
         text = self._rendered("svg").decode()
         text = text[text.index("<svg") :]
@@ -58,7 +62,9 @@ class Figure:
 
     def _rendered(self, kind: str) -> bytes:
         FigureCanvasAgg(self.figure)
-        undated = {"pdf": {"CreationDate": None, "ModDate": None}, "svg": {"Date": None}}.get(kind, {})
+        undated = {"pdf": {"CreationDate": None, "ModDate": None}, "svg": {"Date": None}}.get(
+            kind, {}
+        )
         ground = PAPER if kind == "png" else "none"
         buffer = io.BytesIO()
         with context(self.name):

@@ -1,7 +1,8 @@
 """The report: one HTML file that says what a results folder holds, to somebody who did not run it.
 
-It needs nothing beside itself: style, scripts, figures and data stand in it, and its content security policy forbids it to
-fetch anything. Jinja2 escapes every value; what the script shows it sets as text.
+It needs nothing beside itself: style, scripts, figures and data stand in it, and its content
+security policy forbids it to fetch anything. Jinja2 escapes every value; what the script shows it
+sets as text.
 """
 
 from __future__ import annotations
@@ -74,10 +75,14 @@ class Section:
 
 
 def render(
-    results: Results, *, sweep: str | None = None, baseline: statistics.Baseline | None = None,
+    results: Results,
+    *,
+    sweep: str | None = None,
+    baseline: statistics.Baseline | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> str:  # fmt: skip
-    """The page, of ``sweep`` only if one is named; :class:`InputError` if there is no such sweep, or baseline.
+) -> str:
+    """The page, of ``sweep`` only if one is named; :class:`InputError` if there is no such sweep,
+    or baseline.
 
     ``progress`` is told what is being done, each time that something begins.
     """
@@ -95,11 +100,19 @@ def render(
     scripts = [_static(name) for name in SCRIPTS]
     page = _environment().get_template("report.html")
     return page.render(
-        title=listed([f"“{name}”" for name in dict.fromkeys(group.sweep for group in found)], 3) if found else "nothing yet",
-        sections=sections, problems=problems, place=held.store.place, version=version("kdray"),
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", style=_static("report.css"), scripts=scripts,
-        policy=_policy(scripts), data=_embedded(trials.details(found)),
-    )  # fmt: skip
+        title=listed([f"“{name}”" for name in dict.fromkeys(group.sweep for group in found)], 3)
+        if found
+        else "nothing yet",
+        sections=sections,
+        problems=problems,
+        place=held.store.place,
+        version=version("kdray"),
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        style=_static("report.css"),
+        scripts=scripts,
+        policy=_policy(scripts),
+        data=_embedded(trials.details(found)),
+    )
 
 
 def opened(results: Results) -> tuple[Results, list[str]]:
@@ -122,25 +135,44 @@ def chosen(results: Results, sweep: str | None) -> list[Group]:
     found = groups(results, sweep)
     if sweep is not None and not found:
         known = list(dict.fromkeys(group.sweep for group in groups(results)))
-        raise InputError(f"{results.store.place}: no sweep {sweep!r} (there are: {', '.join(known) or 'none'})")
+        raise InputError(
+            f"{results.store.place}: no sweep {sweep!r} (there are: {', '.join(known) or 'none'})"
+        )
     return found
 
 
-def _section(group: Group, name: str, baseline: statistics.Baseline | None, before: set[str]) -> Section:
+def _section(
+    group: Group, name: str, baseline: statistics.Baseline | None, before: set[str]
+) -> Section:
     against, compared = statistics.comparisons(group, baseline)
     failed, doubted = trouble.failures(group), trouble.doubts(group)
-    rows = pd.concat([group.teachers, group.students]).drop_duplicates("trial_id").dropna(subset=["status"])
+    rows = (
+        pd.concat([group.teachers, group.students])
+        .drop_duplicates("trial_id")
+        .dropna(subset=["status"])
+    )
     return Section(
-        name=name, group=group, summary=summary.summary(group, against, compared, failed, doubted), facts=facts.facts(group),
-        columns=points.columns(group), lines=points.lines(group), baseline=against, comparisons=compared,
+        name=name,
+        group=group,
+        summary=summary.summary(group, against, compared, failed, doubted),
+        facts=facts.facts(group),
+        columns=points.columns(group),
+        lines=points.lines(group),
+        baseline=against,
+        comparisons=compared,
         pictures=[_picture(each) for each in figures.figures(group, name)],
         searched=[_picture(each) for each in searched.figures(group, name)],
-        doubts=doubted, failures=failed, trials=records(rows), anchors=frozenset(rows["trial_id"]) - before,
-    )  # fmt: skip
+        doubts=doubted,
+        failures=failed,
+        trials=records(rows),
+        anchors=frozenset(rows["trial_id"]) - before,
+    )
 
 
 def _picture(figure: Figure) -> Picture:
-    return Picture(figure.title, figure.caption, figure.svg(), wide=figure.figure.get_figwidth() > COLUMN * 1.5)
+    return Picture(
+        figure.title, figure.caption, figure.svg(), wide=figure.figure.get_figwidth() > COLUMN * 1.5
+    )
 
 
 def _breakable(name: str) -> Markup:
@@ -151,11 +183,16 @@ def _breakable(name: str) -> Markup:
 
 
 def _check_baseline(sections: list[Section], baseline: statistics.Baseline | None) -> None:
-    """A baseline that no part of the page has is a mistake; that only some have it is said there."""
+    """A baseline that no part of the page has is a mistake; that only some have it is said
+    there."""
     compared = [each for section in sections for each in section.comparisons]
     if baseline is not None and not any(each.rows for each in compared):
         reasons = list(dict.fromkeys(each.problem for each in compared if each.problem))
-        said = reasons[0].removeprefix("baseline: ") if reasons else "there are no two points to compare"
+        said = (
+            reasons[0].removeprefix("baseline: ")
+            if reasons
+            else "there are no two points to compare"
+        )
         raise InputError(f"--baseline: {said}")
 
 
@@ -165,8 +202,12 @@ def _static(name: str) -> str:
 
 
 def _policy(scripts: list[str]) -> str:
-    """Of the page's content: only these scripts run, styles and pictures stand in the page, nothing is fetched."""
-    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts)
+    """Of the page's content: only these scripts run, styles and pictures stand in the page, nothing
+    is fetched."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in scripts
+    )
     allowed = f"script-src {hashes}; style-src 'unsafe-inline'; img-src data:"
     return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 
@@ -182,9 +223,17 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
-        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
-    made.filters |= {"number": number, "duration": duration, "counted": counted, "breakable": _breakable}
+    )
+    made.filters |= {
+        "number": number,
+        "duration": duration,
+        "counted": counted,
+        "breakable": _breakable,
+    }
     made.tests["missing"] = is_missing
     return made

@@ -1,4 +1,5 @@
-"""Parallel coordinates: every point of a sweep as a line across what was swept and what came of it."""
+"""Parallel coordinates: every point of a sweep as a line across what was swept and what came of
+it."""
 
 from __future__ import annotations
 
@@ -20,11 +21,18 @@ BEHIND = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none",
 """The ground of a label that lines run behind."""
 
 
-def parallel_coordinates(points: pd.DataFrame, columns: Sequence[str], color: str, *,
-                         names: Mapping[str, str] | None = None) -> matplotlib.figure.Figure:  # fmt: skip
-    """A figure with an upright axis for each of ``columns`` and a line for each row of ``points``, coloured by ``color``.
+def parallel_coordinates(
+    points: pd.DataFrame,
+    columns: Sequence[str],
+    color: str,
+    *,
+    names: Mapping[str, str] | None = None,
+) -> matplotlib.figure.Figure:
+    """A figure with an upright axis for each of ``columns`` and a line for each row of ``points``,
+    coloured by ``color``.
 
-    Words are set out in the order of their first appearance; a row that lacks a value breaks its line there.
+    Words are set out in the order of their first appearance; a row that lacks a value breaks its
+    line there.
     """
     figure, (axes,) = panels(width=PAGE, height=2.9)
     scaled, ticks = zip(*(_scaled(points[name]) for name in columns), strict=True)
@@ -42,7 +50,13 @@ def parallel_coordinates(points: pd.DataFrame, columns: Sequence[str], color: st
             axes.axvline(position, color=GREY, linewidth=0.8)
             for height, label in labels:
                 axes.annotate(
-                    label, (position, height), (3, 0), textcoords="offset points", va="center", fontsize=7, bbox=BEHIND
+                    label,
+                    (position, height),
+                    (3, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=7,
+                    bbox=BEHIND,
                 )
         axes.set_xlim(-0.05, len(columns) - 0.55)
         axes.set_ylim(-0.06, 1.06)
@@ -51,20 +65,36 @@ def parallel_coordinates(points: pd.DataFrame, columns: Sequence[str], color: st
         axes.set_yticks([])
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-        scale = figure.colorbar(drawn, ax=axes, label=(names or {}).get(color, color), pad=0.01, fraction=0.03)
+        scale = figure.colorbar(
+            drawn, ax=axes, label=(names or {}).get(color, color), pad=0.01, fraction=0.03
+        )
         scale.outline.set_visible(False)
     return figure
 
 
-def _scaled(values: pd.Series[Any]) -> tuple[np.ndarray[Any, np.dtype[np.float64]], list[tuple[float, str]]]:
-    """``values`` between 0 and 1 (NaN where missing), and what stands at which height of their axis."""
+def _scaled(
+    values: pd.Series[Any],
+) -> tuple[np.ndarray[Any, np.dtype[np.float64]], list[tuple[float, str]]]:
+    """``values`` between 0 and 1 (NaN where missing), and what stands at which height of their
+    axis."""
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         low, high = float(values.min()), float(values.max())
-        heights = (values.to_numpy(float) - low) / (high - low) if high > low else values.to_numpy(float) * 0 + 0.5
+        heights = (
+            (values.to_numpy(float) - low) / (high - low)
+            if high > low
+            else values.to_numpy(float) * 0 + 0.5
+        )
         known = sorted(values.dropna().unique())
         if len(known) > 6:
             known = list(np.linspace(low, high, 5))
-        return heights, [((value - low) / (high - low) if high > low else 0.5, f"{value:.3g}") for value in known]
+        return heights, [
+            ((value - low) / (high - low) if high > low else 0.5, f"{value:.3g}") for value in known
+        ]
     kinds = list(values.dropna().unique())
-    place = {kind: number / max(1, len(kinds) - 1) if len(kinds) > 1 else 0.5 for number, kind in enumerate(kinds)}
-    return values.map(place).to_numpy(float), [(height, str(kind)) for kind, height in place.items()]
+    place = {
+        kind: number / max(1, len(kinds) - 1) if len(kinds) > 1 else 0.5
+        for number, kind in enumerate(kinds)
+    }
+    return values.map(place).to_numpy(float), [
+        (height, str(kind)) for kind, height in place.items()
+    ]

@@ -13,7 +13,8 @@ COLUMNS = ["paper", "item", "row", "column", "value", "unit"]
 
 
 def published(paper: str, file: Path = PUBLISHED) -> pd.DataFrame:
-    """The rows of ``paper``: ``item`` ("table 1", "text"), ``row`` (as printed), ``column``, ``value``, ``unit``.
+    """The rows of ``paper``: ``item`` ("table 1", "text"), ``row`` (as printed), ``column``,
+    ``value``, ``unit``.
 
     None without the file, which an installed package does not have.
     """

@@ -1,4 +1,5 @@
-"""What the scripts in ``analysis/`` have in common: RESULTS in, a folder with pictures, tables and a README out."""
+"""What the scripts in ``analysis/`` have in common: RESULTS in, a folder with pictures, tables and
+a README out."""
 
 from __future__ import annotations
 
@@ -17,15 +18,23 @@ from kdray.results import open_results
 
 Drawing = Figure | Table | Missing
 Draw = Callable[[Snapshot], Drawing | Iterable[Drawing]]
-"""Draws one figure or table, or several. The first line of its docstring is a title for what it cannot draw."""
+"""Draws one figure or table, or several. The first line of its docstring is a title for what it
+cannot draw."""
 
 
 def run(title: str, draws: Sequence[Draw], argv: Sequence[str] | None = None) -> int:
-    """Draw everything from the results that the command line names; 0, or 2 if there are no results to read."""
+    """Draw everything from the results that the command line names; 0, or 2 if there are no results
+    to read."""
     parser = argparse.ArgumentParser(description=title)
-    parser.add_argument("results", metavar="RESULTS", help="a results folder of kdray run, or its URI")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="where pictures, tables and README.md go"
+        "results", metavar="RESULTS", help="a results folder of kdray run, or its URI"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="where pictures, tables and README.md go",
     )
     given = parser.parse_args(argv)
     with warnings.catch_warnings(record=True) as told:
@@ -34,7 +43,8 @@ def run(title: str, draws: Sequence[Draw], argv: Sequence[str] | None = None) ->
             snapshot = Snapshot(open_results(given.results))
             if not snapshot.sweeps:
                 raise InputError(
-                    f"{given.results}: no trained students here; kdray run SWEEP.yaml --results {given.results}"
+                    f"{given.results}: no trained students here; kdray run SWEEP.yaml "
+                    f"--results {given.results}"
                 )
         except InputError as error:
             _say(f"error: {error}", sys.stderr)
@@ -42,7 +52,8 @@ def run(title: str, draws: Sequence[Draw], argv: Sequence[str] | None = None) ->
         drawings = []
         for drawing in (drawing for draw in draws for drawing in drawn(draw, snapshot)):
             files = [] if isinstance(drawing, Missing) else drawing.save(given.out)
-            _say(f"{drawing.name}: {drawing.reason if isinstance(drawing, Missing) else ', '.join(f.name for f in files)}")
+            names = ", ".join(file.name for file in files)
+            _say(f"{drawing.name}: {drawing.reason if isinstance(drawing, Missing) else names}")
             drawings.append(drawing)
     for text in dict.fromkeys(str(warning.message) for warning in told):
         _say(f"warning: {text}", sys.stderr)
@@ -52,7 +63,8 @@ def run(title: str, draws: Sequence[Draw], argv: Sequence[str] | None = None) ->
 
 
 def drawn(draw: Draw, snapshot: Snapshot) -> list[Drawing]:
-    """What ``draw`` gives. An :class:`InputError` in it is a figure that is missing, for that reason."""
+    """What ``draw`` gives. An :class:`InputError` in it is a figure that is missing, for that
+    reason."""
     try:
         made = draw(snapshot)
         return [made] if isinstance(made, Figure | Table | Missing) else list(made)
@@ -73,7 +85,10 @@ def _section(drawing: Drawing) -> str:
             links = f"[PDF]({name}.pdf) · [SVG]({name}.svg)"
             return f"{head}![{drawing.title}]({name}.png)\n\n{drawing.caption}\n\n{links}"
         case Table(name=name):
-            return f"{head}{drawing.to_markdown()}\n{drawing.caption}\n\n[CSV]({name}.csv) · [LaTeX]({name}.tex)"
+            return (
+                f"{head}{drawing.to_markdown()}\n{drawing.caption}\n\n[CSV]({name}.csv) · "
+                f"[LaTeX]({name}.tex)"
+            )
         case Missing():
             return f"{head}*Not drawn: {drawing.reason}*"
 

@@ -1,7 +1,9 @@
-"""How every figure looks: sizes, type and colours for print, one palette that also reads in grey and to the colour-blind.
+"""How every figure looks: sizes, type and colours for print, one palette that also reads in grey
+and to the colour-blind.
 
-The colours are those of Okabe and Ito (2008, "Color Universal Design") without their yellow, too faint for a line on white,
-and with the ink of the text for their black. Each goes with a marker and a line style of its own.
+The colours are those of Okabe and Ito (2008, "Color Universal Design") without their yellow, too
+faint for a line on white, and with the ink of the text for their black. Each goes with a marker and
+a line style of its own.
 """
 
 from __future__ import annotations
@@ -13,14 +15,21 @@ from typing import NamedTuple
 import matplotlib as mpl
 
 INK, GREY, GRID, PAPER = "#1b1b1c", "#6e6e70", "#dcdcde", "#fefefe"
-"""Of text and axes, of what stands behind, of grids, of the page: colours that :meth:`Figure.svg` can tell from data's."""
+"""Of text and axes, of what stands behind, of grids, of the page: colours that :meth:`Figure.svg`
+can tell from data's."""
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK, "#8a6d3b")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
-    "-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)),
-    (0, (3, 1)), (0, (7, 1.5)), (0, (1.2, 2.2)), (0, (5, 1, 1, 1, 1, 1)),
-)  # fmt: skip
+    "-",
+    (0, (5, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (5, 1.5, 1.2, 1.5)),
+    (0, (3, 1)),
+    (0, (7, 1.5)),
+    (0, (1.2, 2.2)),
+    (0, (5, 1, 1, 1, 1, 1)),
+)
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "----", "++++", "oooo")
 SEQUENTIAL = "cividis"
 """Colour map of what grows: uniform in lightness, the same to all eyes, dark to light in grey."""
@@ -40,7 +49,8 @@ class Look(NamedTuple):
 
 
 def look(position: int) -> Look:
-    """Of the group at ``position``; from the ninth on colours come back with another marker and line style."""
+    """Of the group at ``position``; from the ninth on colours come back with another marker and
+    line style."""
     turn = position // len(PALETTE)
     at, shifted = position % len(PALETTE), (position + 3 * turn) % len(PALETTE)
     return Look(PALETTE[at], MARKERS[shifted], DASHES[shifted], HATCHES[shifted])
@@ -92,6 +102,7 @@ SETTINGS = {
 
 @contextmanager
 def context(salt: str = "kdray") -> Iterator[None]:
-    """Matplotlib's settings while a figure is made or saved; ``salt`` makes the ids in an SVG the figure's own."""
+    """Matplotlib's settings while a figure is made or saved; ``salt`` makes the ids in an SVG the
+    figure's own."""
     with mpl.rc_context({**SETTINGS, "svg.hashsalt": salt}):
         yield

@@ -24,14 +24,16 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: pd.Series[float], scale: float = 1.0) -> Spread:
-        """Of one number per seed, times ``scale`` (100 for a fraction that is shown as a percentage); NaN are left out."""
+        """Of one number per seed, times ``scale`` (100 for a fraction that is shown as a
+        percentage); NaN are left out."""
         known = values.dropna().astype(float) * scale
         return cls(float(known.mean()), float(known.std(ddof=1)), len(known))
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table, complete. Cells are text, whole numbers, numbers, :class:`Spread`, or None and NaN for what is missing."""
+    """A table, complete. Cells are text, whole numbers, numbers, :class:`Spread`, or None and NaN
+    for what is missing."""
 
     name: str
     """Of its files, without an ending."""
@@ -51,7 +53,8 @@ class Table:
         return made
 
     def to_csv(self) -> str:
-        """At full precision; a column of spreads becomes three: the mean under its own name, ``… std`` and ``… n``."""
+        """At full precision; a column of spreads becomes three: the mean under its own name, ``…
+        std`` and ``… n``."""
         parts: dict[str, pd.Series[float]] = {}
         for name in self.frame:
             cells = self.frame[name]
@@ -62,7 +65,9 @@ class Table:
             for ending, field in (("", "mean"), (" std", "std"), (" n", "n")):
                 parts[f"{name}{ending}"] = cells.map(
                     lambda cell, f=field: (
-                        getattr(cell, f) if isinstance(cell, Spread) else (cell if f == "mean" else None)
+                        getattr(cell, f)
+                        if isinstance(cell, Spread)
+                        else (cell if f == "mean" else None)
                     )
                 )
         return pd.DataFrame(parts).to_csv(index=False)
@@ -77,22 +82,40 @@ class Table:
         """A ``tabular`` in ``table``, with booktabs' rules."""
         rows = [" & ".join(row) + r" \\" for row in self._shown(_latex, r"$\pm$")]
         columns = "".join("l" if left else "r" for left in self._are_text())
-        return "\n".join((
-            r"\begin{table}", r"\centering", rf"\caption{{{_latex(self.caption)}}}", rf"\label{{tab:{self.name}}}",
-            rf"\begin{{tabular}}{{{columns}}}", r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule",
-            r"\end{tabular}", r"\end{table}", "",
-        ))  # fmt: skip
+        return "\n".join(
+            (
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{_latex(self.caption)}}}",
+                rf"\label{{tab:{self.name}}}",
+                rf"\begin{{tabular}}{{{columns}}}",
+                r"\toprule",
+                rows[0],
+                r"\midrule",
+                *rows[1:],
+                r"\bottomrule",
+                r"\end{tabular}",
+                r"\end{table}",
+                "",
+            )
+        )
 
     def _are_text(self) -> list[bool]:
         """Of each column, whether it has words in it."""
-        return [bool(self.frame[name].map(lambda cell: isinstance(cell, str)).any()) for name in self.frame]
+        return [
+            bool(self.frame[name].map(lambda cell: isinstance(cell, str)).any())
+            for name in self.frame
+        ]
 
     def _shown(self, escaped: Callable[[str], str], plus_minus: str) -> list[list[str]]:
         cells = self.frame.astype(object).to_numpy().tolist()
         return [
             [escaped(str(name)) for name in self.frame],
             *(
-                [escaped(cell) if isinstance(cell, str) else self._number(cell, plus_minus) for cell in row]
+                [
+                    escaped(cell) if isinstance(cell, str) else self._number(cell, plus_minus)
+                    for cell in row
+                ]
                 for row in cells
             ),
         ]
@@ -100,7 +123,9 @@ class Table:
     def _number(self, cell: object, plus_minus: str) -> str:
         if isinstance(cell, Spread):
             mean = self._number(float(cell.mean), plus_minus)
-            return mean if math.isnan(cell.std) else f"{mean} {plus_minus} {cell.std:.{self.digits}f}"
+            return (
+                mean if math.isnan(cell.std) else f"{mean} {plus_minus} {cell.std:.{self.digits}f}"
+            )
         if isinstance(cell, Integral):
             return f"{int(cell)}"
         if isinstance(cell, Real) and not math.isnan(cell):
@@ -108,12 +133,36 @@ class Table:
         return ABSENT
 
 
-SPECIAL = str.maketrans({
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "–": "--", "±": r"$\pm$",
-    "×": r"$\times$", "≤": r"$\leq$", "≥": r"$\geq$", "−": "$-$", "ℓ": r"$\ell$", "∞": r"$\infty$", "σ": r"$\sigma$",
-    "ε": r"$\epsilon$", "τ": r"$\tau$", "α": r"$\alpha$", "γ": r"$\gamma$", "δ": r"$\delta$",
-})  # fmt: skip
+SPECIAL = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": "$<$",
+        ">": "$>$",
+        "–": "--",
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "≤": r"$\leq$",
+        "≥": r"$\geq$",
+        "−": "$-$",
+        "ℓ": r"$\ell$",
+        "∞": r"$\infty$",
+        "σ": r"$\sigma$",
+        "ε": r"$\epsilon$",
+        "τ": r"$\tau$",
+        "α": r"$\alpha$",
+        "γ": r"$\gamma$",
+        "δ": r"$\delta$",
+    }
+)
 """What LaTeX reads as commands, and the signs that its default fonts lack."""
 
 

@@ -1,4 +1,5 @@
-"""Results on disk and in pandas. Loads neither torch nor ray, so that reading is quick everywhere."""
+"""Results on disk and in pandas. Loads neither torch nor ray, so that reading is quick
+everywhere."""
 
 from kdray.results.filters import Where
 from kdray.results.points import best_points, points
@@ -9,6 +10,20 @@ from kdray.results.warn import ConflictingRows, DamagedFile, SelectedOnTest
 from kdray.results.writer import Row, write_rows
 
 __all__ = [
-    "SCHEMA_VERSION", "TABLES", "Column", "ConflictingRows", "DamagedFile", "Results", "Row", "SelectedOnTest", "Store",
-    "TableName", "Where", "best_points", "has_completed", "open_results", "points", "write_rows",
-]  # fmt: skip
+    "SCHEMA_VERSION",
+    "TABLES",
+    "Column",
+    "ConflictingRows",
+    "DamagedFile",
+    "Results",
+    "Row",
+    "SelectedOnTest",
+    "Store",
+    "TableName",
+    "Where",
+    "best_points",
+    "has_completed",
+    "open_results",
+    "points",
+    "write_rows",
+]

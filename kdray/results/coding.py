@@ -1,4 +1,5 @@
-"""Texts as numbers of texts, which a large table shares: a fraction of the memory, and quickly told apart."""
+"""Texts as numbers of texts, which a large table shares: a fraction of the memory, and quickly told
+apart."""
 
 from __future__ import annotations
 
@@ -44,12 +45,18 @@ def plain(rows: pa.Table, text: pa.DataType | None = None) -> pa.Table:
 
 
 def in_pandas(rows: pa.Table, positions: Positions) -> pd.DataFrame:
-    """The rows at ``positions``, in columns of the types that they have of all: of whole numbers of which some are missing
-    that is float.
+    """The rows at ``positions``, in columns of the types that they have of all: of whole numbers of
+    which some are missing that is float.
     """
     if len(positions) == len(rows) and (positions[1:] > positions[:-1]).all():
         whole: pd.DataFrame = plain(rows, OF_PANDAS).to_pandas()
         return whole
-    gaps = {field.name: GAPS[field.type] for field in rows.schema if field.type in GAPS and rows[field.name].null_count}
+    gaps = {
+        field.name: GAPS[field.type]
+        for field in rows.schema
+        if field.type in GAPS and rows[field.name].null_count
+    }
     some: pd.DataFrame = plain(rows.take(positions), OF_PANDAS).to_pandas()
-    return some.astype(gaps).copy() if gaps else some  # in one piece again: astype leaves a piece for each column
+    return (
+        some.astype(gaps).copy() if gaps else some
+    )  # in one piece again: astype leaves a piece for each column

@@ -1,7 +1,9 @@
-"""Many small files into few: what a table holds stays the same, and opening it takes a fraction of the time.
+"""Many small files into few: what a table holds stays the same, and opening it takes a fraction of
+the time.
 
-Nothing is lost and nothing counts twice whenever it is killed. The new file appears whole, is read back and compared, and only
-then do the old ones go; while both are there, readers drop the rows that stand in both, as they do of copied files.
+Nothing is lost and nothing counts twice whenever it is killed. The new file appears whole, is read
+back and compared, and only then do the old ones go; while both are there, readers drop the rows
+that stand in both, as they do of copied files.
 """
 
 from __future__ import annotations
@@ -24,12 +26,20 @@ from kdray.results.coding import Positions
 from kdray.results.encoding import encoded
 from kdray.results.newest import deciding, numbered, standing, untold, within
 from kdray.results.parts import COMPACTED, Part, fetched, joined, parsed, side_by_side
-from kdray.results.schema import KEYS, SCHEMA_VERSION, TABLES, TableName, arrow_schema, columns_digest
+from kdray.results.schema import (
+    KEYS,
+    SCHEMA_VERSION,
+    TABLES,
+    TableName,
+    arrow_schema,
+    columns_digest,
+)
 from kdray.results.store import Store
 from kdray.results.warn import DamagedFile, warn
 
 LARGE = 4 * 2**20
-"""Bytes of a merged file that is left alone while a sweep runs: what a merge costs then does not grow with the results."""
+"""Bytes of a merged file that is left alone while a sweep runs: what a merge costs then does not
+grow with the results."""
 
 
 class Compacted(NamedTuple):
@@ -48,11 +58,13 @@ class _Source(NamedTuple):
 
 
 def compact(store: Store) -> dict[TableName, Compacted]:
-    """Put the rows of each table's files into one. Whoever calls it sees to it that no sweep is being run in the folder.
+    """Put the rows of each table's files into one. Whoever calls it sees to it that no sweep is
+    being run in the folder.
 
-    A row that stands in several files is kept once; what a newer row replaces is kept too. Damaged files, and those of an older
-    schema, are left as they are. :class:`kdray.InputError` if there is a file of a newer schema, OSError if the new file reads
-    back otherwise than it should: then the old ones stay.
+    A row that stands in several files is kept once; what a newer row replaces is kept too. Damaged
+    files, and those of an older schema, are left as they are. :class:`kdray.InputError` if there is
+    a file of a newer schema, OSError if the new file reads back otherwise than it should: then the
+    old ones stay.
     """
     done: dict[TableName, Compacted] = {}
     for table in TABLES:
@@ -65,18 +77,26 @@ def compact(store: Store) -> dict[TableName, Compacted]:
 
 
 def merge_small(
-    store: Store, table: TableName, most: int, *, busy: Set[str] = frozenset(), left: Set[str] = frozenset()
-) -> set[str]:  # fmt: skip
-    """Put the small files of a table into one if there are more than ``most``, in a folder in which a sweep may be running.
+    store: Store,
+    table: TableName,
+    most: int,
+    *,
+    busy: Set[str] = frozenset(),
+    left: Set[str] = frozenset(),
+) -> set[str]:
+    """Put the small files of a table into one if there are more than ``most``, in a folder in which
+    a sweep may be running.
 
-    Those of the trials ``busy``, which may be written anew right now, are not touched, nor those ``left`` behind before. What
-    is left behind this time, damaged or of an older schema: the names. Errors are those of :func:`compact`. If another process
-    writes a file anew in the instant before it is deleted, what it replaced counts again, and the act is done once more.
+    Those of the trials ``busy``, which may be written anew right now, are not touched, nor those
+    ``left`` behind before. What is left behind this time, damaged or of an older schema: the names.
+    Errors are those of :func:`compact`. If another process writes a file anew in the instant before
+    it is deleted, what it replaced counts again, and the act is done once more.
     """
     small = [
-        name for name, size in store.sizes(table, ".parquet").items()
+        name
+        for name, size in store.sizes(table, ".parquet").items()
         if size < LARGE and name not in left and busy.isdisjoint(_ids_in(name))
-    ]  # fmt: skip
+    ]
     if len(small) <= most:
         return set()
     _merged(store, table, small)
@@ -89,13 +109,18 @@ def _ids_in(name: str) -> list[str]:
 
 
 def _merged(store: Store, table: TableName, names: Sequence[str]) -> tuple[str, ...]:
-    """Put the rows of ``names`` into one new file, and delete them; what is wrong with those that are damaged."""
-    found = [_source(store, name, data) for name, data in side_by_side(partial(fetched, store), names)]
+    """Put the rows of ``names`` into one new file, and delete them; what is wrong with those that
+    are damaged."""
+    found = [
+        _source(store, name, data) for name, data in side_by_side(partial(fetched, store), names)
+    ]
     damaged = tuple(each for each in found if isinstance(each, str))
     sources = [each for each in found if isinstance(each, _Source)]
     if len(sources) < 2:
         return damaged
-    whole = joined([arrow_schema(table, {}).empty_table(), *(source.rows for source in sources)]).combine_chunks()
+    whole = joined(
+        [arrow_schema(table, {}).empty_table(), *(source.rows for source in sources)]
+    ).combine_chunks()
     kept = _once(whole, table)
     metadata = {"kdray_schema": str(SCHEMA_VERSION), "kdray_columns": columns_digest(whole.schema)}
     rows = whole.take(kept).replace_schema_metadata(metadata)
@@ -108,20 +133,25 @@ def _merged(store: Store, table: TableName, names: Sequence[str]) -> tuple[str, 
         return damaged  # another process has merged it on; the old files are found next time
     if not right:
         store.delete(merged)
-        raise OSError(f"{store.place}/{merged}: reads back otherwise than it was written; the old files stay")
+        raise OSError(
+            f"{store.place}/{merged}: reads back otherwise than it was written; the old files stay"
+        )
     digests = {source.name: source.digest for source in sources}
     deque(side_by_side(partial(_delete_if, store, digests), digests), maxlen=0)
     return damaged
 
 
 def _source(store: Store, name: str, data: bytes | str | None) -> _Source | str | None:
-    """A file that is to be merged, or what is wrong with it; none if it is gone or of an older schema."""
+    """A file that is to be merged, or what is wrong with it; none if it is gone or of an older
+    schema."""
     if not isinstance(data, bytes):
         return data
     part = parsed(store, name, data)
     if not isinstance(part, Part):
         return part
-    current = (part.schema.metadata or {}).get(b"kdray_schema", b"1") == str(SCHEMA_VERSION).encode()
+    current = (part.schema.metadata or {}).get(b"kdray_schema", b"1") == str(
+        SCHEMA_VERSION
+    ).encode()
     return _Source(name, hashlib.sha256(data).digest(), part.rows) if current else None
 
 
@@ -145,8 +175,10 @@ def _as_good(kept: Positions, whole: pa.Table, table: TableName) -> bool:
 
 
 def _same(one: pa.Table | None, other: pa.Table) -> bool:
-    return one is not None and bool(one.schema.equals(other.schema, check_metadata=True)) and all(
-        _same_column(one[name], other[name]) for name in one.column_names
+    return (
+        one is not None
+        and bool(one.schema.equals(other.schema, check_metadata=True))
+        and all(_same_column(one[name], other[name]) for name in one.column_names)
     )
 
 

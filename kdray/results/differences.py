@@ -11,7 +11,8 @@ from kdray.results.estimates import ROUNDING, UNKNOWN, Floats, hedges, spread, t
 from kdray.results.intervals import CONFIDENCE
 
 FEW = 14
-"""Numbers that can be dealt into two samples in less than 9,999 ways, which is what scipy goes through."""
+"""Numbers that can be dealt into two samples in less than 9,999 ways, which is what scipy goes
+through."""
 
 
 class Difference(NamedTuple):
@@ -28,7 +29,8 @@ class Difference(NamedTuple):
 
 
 def of_pairs(ours: Floats, theirs: Floats) -> Difference:
-    """Of two or more pairs: t test of their differences (Student 1908), signed ranks (Wilcoxon 1945), d_z.
+    """Of two or more pairs: t test of their differences (Student 1908), signed ranks (Wilcoxon
+    1945), d_z.
 
     Of ranks without ties the p value is exact; equal pairs do not count there.
     """
@@ -42,11 +44,20 @@ def of_pairs(ours: Floats, theirs: Floats) -> Difference:
     low, high = t_interval(apart)
     t_p = float(ttest_rel(apart, np.zeros_like(apart)).pvalue) if deviation else math.nan
     wilcoxon_p = float(wilcoxon(apart[apart != 0]).pvalue)
-    return Difference(*means, difference, low, high, t_p, wilcoxon_p, hedges(difference, deviation, len(apart) - 1))
+    return Difference(
+        *means,
+        difference,
+        low,
+        high,
+        t_p,
+        wilcoxon_p,
+        hedges(difference, deviation, len(apart) - 1),
+    )
 
 
 def of_independent(ours: Floats, theirs: Floats) -> Difference:
-    """Of two samples: Welch's t test (1947), rank sum (Wilcoxon 1945, Mann and Whitney 1947), d with the pooled deviation.
+    """Of two samples: Welch's t test (1947), rank sum (Wilcoxon 1945, Mann and Whitney 1947), d
+    with the pooled deviation.
 
     NaN for an empty sample, and all but the difference for one with a single number.
     """
@@ -61,20 +72,28 @@ def of_independent(ours: Floats, theirs: Floats) -> Difference:
     if spread(both) == 0:
         return Difference(*means, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0)
     freedom = len(both) - 2
-    pooled = math.sqrt(sum((len(v) - 1) * d**2 for v, d in zip((ours, theirs), deviations, strict=True)) / freedom)
+    pooled = math.sqrt(
+        sum((len(v) - 1) * d**2 for v, d in zip((ours, theirs), deviations, strict=True)) / freedom
+    )
     tied = len(np.unique(both)) < len(both)
-    method = PermutationMethod() if tied and len(both) <= FEW else "auto"  # exact, as "auto" is without ties
+    method = (
+        PermutationMethod() if tied and len(both) <= FEW else "auto"
+    )  # exact, as "auto" is without ties
     wilcoxon_p = float(mannwhitneyu(ours, theirs, method=method).pvalue)
     if pooled == 0:
         return Difference(*means, difference, *UNKNOWN, math.nan, wilcoxon_p, math.nan)
     # By hand: of a sample whose values are all the same scipy warns that its variance is not exact.
     errors = [d**2 / len(v) for v, d in zip((ours, theirs), deviations, strict=True)]
     error = math.sqrt(sum(errors))
-    welch = sum(errors) ** 2 / sum(e**2 / (len(v) - 1) for v, e in zip((ours, theirs), errors, strict=True))
+    welch = sum(errors) ** 2 / sum(
+        e**2 / (len(v) - 1) for v, e in zip((ours, theirs), errors, strict=True)
+    )
     margin = float(t.ppf((1 + CONFIDENCE) / 2, welch)) * error
     t_p = float(2 * t.sf(abs(difference) / error, welch))
     effect = hedges(difference, pooled, freedom)
-    return Difference(*means, difference, difference - margin, difference + margin, t_p, wilcoxon_p, effect)
+    return Difference(
+        *means, difference, difference - margin, difference + margin, t_p, wilcoxon_p, effect
+    )
 
 
 def _mean(values: Floats) -> float:
@@ -82,7 +101,8 @@ def _mean(values: Floats) -> float:
 
 
 def _unrounded(apart: Floats, *of: Floats) -> Floats:
-    """Differences, of which 0 are those that only rounding makes, and equal those that only rounding tells apart."""
+    """Differences, of which 0 are those that only rounding makes, and equal those that only
+    rounding tells apart."""
     scale = max(float(np.abs(values).max()) for values in of)
     if scale == 0:
         return apart

@@ -31,7 +31,8 @@ UNKNOWN = Interval(math.nan, math.nan)
 
 
 def spread(values: Floats) -> float:
-    """Sample standard deviation (ddof 1): NaN of one value, and 0 where only rounding tells the values apart."""
+    """Sample standard deviation (ddof 1): NaN of one value, and 0 where only rounding tells the
+    values apart."""
     if len(values) < 2:
         return math.nan
     found = float(np.std(values, ddof=1))
@@ -41,19 +42,23 @@ def spread(values: Floats) -> float:
 def t_interval(values: Floats) -> Interval:
     """The 95 % interval of the mean of normal values with unknown variance (Student 1908).
 
-    NaN of fewer than two, and of values that are all the same: few accuracies on few images often are, by chance.
+    NaN of fewer than two, and of values that are all the same: few accuracies on few images often
+    are, by chance.
     """
     from scipy.stats import t
 
     if len(values) < 2 or not (deviation := spread(values)):
         return UNKNOWN
     mean = float(values.mean())
-    margin = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
+    margin = (
+        float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * deviation / math.sqrt(len(values))
+    )
     return Interval(mean - margin, mean + margin)
 
 
 def bootstrap_interval(values: Floats) -> Interval:
-    """The 95 % percentile interval of the mean over resampled values (Efron 1979), with the same draws every time.
+    """The 95 % percentile interval of the mean over resampled values (Efron 1979), with the same
+    draws every time.
 
     NaN where :func:`t_interval` is.
     """
@@ -62,16 +67,23 @@ def bootstrap_interval(values: Floats) -> Interval:
     if len(values) < 2 or not spread(values):
         return UNKNOWN
     found = bootstrap(
-        (values,), np.mean, vectorized=True, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile",
+        (values,),
+        np.mean,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
         random_state=np.random.default_rng(0),
-    )  # fmt: skip
+    )
     return Interval(float(found.confidence_interval.low), float(found.confidence_interval.high))
 
 
 def hedges(difference: float, deviation: float, freedom: int) -> float:
-    """``difference / deviation`` less the bias of few values, with Hedges' approximate factor 1 - 3/(4 df - 1) (1981).
+    """``difference / deviation`` less the bias of few values, with Hedges' approximate factor 1 -
+    3/(4 df - 1) (1981).
 
-    NaN for fewer than two degrees of freedom, where nothing is left of it, and for a difference without deviation.
+    NaN for fewer than two degrees of freedom, where nothing is left of it, and for a difference
+    without deviation.
     """
     if freedom < 2 or math.isnan(deviation) or (deviation == 0 and difference != 0):
         return math.nan

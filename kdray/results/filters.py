@@ -15,7 +15,8 @@ from kdray.core import InputError
 from kdray.results.coding import Positions, plain
 
 Where = Sequence[tuple[str, str, Any]]
-"""``[("label", "==", "pgd20"), ("epsilon", "<=", 0.03)]``: all must hold. A missing value makes only ``not in`` true."""
+"""``[("label", "==", "pgd20"), ("epsilon", "<=", 0.03)]``: all must hold. A missing value makes
+only ``not in`` true."""
 POSITION = "position in the frame"
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "in", "not in")
 
@@ -32,17 +33,28 @@ def checked(where: Where | None) -> Where:
 
 def _checked(condition: Any) -> tuple[str, str, Any]:
     if isinstance(condition, str) or not isinstance(condition, Sequence) or len(condition) != 3:
-        raise InputError(f"where: {condition!r} is no condition (allowed: a list of (column, operator, value))")
+        raise InputError(
+            f"where: {condition!r} is no condition (allowed: a list of (column, operator, value))"
+        )
     name, operator, value = condition
     if operator not in OPERATORS:
         near = get_close_matches(str(operator), OPERATORS, n=1)
         guess = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"where: {name}: unknown operator {operator!r}; {guess}(allowed: {', '.join(OPERATORS)})")
+        raise InputError(
+            f"where: {name}: unknown operator {operator!r}; {guess}(allowed: "
+            f"{', '.join(OPERATORS)})"
+        )
     if value is None:
-        raise InputError(f"where: {name} {operator} None: missing values are not compared; pandas' isna() finds them")
+        raise InputError(
+            f"where: {name} {operator} None: missing values are not compared; pandas' "
+            "isna() finds them"
+        )
     several = isinstance(value, list | tuple | set | frozenset)
     if several != (operator in ("in", "not in")):
-        raise InputError(f"where: {name} {operator} {value!r}: needs {'one value' if several else 'a list of values'}")
+        raise InputError(
+            f"where: {name} {operator} {value!r}: needs "
+            f"{'one value' if several else 'a list of values'}"
+        )
     return name, operator, value
 
 
@@ -54,7 +66,11 @@ def matching(frame: pd.DataFrame, where: Where) -> pd.DataFrame:
     check_columns(asked, frame.columns, "where")
     rows = pa.Table.from_pandas(frame[asked], preserve_index=False)
     # Where nothing was ever stored any value may be asked for.
-    rows = rows.cast(pa.schema([f.with_type(_kind(f.name, where)) if f.type == pa.null() else f for f in rows.schema]))
+    rows = rows.cast(
+        pa.schema(
+            [f.with_type(_kind(f.name, where)) if f.type == pa.null() else f for f in rows.schema]
+        )
+    )
     check_types(rows.schema, where)
     numbered = rows.append_column(POSITION, pa.array(range(len(frame)), pa.int64()))
     found: pd.DataFrame = frame.iloc[numbered.filter(expression(where))[POSITION].to_pylist()]
@@ -62,7 +78,8 @@ def matching(frame: pd.DataFrame, where: Where) -> pd.DataFrame:
 
 
 def holding(rows: pa.Table, where: Where) -> Positions | None:
-    """Where those of ``rows`` are for which ``where`` can hold; None if it cannot be said of all columns, or is of no use."""
+    """Where those of ``rows`` are for which ``where`` can hold; None if it cannot be said of all
+    columns, or is of no use."""
     stated = [condition for condition in where if condition[0] in rows.column_names]
     if not stated:
         return None
@@ -85,12 +102,16 @@ def _known(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def check_types(schema: pa.Schema, where: Where) -> None:
-    """:class:`InputError` for a condition whose value cannot be compared with what its column holds."""
+    """:class:`InputError` for a condition whose value cannot be compared with what its column
+    holds."""
     for name, operator, value in where:
         try:
             schema.empty_table().filter(expression([(name, operator, value)]))
         except (pa.ArrowException, TypeError, NotImplementedError):
-            raise InputError(f"where: {name} {operator} {value!r}: the column holds {_told(schema.field(name).type)}") from None
+            raise InputError(
+                f"where: {name} {operator} {value!r}: the column holds "
+                f"{_told(schema.field(name).type)}"
+            ) from None
 
 
 def check_columns(asked: Iterable[str], known: Iterable[str], what: str = "columns") -> None:
@@ -99,8 +120,12 @@ def check_columns(asked: Iterable[str], known: Iterable[str], what: str = "colum
     for name in asked:
         if name not in names:
             near = get_close_matches(str(name), names, n=3, cutoff=0.6)
-            some = sorted(names, key=lambda name: ("accuracy" not in name, name.count("."), name))[:12]
-            allowed = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(some)}, …"
+            some = sorted(names, key=lambda name: ("accuracy" not in name, name.count("."), name))[
+                :12
+            ]
+            allowed = (
+                f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(some)}, …"
+            )
             raise InputError(f"{what}: no column {str(name)!r}; {allowed}")
 
 

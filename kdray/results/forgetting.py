@@ -14,18 +14,22 @@ from kdray.results.store import Store
 
 FOLDERS = {"weights": ".safetensors", "checkpoints": ".safetensors", "logs": ".log"}
 OWNERS = ("trial_id", "source_trial_id")
-"""Columns that say whose a row is: also what was measured with images made on a trial is that trial's."""
+"""Columns that say whose a row is: also what was measured with images made on a trial is that
+trial's."""
 
 
 def forget(store: Store, trial_ids: Collection[str]) -> dict[str, int]:
-    """Delete every row, weights, checkpoints and logs of ``trial_ids``; how many rows of each table and how many files.
+    """Delete every row, weights, checkpoints and logs of ``trial_ids``; how many rows of each table
+    and how many files.
 
-    A file that also holds rows of others is written anew without these, whole or not at all. One that cannot be read stays.
-    Students that learned from a forgotten teacher stay too.
+    A file that also holds rows of others is written anew without these, whole or not at all. One
+    that cannot be read stays. Students that learned from a forgotten teacher stay too.
     """
     gone: dict[str, int] = {}
     for table in TABLES:
-        gone[table] = sum(_without(store, name, trial_ids) for name in store.names(table, ".parquet"))
+        gone[table] = sum(
+            _without(store, name, trial_ids) for name in store.names(table, ".parquet")
+        )
     for folder, suffix in FOLDERS.items():
         theirs = {f"{folder}/{trial_id}{suffix}" for trial_id in trial_ids}
         names = [name for name in store.names(folder, suffix) if name in theirs]
@@ -44,7 +48,10 @@ def _without(store: Store, name: str, trial_ids: Collection[str]) -> int:
     theirs = pa.array([False] * len(rows))
     for owner in OWNERS:
         if owner in rows.column_names:
-            theirs = pc.or_(theirs, pc.fill_null(pc.is_in(rows[owner], pa.array(list(trial_ids), pa.string())), False))
+            theirs = pc.or_(
+                theirs,
+                pc.fill_null(pc.is_in(rows[owner], pa.array(list(trial_ids), pa.string())), False),
+            )
     count = int(pc.sum(theirs).as_py() or 0)
     if count == len(rows):
         store.delete(name)

@@ -1,4 +1,5 @@
-"""Which swept parameter matters: functional ANOVA of a random forest over the points (Hutter, Hoos and Leyton-Brown 2014)."""
+"""Which swept parameter matters: functional ANOVA of a random forest over the points (Hutter, Hoos
+and Leyton-Brown 2014)."""
 
 from __future__ import annotations
 
@@ -20,16 +21,23 @@ FEWEST = 4
 
 
 def importance(results: Results, metric: str, sweep: str) -> pd.Series[float]:
-    """See :meth:`Results.importance`. The only place outside of sweeping that needs Optuna, and only when called."""
+    """See :meth:`Results.importance`. The only place outside of sweeping that needs Optuna, and
+    only when called."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # in a notebook its progress bar asks for a package that nobody needs here
+        warnings.simplefilter(
+            "ignore"
+        )  # in a notebook its progress bar asks for a package that nobody needs here
         import optuna
 
     rows = replicates(results, [metric], sweep, ())
     rows = rows[rows[metric].notna()]
     check_same_data(rows, f"the importance for {metric}")
     points = [({**identity, metric: seeds[metric].mean()}) for identity, seeds in by_point(rows)]
-    names = [name for name in dict.fromkeys(name for each in points for name in each) if name not in ("sweep", "point", metric)]
+    names = [
+        name
+        for name in dict.fromkeys(name for each in points for name in each)
+        if name not in ("sweep", "point", metric)
+    ]
     given = {name: [each.get(name) for each in points] for name in names}
     given = {name: values for name, values in given.items() if _differ(values)}
     if len(points) < FEWEST or not given:
@@ -45,16 +53,25 @@ def importance(results: Results, metric: str, sweep: str) -> pd.Series[float]:
         optuna.logging.set_verbosity(verbosity)
         space = {name: _distribution(values) for name, values in given.items()}
         for number, mean in enumerate(means):
-            parameters = {name: _parameter(values[number], space[name]) for name, values in given.items()}
-            study.add_trial(optuna.trial.create_trial(params=parameters, distributions=space, value=mean))
+            parameters = {
+                name: _parameter(values[number], space[name]) for name, values in given.items()
+            }
+            study.add_trial(
+                optuna.trial.create_trial(params=parameters, distributions=space, value=mean)
+            )
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator, params=list(given))
+        found = optuna.importance.get_param_importances(
+            study, evaluator=evaluator, params=list(given)
+        )
     return pd.Series(found, name=metric, dtype=float).sort_values(ascending=False, kind="stable")
 
 
 def _differ(values: list[Any]) -> bool:
     """Whether all points have a value and not all the same."""
-    return not any(value is None or value != value for value in values) and len({json.dumps(v) for v in values}) > 1
+    return (
+        not any(value is None or value != value for value in values)
+        and len({json.dumps(v) for v in values}) > 1
+    )
 
 
 def _distribution(values: list[Any]) -> BaseDistribution:

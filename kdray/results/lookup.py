@@ -13,5 +13,7 @@ def the_one(store: Store, known: Iterable[str], beginning: str) -> str:
     matching = [trial_id for trial_id in known if trial_id.startswith(beginning)]
     if len(matching) != 1:
         problem = "no trial" if not matching else f"{len(matching)} trials"
-        raise InputError(f"{store.place}: {problem} {beginning!r} ('kdray status DIR --trials' lists them)")
+        raise InputError(
+            f"{store.place}: {problem} {beginning!r} ('kdray status DIR --trials' lists them)"
+        )
     return matching[0]

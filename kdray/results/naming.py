@@ -1,4 +1,5 @@
-"""A name for every number in the robustness table, which is its column in one frame of everything."""
+"""A name for every number in the robustness table, which is its column in one frame of
+everything."""
 
 from __future__ import annotations
 
@@ -8,13 +9,15 @@ from kdray.results.newest import VARYING
 
 
 def named_numbers(robustness: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``robustness`` with a number that is of no epoch, and their names in ``column``."""
+    """The rows of ``robustness`` with a number that is of no epoch, and their names in
+    ``column``."""
     numbers = robustness[robustness["error"].isna() & robustness["epoch"].isna()]
     return numbers.assign(column=column_names(numbers))
 
 
 def column_names(numbers: pd.DataFrame) -> pd.Series[str]:
-    """A name for each row of a robustness table: label.metric, and in brackets whatever else tells its numbers apart."""
+    """A name for each row of a robustness table: label.metric, and in brackets whatever else tells
+    its numbers apart."""
     told_apart = numbers[["label", "metric", "evaluation_id", *VARYING]]
     # Trials are measured alike: so many rows, so few kinds of them.
     kinds = told_apart.drop_duplicates()
@@ -38,7 +41,8 @@ def _names(numbers: pd.DataFrame) -> pd.Series[str]:
             lambda value, c=column: f"{c}={value:g}" if isinstance(value, float) else f"{c}={value}"
         )
         names = names.where(~differs | numbers[column].isna(), names + "|" + stated)
-    # What is left are evaluations that differ in something without a column (their seed): their identity tells.
+    # What is left are evaluations that differ in something without a column (their seed): their
+    # identity tells.
     unlike = numbers.groupby(names)["evaluation_id"].transform("nunique") > 1
     names = names.where(~unlike, names + "|" + numbers["evaluation_id"])
     return names.map(_bracketed)

@@ -14,8 +14,28 @@ from kdray.results.coding import Positions, plain
 from kdray.results.schema import KEYS, TableName
 from kdray.results.warn import ConflictingRows, warn
 
-VARYING = ("split", "dataset", "examples", "norm", "epsilon", "step_size", "steps", "restarts", "samples", "sigma",
-           "corruption", "severity", "snr", "peak", "side", "class", "image", "layer", "epoch", "source_trial_id")  # fmt: skip
+VARYING = (
+    "split",
+    "dataset",
+    "examples",
+    "norm",
+    "epsilon",
+    "step_size",
+    "steps",
+    "restarts",
+    "samples",
+    "sigma",
+    "corruption",
+    "severity",
+    "snr",
+    "peak",
+    "side",
+    "class",
+    "image",
+    "layer",
+    "epoch",
+    "source_trial_id",
+)
 """Columns of the robustness table that tell the numbers with one label apart."""
 
 FAILED: dict[TableName, tuple[str, Callable[[pd.Series[str]], pd.Series[bool]]]] = {
@@ -23,7 +43,10 @@ FAILED: dict[TableName, tuple[str, Callable[[pd.Series[str]], pd.Series[bool]]]]
     "robustness": ("error", lambda error: error.notna()),
 }
 """By which column an act failed."""
-NUMBERS: dict[TableName, list[str]] = {"trials": ["val_accuracy", "test_accuracy"], "robustness": ["value"]}
+NUMBERS: dict[TableName, list[str]] = {
+    "trials": ["val_accuracy", "test_accuracy"],
+    "robustness": ["value"],
+}
 """What two files about the same thing must agree in."""
 
 
@@ -34,7 +57,8 @@ SPARSE = 4
 
 
 def within(table: TableName) -> list[str]:
-    """What tells rows of one act apart, so that the same file copied under two names counts once."""
+    """What tells rows of one act apart, so that the same file copied under two names counts
+    once."""
     return ["metric", *VARYING] if table == "robustness" else []
 
 
@@ -45,15 +69,20 @@ def deciding(table: TableName) -> set[str]:
 
 
 def standing(rows: pa.Table, table: TableName, decided: Decided | None = None) -> Positions:
-    """Where in ``rows`` those are that ``decided`` (by default :func:`newest`) leaves, and in its order.
+    """Where in ``rows`` those are that ``decided`` (by default :func:`newest`) leaves, and in its
+    order.
 
-    The same at a fraction of its time and memory: only the rows of keys that several acts or files speak of come to pandas.
+    The same at a fraction of its time and memory: only the rows of keys that several acts or files
+    speak of come to pandas.
     """
     key = numbered(rows, KEYS[table])
     apart = numbered(rows, [*KEYS[table], *within(table)])
     doubtful = np.zeros(int(key.max(initial=-1)) + 1, dtype=bool)
     doubtful[key[pd.Series(apart).duplicated()]] = True
-    for column in (rows["written_at"].cast(pa.int64()).fill_null(-1).to_numpy(), _failed(rows, table)):
+    for column in (
+        rows["written_at"].cast(pa.int64()).fill_null(-1).to_numpy(),
+        _failed(rows, table),
+    ):
         one = np.empty(len(doubtful), dtype=column.dtype)
         one[key] = column
         doubtful[key[one[key] != column]] = True
@@ -63,15 +92,22 @@ def standing(rows: pa.Table, table: TableName, decided: Decided | None = None) -
     found = np.flatnonzero(~asked)
     if asked.any():
         positions = np.flatnonzero(asked)
-        spoken_of = plain(rows.select([name for name in rows.column_names if name in deciding(table)]).take(positions))
+        spoken_of = plain(
+            rows.select([name for name in rows.column_names if name in deciding(table)]).take(
+                positions
+            )
+        )
         left = (decided or newest)(spoken_of.to_pandas(), table).index.to_numpy()
         found = np.sort(np.concatenate([found, positions[left]]))
     ordered = key[found]
-    return found if (ordered[1:] >= ordered[:-1]).all() else found[np.argsort(ordered, kind="stable")]
+    return (
+        found if (ordered[1:] >= ordered[:-1]).all() else found[np.argsort(ordered, kind="stable")]
+    )
 
 
 def numbered(rows: pa.Table, names: Collection[str]) -> Positions:
-    """A number for each row, the same where ``names`` have the same values, in their order (missing last); none is large."""
+    """A number for each row, the same where ``names`` have the same values, in their order (missing
+    last); none is large."""
     numbers, size = np.zeros(len(rows), dtype=np.int64), 1
     for name in names:
         column = rows[name]
@@ -98,7 +134,8 @@ def _dense(numbers: Positions) -> tuple[Positions, int]:
 
 
 def _ranks(column: pa.ChunkedArray) -> tuple[Positions, int]:
-    """The rank of each value among those of the column, what is missing last, and how many ranks there may be."""
+    """The rank of each value among those of the column, what is missing last, and how many ranks
+    there may be."""
     if pa.types.is_string(column.type):
         column = column.dictionary_encode()
     if not pa.types.is_dictionary(column.type):
@@ -113,17 +150,27 @@ def _ranks(column: pa.ChunkedArray) -> tuple[Positions, int]:
 
 
 def newest(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:
-    """Without rows that another act replaced: all rows of the newest act stay, but no failure replaces what succeeded.
+    """Without rows that another act replaced: all rows of the newest act stay, but no failure
+    replaces what succeeded.
 
     What they replace with other numbers is told with a :class:`ConflictingRows`.
     """
     frame = _succeeded(frame, table)
     latest = _latest(frame, table)
     if len(latest) < len(frame) and table in NUMBERS:
-        values = frame.groupby([*KEYS[table], *within(table)], dropna=False)[NUMBERS[table]].nunique()
+        values = frame.groupby([*KEYS[table], *within(table)], dropna=False)[
+            NUMBERS[table]
+        ].nunique()
         for key in values[(values > 1).any(axis=1)].index:
-            named = " ".join(str(part) for part in (key if isinstance(key, tuple) else (key,)) if not pd.isna(part))
-            warn(f"{table}: {named}: stored with different numbers, the newest count", ConflictingRows)
+            named = " ".join(
+                str(part)
+                for part in (key if isinstance(key, tuple) else (key,))
+                if not pd.isna(part)
+            )
+            warn(
+                f"{table}: {named}: stored with different numbers, the newest count",
+                ConflictingRows,
+            )
     return _once(latest, table)
 
 
@@ -152,4 +199,6 @@ def _succeeded(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:
     failed = has_failed(frame[column])
     if not failed.any():
         return frame
-    return frame[failed == failed.groupby([frame[key] for key in KEYS[table]], dropna=False).transform("min")]
+    return frame[
+        failed == failed.groupby([frame[key] for key in KEYS[table]], dropna=False).transform("min")
+    ]

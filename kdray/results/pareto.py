@@ -10,10 +10,12 @@ import numpy.typing as npt
 
 
 def fronts(values: npt.ArrayLike, modes: Sequence[Literal["max", "min"]]) -> npt.NDArray[np.int64]:
-    """For every row of ``values`` (a point; a column for each objective) the number of its Pareto front, from 0.
+    """For every row of ``values`` (a point; a column for each objective) the number of its Pareto
+    front, from 0.
 
-    The points of front 0 are those than which no other is better in one objective and at least as good in all; those of
-    front 1 are the same among the rest, and so on (non-dominated sorting, Deb et al. 2002). A row with a NaN comes after all.
+    The points of front 0 are those than which no other is better in one objective and at least as
+    good in all; those of front 1 are the same among the rest, and so on (non-dominated sorting, Deb
+    et al. 2002). A row with a NaN comes after all.
     """
     rows = np.asarray(values, dtype=float).reshape(-1, len(modes))
     losses = np.where([mode == "max" for mode in modes], -rows, rows)
@@ -34,7 +36,8 @@ def fronts(values: npt.ArrayLike, modes: Sequence[Literal["max", "min"]]) -> npt
 
 
 def _nondominated(losses: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """In order of the first objective only points before one can be better; equal points do not beat each other."""
+    """In order of the first objective only points before one can be better; equal points do not
+    beat each other."""
     order = np.lexsort(losses.T[::-1])
     kept = np.zeros(len(losses), dtype=bool)
     front = np.empty((0, losses.shape[1]))

@@ -41,20 +41,25 @@ class Parts(NamedTuple):
     """What was read of a table's files, in the order of their names."""
 
     rows: pa.Table
-    """Duplicates included; a column that a file lacks is null there. Of a large table texts are numbered (:func:`plain`)."""
+    """Duplicates included; a column that a file lacks is null there. Of a large table texts are
+    numbered (:func:`plain`)."""
     names: frozenset[str]
     """Every column that the table or one of its files has."""
 
 
-def read_parts(store: Store, table: TableName, columns: Collection[str] | None = None, where: Where = ()) -> Parts:
-    """The readable files of a table: all columns, or those of ``columns`` that there are, and the rows that ``where`` holds of.
+def read_parts(
+    store: Store, table: TableName, columns: Collection[str] | None = None, where: Where = ()
+) -> Parts:
+    """The readable files of a table: all columns, or those of ``columns`` that there are, and the
+    rows that ``where`` holds of.
 
-    Damaged files are left out with a :class:`DamagedFile`; damage in a column that is not read goes unnoticed.
-    ``where`` may speak of columns that are read; a file that lacks one gives also rows that it does not hold of.
+    Damaged files are left out with a :class:`DamagedFile`; damage in a column that is not read goes
+    unnoticed. ``where`` may speak of columns that are read; a file that lacks one gives also rows
+    that it does not hold of.
     """
     found: dict[str, Part | str] = {}
-    # A file that goes away meanwhile has been merged into one that is new, and a folder that changes need not be listed whole:
-    # all is there when nothing is left that has not been read.
+    # A file that goes away meanwhile has been merged into one that is new, and a folder that
+    # changes need not be listed whole: all is there when nothing is left that has not been read.
     for _ in range(ATTEMPTS):
         names = [name for name in store.names(table, ".parquet") if name not in found]
         if not names:
@@ -62,7 +67,9 @@ def read_parts(store: Store, table: TableName, columns: Collection[str] | None =
         # Parsed one after another: threads that parse wide files are in each other's way.
         for name, data in side_by_side(partial(fetched, store), names):
             if isinstance(data, bytes):
-                found[name] = parsed(store, name, data, columns=columns, where=where, coding=texts(table))
+                found[name] = parsed(
+                    store, name, data, columns=columns, where=where, coding=texts(table)
+                )
             elif data is not None:
                 found[name] = data
     read = [found[name] for name in sorted(found)]
@@ -73,7 +80,11 @@ def read_parts(store: Store, table: TableName, columns: Collection[str] | None =
     today = arrow_schema(table, {})
     known = frozenset(today.names).union(*(part.schema.names for part in parts))
     empty = today.empty_table()
-    asked = empty if columns is None else empty.select([name for name in today.names if name in columns])
+    asked = (
+        empty
+        if columns is None
+        else empty.select([name for name in today.names if name in columns])
+    )
     rows = joined([asked, *(part.rows for part in parts if not is_coded(part.rows))])
     large = [part.rows for part in parts if is_coded(part.rows)]
     return Parts(joined([coded(rows, table), *large]) if large else rows, known)
@@ -82,13 +93,17 @@ def read_parts(store: Store, table: TableName, columns: Collection[str] | None =
 def read_part(
     store: Store, name: str, *, columns: Collection[str] | None = None, where: Where = ()
 ) -> Part | str | None:
-    """One file, or what is wrong with it; none if it is gone. :class:`InputError` if it is of a newer schema."""
+    """One file, or what is wrong with it; none if it is gone. :class:`InputError` if it is of a
+    newer schema."""
     data = fetched(store, name)
-    return parsed(store, name, data, columns=columns, where=where) if isinstance(data, bytes) else data
+    return (
+        parsed(store, name, data, columns=columns, where=where) if isinstance(data, bytes) else data
+    )
 
 
 def side_by_side(act: Callable[[str], T], names: Iterable[str]) -> Iterator[tuple[str, T]]:
-    """What ``act`` gives for each of ``names``, in order: several at a time, but only so many ahead of what is asked for."""
+    """What ``act`` gives for each of ``names``, in order: several at a time, but only so many ahead
+    of what is asked for."""
     with ThreadPoolExecutor(8) as pool:
         ahead: deque[tuple[str, Future[T]]] = deque()
         for name in names:
@@ -113,32 +128,47 @@ def fetched(store: Store, name: str) -> bytes | str | None:
 
 
 def parsed(
-    store: Store, name: str, data: bytes, *, columns: Collection[str] | None = None, where: Where = (),
+    store: Store,
+    name: str,
+    data: bytes,
+    *,
+    columns: Collection[str] | None = None,
+    where: Where = (),
     coding: Sequence[str] = (),
-) -> Part | str:  # fmt: skip
-    """The rows in a file's bytes, or what is wrong with them. Of a large file the texts of ``coding`` are numbered."""
+) -> Part | str:
+    """The rows in a file's bytes, or what is wrong with them. Of a large file the texts of
+    ``coding`` are numbered."""
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         schema = file.schema_arrow
         wanted = None if columns is None else [each for each in schema.names if each in columns]
         stated = [condition for condition in where if condition[0] in schema.names]
-        if file.num_row_groups > 1:  # groups are not even read whose statistics say that there is no such row
+        if (
+            file.num_row_groups > 1
+        ):  # groups are not even read whose statistics say that there is no such row
             part = pq.read_table(
-                pa.BufferReader(data), columns=wanted, filters=expression(stated) if stated else None,
-                read_dictionary=coding, page_checksum_verification=True,
-            )  # fmt: skip
+                pa.BufferReader(data),
+                columns=wanted,
+                filters=expression(stated) if stated else None,
+                read_dictionary=coding,
+                page_checksum_verification=True,
+            )
         else:  # of small files faster
             part = file.read(columns=wanted, use_threads=False)
             part = part.filter(expression(stated)) if stated else part
         part.validate(full=True)
         metadata = schema.metadata or {}
-        if metadata.get(b"kdray_columns", digest := columns_digest(schema)) != digest:  # older files have none
+        if (
+            metadata.get(b"kdray_columns", digest := columns_digest(schema)) != digest
+        ):  # older files have none
             raise ValueError("its columns are not those that were written")
         version = int(metadata.get(b"kdray_schema", b"1"))
     except (pa.ArrowException, OSError, ValueError) as error:
         return _left_out(store, name, error)
     if version > SCHEMA_VERSION:
-        raise InputError(f"{store.place}/{name}: of schema {version}, this kdray reads up to {SCHEMA_VERSION}")
+        raise InputError(
+            f"{store.place}/{name}: of schema {version}, this kdray reads up to {SCHEMA_VERSION}"
+        )
     return Part(part, schema)
 
 
@@ -147,14 +177,18 @@ def _left_out(store: Store, name: str, error: Exception) -> str:
 
 
 def joined(parts: list[pa.Table]) -> pa.Table:
-    """The rows of all ``parts``. A file from before a column was added lacks it; its rows have null there."""
+    """The rows of all ``parts``. A file from before a column was added lacks it; its rows have null
+    there."""
     try:
         return pa.concat_tables(parts, promote_options="default")
     except pa.ArrowTypeError:
-        # A configuration column widens when a new component shares its path: int to float, anything to text (JSON).
+        # A configuration column widens when a new component shares its path: int to float, anything
+        # to text (JSON).
         text = {field.name for part in parts for field in part.schema if field.type == pa.string()}
         wide = [
-            part.cast(pa.schema([f.with_type(pa.string()) if f.name in text else f for f in part.schema]))
+            part.cast(
+                pa.schema([f.with_type(pa.string()) if f.name in text else f for f in part.schema])
+            )
             for part in parts
         ]
         return pa.concat_tables(wide, promote_options="permissive")

@@ -31,32 +31,51 @@ def points(results: Results, metric: str, sweep: str | None, where: Where) -> pd
     return _points(_having(replicates(results, [metric], sweep, where), metric), metric)
 
 
-def best(results: Results, metric: str, mode: Mode, sweep: str | None, where: Where, count: int) -> pd.DataFrame:
+def best(
+    results: Results, metric: str, mode: Mode, sweep: str | None, where: Where, count: int
+) -> pd.DataFrame:
     """See :meth:`Results.best`."""
     _check_modes([mode])
     rows = replicates(results, [metric], sweep, where)
     rows = rows[rows[metric].notna()]
     check_same_data(rows, f"the best {metric}")
     if split_of(results, metric) == "test":
-        warn(f"{metric} is of the test split: chosen by it, it no longer says how well a point will do", SelectedOnTest)
+        warn(
+            f"{metric} is of the test split: chosen by it, it no longer says how well a "
+            "point will do",
+            SelectedOnTest,
+        )
     table = _points(rows, metric)
-    return table.sort_values("mean", ascending=mode == "min", kind="stable").head(count).reset_index(drop=True)
+    return (
+        table.sort_values("mean", ascending=mode == "min", kind="stable")
+        .head(count)
+        .reset_index(drop=True)
+    )
 
 
 def pareto(
-    results: Results, metrics: Sequence[str], modes: Sequence[Mode] | None, sweep: str | None, where: Where
+    results: Results,
+    metrics: Sequence[str],
+    modes: Sequence[Mode] | None,
+    sweep: str | None,
+    where: Where,
 ) -> pd.DataFrame:
     """See :meth:`Results.pareto`."""
     metrics = list(dict.fromkeys(metrics))
     modes = [default_mode(metric) for metric in metrics] if modes is None else list(modes)
     _check_modes(modes)
     if len(modes) != len(metrics) or not metrics:
-        raise InputError(f"pareto: {len(metrics)} different metrics and {len(modes)} modes; needs one for each, and a metric")
+        raise InputError(
+            f"pareto: {len(metrics)} different metrics and {len(modes)} modes; needs one "
+            "for each, and a metric"
+        )
     rows = replicates(results, metrics, sweep, where)
     rows = rows[rows[metrics].notna().all(axis=1)]
     check_same_data(rows, "pareto")
     found = by_point(rows)
-    numbers: list[dict[str, Any]] = [{"n": len(seeds), **seeds[metrics].mean()} for _, seeds in found]
+    numbers: list[dict[str, Any]] = [
+        {"n": len(seeds), **seeds[metrics].mean()} for _, seeds in found
+    ]
     table = as_table([identity for identity, _ in found], numbers, ["n", *metrics])
     return table.assign(front=fronts(table[metrics], modes))
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from kdray.results.reader import Results
 
 SWEPT = "swept"
-"""Column with what distinguishes a point, as JSON: members call it parameters, which in trials are the network's."""
+"""Column with what distinguishes a point, as JSON: members call it parameters, which in trials are
+the network's."""
 POINT = ["sweep", "case", SWEPT]
 """What is the same of all seeds of a point, and of no other point."""
 OF_TRIAL = ("trial_id", "seed", "teacher_id", "experiment")
@@ -26,26 +27,32 @@ OF_TRIAL = ("trial_id", "seed", "teacher_id", "experiment")
 PLACE = {"sweep", "point", "case", "order", SWEPT}
 """Columns that members have, beside the trial's id."""
 TRAINING_ONLY = ("augment", "omit_classes")
-"""Parts of a data set's description that leave the images alone on which accuracies are measured."""
+"""Parts of a data set's description that leave the images alone on which accuracies are
+measured."""
 
 
 def sweeps(results: Results) -> list[str]:
     """The sweeps that have students, in the order in which they first wrote anything."""
     rows = plain(read_parts(results.store, "members", ["sweep", "written_at"]).rows).to_pandas()
     begun = rows.groupby("sweep")["written_at"].min().sort_values(kind="stable").index
-    members = results.members(["sweep", "outcome"], [("role", "==", "student"), ("outcome", "!=", NOT_NEEDED)])
+    members = results.members(
+        ["sweep", "outcome"], [("role", "==", "student"), ("outcome", "!=", NOT_NEEDED)]
+    )
     return [str(name) for name in begun if name in set(members["sweep"])]
 
 
-def replicates(results: Results, metrics: list[str], sweep: str | None, where: Where) -> pd.DataFrame:
-    """The completed trials behind every point, in the sweep's order: columns ``sweep``, ``point``, ``case``, ``swept``,
-    ``order``, the metrics and :data:`OF_TRIAL`. Points without such a trial have one row without a ``trial_id``, unless
-    ``where`` asks for anything but the point.
+def replicates(
+    results: Results, metrics: list[str], sweep: str | None, where: Where
+) -> pd.DataFrame:
+    """The completed trials behind every point, in the sweep's order: columns ``sweep``, ``point``,
+    ``case``, ``swept``, ``order``, the metrics and :data:`OF_TRIAL`. Points without such a trial
+    have one row without a ``trial_id``, unless ``where`` asks for anything but the point.
 
     :class:`InputError` for an unknown sweep, or a metric that is no column with numbers.
     """
     members = results.members(
-        ["sweep", "trial_id", "point", "case", "parameters", "order", "outcome", "role"], [("role", "==", "student")]
+        ["sweep", "trial_id", "point", "case", "parameters", "order", "outcome", "role"],
+        [("role", "==", "student")],
     )
     members = members[members["outcome"].ne(NOT_NEEDED)]
     # Another sweep may have completed what this one gave up: here it stays given up.
@@ -53,13 +60,18 @@ def replicates(results: Results, metrics: list[str], sweep: str | None, where: W
     members = members.drop(columns=["role", "outcome"])
     if sweep is not None and sweep not in set(members["sweep"]):
         known = ", ".join(sorted(members["sweep"].unique())) or "none"
-        raise InputError(f"{results.store.place}: no sweep {sweep!r} with students (there are: {known})")
+        raise InputError(
+            f"{results.store.place}: no sweep {sweep!r} with students (there are: {known})"
+        )
     if sweep is not None:
         members = members[members["sweep"].eq(sweep)]
     trials = _with_metrics(results, [*metrics, *(name for name, _, _ in where)])
     _check_metrics(trials, metrics)
     joined = members.rename(columns={"parameters": SWEPT}).merge(
-        trials[trials["status"].eq("completed")], on="trial_id", how="left", suffixes=("", "_of_trial")
+        trials[trials["status"].eq("completed")],
+        on="trial_id",
+        how="left",
+        suffixes=("", "_of_trial"),
     )
     joined.loc[joined["status"].isna(), "trial_id"] = None
     found = matching(joined, where).sort_values(["sweep", "point", "order"], kind="stable")
@@ -69,7 +81,8 @@ def replicates(results: Results, metrics: list[str], sweep: str | None, where: W
 
 
 def by_point(rows: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """What says which point it is (sweep, number, case, swept paths), with the rows of its seeds, in the sweep's order."""
+    """What says which point it is (sweep, number, case, swept paths), with the rows of its seeds,
+    in the sweep's order."""
     found = []
     for _, seeds in rows.groupby(POINT, sort=False, dropna=False):
         first = seeds.iloc[0]
@@ -84,13 +97,25 @@ def swept(row: pd.Series[Any]) -> dict[str, Any]:
     return values
 
 
-def as_table(identities: list[dict[str, Any]], numbers: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+def as_table(
+    identities: list[dict[str, Any]], numbers: list[dict[str, Any]], columns: list[str]
+) -> pd.DataFrame:
     """One row per point: which it is, then its ``columns``."""
     first: dict[str, Any] = {"sweep": "str", "point": "int64", "case": "str"}
-    paths = [path for path in dict.fromkeys(path for each in identities for path in each) if path not in first]
-    parts = {name: pd.Series([each[name] for each in identities], dtype=dtype) for name, dtype in first.items()}
+    paths = [
+        path
+        for path in dict.fromkeys(path for each in identities for path in each)
+        if path not in first
+    ]
+    parts = {
+        name: pd.Series([each[name] for each in identities], dtype=dtype)
+        for name, dtype in first.items()
+    }
     parts |= {path: _as_column([each.get(path) for each in identities]) for path in paths}
-    parts |= {name: pd.Series([each[name] for each in numbers], dtype=None if numbers else float) for name in columns}
+    parts |= {
+        name: pd.Series([each[name] for each in numbers], dtype=None if numbers else float)
+        for name in columns
+    }
     return pd.DataFrame(parts)
 
 
@@ -109,7 +134,10 @@ def check_same_data(rows: pd.DataFrame, what: str) -> None:
     described = {text: data_of(text) for text in rows["experiment"].dropna().unique()}
     kinds = {json.dumps(data, sort_keys=True): data for data in described.values()}
     if len(kinds) > 1:
-        raise InputError(f"{what}: {different(*list(kinds.values())[:2])}; choose one of them with sweep= or where=")
+        raise InputError(
+            f"{what}: {different(*list(kinds.values())[:2])}; choose one of them with "
+            "sweep= or where="
+        )
 
 
 def different(one: dict[str, Any], other: dict[str, Any]) -> str:
@@ -124,15 +152,20 @@ def data_of(experiment: str) -> dict[str, Any]:
 
 
 def _told(data: dict[str, Any], other: dict[str, Any]) -> str:
-    apart = {name: value for name, value in data.items() if name != "name" and other.get(name) != value}
+    apart = {
+        name: value for name, value in data.items() if name != "name" and other.get(name) != value
+    }
     stated = ", ".join(f"data.{name}={json.dumps(value)}" for name, value in sorted(apart.items()))
     return f"{data.get('name')} ({stated})" if stated else str(data.get("name"))
 
 
 def _with_metrics(results: Results, names: list[str]) -> pd.DataFrame:
-    """The trials; with all numbers only if some name is none of theirs, because these take longer to read."""
+    """The trials; with all numbers only if some name is none of theirs, because these take longer
+    to read."""
     asked = set(names) - PLACE
-    if asked <= {column.name for column in TABLES["trials"]}:  # the configuration, hundreds of columns, is not needed
+    if asked <= {
+        column.name for column in TABLES["trials"]
+    }:  # the configuration, hundreds of columns, is not needed
         return results.trials(sorted({*OF_TRIAL, "status", *asked}))
     trials = results.trials()
     beyond = set(names) - set(trials.columns) - PLACE

@@ -1,9 +1,11 @@
 """A results folder on a local disk or an object store: whole files in, whole files out.
 
-A file appears under its name complete or not at all: written to ``.tmp`` and renamed on a file system, put as one object on
-an object store. Temporary files never stand among the tables, because a stray file makes a Parquet folder unreadable.
+A file appears under its name complete or not at all: written to ``.tmp`` and renamed on a file
+system, put as one object on an object store. Temporary files never stand among the tables, because
+a stray file makes a Parquet folder unreadable.
 
-What fails on a disk fails at once. An object store that does not answer, or asks to slow down, is asked again for minutes.
+What fails on a disk fails at once. An object store that does not answer, or asks to slow down, is
+asked again for minutes.
 """
 
 from __future__ import annotations
@@ -33,18 +35,23 @@ T = TypeVar("T")
 PATIENCE = 300.0
 """Seconds for which an object store is asked again before that is an error."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds between two attempts: doubled from one to the next, and each cut by a random part of up to a half."""
+"""Seconds between two attempts: doubled from one to the next, and each cut by a random part of up
+to a half."""
 OPTIONS: dict[str, float] = {"connect_timeout": 5.0, "request_timeout": 20.0}
-"""Seconds that S3 may take to accept a connection, and may send nothing; also options of the URI, which come first."""
+"""Seconds that S3 may take to accept a connection, and may send nothing; also options of the URI,
+which come first."""
 REQUEST_ATTEMPTS = 3
 """So often pyarrow sends a request to S3 before that is a failed attempt."""
 ONE_REQUEST = "allow_delayed_open"
 """pyarrow's option for S3 with which a small object is put by one request rather than by three."""
 LASTING = re.compile(
-    r"AWS Error (ACCESS_DENIED|NO_SUCH_BUCKET|RESOURCE_NOT_FOUND|INVALID_\w+|SIGNATURE_\w+|\w+_TOKEN|UNRECOGNIZED_CLIENT"
-    r"|REQUEST_TIME_TOO_SKEWED|REQUEST_EXPIRED|\w+ \(HTTP status (3|4(?!08|29))\d\d\))|PERMISSION_DENIED|UNAUTHENTICATED"
+    r"AWS Error "
+    r"(ACCESS_DENIED|NO_SUCH_BUCKET|RESOURCE_NOT_FOUND|INVALID_\w+|SIGNATURE_\w+|\w+_TOKEN|UNRECOGNIZED_CLIENT"
+    r"|REQUEST_TIME_TOO_SKEWED|REQUEST_EXPIRED|\w+ \(HTTP status "
+    r"(3|4(?!08|29))\d\d\))|PERMISSION_DENIED|UNAUTHENTICATED"
 )
-"""What an object store says that it would say again. All else is tried again: waiting costs less than hours of training."""
+"""What an object store says that it would say again. All else is tried again: waiting costs less
+than hours of training."""
 
 
 class OutOfReach(UserWarning):
@@ -81,7 +88,8 @@ class Store:
     def _insisting(self, act: Callable[[], T], name: str = "") -> T:
         """What ``act`` gives; on an object store it is tried again while that or the network fails.
 
-        ConnectionError if that does not help, and another OSError for what would not change: both name the file.
+        ConnectionError if that does not help, and another OSError for what would not change: both
+        name the file.
         """
         if self.folder is not None:
             return act()
@@ -90,7 +98,13 @@ class Store:
         while True:
             try:
                 return act()
-            except (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError):
+            except (
+                FileNotFoundError,
+                FileExistsError,
+                PermissionError,
+                IsADirectoryError,
+                NotADirectoryError,
+            ):
                 raise
             except OSError as error:
                 problem = f"{where}: {' '.join(str(error).split())}"
@@ -99,18 +113,33 @@ class Store:
                 if time.monotonic() - began + pause > PATIENCE:
                     raise ConnectionError(problem) from None
             if pause == FIRST_PAUSE:
-                warnings.warn(f"{problem}: trying again for {PATIENCE:.0f} s", OutOfReach, stacklevel=3)
+                warnings.warn(
+                    f"{problem}: trying again for {PATIENCE:.0f} s", OutOfReach, stacklevel=3
+                )
             # A generator of its own: the global one belongs to what is being trained.
             time.sleep(pause * random.SystemRandom().uniform(0.5, 1))
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def create(self) -> None:
-        """Make the folder and its ``schema.json``; :class:`InputError` if it cannot be written or is newer than this kdray."""
+        """Make the folder and its ``schema.json``; :class:`InputError` if it cannot be written or
+        is newer than this kdray."""
         try:
             self._check_version()
             # S3 has none, and need not let us look at the bucket.
-            if not isinstance(self._files, fs.S3FileSystem) or "allow_bucket_creation" in self.location:
-                for folder in ("members", "trials", "epochs", "robustness", "weights", "checkpoints", "logs", ".tmp"):
+            if (
+                not isinstance(self._files, fs.S3FileSystem)
+                or "allow_bucket_creation" in self.location
+            ):
+                for folder in (
+                    "members",
+                    "trials",
+                    "epochs",
+                    "robustness",
+                    "weights",
+                    "checkpoints",
+                    "logs",
+                    ".tmp",
+                ):
                     self._insisting(partial(self._files.create_dir, self._path(folder)), folder)
             probe = f".tmp/{uuid.uuid4().hex}"
             self.write(probe, b"")
@@ -119,11 +148,16 @@ class Store:
                 self.write("schema.json", description().encode())
         except OSError as error:
             if "AWS Error NO_SUCH_BUCKET" in str(error):
-                raise InputError(f"--results {self.place}: there is no such bucket, and kdray makes none") from None
-            raise InputError(f"--results {self.place}: cannot be written ({error.strerror or error})") from None
+                raise InputError(
+                    f"--results {self.place}: there is no such bucket, and kdray makes none"
+                ) from None
+            raise InputError(
+                f"--results {self.place}: cannot be written ({error.strerror or error})"
+            ) from None
 
     def check_version(self) -> None:
-        """:class:`InputError` if the folder was written by a kdray with a newer schema, or is none."""
+        """:class:`InputError` if the folder was written by a kdray with a newer schema, or is
+        none."""
         try:
             self._check_version()
         except OSError as error:
@@ -135,10 +169,13 @@ class Store:
         except FileNotFoundError:
             return
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"{self.place}/schema.json: damaged; delete it, it is written anew") from None
+            raise InputError(
+                f"{self.place}/schema.json: damaged; delete it, it is written anew"
+            ) from None
         if found > SCHEMA_VERSION:
             raise InputError(
-                f"{self.place}: results of schema {found}, this kdray reads up to {SCHEMA_VERSION}; update kdray"
+                f"{self.place}: results of schema {found}, this kdray reads up to "
+                f"{SCHEMA_VERSION}; update kdray"
             )
 
     def read(self, name: str) -> bytes:
@@ -146,8 +183,9 @@ class Store:
 
     def _read(self, name: str) -> bytes:
         with self._files.open_input_file(self._path(name)) as file:
-            # Of an answer from S3 that is too short but claims to be complete pyarrow says that all was read, and leaves the
-            # rest of the memory as it was. Where fewer bytes are missing than the mark has, the checksums in the files tell.
+            # Of an answer from S3 that is too short but claims to be complete pyarrow says that all
+            # was read, and leaves the rest of the memory as it was. Where fewer bytes are missing
+            # than the mark has, the checksums in the files tell.
             data, mark = bytearray(file.size()), os.urandom(16)
             data[-len(mark) :] = mark[: len(data)]
             got = file.readinto(data)
@@ -170,7 +208,9 @@ class Store:
                 os.fsync(opened.fileno())
             unfinished.replace(target)
         except OSError as error:
-            raise OSError(error.errno, error.strerror, str(target)) from error  # a full disk names no file
+            raise OSError(
+                error.errno, error.strerror, str(target)
+            ) from error  # a full disk names no file
         finally:
             unfinished.unlink(missing_ok=True)
 
@@ -196,8 +236,11 @@ class Store:
         selector = fs.FileSelector(self._path(folder), allow_not_found=True)
         infos = self._insisting(partial(self._files.get_file_info, selector), folder)
         found = {info.base_name: info.size for info in infos if info.type == fs.FileType.File}
-        return {f"{folder}/{name}": found[name] for name in sorted(found)
-                if name.endswith(suffix) and not name.startswith(".")}  # fmt: skip
+        return {
+            f"{folder}/{name}": found[name]
+            for name in sorted(found)
+            if name.endswith(suffix) and not name.startswith(".")
+        }
 
 
 def shown(location: str) -> str:
@@ -209,7 +252,8 @@ def shown(location: str) -> str:
 
 
 def _user(uri: str) -> str:
-    """The key and secret in a URI; in doubt more, since a secret that is not quoted may have any character in it."""
+    """The key and secret in a URI; in doubt more, since a secret that is not quoted may have any
+    character in it."""
     rest = uri.partition("://")[2]
     authority = rest.partition("/")[0]
     return (rest if ":" in authority else authority).rpartition("@")[0]
@@ -229,10 +273,17 @@ def _file_system(uri: str) -> tuple[fs.FileSystem, str]:
         files, root = fs.FileSystem.from_uri(uri)
         return files, str(root)
     if unquoted := set("/?#[] ").intersection(_user(uri)):
-        raise pa.ArrowInvalid(f"in a key or secret {' '.join(map(repr, sorted(unquoted)))} must be percent-encoded (/ as %2F)")
-    options = {name: _seconds(name, asked.pop(name)) if name in asked else default for name, default in OPTIONS.items()}
+        raise pa.ArrowInvalid(
+            f"in a key or secret {' '.join(map(repr, sorted(unquoted)))} must be "
+            "percent-encoded (/ as %2F)"
+        )
+    options = {
+        name: _seconds(name, asked.pop(name)) if name in asked else default
+        for name, default in OPTIONS.items()
+    }
     files, root = fs.FileSystem.from_uri(f"{place}?{urlencode(asked)}" if asked else place)
-    # pyarrow's own way to make the same file system in another process: the only one to what a URI cannot say.
+    # pyarrow's own way to make the same file system in another process: the only one to what a URI
+    # cannot say.
     again, (found,) = files.__reduce__()
     if ONE_REQUEST in found:
         found[ONE_REQUEST] |= ONE_REQUEST not in asked

@@ -15,7 +15,8 @@ class ConflictingRows(UserWarning):
 
 
 class SelectedOnTest(UserWarning):
-    """Points were chosen by a number on the test split; on that split it no longer says how well they will do."""
+    """Points were chosen by a number on the test split; on that split it no longer says how well
+    they will do."""
 
 
 def warn(message: str, kind: type[Warning]) -> None:

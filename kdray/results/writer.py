@@ -15,8 +15,11 @@ from kdray.results.store import Store
 Row = Mapping[str, Any]
 
 
-def write_rows(store: Store, table: TableName, file: str, rows: Sequence[Row], extra: Mapping[str, type]) -> None:
-    """Write ``rows`` as ``table/file.parquet``; columns that a row lacks are null, one that the schema lacks is an error."""
+def write_rows(
+    store: Store, table: TableName, file: str, rows: Sequence[Row], extra: Mapping[str, type]
+) -> None:
+    """Write ``rows`` as ``table/file.parquet``; columns that a row lacks are null, one that the
+    schema lacks is an error."""
     schema = arrow_schema(table, extra)
     unknown = sorted({name for row in rows for name in row} - set(schema.names))
     if unknown:

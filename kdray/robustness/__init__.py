@@ -1,4 +1,5 @@
-"""Evaluations. A new one is a file with a subclass of :class:`Evaluation`, its name in :data:`AnyEvaluation`, and a test."""
+"""Evaluations. A new one is a file with a subclass of :class:`Evaluation`, its name in
+:data:`AnyEvaluation`, and a test."""
 
 from kdray.robustness.autoattack import AutoAttack
 from kdray.robustness.base import Evaluation, Measurement, Subject, kind_of, label_of, measurements
@@ -20,8 +21,30 @@ from kdray.robustness.suite import AnyEvaluation, Monitor, columns_of
 from kdray.robustness.transfer import Transfer
 
 __all__ = [
-    "FGSM", "PGD", "AnyEvaluation", "AutoAttack", "CertifiedRadius", "Clean", "Corruptions", "Evaluation", "GaussianNoise",
-    "Gradients", "Measurement", "Monitor", "Occlusion", "OfficialCorruptions", "OutOfDistribution", "PoissonNoise",
-    "PredictionBound", "PredictionScores", "SignalToNoise", "Subject", "Transfer", "columns_of", "kind_of", "label_of",
-    "measurements", "score",
-]  # fmt: skip
+    "FGSM",
+    "PGD",
+    "AnyEvaluation",
+    "AutoAttack",
+    "CertifiedRadius",
+    "Clean",
+    "Corruptions",
+    "Evaluation",
+    "GaussianNoise",
+    "Gradients",
+    "Measurement",
+    "Monitor",
+    "Occlusion",
+    "OfficialCorruptions",
+    "OutOfDistribution",
+    "PoissonNoise",
+    "PredictionBound",
+    "PredictionScores",
+    "SignalToNoise",
+    "Subject",
+    "Transfer",
+    "columns_of",
+    "kind_of",
+    "label_of",
+    "measurements",
+    "score",
+]

@@ -1,13 +1,16 @@
-"""AutoAttack: Croce, Hein 2020 (arXiv:2003.01690), with the attacks of the package ``pyautoattack``.
+"""AutoAttack: Croce, Hein 2020 (arXiv:2003.01690), with the attacks of the package
+``pyautoattack``.
 
-    standard   APGD-CE, APGD-T (targeted DLR loss), FAB-T, then Square, which sees no gradient
-    rand       APGD-CE, APGD-DLR, each gradient the mean over ``samples`` passes: for models that draw
+    standard   APGD-CE, APGD-T (targeted DLR loss), FAB-T, then Square, which sees no gradient rand
+    APGD-CE, APGD-DLR, each gradient the mean over ``samples`` passes: for models that draw
 
-Each attack is run on what the ones before it have left standing. The numbers are kdray's own predictions of the images that
-the attacks return, not the package's: those come of the same draw that an image was found with, which makes a model that
-draws look worse than it is (fra31/auto-attack#105). For the same reason ``rand`` takes from APGD the iterate of the highest
-loss of every image, where the package takes the last one that a single draw got wrong, and leaves an image unattacked whose
-first draw was wrong: on digits, with dropout 0.5 or input noise of 0.15, that left accuracy 1.4 to 2.7 points higher.
+Each attack is run on what the ones before it have left standing. The numbers are kdray's own
+predictions of the images that the attacks return, not the package's: those come of the same draw
+that an image was found with, which makes a model that draws look worse than it is
+(fra31/auto-attack#105). For the same reason ``rand`` takes from APGD the iterate of the highest
+loss of every image, where the package takes the last one that a single draw got wrong, and leaves
+an image unattacked whose first draw was wrong: on digits, with dropout 0.5 or input noise of 0.15,
+that left accuracy 1.4 to 2.7 points higher.
 """
 
 from __future__ import annotations
@@ -49,21 +52,25 @@ ATTACKS: dict[Ensemble, tuple[Attack, ...]] = {
 }
 """In the order of the authors' code."""
 TARGETS = 9
-"""Other classes that a targeted attack tries, those of the highest logits first; all others, where there are fewer."""
+"""Other classes that a targeted attack tries, those of the highest logits first; all others, where
+there are fewer."""
 STRIPES = 5
 """Rows of squares that Square starts from with l2."""
 ONLY: dict[str, Ensemble] = {"queries": "standard", "samples": "rand", "repeats": "rand"}
 """Fields that one ensemble alone has a use for."""
 NOTICED = 0.002
-"""Share of the images by which Square must lower accuracy to be told of: that of the authors' own check."""
+"""Share of the images by which Square must lower accuracy to be told of: that of the authors' own
+check."""
 _SILENT = logging.Logger(__name__, level=logging.CRITICAL + 1)  # without one the package warns
 
 
 class AutoAttack(Perturbing):
-    """Accuracy after each attack and after all of them; an image that is wrong without perturbation is not attacked.
+    """Accuracy after each attack and after all of them; an image that is wrong without perturbation
+    is not attacked.
 
-    ``rand`` attacks every image and takes, of the two attacks, the example that fewer predictions get right. Which starting
-    point an image gets depends on which others are still standing, as in the authors' code.
+    ``rand`` attacks every image and takes, of the two attacks, the example that fewer predictions
+    get right. Which starting point an image gets depends on which others are still standing, as in
+    the authors' code.
     """
 
     paper: ClassVar[str] = "none of the four papers; Croce, Hein 2020 (arXiv:2003.01690)"
@@ -86,43 +93,64 @@ class AutoAttack(Perturbing):
     @model_validator(mode="after")
     def _has_a_use_for_it(self) -> AutoAttack:
         for name, ensemble in ONLY.items():
-            if self.attacks != ensemble and getattr(self, name) != type(self).model_fields[name].default:
+            if (
+                self.attacks != ensemble
+                and getattr(self, name) != type(self).model_fields[name].default
+            ):
                 raise ValueError(
-                    f"{name}: {self.attacks} attacks have no use for it (allowed: with attacks: {ensemble})"
+                    f"{name}: {self.attacks} attacks have no use for it (allowed: with "
+                    f"attacks: {ensemble})"
                 )
         return self
 
     def misfit(self, data: ImageData) -> str | None:
-        least, loss = (4, "the targeted DLR loss") if self.attacks == "standard" else (3, "the DLR loss")
+        least, loss = (
+            (4, "the targeted DLR loss") if self.attacks == "standard" else (3, "the DLR loss")
+        )
         if data.classes < least:
             return (
-                f"attacks: {self.attacks} has {loss}, which needs {least} classes or more, and there are {data.classes}"
+                f"attacks: {self.attacks} has {loss}, which needs {least} classes or more, and "
+                f"there are {data.classes}"
             )
         height = data.shape[1]
         if self.attacks == "standard" and self.norm == "l2" and height < STRIPES:
-            return f"norm: Square with l2 needs images of {STRIPES} rows or more, and there are {height}"
+            return (
+                f"norm: Square with l2 needs images of {STRIPES} rows or more, and there are "
+                f"{height}"
+            )
         return None
 
     def check(self, data: ImageData, root: Path) -> None:
         del data, root
         if self.epsilon > 0 and find_spec("pyautoattack") is None:
-            raise InputError("autoattack needs pyautoattack, which is not installed: pip install 'kdray[attacks]'")
+            raise InputError(
+                "autoattack needs pyautoattack, which is not installed: pip install "
+                "'kdray[attacks]'"
+            )
 
     def cautions(self) -> Iterator[str]:
         for name in ("steps", "queries", "samples"):
             given, published = getattr(self, name), type(self).model_fields[name].default
             if given < published:
-                yield f"{name} {given} is less than AutoAttack's {published}: do not compare with published numbers"
+                yield (
+                    f"{name} {given} is less than AutoAttack's {published}: do not compare with "
+                    "published numbers"
+                )
 
     def metrics(self) -> dict[str, int]:
-        return dict.fromkeys([*(f"accuracy_after_{attack}" for attack in ATTACKS[self.attacks]), "accuracy"], 1)
+        return dict.fromkeys(
+            [*(f"accuracy_after_{attack}" for attack in ATTACKS[self.attacks]), "accuracy"], 1
+        )
 
     def strengths(self) -> list[dict[str, Any]]:
         samples = self.samples if self.attacks == "rand" else None
-        return [{"norm": self.norm, "epsilon": self.epsilon, "steps": self.steps, "samples": samples}]
+        return [
+            {"norm": self.norm, "epsilon": self.epsilon, "steps": self.steps, "samples": samples}
+        ]
 
     def perturbed(self, classifier: Classifier, block: Block) -> Iterator[Images]:
-        """The examples after the last attack; an image that no attack breaks is as it was (rand: at its highest loss)."""
+        """The examples after the last attack; an image that no attack breaks is as it was (rand: at
+        its highest loss)."""
         *_, last = self._after_each(classifier, block)
         yield last
 
@@ -134,22 +162,33 @@ class AutoAttack(Perturbing):
             clean += int(as_it_is.sum())
             if self.epsilon > 0:
                 attacked += int((as_it_is > 0).sum())
-                flat += self._flat(classifier, block.images[as_it_is > 0], block.labels[as_it_is > 0])
+                flat += self._flat(
+                    classifier, block.images[as_it_is > 0], block.labels[as_it_is > 0]
+                )
             for attack, examples in zip(attacks, self._after_each(classifier, block), strict=True):
-                correct[attack] += int(right_predictions(classifier, examples, block.labels, self.repeats).sum())
+                correct[attack] += int(
+                    right_predictions(classifier, examples, block.labels, self.repeats).sum()
+                )
         predictions, (parameters,) = len(subject.split.labels) * self.repeats, self.strengths()
         for attack in attacks:
-            yield accuracy(correct[attack], predictions, metric=f"accuracy_after_{attack}", **parameters)
+            yield accuracy(
+                correct[attack], predictions, metric=f"accuracy_after_{attack}", **parameters
+            )
         doubts = checks.joined(
-            checks.zero_gradients(flat, attacked), checks.above_clean(correct[attacks[-1]], clean),
+            checks.zero_gradients(flat, attacked),
+            checks.above_clean(correct[attacks[-1]], clean),
             self._wrong_ensemble(subject) or self._square_alone(correct, predictions),
-        )  # fmt: skip
+        )
         yield accuracy(correct[attacks[-1]], predictions, checks=doubts, **parameters)
 
     def _flat(self, classifier: Classifier, images: Images, labels: Int64[Tensor, "B"]) -> int:
         """How many ``images`` have a gradient of the cross-entropy that leads nowhere."""
         samples = self.samples if self.attacks == "rand" else 1
-        gradient = slope(classifier.logits, images, labels, samples=samples).gradient if len(images) else images
+        gradient = (
+            slope(classifier.logits, images, labels, samples=samples).gradient
+            if len(images)
+            else images
+        )
         return int(checks.leads_nowhere(gradient).sum())
 
     def _wrong_ensemble(self, subject: Subject) -> str | None:
@@ -176,14 +215,18 @@ class AutoAttack(Perturbing):
             standing = right > 0
             if self.epsilon > 0 and bool(standing.any()):
                 found = examples.clone()
-                found[standing] = self._attack(attack, classifier, block, standing.nonzero().flatten())
+                found[standing] = self._attack(
+                    attack, classifier, block, standing.nonzero().flatten()
+                )
                 predicted = right_predictions(classifier, found, labels, self.repeats)
                 better = predicted < right
                 examples = torch.where(better.view(-1, 1, 1, 1), found, examples)
                 right = torch.minimum(predicted, right)
             yield examples
 
-    def _attack(self, attack: Attack, classifier: Classifier, block: Block, at: Int64[Tensor, "b"]) -> Images:
+    def _attack(
+        self, attack: Attack, classifier: Classifier, block: Block, at: Int64[Tensor, "b"]
+    ) -> Images:
         """What ``attack`` makes of the images at ``at``."""
         images, labels = block.images[at], block.labels[at]
         # The package seeds torch's global generator, which is also what a model draws from.
@@ -192,35 +235,57 @@ class AutoAttack(Perturbing):
         return project(found.detach(), images, self.norm, self.epsilon)
 
     def _perturber(self, attack: Attack, classifier: Classifier, block: Block) -> Any:
-        """A function of (images, labels): ``attack`` with the parameters of the authors' ``autoattack.py``."""
+        """A function of (images, labels): ``attack`` with the parameters of the authors'
+        ``autoattack.py``."""
         # Imported when it is needed, because it is optional.
         from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
         from pyautoattack.fab_pt import FABAttack_PT
         from pyautoattack.square import SquareAttack
 
         common: dict[str, Any] = {
-            "norm": {"linf": "Linf", "l2": "L2"}[self.norm], "eps": self.epsilon, "n_restarts": 1,
-            "seed": seeds.stream_seed(self.seed, "attack", block.number), "device": block.images.device,
-        }  # fmt: skip
+            "norm": {"linf": "Linf", "l2": "L2"}[self.norm],
+            "eps": self.epsilon,
+            "n_restarts": 1,
+            "seed": seeds.stream_seed(self.seed, "attack", block.number),
+            "device": block.images.device,
+        }
         with torch.no_grad():
             targets = min(TARGETS, classifier.logits(block.images[:1]).shape[1] - 1)
         match attack:
             case "apgd_ce" | "apgd_dlr":
                 rand = self.attacks == "rand"
                 made = APGDAttack(
-                    classifier.logits, n_iter=self.steps, loss=attack.removeprefix("apgd_"), rho=0.75, logger=_SILENT,
-                    eot_iter=self.samples if rand else 1, **common,
-                )  # fmt: skip
+                    classifier.logits,
+                    n_iter=self.steps,
+                    loss=attack.removeprefix("apgd_"),
+                    rho=0.75,
+                    logger=_SILENT,
+                    eot_iter=self.samples if rand else 1,
+                    **common,
+                )
                 return partial(made.perturb, best_loss=rand)
             case "apgd_t":
                 return APGDAttack_targeted(
-                    classifier.logits, n_iter=self.steps, rho=0.75, n_target_classes=targets, logger=_SILENT, **common
+                    classifier.logits,
+                    n_iter=self.steps,
+                    rho=0.75,
+                    n_target_classes=targets,
+                    logger=_SILENT,
+                    **common,
                 ).perturb
             case "fab_t":
                 return FABAttack_PT(
-                    classifier.logits, n_iter=self.steps, targeted=True, n_target_classes=targets, **common
+                    classifier.logits,
+                    n_iter=self.steps,
+                    targeted=True,
+                    n_target_classes=targets,
+                    **common,
                 ).perturb
             case "square":
                 return SquareAttack(
-                    classifier.logits, n_queries=self.queries, p_init=0.8, resc_schedule=False, **common
+                    classifier.logits,
+                    n_queries=self.queries,
+                    p_init=0.8,
+                    resc_schedule=False,
+                    **common,
                 ).perturb

@@ -1,4 +1,5 @@
-"""What an evaluation is: a frozen description that measures a trained classifier and yields numbers."""
+"""What an evaluation is: a frozen description that measures a trained classifier and yields
+numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ BLOCK = 250
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One number, with the parameters that say what it is. Field names are columns of the robustness table."""
+    """One number, with the parameters that say what it is. Field names are columns of the
+    robustness table."""
 
     metric: str | None
     value: float | None
@@ -97,7 +99,8 @@ class Subject(NamedTuple):
     root: Path = Path()
     """The folder that data sets are read from."""
     others: Mapping[str, Callable[[], Classifier]] = MappingProxyType({})
-    """By trial id, how to load the classifiers that it is measured together with; it may be one of them itself."""
+    """By trial id, how to load the classifiers that it is measured together with; it may be one of
+    them itself."""
 
 
 class Block(NamedTuple):
@@ -110,11 +113,15 @@ class Block(NamedTuple):
 
 def blocks(split: Split) -> Iterator[Block]:
     """``split`` in blocks of :data:`BLOCK` images in [0, 1]."""
-    for number, (images, labels) in enumerate(zip(split.images.split(BLOCK), split.labels.split(BLOCK), strict=True)):
+    for number, (images, labels) in enumerate(
+        zip(split.images.split(BLOCK), split.labels.split(BLOCK), strict=True)
+    ):
         yield Block(number, to_unit(images), labels)
 
 
-def is_correct(classifier: Classifier, images: Images, labels: Int64[Tensor, "B"]) -> Bool[Tensor, "B"]:
+def is_correct(
+    classifier: Classifier, images: Images, labels: Int64[Tensor, "B"]
+) -> Bool[Tensor, "B"]:
     """Which of ``images`` the classifier gives their label."""
     with torch.no_grad():
         return classifier.logits(images).argmax(1) == labels
@@ -132,7 +139,10 @@ def right_predictions(
 
 def all_correct(subject: Subject) -> int:
     """How many images are classified correctly as they are."""
-    return sum(int(is_correct(subject.classifier, block.images, block.labels).sum()) for block in blocks(subject.split))
+    return sum(
+        int(is_correct(subject.classifier, block.images, block.labels).sum())
+        for block in blocks(subject.split)
+    )
 
 
 class Evaluation(Value):
@@ -142,7 +152,8 @@ class Evaluation(Value):
     paper: ClassVar[str]
     """Which table or figure of which paper measures this."""
     needs_teacher: ClassVar[bool] = False
-    """Whether it compares a student with its trained teacher; trials without one are then not measured."""
+    """Whether it compares a student with its trained teacher; trials without one are then not
+    measured."""
     smooths: ClassVar[bool] = False
     """Whether it smooths the model itself, and so takes no ``smoothing``."""
     across: ClassVar[bool] = False
@@ -160,13 +171,14 @@ class Evaluation(Value):
     """Measure the model as it answers under smoothing; none: one pass of it."""
 
     def misfit(self, data: ImageData) -> str | None:
-        """Why it cannot be applied to models of ``data``, if it cannot: the field that is wrong, why, what is allowed."""
+        """Why it cannot be applied to models of ``data``, if it cannot: the field that is wrong,
+        why, what is allowed."""
         del data
         return None
 
     def check(self, data: ImageData, root: Path) -> None:
-        """Raise :class:`kdray.core.InputError` unless what it needs beside the images of ``data`` is there: files below
-        ``root``, optional packages."""
+        """Raise :class:`kdray.core.InputError` unless what it needs beside the images of ``data``
+        is there: files below ``root``, optional packages."""
         del data, root
 
     def cautions(self) -> Iterator[str]:
@@ -174,7 +186,8 @@ class Evaluation(Value):
         return iter(())
 
     def dataset(self, data: ImageData) -> str:
-        """The data set that models of ``data`` are measured on: the column ``dataset`` of its rows."""
+        """The data set that models of ``data`` are measured on: the column ``dataset`` of its
+        rows."""
         return str(tag_of(type(data)))
 
     def as_used(self, classifier: Classifier) -> Classifier:
@@ -187,11 +200,13 @@ class Evaluation(Value):
 
     @abstractmethod
     def metrics(self) -> dict[str, int]:
-        """Which metrics :meth:`measure` always yields, and how many values of each; not those of single classes."""
+        """Which metrics :meth:`measure` always yields, and how many values of each; not those of
+        single classes."""
 
     @abstractmethod
     def measure(self, subject: Subject) -> Iterator[Measurement]:
-        """The numbers of ``subject``; call :func:`measurements`, which asks the model as the evaluation says."""
+        """The numbers of ``subject``; call :func:`measurements`, which asks the model as the
+        evaluation says."""
 
 
 class Perturbing(Evaluation):
@@ -211,7 +226,9 @@ class Perturbing(Evaluation):
 
     def correct(self, subject: Subject) -> list[int]:
         """At each strength, how many images are classified correctly."""
-        right = torch.zeros(len(self.strengths()), dtype=torch.long, device=subject.split.labels.device)
+        right = torch.zeros(
+            len(self.strengths()), dtype=torch.long, device=subject.split.labels.device
+        )
         for block in blocks(subject.split):
             for number, images in enumerate(self.perturbed(subject.classifier, block)):
                 right[number] += is_correct(subject.classifier, images, block.labels).sum()
@@ -227,7 +244,8 @@ class Perturbing(Evaluation):
 
 
 def measurements(evaluation: Evaluation, subject: Subject) -> list[Measurement]:
-    """What ``evaluation`` measures of ``subject``: its first ``examples`` images, smoothed if so asked, every draw seeded."""
+    """What ``evaluation`` measures of ``subject``: its first ``examples`` images, smoothed if so
+    asked, every draw seeded."""
     if not len(subject.split.labels):
         raise ValueError(f"the {evaluation.split} split has no images")
     asked = subject._replace(

@@ -1,7 +1,9 @@
-"""Reasons to distrust a robust accuracy, after the list that AutoAttack keeps (Croce, Hein 2020, arXiv:2003.01690).
+"""Reasons to distrust a robust accuracy, after the list that AutoAttack keeps (Croce, Hein 2020,
+arXiv:2003.01690).
 
-Each is a text for the column ``checks``, or none. What follows from comparing rows with each other (a transferred attack that
-beats the white-box one) is told by :mod:`kdray.results.checks`, when the rows are read.
+Each is a text for the column ``checks``, or none. What follows from comparing rows with each other
+(a transferred attack that beats the white-box one) is told by :mod:`kdray.results.checks`, when the
+rows are read.
 """
 
 from __future__ import annotations
@@ -41,16 +43,23 @@ def random_output(subject: Subject) -> str | None:
     first, second = (subject.classifier.logits(few) for _ in range(2))
     if torch.allclose(first, second, atol=1e-5):
         return None
-    return f"randomised output: two passes differ by up to {float((first - second).abs().max()):.2g}"
+    return (
+        f"randomised output: two passes differ by up to {float((first - second).abs().max()):.2g}"
+    )
 
 
 def above_clean(correct: int, clean: int) -> str | None:
     """No attack that works leaves a model better than it was."""
-    return f"robust above clean accuracy: {correct} images right, {clean} without attack" if correct > clean else None
+    return (
+        f"robust above clean accuracy: {correct} images right, {clean} without attack"
+        if correct > clean
+        else None
+    )
 
 
 def still_falling(broken: int, examples: int, last: int, tried: str) -> str | None:
-    """The ``last`` of what was ``tried`` ("20 steps") still broke images: more of it would break more."""
+    """The ``last`` of what was ``tried`` ("20 steps") still broke images: more of it would break
+    more."""
     number = f" {last}" if last > 1 else ""
     text = f"not converged: the last{number} of {tried} still broke {broken} of {examples} images"
     return text if noticed(broken, examples) else None
@@ -58,7 +67,11 @@ def still_falling(broken: int, examples: int, last: int, tried: str) -> str | No
 
 def final_worse(lost: int, examples: int) -> str | None:
     """The attack overshoots: an image was broken on the way and is right at the end."""
-    return f"an earlier iterate breaks {lost} images that the final one does not" if noticed(lost, examples) else None
+    return (
+        f"an earlier iterate breaks {lost} images that the final one does not"
+        if noticed(lost, examples)
+        else None
+    )
 
 
 def noticed(count: int, examples: int) -> bool:

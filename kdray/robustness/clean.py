@@ -32,14 +32,19 @@ BINS = 15
 
 
 class Clean(Evaluation):
-    """Accuracy, over all and per class, and how good the probabilities are, without any perturbation.
+    """Accuracy, over all and per class, and how good the probabilities are, without any
+    perturbation.
 
-    ``loss`` is the cross-entropy, which is the negative log-likelihood; ``ece`` the expected calibration error, |accuracy -
-    confidence| averaged over 15 bins of confidence by their examples (Guo et al. 2017); ``brier`` the squared distance of the
-    probabilities from the label, summed over classes (Brier 1950; 0 to 2).
+    ``loss`` is the cross-entropy, which is the negative log-likelihood; ``ece`` the expected
+    calibration error, |accuracy - confidence| averaged over 15 bins of confidence by their examples
+    (Guo et al. 2017); ``brier`` the squared distance of the probabilities from the label, summed
+    over classes (Brier 1950; 0 to 2).
     """
 
-    paper: ClassVar[str] = "every paper's clean accuracy; robust_student table V (per class); current_understanding table 2"
+    paper: ClassVar[str] = (
+        "every paper's clean accuracy; robust_student table V (per class); "
+        "current_understanding table 2"
+    )
 
     name: Literal["clean"] = "clean"
 
@@ -47,21 +52,30 @@ class Clean(Evaluation):
         return {"accuracy": 1, "loss": 1, "ece": 1, "brier": 1}
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
-        """Also a ``class_accuracy`` for each class and, where the training set lacked classes, the accuracy on images of
-        those and of the others apart."""
+        """Also a ``class_accuracy`` for each class and, where the training set lacked classes, the
+        accuracy on images of those and of the others apart."""
         labels, logits = subject.split.labels, all_logits(subject.classifier, subject.split)
         right, examples = logits.argmax(1) == labels, len(labels)
         yield accuracy(int(right.sum()), examples)
         loss = functional.cross_entropy(logits, labels, reduction="sum").double()
         yield Measurement(metric="loss", value=float(loss) / examples, examples=examples)
         probabilities = functional.softmax(logits.double(), dim=1)
-        yield Measurement(metric="ece", value=calibration_error(probabilities, labels), examples=examples)
+        yield Measurement(
+            metric="ece", value=calibration_error(probabilities, labels), examples=examples
+        )
         yield Measurement(metric="brier", value=brier(probabilities, labels), examples=examples)
         for label in labels.unique().tolist():
             of_class = right[labels == label]
-            yield accuracy(int(of_class.sum()), len(of_class), metric="class_accuracy", class_=label)
-        omitted = torch.isin(labels, torch.tensor(subject.omitted, dtype=torch.long, device=labels.device))
-        for name, part in (("seen_accuracy", right[~omitted]), ("omitted_accuracy", right[omitted])):
+            yield accuracy(
+                int(of_class.sum()), len(of_class), metric="class_accuracy", class_=label
+            )
+        omitted = torch.isin(
+            labels, torch.tensor(subject.omitted, dtype=torch.long, device=labels.device)
+        )
+        for name, part in (
+            ("seen_accuracy", right[~omitted]),
+            ("omitted_accuracy", right[omitted]),
+        ):
             if subject.omitted and len(part):
                 yield accuracy(int(part.sum()), len(part), metric=name)
 

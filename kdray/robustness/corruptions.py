@@ -1,7 +1,9 @@
-"""Accuracy under common corruptions, generated on the device: CIFAR-C-like (Hendrycks, Dietterich 2019), for any data set.
+"""Accuracy under common corruptions, generated on the device: CIFAR-C-like (Hendrycks, Dietterich
+2019), for any data set.
 
-noisy_collaboration, appendix A.3.2. Its heat maps (figures 5, 6, 10, 11) show numbers that no clean accuracy allows and that
-only a ratio explains: beside every accuracy stands the one relative to the same images without corruption.
+noisy_collaboration, appendix A.3.2. Its heat maps (figures 5, 6, 10, 11) show numbers that no clean
+accuracy allows and that only a ratio explains: beside every accuracy stands the one relative to the
+same images without corruption.
 """
 
 from __future__ import annotations
@@ -15,7 +17,15 @@ from kdray.core import Several
 from kdray.data import ImageData
 from kdray.models import Classifier
 from kdray.perturbations.corruptions import CORRUPTIONS, Corruption, corrupt
-from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, accuracy, all_correct
+from kdray.robustness.base import (
+    Block,
+    Images,
+    Measurement,
+    Perturbing,
+    Subject,
+    accuracy,
+    all_correct,
+)
 
 SMALLEST = 4
 """Side in pixels that every kind can be made of."""
@@ -35,8 +45,9 @@ S = TypeVar("S", bound=int | None)
 def by_kind_and_severity(
     kinds: Sequence[K], severities: Sequence[S], count: Callable[[K, S], Count], *, clean: Count
 ) -> Iterator[Measurement]:
-    """The accuracy of every kind at every severity, the mean of every kind where it has more than one strength, the mean over
-    all, and both relative to ``clean``, the same images without corruption."""
+    """The accuracy of every kind at every severity, the mean of every kind where it has more than
+    one strength, the mean over all, and both relative to ``clean``, the same images without
+    corruption."""
     everything: list[Count] = []
     for kind in kinds:
         of_kind = []
@@ -60,12 +71,14 @@ def _sum(counts: Sequence[Count]) -> Count:
 
 def _relative(
     metric: str, found: Count, clean: Count, *, kinds: int = 1, corruption: str | None = None
-) -> Measurement:  # fmt: skip
+) -> Measurement:
     """Correct images under corruption for each that is correct without."""
     checks = None if clean.correct else "no image is classified correctly without corruption"
     levels = found.examples / kinds / clean.examples
     value = found.correct / levels / kinds / clean.correct if clean.correct else 0.0
-    return Measurement(metric=metric, value=value, examples=clean.examples, corruption=corruption, checks=checks)
+    return Measurement(
+        metric=metric, value=value, examples=clean.examples, corruption=corruption, checks=checks
+    )
 
 
 class Corruptions(Perturbing):
@@ -74,7 +87,10 @@ class Corruptions(Perturbing):
     A row without severity is the mean over them, one without kind the mean over all.
     """
 
-    paper: ClassVar[str] = "noisy_collaboration figs. 5, 6, 10, 11 (Hendrycks, Dietterich 2019); CIFAR-C-like, not CIFAR-10-C"
+    paper: ClassVar[str] = (
+        "noisy_collaboration figs. 5, 6, 10, 11 (Hendrycks, Dietterich 2019); "
+        "CIFAR-C-like, not CIFAR-10-C"
+    )
 
     name: Literal["corruptions"] = "corruptions"
     kinds: Annotated[Several[Corruption], Field(min_length=1)] = CORRUPTIONS
@@ -95,14 +111,19 @@ class Corruptions(Perturbing):
         if min(data.shape[1:]) >= SMALLEST:
             return None
         size = f"{data.shape[1]} x {data.shape[2]}"
-        return f"images of {size} pixels are too small to corrupt (allowed: from {SMALLEST} x {SMALLEST})"
+        return (
+            f"images of {size} pixels are too small to corrupt (allowed: from {SMALLEST} x "
+            f"{SMALLEST})"
+        )
 
     def metrics(self) -> dict[str, int]:
         kinds = len(self.kinds)
         return {
-            "accuracy": kinds * (len(self.severities) + 1), "mean_accuracy": 1,
-            "relative_accuracy": kinds, "mean_relative_accuracy": 1,
-        }  # fmt: skip
+            "accuracy": kinds * (len(self.severities) + 1),
+            "mean_accuracy": 1,
+            "relative_accuracy": kinds,
+            "mean_relative_accuracy": 1,
+        }
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
         examples = len(subject.split.labels)

@@ -1,4 +1,5 @@
-"""Accuracy under the fast gradient sign method (Goodfellow, Shlens, Szegedy 2015, arXiv:1412.6572): one step of PGD's."""
+"""Accuracy under the fast gradient sign method (Goodfellow, Shlens, Szegedy 2015, arXiv:1412.6572):
+one step of PGD's."""
 
 from __future__ import annotations
 
@@ -11,11 +12,21 @@ from kdray.core import OneOrMore, several
 from kdray.models import Classifier
 from kdray.perturbations.attacks import Ball, slope
 from kdray.robustness import checks
-from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, accuracy, blocks, is_correct
+from kdray.robustness.base import (
+    Block,
+    Images,
+    Measurement,
+    Perturbing,
+    Subject,
+    accuracy,
+    blocks,
+    is_correct,
+)
 
 
 class FGSM(Perturbing):
-    """x + ε·sign(∇_x CE), clipped to [0, 1], for one or more ε; from the image itself, without a random start."""
+    """x + ε·sign(∇_x CE), clipped to [0, 1], for one or more ε; from the image itself, without a
+    random start."""
 
     paper: ClassVar[str] = "noisy_collaboration eq. 5 with one step (Goodfellow et al. 2015)"
 
@@ -24,10 +35,14 @@ class FGSM(Perturbing):
     """One or a list; pixel units of images in [0, 1]; 0: the clean image."""
 
     def strengths(self) -> list[dict[str, Any]]:
-        return [{"norm": "linf", "epsilon": epsilon, "steps": 1} for epsilon in several(self.epsilon)]
+        return [
+            {"norm": "linf", "epsilon": epsilon, "steps": 1} for epsilon in several(self.epsilon)
+        ]
 
     def perturbed(self, classifier: Classifier, block: Block) -> Iterator[Images]:
-        return self._moved(block.images, slope(classifier.logits, block.images, block.labels).gradient)
+        return self._moved(
+            block.images, slope(classifier.logits, block.images, block.labels).gradient
+        )
 
     def _moved(self, images: Images, gradient: Images) -> Iterator[Images]:
         for epsilon in several(self.epsilon):

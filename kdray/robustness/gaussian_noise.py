@@ -16,7 +16,9 @@ from kdray.robustness.base import Block, Images, Perturbing
 class GaussianNoise(Perturbing):
     """x + N(0, σ²), clipped to [0, 1]; the same draws, scaled, for every σ."""
 
-    paper: ClassVar[str] = "robust_student fig. 2 and noisy_collaboration fig. 5, by standard deviation"
+    paper: ClassVar[str] = (
+        "robust_student fig. 2 and noisy_collaboration fig. 5, by standard deviation"
+    )
 
     name: Literal["gaussian_noise"] = "gaussian_noise"
     sigmas: Annotated[Several[Annotated[float, Field(ge=0)]], Field(min_length=1)] = (0.1, 0.2, 0.3)

@@ -1,4 +1,5 @@
-"""Mean gradient magnitude of every layer while a network trains: current_understanding, figure 2."""
+"""Mean gradient magnitude of every layer while a network trains: current_understanding, figure
+2."""
 
 from __future__ import annotations
 
@@ -16,11 +17,14 @@ class GradientRecord(Value):
 
 
 class Gradients:
-    """The mean over steps of the mean absolute gradient of each convolution's and linear layer's weights."""
+    """The mean over steps of the mean absolute gradient of each convolution's and linear layer's
+    weights."""
 
     def __init__(self, network: nn.Module) -> None:
         self._layers = {
-            name: module.weight for name, module in network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)
+            name: module.weight
+            for name, module in network.named_modules()
+            if isinstance(module, nn.Conv2d | nn.Linear)
         }
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
@@ -37,10 +41,19 @@ class Gradients:
         """As rows of the robustness table, one a layer."""
         record = GradientRecord()
         common = {
-            "evaluation_id": fingerprint(record), "label": record.name, "evaluation": record.name, "split": "train",
-            "metric": "mean_gradient", "examples": examples, "parameters": canonical_json(record),
-        }  # fmt: skip
+            "evaluation_id": fingerprint(record),
+            "label": record.name,
+            "evaluation": record.name,
+            "split": "train",
+            "metric": "mean_gradient",
+            "examples": examples,
+            "parameters": canonical_json(record),
+        }
         return [
-            {**common, "layer": name.removeprefix("network."), "value": float(self._sums.get(name, 0.0)) / self._steps}
+            {
+                **common,
+                "layer": name.removeprefix("network."),
+                "value": float(self._sums.get(name, 0.0)) / self._steps,
+            }
             for name in self._layers
         ]

@@ -25,7 +25,11 @@ class Occlusion(Perturbing):
 
     def misfit(self, data: ImageData) -> str | None:
         largest, side = max(self.sides), min(data.shape[1:])
-        return f"sides: a square of {largest} pixels is larger than the image's {side}" if largest > side else None
+        return (
+            f"sides: a square of {largest} pixels is larger than the image's {side}"
+            if largest > side
+            else None
+        )
 
     def strengths(self) -> list[dict[str, Any]]:
         return [{"side": side} for side in self.sides]

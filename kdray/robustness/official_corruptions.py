@@ -1,8 +1,9 @@
-"""Accuracy on the published corrupted test sets: CIFAR-10-C, CIFAR-100-C (Hendrycks, Dietterich 2019), MNIST-C (Mu, Gilmer
-2019).
+"""Accuracy on the published corrupted test sets: CIFAR-10-C, CIFAR-100-C (Hendrycks, Dietterich
+2019), MNIST-C (Mu, Gilmer 2019).
 
-noisy_collaboration, appendix A.3.2, measures natural robustness on CIFAR-10-C. Which of them follows from the data that the
-model was trained on; :mod:`kdray.robustness.corruptions` makes similar images for any data.
+noisy_collaboration, appendix A.3.2, measures natural robustness on CIFAR-10-C. Which of them
+follows from the data that the model was trained on; :mod:`kdray.robustness.corruptions` makes
+similar images for any data.
 """
 
 from __future__ import annotations
@@ -21,20 +22,24 @@ from kdray.robustness.corruptions import Count, by_kind_and_severity
 
 
 class OfficialCorruptions(Evaluation):
-    """CIFAR-10-C, CIFAR-100-C or MNIST-C from its files, whichever corrupts the test images of the model's data.
+    """CIFAR-10-C, CIFAR-100-C or MNIST-C from its files, whichever corrupts the test images of the
+    model's data.
 
-    A row without severity is the mean over them, one without kind the mean over all. The kinds of MNIST-C have one strength:
-    their accuracies are the rows without severity. The images are resized, made grey or coloured and padded as the model's
-    own. ``examples`` are the first images of each kind and severity.
+    A row without severity is the mean over them, one without kind the mean over all. The kinds of
+    MNIST-C have one strength: their accuracies are the rows without severity. The images are
+    resized, made grey or coloured and padded as the model's own. ``examples`` are the first images
+    of each kind and severity.
     """
 
     paper: ClassVar[str] = (
-        "noisy_collaboration figs. 5, 6, 10, 11 (Hendrycks, Dietterich 2019; for MNIST Mu, Gilmer 2019)"
+        "noisy_collaboration figs. 5, 6, 10, 11 (Hendrycks, Dietterich 2019; for MNIST Mu, "
+        "Gilmer 2019)"
     )
 
     name: Literal["official_corruptions"] = "official_corruptions"
     kinds: Annotated[Several[Kind], Field(min_length=1)] | None = None
-    """None: all, for CIFAR the 15 of the benchmark and the 4 extra ones, for MNIST-C its 15 (``identity`` may be named)."""
+    """None: all, for CIFAR the 15 of the benchmark and the 4 extra ones, for MNIST-C its 15
+    (``identity`` may be named)."""
     severities: Annotated[Several[Literal[1, 2, 3, 4, 5]], Field(min_length=1)] = (1, 2, 3, 4, 5)
     """Of CIFAR's."""
     split: Literal["test"] = "test"
@@ -50,12 +55,18 @@ class OfficialCorruptions(Evaluation):
     def misfit(self, data: ImageData) -> str | None:
         benchmark = benchmark_of(data)
         if benchmark is None:
-            return f"there is no corrupted test set of {super().dataset(data)} (allowed: {', '.join(BENCHMARKS)})"
+            return (
+                f"there is no corrupted test set of {super().dataset(data)} (allowed: "
+                f"{', '.join(BENCHMARKS)})"
+            )
         for kind in self.kinds or ():
             if kind not in benchmark.kinds + benchmark.others:
                 allowed = ", ".join(benchmark.kinds + benchmark.others)
                 return f"kinds: {benchmark.name} has no {kind!r} (allowed: {allowed})"
-        if not benchmark.graded and self.severities != type(self).model_fields["severities"].default:
+        if (
+            not benchmark.graded
+            and self.severities != type(self).model_fields["severities"].default
+        ):
             return f"severities: {benchmark.name} has none; leave them out"
         return None
 
@@ -67,10 +78,15 @@ class OfficialCorruptions(Evaluation):
     def measure(self, subject: Subject) -> Iterator[Measurement]:
         data, benchmark = subject.data, None if subject.data is None else benchmark_of(subject.data)
         if data is None or benchmark is None:
-            raise ValueError(f"it needs a model of data with a corrupted test set (allowed: {', '.join(BENCHMARKS)})")
+            raise ValueError(
+                "it needs a model of data with a corrupted test set (allowed: "
+                f"{', '.join(BENCHMARKS)})"
+            )
 
         def count(kind: str, severity: int | None) -> Count:
-            split = data.fitted(benchmark.read(subject.root, kind, severity, examples=self.examples))
+            split = data.fitted(
+                benchmark.read(subject.root, kind, severity, examples=self.examples)
+            )
             corrupted = subject._replace(split=split.to(subject.split.labels.device))
             return Count(all_correct(corrupted), len(split.labels))
 

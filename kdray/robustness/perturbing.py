@@ -1,4 +1,5 @@
-"""Every evaluation that shows a classifier perturbed images, as one type: what others look at under each of them."""
+"""Every evaluation that shows a classifier perturbed images, as one type: what others look at under
+each of them."""
 
 from __future__ import annotations
 
@@ -17,7 +18,14 @@ from kdray.robustness.poisson_noise import PoissonNoise
 from kdray.robustness.signal_to_noise import SignalToNoise
 
 AnyPerturbing = Annotated[
-    GaussianNoise | SignalToNoise | PoissonNoise | Occlusion | Corruptions | FGSM | PGD | AutoAttack,
+    GaussianNoise
+    | SignalToNoise
+    | PoissonNoise
+    | Occlusion
+    | Corruptions
+    | FGSM
+    | PGD
+    | AutoAttack,
     Field(discriminator="name"),
 ]
 AnyAttack = Annotated[FGSM | PGD | AutoAttack, Field(discriminator="name")]
@@ -28,4 +36,6 @@ def said_above(where: str, inner: Evaluation, *names: str) -> None:
     """ValueError if the evaluation inside another one says what only the outer one may."""
     for name in names:
         if getattr(inner, name) != type(inner).model_fields[name].default:
-            raise ValueError(f"{where}.{name}: say it one level above, of the evaluation that holds this one")
+            raise ValueError(
+                f"{where}.{name}: say it one level above, of the evaluation that holds this one"
+            )

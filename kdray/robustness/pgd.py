@@ -1,15 +1,18 @@
-"""Accuracy under projected gradient descent: noisy_collaboration, eqs. 4 and 5, "worst of 5 random initializations".
+"""Accuracy under projected gradient descent: noisy_collaboration, eqs. 4 and 5, "worst of 5 random
+initializations".
 
 Counted in three ways, each with its own metric:
 
-    accuracy               an image is robust if the final iterate of no restart breaks it: worst per example, final iterate
-    any_iterate_accuracy   … if no iterate of any restart breaks it, the starts included; the stronger claim
-    lowest_run_accuracy    … of each restart by itself; the lowest of these accuracies
+    accuracy               an image is robust if the final iterate of no restart breaks it: worst
+    per example, final iterate any_iterate_accuracy   … if no iterate of any restart breaks it, the
+    starts included; the stronger claim lowest_run_accuracy    … of each restart by itself; the
+    lowest of these accuracies
 
-An image that is misclassified without perturbation counts as broken in all of them. A run of n steps passes through the final
-iterates of all shorter ones, so several ``steps`` cost no more than the largest: accuracy by attack step (smoothed_models,
-figures 4 to 6). An image that a restart broke is left out of the next, as soon as no number needs it; it is left out of the
-steps that follow only where any iterate counts. Neither changes a number.
+An image that is misclassified without perturbation counts as broken in all of them. A run of n
+steps passes through the final iterates of all shorter ones, so several ``steps`` cost no more than
+the largest: accuracy by attack step (smoothed_models, figures 4 to 6). An image that a restart
+broke is left out of the next, as soon as no number needs it; it is left out of the steps that
+follow only where any iterate counts. Neither changes a number.
 """
 
 from __future__ import annotations
@@ -27,16 +30,29 @@ from kdray.core import OneOrMore, several
 from kdray.models import Classifier
 from kdray.perturbations.attacks import Ball, Loss, Norm, losses, random_start, slope
 from kdray.robustness import checks
-from kdray.robustness.base import Block, Images, Measurement, Perturbing, Subject, accuracy, blocks, right_predictions
+from kdray.robustness.base import (
+    Block,
+    Images,
+    Measurement,
+    Perturbing,
+    Subject,
+    accuracy,
+    blocks,
+    right_predictions,
+)
 
 NEVER = 2**31
 """Number of the iterate that breaks an image which none breaks."""
 
 
 class PGD(Perturbing):
-    """PGD from uniform random starts in the ball, for every combination of epsilon, step_size and steps."""
+    """PGD from uniform random starts in the ball, for every combination of epsilon, step_size and
+    steps."""
 
-    paper: ClassVar[str] = "noisy_collaboration figs. 1, 2, 4 (5 restarts); smoothed_models tables 2, 3, figs. 4 to 6 (EPGD)"
+    paper: ClassVar[str] = (
+        "noisy_collaboration figs. 1, 2, 4 (5 restarts); smoothed_models tables 2, 3, "
+        "figs. 4 to 6 (EPGD)"
+    )
 
     name: Literal["pgd"] = "pgd"
     norm: Norm = "linf"
@@ -48,86 +64,124 @@ class PGD(Perturbing):
     """One or a list: accuracy by attack step, from one run."""
     restarts: Annotated[int, Field(ge=1)] = 1
     loss: Loss = "cross_entropy"
-    """What rises: the cross-entropy, or the margin of the highest other logit (Carlini, Wagner 2017)."""
+    """What rises: the cross-entropy, or the margin of the highest other logit (Carlini, Wagner
+    2017)."""
     iterate: Literal["final", "any"] = "final"
-    """What may break an image: the final iterate (the papers'), which gives any_iterate_accuracy beside accuracy, or any,
-    which gives that alone and is faster."""
+    """What may break an image: the final iterate (the papers'), which gives any_iterate_accuracy
+    beside accuracy, or any, which gives that alone and is faster."""
     lowest_run: bool = False
     """Also the lowest accuracy of a single restart; every image then goes through every restart."""
     samples: Annotated[int, Field(ge=1)] = 1
     """Passes that each step's gradient is averaged over (EPGD), for models that draw."""
     repeats: Annotated[int, Field(ge=1)] = 1
-    """Predictions of each adversarial example, for models that draw: accuracy is the share of right ones, and they are
-    made afresh once the worst restart is chosen, which one prediction would make look worse than it is."""
+    """Predictions of each adversarial example, for models that draw: accuracy is the share of right
+    ones, and they are made afresh once the worst restart is chosen, which one prediction would make
+    look worse than it is."""
 
     @model_validator(mode="after")
     def _counts_what_it_can(self) -> PGD:
         if self.iterate == "any" and (self.repeats > 1 or self.lowest_run):
-            raise ValueError("iterate: any counts one prediction of every iterate; repeats and lowest_run need final")
+            raise ValueError(
+                "iterate: any counts one prediction of every iterate; repeats and "
+                "lowest_run need final"
+            )
         return self
 
     def cautions(self) -> Iterator[str]:
         for epsilon, step_size in self._attacks():
             if step_size > epsilon > 0:
-                yield f"step_size {step_size:g} is larger than epsilon {epsilon:g}: every step leaves the ball"
+                yield (
+                    f"step_size {step_size:g} is larger than epsilon {epsilon:g}: every step "
+                    "leaves the ball"
+                )
 
     def _attacks(self) -> list[tuple[float, float]]:
-        return [(epsilon, step_size) for epsilon in several(self.epsilon) for step_size in several(self.step_size)]
+        return [
+            (epsilon, step_size)
+            for epsilon in several(self.epsilon)
+            for step_size in several(self.step_size)
+        ]
 
     def metrics(self) -> dict[str, int]:
         numbers = len(self._attacks()) * len(several(self.steps))
         if self.iterate == "any":
             return {"any_iterate_accuracy": numbers}
         named = ["accuracy", *(["any_iterate_accuracy"] if self._one_prediction else [])]
-        return dict.fromkeys([*named, *(["lowest_run_accuracy"] if self.lowest_run else [])], numbers)
+        return dict.fromkeys(
+            [*named, *(["lowest_run_accuracy"] if self.lowest_run else [])], numbers
+        )
 
     @property
     def _one_prediction(self) -> bool:
-        """Whether the pass that a step is made with also tells what its iterate breaks: not where predictions are drawn."""
+        """Whether the pass that a step is made with also tells what its iterate breaks: not where
+        predictions are drawn."""
         return self.samples == self.repeats == 1
 
     def strengths(self) -> list[dict[str, Any]]:
-        return [self._parameters(*attack, steps) for attack in self._attacks() for steps in several(self.steps)]
+        return [
+            self._parameters(*attack, steps)
+            for attack in self._attacks()
+            for steps in several(self.steps)
+        ]
 
     def perturbed(self, classifier: Classifier, block: Block) -> Iterator[Images]:
-        """Final iterates, of every image that of the restart with the highest loss; all images go through all restarts."""
+        """Final iterates, of every image that of the restart with the highest loss; all images go
+        through all restarts."""
         for attack in self._attacks():
             yield from self._strongest(classifier, block, *attack)
 
     def _parameters(self, epsilon: float, step_size: float, steps: int) -> dict[str, Any]:
         return {
-            "norm": self.norm, "epsilon": epsilon, "step_size": step_size, "steps": steps, "restarts": self.restarts,
+            "norm": self.norm,
+            "epsilon": epsilon,
+            "step_size": step_size,
+            "steps": steps,
+            "restarts": self.restarts,
             "samples": self.samples,
-        }  # fmt: skip
+        }
 
-    def _strongest(self, classifier: Classifier, block: Block, epsilon: float, step_size: float) -> list[Images]:
+    def _strongest(
+        self, classifier: Classifier, block: Block, epsilon: float, step_size: float
+    ) -> list[Images]:
         """By steps."""
         _, images, labels = block
         worst = dict.fromkeys(several(self.steps), images)
-        highest = {steps: torch.full(labels.shape, -torch.inf, device=labels.device) for steps in worst}
+        highest = {
+            steps: torch.full(labels.shape, -torch.inf, device=labels.device) for steps in worst
+        }
         ball = Ball(images, self.norm, epsilon)
         for restart in range(self.restarts):
             points = self._start(block, epsilon, restart)
             for taken in range(1, max(worst) + 1):
-                gradient = slope(classifier.logits, points, labels, loss=self.loss, samples=self.samples).gradient
+                gradient = slope(
+                    classifier.logits, points, labels, loss=self.loss, samples=self.samples
+                ).gradient
                 points = ball.step(points, gradient, step_size)
                 if taken in worst and self.restarts == 1:
                     worst[taken] = points
                 elif taken in worst:
                     with torch.no_grad():
                         loss = losses(classifier.logits(points), labels, self.loss)
-                    worst[taken] = torch.where((loss > highest[taken]).view(-1, 1, 1, 1), points, worst[taken])
+                    worst[taken] = torch.where(
+                        (loss > highest[taken]).view(-1, 1, 1, 1), points, worst[taken]
+                    )
                     highest[taken] = torch.maximum(loss, highest[taken])
         return list(worst.values())
 
     def _start(self, block: Block, epsilon: float, restart: int) -> Images:
-        """Drawn for the whole block: an image's start does not depend on which others are still standing."""
+        """Drawn for the whole block: an image's start does not depend on which others are still
+        standing."""
         draws = self.generator(block.images.device, block.number, restart)
         return random_start(block.images, self.norm, epsilon, draws)
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
         fates = {
-            attack: Fate.joined([self._attack(subject.classifier, block, *attack) for block in blocks(subject.split)])
+            attack: Fate.joined(
+                [
+                    self._attack(subject.classifier, block, *attack)
+                    for block in blocks(subject.split)
+                ]
+            )
             for attack in self._attacks()
         }
         expected = self.samples > 1 or (self.smoothing is not None and self.smoothing.samples > 1)
@@ -136,14 +190,32 @@ class PGD(Perturbing):
             for steps in several(self.steps):
                 for metric in self.metrics():
                     correct, examples = self._count(fate, metric, steps)
-                    doubts = checks.joined(drawn, *self._doubts(fate, metric, steps, correct, tells=drawn is None))
-                    yield accuracy(correct, examples, metric=metric, checks=doubts, **self._parameters(*attack, steps))
+                    doubts = checks.joined(
+                        drawn, *self._doubts(fate, metric, steps, correct, tells=drawn is None)
+                    )
+                    yield accuracy(
+                        correct,
+                        examples,
+                        metric=metric,
+                        checks=doubts,
+                        **self._parameters(*attack, steps),
+                    )
 
-    def _attack(self, classifier: Classifier, block: Block, epsilon: float, step_size: float) -> Fate:
+    def _attack(
+        self, classifier: Classifier, block: Block, epsilon: float, step_size: float
+    ) -> Fate:
         """All restarts on a block."""
-        fate = Fate.before(right_predictions(classifier, block.images, block.labels, self.repeats), self)
-        worst = {steps: block.images.clone() for steps in several(self.steps)} if self.repeats > 1 else {}
-        fewest = {steps: torch.full_like(block.labels, self.repeats + 1) for steps in worst}  # any example is better than none
+        fate = Fate.before(
+            right_predictions(classifier, block.images, block.labels, self.repeats), self
+        )
+        worst = (
+            {steps: block.images.clone() for steps in several(self.steps)}
+            if self.repeats > 1
+            else {}
+        )
+        fewest = {
+            steps: torch.full_like(block.labels, self.repeats + 1) for steps in worst
+        }  # any example is better than none
         for restart in range(self.restarts):
             at = torch.nonzero(fate.undecided(self)).flatten()
             if not len(at):
@@ -155,12 +227,16 @@ class PGD(Perturbing):
                 if not len(at):
                     break
                 if taken < max(several(self.steps)):
-                    gradient, logits = slope(classifier.logits, points, labels, loss=self.loss, samples=self.samples)
+                    gradient, logits = slope(
+                        classifier.logits, points, labels, loss=self.loss, samples=self.samples
+                    )
                 else:
                     with torch.no_grad():
                         gradient, logits = None, classifier.logits(points)
                 wrong = logits.argmax(1) != labels
-                fate.broken_at[at] = torch.where(wrong, fate.broken_at[at].clamp(max=taken), fate.broken_at[at])
+                fate.broken_at[at] = torch.where(
+                    wrong, fate.broken_at[at].clamp(max=taken), fate.broken_at[at]
+                )
                 if restart == taken == 0 and gradient is not None:
                     fate.flat[at] = checks.leads_nowhere(gradient)
                 if self.iterate == "final" and taken in several(self.steps):
@@ -169,17 +245,24 @@ class PGD(Perturbing):
                         right = right_predictions(classifier, points, labels, self.repeats)
                     if worst:
                         worse = right < fewest[taken][at]
-                        worst[taken][at] = torch.where(worse.view(-1, 1, 1, 1), points, worst[taken][at])
+                        worst[taken][at] = torch.where(
+                            worse.view(-1, 1, 1, 1), points, worst[taken][at]
+                        )
                         fewest[taken][at] = torch.minimum(right, fewest[taken][at])
                     fate.right[taken][restart, at] = right
                 if gradient is None:
                     break
                 if self.iterate == "any" and wrong.any():
-                    at, points, images, labels, gradient = (each[~wrong] for each in (at, points, images, labels, gradient))
+                    at, points, images, labels, gradient = (
+                        each[~wrong] for each in (at, points, images, labels, gradient)
+                    )
                     ball = Ball(images, self.norm, epsilon)
                 points = ball.step(points, gradient, step_size)
         for steps, examples in worst.items():
-            fate.afresh[steps] = right_predictions(classifier, examples, block.labels, self.repeats) * fate.attackable
+            fate.afresh[steps] = (
+                right_predictions(classifier, examples, block.labels, self.repeats)
+                * fate.attackable
+            )
         return fate
 
     def _count(self, fate: Fate, metric: str, steps: int) -> tuple[int, int]:
@@ -189,10 +272,15 @@ class PGD(Perturbing):
         predictions = len(fate.broken_at) * self.repeats
         if metric == "lowest_run_accuracy":
             return int(fate.right[steps].sum(1).min()), predictions
-        return int((fate.afresh[steps] if self.repeats > 1 else fate.right[steps].amin(0)).sum()), predictions
+        return int(
+            (fate.afresh[steps] if self.repeats > 1 else fate.right[steps].amin(0)).sum()
+        ), predictions
 
-    def _doubts(self, fate: Fate, metric: str, steps: int, correct: int, *, tells: bool) -> Iterator[str | None]:
-        """Reasons to distrust a number; ``tells``: whether a prediction tells what an iterate breaks, or luck."""
+    def _doubts(
+        self, fate: Fate, metric: str, steps: int, correct: int, *, tells: bool
+    ) -> Iterator[str | None]:
+        """Reasons to distrust a number; ``tells``: whether a prediction tells what an iterate
+        breaks, or luck."""
         examples, late = len(fate.broken_at), steps // 4
         yield checks.zero_gradients(int(fate.flat.sum()), int(fate.attackable.sum()))
         yield checks.above_clean(correct, int(fate.clean.sum()))
@@ -203,8 +291,12 @@ class PGD(Perturbing):
             yield checks.still_falling(int(broken.sum()), examples, late, f"{steps} steps")
         if metric == "accuracy":
             if self.restarts > 1:
-                before, after = (fate.right[steps][:restarts].amin(0).sum() for restarts in (-1, self.restarts))
-                yield checks.still_falling(int(before - after), examples, 1, f"{self.restarts} restarts")
+                before, after = (
+                    fate.right[steps][:restarts].amin(0).sum() for restarts in (-1, self.restarts)
+                )
+                yield checks.still_falling(
+                    int(before - after), examples, 1, f"{self.restarts} restarts"
+                )
             yield checks.final_worse(correct - int((fate.broken_at > steps).sum()), examples)
 
 
@@ -215,9 +307,11 @@ class Fate:
     clean: Int64[Tensor, "B"]
     """Right predictions without perturbation, of ``repeats``."""
     right: dict[int, Int64[Tensor, "R B"]]
-    """By steps: right predictions of the final iterate of each restart; all of them where it was left out."""
+    """By steps: right predictions of the final iterate of each restart; all of them where it was
+    left out."""
     broken_at: Int64[Tensor, "B"]
-    """The first iterate of any restart that breaks the image (0 is the start), or :data:`NEVER`; -1 without perturbation."""
+    """The first iterate of any restart that breaks the image (0 is the start), or :data:`NEVER`; -1
+    without perturbation."""
     flat: Bool[Tensor, "B"]
     """Whether the gradient at the first start leads nowhere."""
     afresh: dict[int, Int64[Tensor, "B"]] = field(default_factory=dict)
@@ -228,9 +322,11 @@ class Fate:
         """Nothing has been tried."""
         alive = torch.where(clean > 0, attack.repeats, 0).expand(attack.restarts, -1)
         return cls(
-            clean, {steps: alive.clone() for steps in several(attack.steps)}, torch.where(clean > 0, NEVER, -1),
+            clean,
+            {steps: alive.clone() for steps in several(attack.steps)},
+            torch.where(clean > 0, NEVER, -1),
             torch.zeros_like(clean, dtype=torch.bool),
-        )  # fmt: skip
+        )
 
     @classmethod
     def joined(cls, parts: list[Fate]) -> Fate:
@@ -238,7 +334,10 @@ class Fate:
         first, *_ = parts
         return cls(
             torch.cat([part.clean for part in parts]),
-            {steps: torch.cat([part.right[steps] for part in parts], dim=1) for steps in first.right},
+            {
+                steps: torch.cat([part.right[steps] for part in parts], dim=1)
+                for steps in first.right
+            },
             torch.cat([part.broken_at for part in parts]),
             torch.cat([part.flat for part in parts]),
             {steps: torch.cat([part.afresh[steps] for part in parts]) for steps in first.afresh},

@@ -19,8 +19,13 @@ class PoissonNoise(Perturbing):
     paper: ClassVar[str] = "robust_student table I, P"
 
     name: Literal["poisson_noise"] = "poisson_noise"
-    peaks: Annotated[Several[Annotated[float, Field(gt=0)]], Field(min_length=1)] = (255.0, 64.0, 16.0)
-    """Photons at white, where the standard deviation is 1/√peak; the more, the less noise. The paper gives none."""
+    peaks: Annotated[Several[Annotated[float, Field(gt=0)]], Field(min_length=1)] = (
+        255.0,
+        64.0,
+        16.0,
+    )
+    """Photons at white, where the standard deviation is 1/√peak; the more, the less noise. The
+    paper gives none."""
     clip: bool = True
 
     def strengths(self) -> list[dict[str, Any]]:

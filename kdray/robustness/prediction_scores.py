@@ -1,4 +1,5 @@
-"""What a model says of chosen images, class by class, as they are or under a perturbation: robust_student, figure 3."""
+"""What a model says of chosen images, class by class, as they are or under a perturbation:
+robust_student, figure 3."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ class PredictionScores(Evaluation):
     images: Annotated[Several[Annotated[int, Field(ge=0)]], Field(min_length=1)]
     """Positions in the split, from 0."""
     under: AnyPerturbing | None = None
-    """The perturbation, which an image is given as it is when its accuracy is measured; none: the image as it is."""
+    """The perturbation, which an image is given as it is when its accuracy is measured; none: the
+    image as it is."""
 
     @model_validator(mode="after")
     def _says_it_once(self) -> PredictionScores:
@@ -53,19 +55,32 @@ class PredictionScores(Evaluation):
     def measure(self, subject: Subject) -> Iterator[Measurement]:
         held = len(subject.split.labels)
         if max(self.images) >= held:
-            raise ValueError(f"images: there is no image {max(self.images)} (allowed: 0 to {held - 1})")
+            raise ValueError(
+                f"images: there is no image {max(self.images)} (allowed: 0 to {held - 1})"
+            )
         strengths = [{}] if self.under is None else self.under.strengths()
         first = 0
         for block in blocks(subject.split):
-            chosen = [image - first for image in self.images if first <= image < first + len(block.labels)]
-            shown = iter([block.images]) if self.under is None else self.under.perturbed(subject.classifier, block)
+            chosen = [
+                image - first for image in self.images if first <= image < first + len(block.labels)
+            ]
+            shown = (
+                iter([block.images])
+                if self.under is None
+                else self.under.perturbed(subject.classifier, block)
+            )
             for parameters, images in zip(strengths, shown, strict=True) if chosen else ():
                 scores = self._scores(subject.classifier, images[chosen])
                 for image, row in zip(chosen, scores.tolist(), strict=True):
                     for label, score in enumerate(row):
                         yield Measurement(
-                            metric="score", value=score, examples=1, image=first + image, class_=label, **parameters
-                        )  # fmt: skip
+                            metric="score",
+                            value=score,
+                            examples=1,
+                            image=first + image,
+                            class_=label,
+                            **parameters,
+                        )
             first += len(block.labels)
 
     @torch.no_grad()

@@ -1,7 +1,9 @@
-"""Accuracy under white Gaussian noise of given signal-to-noise ratios: robust_student, section V.B and figure 2.
+"""Accuracy under white Gaussian noise of given signal-to-noise ratios: robust_student, section V.B
+and figure 2.
 
-The noise of an image has variance mean(x²)/ratio, defined before clipping. The paper does not say whether its ratios are in
-decibels; they agree at 10, and from 1 to 12 the variances are within 0.63 to 1.32 of each other.
+The noise of an image has variance mean(x²)/ratio, defined before clipping. The paper does not say
+whether its ratios are in decibels; they agree at 10, and from 1 to 12 the variances are within 0.63
+to 1.32 of each other.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from kdray.robustness.base import Block, Images, Perturbing
 class SignalToNoise(Perturbing):
     """x + N(0, mean(x²)/ratio), clipped to [0, 1]; the same draws, scaled, for every ratio."""
 
-    paper: ClassVar[str] = "robust_student fig. 2 (MNIST 9 to 1, CIFAR from 12 down), fig. 3 (10), table I G"
+    paper: ClassVar[str] = (
+        "robust_student fig. 2 (MNIST 9 to 1, CIFAR from 12 down), fig. 3 (10), table I G"
+    )
 
     name: Literal["signal_to_noise"] = "signal_to_noise"
     ratios: Annotated[Several[float], Field(min_length=1)] = (9.0, 7.0, 5.0, 3.0, 1.0)
@@ -41,4 +45,6 @@ class SignalToNoise(Perturbing):
     def perturbed(self, classifier: Classifier, block: Block) -> Iterator[Images]:
         del classifier
         for snr in self.ratios:
-            yield GaussianSNR(snr=snr, unit=self.unit, clip=self.clip)(block.images, self.draws(block))
+            yield GaussianSNR(snr=snr, unit=self.unit, clip=self.clip)(
+                block.images, self.draws(block)
+            )

@@ -25,28 +25,46 @@ from kdray.robustness.signal_to_noise import SignalToNoise
 from kdray.robustness.transfer import Transfer
 
 AnyEvaluation = Annotated[
-    Clean | OutOfDistribution | GaussianNoise | SignalToNoise | PoissonNoise | Occlusion | Corruptions | OfficialCorruptions
-    | FGSM | PGD | AutoAttack | Transfer | CertifiedRadius | PredictionScores | PredictionBound,
+    Clean
+    | OutOfDistribution
+    | GaussianNoise
+    | SignalToNoise
+    | PoissonNoise
+    | Occlusion
+    | Corruptions
+    | OfficialCorruptions
+    | FGSM
+    | PGD
+    | AutoAttack
+    | Transfer
+    | CertifiedRadius
+    | PredictionScores
+    | PredictionBound,
     Field(discriminator="name"),
-]  # fmt: skip
+]
 
 
 def columns_of(evaluation: Evaluation) -> dict[str, Any]:
     """What the robustness table says of every number of ``evaluation``."""
     return {
-        "evaluation_id": fingerprint(evaluation), "label": label_of(evaluation), "evaluation": kind_of(evaluation),
-        "split": evaluation.split, "parameters": canonical_json(evaluation),
-    }  # fmt: skip
+        "evaluation_id": fingerprint(evaluation),
+        "label": label_of(evaluation),
+        "evaluation": kind_of(evaluation),
+        "split": evaluation.split,
+        "parameters": canonical_json(evaluation),
+    }
 
 
 class WhileTraining(Value):
-    """An evaluation that is repeated as the network trains: its rows are not those of the trained network."""
+    """An evaluation that is repeated as the network trains: its rows are not those of the trained
+    network."""
 
     evaluation: AnyEvaluation
 
 
 class Monitor(Value):
-    """Evaluations on the validation split while the network trains; their rows in ``robustness`` have an epoch."""
+    """Evaluations on the validation split while the network trains; their rows in ``robustness``
+    have an epoch."""
 
     every: Annotated[int, Field(ge=1)] = 1
     """Epochs (of the last stage) from one look to the next."""
@@ -56,11 +74,19 @@ class Monitor(Value):
     def _on_validation(self) -> Monitor:
         for evaluation in self.suite:
             if evaluation.split != "val":
-                raise ValueError(f"suite: {label_of(evaluation)} is on the test split; while training set split: val")
+                raise ValueError(
+                    f"suite: {label_of(evaluation)} is on the test split; while training "
+                    "set split: val"
+                )
             if evaluation.needs_teacher:
-                raise ValueError(f"suite: {label_of(evaluation)} compares with the teacher; measure it after training")
+                raise ValueError(
+                    f"suite: {label_of(evaluation)} compares with the teacher; measure it "
+                    "after training"
+                )
             if evaluation.across:
-                raise ValueError(f"suite: {label_of(evaluation)} compares trials; measure it after training")
+                raise ValueError(
+                    f"suite: {label_of(evaluation)} compares trials; measure it after training"
+                )
         # Labels may repeat: an experiment that is read back from its row has none.
         if len({fingerprint(evaluation) for evaluation in self.suite}) < len(self.suite):
             raise ValueError("suite: two evaluations differ in their label only")
@@ -70,9 +96,10 @@ class Monitor(Value):
         """The numbers of one look, as rows of the robustness table."""
         return [
             {
-                **columns_of(evaluation), "evaluation_id": fingerprint(WhileTraining(evaluation=evaluation)),
+                **columns_of(evaluation),
+                "evaluation_id": fingerprint(WhileTraining(evaluation=evaluation)),
                 **measurement.row(),
             }
             for evaluation in self.suite
             for measurement in measurements(evaluation, subject)
-        ]  # fmt: skip
+        ]

@@ -1,9 +1,11 @@
-"""Transferred attacks: images made on one trial, tried on others (Papernot et al. 2016; smoothed_models, section 3, table 3).
+"""Transferred attacks: images made on one trial, tried on others (Papernot et al. 2016;
+smoothed_models, section 3, table 3).
 
-A cell of the matrix is a source and a target; the white-box attack is the diagonal. Every image is attacked, also those that
-the source gets wrong, and of several restarts an image is that with the highest loss on the source. The images of a source are
-made once for all targets, which are held in memory together; an attack of several steps gives the accuracy of each target by
-step from one run (figures 4 to 6).
+A cell of the matrix is a source and a target; the white-box attack is the diagonal. Every image is
+attacked, also those that the source gets wrong, and of several restarts an image is that with the
+highest loss on the source. The images of a source are made once for all targets, which are held in
+memory together; an attack of several steps gives the accuracy of each target by step from one run
+(figures 4 to 6).
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from kdray.robustness.pgd import PGD
 
 
 class Transfer(Evaluation):
-    """The accuracy of every trial on the adversarial images of every trial, over those that are measured together."""
+    """The accuracy of every trial on the adversarial images of every trial, over those that are
+    measured together."""
 
     paper: ClassVar[str] = "smoothed_models table 3, figs. 4 to 6 (by step; ε 2, 8, 30/255)"
     across: ClassVar[bool] = True
@@ -63,13 +66,16 @@ class Transfer(Evaluation):
         strengths = attack.strengths()
         correct = {trial_id: [0] * len(strengths) for trial_id in targets}
         for block in blocks(subject.split) if targets else ():
-            # What models draw depends on nobody else: a cell is the same whoever is measured beside it.
+            # What models draw depends on nobody else: a cell is the same whoever is measured beside
+            # it.
             with seeds.ambient(self.seed, "evaluation", block.number):
                 made = list(attack.perturbed(subject.classifier, block))
             for trial_id, target in targets.items():
                 with seeds.ambient(self.seed, "evaluation", block.number, 1):
                     for number, images in enumerate(made):
-                        correct[trial_id][number] += int(is_correct(target, images, block.labels).sum())
+                        correct[trial_id][number] += int(
+                            is_correct(target, images, block.labels).sum()
+                        )
         for trial_id, counted in correct.items():
             for parameters, right in zip(strengths, counted, strict=True):
                 yield accuracy(right, len(subject.split.labels), trial_id=trial_id, **parameters)

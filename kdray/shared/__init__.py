@@ -1,4 +1,5 @@
-"""What the processes of one node have in common: data, teachers' weights and teachers' answers, in files on its own disk."""
+"""What the processes of one node have in common: data, teachers' weights and teachers' answers, in
+files on its own disk."""
 
 from kdray.shared.code import code
 from kdray.shared.folder import ALIGNMENT, NotShared

@@ -1,4 +1,5 @@
-"""The code that makes what is shared: what it was made by, and what for, decides whether it is believed."""
+"""The code that makes what is shared: what it was made by, and what for, decides whether it is
+believed."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ import torch
 
 @cache
 def code(*folders: Path) -> str:
-    """The Python files in ``folders``, the libraries below them, and the kind of CPU that these are compiled for."""
+    """The Python files in ``folders``, the libraries below them, and the kind of CPU that these are
+    compiled for."""
     hasher = hashlib.sha256()
     for folder in folders:
         for path in sorted(folder.rglob("*.py")):

@@ -1,7 +1,8 @@
-"""The user's own folder ``kdray-UID`` for what processes of a node share, below ``KDRAY_CACHE`` or else the temporary folder.
+"""The user's own folder ``kdray-UID`` for what processes of a node share, below ``KDRAY_CACHE`` or
+else the temporary folder.
 
-All of it together takes at most ``KDRAY_CACHE_LIMIT`` GiB (8 unless set). The least recently used files go first, those that a
-process has open stay.
+All of it together takes at most ``KDRAY_CACHE_LIMIT`` GiB (8 unless set). The least recently used
+files go first, those that a process has open stay.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def turn(lock: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            # Who waits has it open already, who comes later makes a new one; both look for the file first.
+            # Who waits has it open already, who comes later makes a new one; both look for the file
+            # first.
             with suppress(OSError):
                 lock.unlink()
 
@@ -78,10 +80,12 @@ class Kept(NamedTuple):
 
 
 def make_room(place: Path, needed: int, *, at_any_size: bool) -> None:
-    """Delete what died with its process, and of what nobody has open the least recently used, until so many bytes fit.
+    """Delete what died with its process, and of what nobody has open the least recently used, until
+    so many bytes fit.
 
-    OSError, and nothing is deleted, where they never will: half the free disk would not be enough, or, unless they are welcome
-    ``at_any_size``, they and what is in use are more than :func:`limit`.
+    OSError, and nothing is deleted, where they never will: half the free disk would not be enough,
+    or, unless they are welcome ``at_any_size``, they and what is in use are more than
+    :func:`limit`.
     """
     files = []
     for path in place.iterdir():
@@ -94,7 +98,9 @@ def make_room(place: Path, needed: int, *, at_any_size: bool) -> None:
     unused = [file for file in sorted(files) if not _in_use(file.path)]
     total, spare = needed + sum(file.size for file in files), sum(file.size for file in unused)
     if not at_any_size and total - spare > limit():
-        allowed = f"{needed / GIB:.1f} GiB are more than KDRAY_CACHE_LIMIT ({limit() / GIB:g}) leaves"
+        allowed = (
+            f"{needed / GIB:.1f} GiB are more than KDRAY_CACHE_LIMIT ({limit() / GIB:g}) leaves"
+        )
         raise OSError(errno.ENOSPC, allowed, str(place))
     free = shutil.disk_usage(place).free
     if free + spare < 2 * needed:
@@ -105,7 +111,8 @@ def make_room(place: Path, needed: int, *, at_any_size: bool) -> None:
 
 
 def _in_use(path: Path, *, delete: bool = False) -> bool:
-    """Whether a process has the file open, or it is gone; one that nobody has is deleted, if asked for."""
+    """Whether a process has the file open, or it is gone; one that nobody has is deleted, if asked
+    for."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -120,7 +127,8 @@ def warn(error: OSError, meanwhile: str) -> None:
     """Say why nothing is shared, and what every process does ``meanwhile``."""
     place = f"{error.filename}: " if error.filename else ""
     warnings.warn(
-        f"{place}{error.strerror or error}: {meanwhile} (set KDRAY_CACHE to a folder on this machine's disk)",
+        f"{place}{error.strerror or error}: {meanwhile} (set KDRAY_CACHE to a folder on "
+        "this machine's disk)",
         NotShared,
         stacklevel=4,
     )

@@ -1,9 +1,11 @@
-"""Rows of numbers that the processes of a node fill in together, each when it is first needed: a file that all of them map.
+"""Rows of numbers that the processes of a node fill in together, each when it is first needed: a
+file that all of them map.
 
-The file has a check of 32 bits for every row, 0 where there is none yet, and then the rows (float32). A row counts only if its
-check is right: one that was half written by a process that was killed, torn by a power cut, or altered is not there, and
-whoever needs it writes it again. Two processes that write the same row write the same numbers. The disk's space is reserved
-when the file is made, so that a full disk is noticed then and not in the middle of a training.
+The file has a check of 32 bits for every row, 0 where there is none yet, and then the rows
+(float32). A row counts only if its check is right: one that was half written by a process that was
+killed, torn by a power cut, or altered is not there, and whoever needs it writes it again. Two
+processes that write the same row write the same numbers. The disk's space is reserved when the file
+is made, so that a full disk is noticed then and not in the middle of a training.
 """
 
 from __future__ import annotations
@@ -30,13 +32,16 @@ class Table:
 
     def __init__(self, pages: mmap.mmap, rows: int, width: int) -> None:
         self._checks: NDArray[np.uint32] = np.frombuffer(pages, np.uint32, rows)
-        self._rows: NDArray[np.float32] = np.frombuffer(pages, np.float32, rows * width, _begin(rows)).reshape(rows, width)
+        self._rows: NDArray[np.float32] = np.frombuffer(
+            pages, np.float32, rows * width, _begin(rows)
+        ).reshape(rows, width)
         # Odd, so that no change of one number goes unnoticed.
         self._weights = (2 * np.arange(width, dtype=np.uint32) + 1) * _ODD
 
     @classmethod
     def shared(cls, key: str, rows: int, width: int, what: str) -> Table | None:
-        """The node's table that ``key`` (letters and digits) tells from all others; none, with a warning, if there can be none.
+        """The node's table that ``key`` (letters and digits) tells from all others; none, with a
+        warning, if there can be none.
 
         ``what`` the rows are, for the warning.
         """
@@ -72,7 +77,9 @@ class Table:
         """Never 0; of equal values another in another row."""
         bits = values.view(np.uint32)
         # The upper half mixed into the lower one, in which numbers of 16 bits have nothing.
-        summed: NDArray[np.uint32] = ((bits ^ bits >> np.uint32(16)) * self._weights).sum(1, dtype=np.uint32)
+        summed: NDArray[np.uint32] = ((bits ^ bits >> np.uint32(16)) * self._weights).sum(
+            1, dtype=np.uint32
+        )
         summed += index.astype(np.uint32) * _ODD
         return np.where(summed == 0, np.uint32(1), summed)
 
@@ -86,7 +93,8 @@ def _mapped(path: Path, size: int) -> mmap.mmap | None:
     """The file's pages; none if there is no such file."""
     try:
         with path.open("r+b") as file:
-            # Held as long as the map, which duplicates the descriptor: who makes room leaves the file alone.
+            # Held as long as the map, which duplicates the descriptor: who makes room leaves the
+            # file alone.
             fcntl.flock(file, fcntl.LOCK_SH)
             os.utime(file.fileno())
             if os.fstat(file.fileno()).st_size == size:

@@ -1,11 +1,13 @@
-"""One copy on a node of tensors that many processes read: a file on its local disk that every one of them maps.
+"""One copy on a node of tensors that many processes read: a file on its local disk that every one
+of them maps.
 
-Where the folder cannot be had or the disk is full, every process holds a copy of its own, with the same bits, and a warning
-says why. A map is copy-on-write: who writes into such a tensor changes it for nobody else.
+Where the folder cannot be had or the disk is full, every process holds a copy of its own, with the
+same bits, and a warning says why. A map is copy-on-write: who writes into such a tensor changes it
+for nobody else.
 
-A file is the SHA-256 of all that follows, where the header begins (32 bytes), the tensors, and the header (JSON: type, shape
-and place of each). Tensors begin at multiples of 64 bytes, as torch's own do: products of matrices depend on it in the last
-bit.
+A file is the SHA-256 of all that follows, where the header begins (32 bytes), the tensors, and the
+header (JSON: type, shape and place of each). Tensors begin at multiples of 64 bytes, as torch's own
+do: products of matrices depend on it in the last bit.
 """
 
 from __future__ import annotations
@@ -33,18 +35,28 @@ DIGEST = hashlib.sha256().digest_size
 TYPES = {
     str(kind): kind
     for kind in (
-        torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
-        torch.float16, torch.bfloat16, torch.float32, torch.float64,
+        torch.bool,
+        torch.uint8,
+        torch.int8,
+        torch.int16,
+        torch.int32,
+        torch.int64,
+        torch.float16,
+        torch.bfloat16,
+        torch.float32,
+        torch.float64,
     )
-}  # fmt: skip
+}
 
 
 def one_copy(
     key: str, make: Callable[[], dict[str, Tensor]], *, valid: Callable[[], bool] = lambda: True
 ) -> dict[str, Tensor]:
-    """What ``make`` returns, which ``key`` (letters and digits) tells from all else: one process makes it, the others map it.
+    """What ``make`` returns, which ``key`` (letters and digits) tells from all else: one process
+    makes it, the others map it.
 
-    The others wait meanwhile; where the one dies, the next makes it. What is not ``valid`` after it was made is not kept.
+    The others wait meanwhile; where the one dies, the next makes it. What is not ``valid`` after it
+    was made is not kept.
     """
     with ExitStack() as waiting:
         try:

@@ -1,4 +1,5 @@
-"""Sweeps: reading their files, planning and running them on Ray. The only place that imports ray or optuna.
+"""Sweeps: reading their files, planning and running them on Ray. The only place that imports ray or
+optuna.
 
 The parts are imported when they are first used: Ray is started before most of them are there.
 """
@@ -16,12 +17,31 @@ if TYPE_CHECKING:
     from kdray.sweep.running import run
     from kdray.sweep.work import Options, Summary
 
-__all__ = ["Options", "Plan", "Progress", "Summary", "Sweep", "evaluate", "load_suite", "load_sweep", "plan", "run"]
+__all__ = [
+    "Options",
+    "Plan",
+    "Progress",
+    "Summary",
+    "Sweep",
+    "evaluate",
+    "load_suite",
+    "load_sweep",
+    "plan",
+    "run",
+]
 
 _HOME = {
-    "Sweep": "definition", "load_sweep": "definition", "evaluate": "evaluating", "load_suite": "evaluating", "Plan": "planning",
-    "plan": "planning", "Progress": "progress", "run": "running", "Options": "work", "Summary": "work",
-}  # fmt: skip
+    "Sweep": "definition",
+    "load_sweep": "definition",
+    "evaluate": "evaluating",
+    "load_suite": "evaluating",
+    "Plan": "planning",
+    "plan": "planning",
+    "Progress": "progress",
+    "run": "running",
+    "Options": "work",
+    "Summary": "work",
+}
 
 
 def __getattr__(name: str) -> Any:

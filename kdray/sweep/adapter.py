@@ -1,4 +1,5 @@
-"""Between Tune and a callback of Ray's: it is told what kdray's trials do in the words it knows, and it can do no harm."""
+"""Between Tune and a callback of Ray's: it is told what kdray's trials do in the words it knows,
+and it can do no harm."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class Shown:
     """What Ray's callbacks read of a Tune trial, for the trial of kdray's that it stands for."""
 
     trial_id: str
-    """Another for every time that the trial is run: Weights & Biases has no second run of the same id."""
+    """Another for every time that the trial is run: Weights & Biases has no second run of the same
+    id."""
     name: str
     config: dict[str, Any]
     experiment_dir_name: str
@@ -45,25 +47,37 @@ class Shown:
 
 
 class Adapter(tune.Callback):  # type: ignore[misc]  # ray is not typed
-    """Passes trials, their numbers and their ends on to ``callback``, until it raises: a warning, and no more of it.
+    """Passes trials, their numbers and their ends on to ``callback``, until it raises: a warning,
+    and no more of it.
 
     Tune gives up the whole experiment when a callback raises.
     """
 
     def __init__(
-        self, callback: tune.Callback, name: str, sweep: str, folder: Callable[[str], Path] | None,
-        warn: Callable[[str], None], *, environment: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
-        """``folder``: where the callback may write, by trial id; ``environment``: variables that it is set up with."""
+        self,
+        callback: tune.Callback,
+        name: str,
+        sweep: str,
+        folder: Callable[[str], Path] | None,
+        warn: Callable[[str], None],
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """``folder``: where the callback may write, by trial id; ``environment``: variables that it
+        is set up with."""
         self._callback: tune.Callback | None = callback
         self._name, self._sweep, self._folder, self._warn = name, sweep, folder, warn
         self._environment = dict(environment or {})
         self._open: dict[str, Shown] = {}
         """By Tune's id; a trial whose worker died and that is started again is still the same."""
 
-    def setup(self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any) -> None:
+    def setup(
+        self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any
+    ) -> None:
         with _environment(self._environment):
-            self._tell(lambda callback: callback.setup(stop, num_samples, total_num_samples, **info))
+            self._tell(
+                lambda callback: callback.setup(stop, num_samples, total_num_samples, **info)
+            )
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         def begin(callback: tune.Callback) -> None:
@@ -77,8 +91,13 @@ class Adapter(tune.Callback):  # type: ignore[misc]  # ray is not typed
         self._tell(begin)
 
     def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any  # noqa: ARG002
-    ) -> None:  # fmt: skip
+        self,
+        iteration: int,
+        trials: list[Any],  # noqa: ARG002
+        trial: Any,
+        result: dict[str, Any],
+        **info: Any,  # noqa: ARG002
+    ) -> None:
         def go_on(callback: tune.Callback) -> None:
             shown = self._open.get(trial.trial_id)
             if shown is None:
@@ -103,7 +122,8 @@ class Adapter(tune.Callback):  # type: ignore[misc]  # ray is not typed
         self.close()
 
     def close(self) -> None:
-        """End what is still open, as failed, and wait for what is on its way. Tune does not do so when it is interrupted."""
+        """End what is still open, as failed, and wait for what is on its way. Tune does not do so
+        when it is interrupted."""
         for trial_id in list(self._open):
             self._tell(partial(self._end, trial_id, 0, failed=True))
         self._tell(lambda callback: callback.on_experiment_end([]))
@@ -119,19 +139,33 @@ class Adapter(tune.Callback):  # type: ignore[misc]  # ray is not typed
             callback.on_trial_complete(iteration, [], shown)
 
     def _shown(self, trial: Any) -> Shown | None:
-        """The trial in Ray's callbacks' words; none for what is measured across trials: it gives a trial no numbers."""
+        """The trial in Ray's callbacks' words; none for what is measured across trials: it gives a
+        trial no numbers."""
         task = parse(Task, json.loads(trial.config["task"]))
         if task.others:
             return None
         experiment, member = task.experiment, json.loads(trial.config["member"]) or {}
-        place = {"sweep": self._sweep, "role": task.role, "point": member.get("point"), "case": member.get("case")}
-        config = {"trial_id": experiment.trial_id, "seed": experiment.seed, **place, **configuration(experiment)}
+        place = {
+            "sweep": self._sweep,
+            "role": task.role,
+            "point": member.get("point"),
+            "case": member.get("case"),
+        }
+        config = {
+            "trial_id": experiment.trial_id,
+            "seed": experiment.seed,
+            **place,
+            **configuration(experiment),
+        }
         folder = None if self._folder is None else str(self._folder(experiment.trial_id))
         shown = Shown(
-            trial_id=f"{experiment.trial_id}-{trial.trial_id}", name=experiment.trial_id,
+            trial_id=f"{experiment.trial_id}-{trial.trial_id}",
+            name=experiment.trial_id,
             config={name: value for name, value in config.items() if value is not None},
-            experiment_dir_name=self._sweep, epochs=epochs_of(experiment), local_path=folder,
-        )  # fmt: skip
+            experiment_dir_name=self._sweep,
+            epochs=epochs_of(experiment),
+            local_path=folder,
+        )
         shown.init_local_path()
         return shown
 
@@ -143,7 +177,10 @@ class Adapter(tune.Callback):  # type: ignore[misc]  # ray is not typed
         except Exception as error:
             self._callback = None
             self._open.clear()
-            self._warn(f"callbacks: {self._name}: {describe(error)}; the sweep goes on, and is shown there no more")
+            self._warn(
+                f"callbacks: {self._name}: {describe(error)}; the sweep goes on, and is "
+                "shown there no more"
+            )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Tune pickles its callbacks for Tuner.restore, which kdray never uses."""

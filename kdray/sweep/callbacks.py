@@ -1,7 +1,8 @@
-"""A sweep seen from outside while it runs: in TensorBoard, Weights & Biases or MLflow, by Ray's own callbacks.
+"""A sweep seen from outside while it runs: in TensorBoard, Weights & Biases or MLflow, by Ray's own
+callbacks.
 
-They show; the results hold. Where one of them fails, the sweep goes on without it. Validating a sweep file loads none of
-them.
+They show; the results hold. Where one of them fails, the sweep goes on without it. Validating a
+sweep file loads none of them.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     from kdray.sweep.adapter import Adapter
 
 UPLOAD_SECONDS = 120
-"""So long a run that has ended, or was interrupted, waits for Weights & Biases; ``wandb sync`` takes up what is left."""
+"""So long a run that has ended, or was interrupted, waits for Weights & Biases; ``wandb sync``
+takes up what is left."""
 Text = Annotated[str, Field(min_length=1)]
 
 
 class Callback(Value):
-    """Shows every trial of a sweep somewhere, under its id: its configuration, and its numbers by epoch."""
+    """Shows every trial of a sweep somewhere, under its id: its configuration, and its numbers by
+    epoch."""
 
     package: ClassVar[str]
     """What is imported."""
@@ -40,11 +43,14 @@ class Callback(Value):
     """The field that says where to write; by default it is below the results."""
 
     def check(self, store: Store) -> None:
-        """:class:`InputError` unless it can be built: its package is there, and it knows where to write."""
+        """:class:`InputError` unless it can be built: its package is there, and it knows where to
+        write."""
         if find_spec(self.package) is None:
             raise self._wrong(f"needs a package that is not installed: pip install {self.installs}")
         if store.folder is None and self._place is None:
-            raise self._wrong(f"{self.place} is required, since {store.place} is not a local folder")
+            raise self._wrong(
+                f"{self.place} is required, since {store.place} is not a local folder"
+            )
 
     @abstractmethod
     def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
@@ -67,7 +73,8 @@ class Callback(Value):
 
 
 class TensorBoard(Callback):
-    """Event files: ``tensorboard --logdir RESULTS/tensorboard``. A trial that goes on later adds to its own."""
+    """Event files: ``tensorboard --logdir RESULTS/tensorboard``. A trial that goes on later adds to
+    its own."""
 
     name: Literal["tensorboard"] = "tensorboard"
     folder: Text | None = None
@@ -87,21 +94,29 @@ class TensorBoard(Callback):
         from kdray.sweep.adapter import Adapter
 
         folder = self._folder(store, "tensorboard") / sweep
-        return Adapter(TBXLoggerCallback(), self.name, sweep, lambda trial_id: _unwritten(folder / trial_id), warn)
+        return Adapter(
+            TBXLoggerCallback(),
+            self.name,
+            sweep,
+            lambda trial_id: _unwritten(folder / trial_id),
+            warn,
+        )
 
 
 def _unwritten(folder: Path) -> Path:
-    """``folder``, once a new event file in it overwrites none: their names have the time in whole seconds."""
+    """``folder``, once a new event file in it overwrites none: their names have the time in whole
+    seconds."""
     while any(folder.glob(f"events.out.tfevents.{int(time.time())}.*")):
         time.sleep(0.05)
     return folder
 
 
 class WeightsAndBiases(Callback):
-    """Runs of Weights & Biases named by trial id, grouped by sweep. A trial that goes on later is a further run of that name.
+    """Runs of Weights & Biases named by trial id, grouped by sweep. A trial that goes on later is a
+    further run of that name.
 
-    Ray's callback starts two more processes for every trial that runs. It needs ``wandb login`` or ``WANDB_API_KEY``, or to
-    be ``offline``.
+    Ray's callback starts two more processes for every trial that runs. It needs ``wandb login`` or
+    ``WANDB_API_KEY``, or to be ``offline``.
     """
 
     name: Literal["wandb"] = "wandb"
@@ -109,7 +124,8 @@ class WeightsAndBiases(Callback):
     entity: Text | None = None
     """User or team; yours by default."""
     offline: bool = False
-    """Nothing leaves this machine; ``wandb sync RESULTS/wandb/offline-run-*`` sends it some other time."""
+    """Nothing leaves this machine; ``wandb sync RESULTS/wandb/offline-run-*`` sends it some other
+    time."""
     folder: Text | None = None
     """Instead of the results; the files are in ``wandb`` below it."""
 
@@ -132,10 +148,14 @@ class WeightsAndBiases(Callback):
         import wandb
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Ray's callback looks in the same place, though it is deprecated
+            warnings.simplefilter(
+                "ignore"
+            )  # Ray's callback looks in the same place, though it is deprecated
             known = os.environ.get("WANDB_API_KEY") or wandb.api.api_key
         if not known:
-            raise self._wrong("not logged in: run 'wandb login', set WANDB_API_KEY, or write offline: true")
+            raise self._wrong(
+                "not logged in: run 'wandb login', set WANDB_API_KEY, or write offline: true"
+            )
 
     def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
         from ray.air.integrations.wandb import WandbLoggerCallback, _WandbLoggingActor
@@ -151,23 +171,37 @@ class WeightsAndBiases(Callback):
 
         folder = self._folder(store)
         callback = WandbLoggerCallback(
-            project=self.project, group=sweep, upload_timeout=UPLOAD_SECONDS, entity=self.entity, mode=self._mode,
+            project=self.project,
+            group=sweep,
+            upload_timeout=UPLOAD_SECONDS,
+            entity=self.entity,
+            mode=self._mode,
             dir=str(folder),
-        )  # fmt: skip
+        )
         callback._logger_actor_cls = Logging
-        # The mode once more, because without it Ray's callback asks for a key even where none is needed.
-        return Adapter(callback, self.name, sweep, lambda _: folder, warn, environment={"WANDB_MODE": self._mode})
+        # The mode once more, because without it Ray's callback asks for a key even where none is
+        # needed.
+        return Adapter(
+            callback,
+            self.name,
+            sweep,
+            lambda _: folder,
+            warn,
+            environment={"WANDB_MODE": self._mode},
+        )
 
 
 class MLflow(Callback):
     """Runs of MLflow named by trial id. A trial that goes on later is a further run of that name.
 
-    See them with ``mlflow ui --backend-store-uri sqlite:///RESULTS/mlflow.db``, for which the whole of mlflow is needed.
+    See them with ``mlflow ui --backend-store-uri sqlite:///RESULTS/mlflow.db``, for which the whole
+    of mlflow is needed.
     """
 
     name: Literal["mlflow"] = "mlflow"
     tracking_uri: Text | None = None
-    """A server (``http://…``) or a database; by default the SQLite file ``mlflow.db`` in the results."""
+    """A server (``http://…``) or a database; by default the SQLite file ``mlflow.db`` in the
+    results."""
     experiment: Text | None = None
     """MLflow's word for what runs belong to; by default the sweep's name."""
 
@@ -185,13 +219,17 @@ class MLflow(Callback):
 
         from kdray.sweep.adapter import Adapter
 
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table that it creates
+        logging.getLogger("mlflow").setLevel(
+            logging.WARNING
+        )  # it tells of every table that it creates
         uri = self.tracking_uri
         if uri is None:
             import sqlalchemy
 
             assert store.folder is not None
-            uri = sqlalchemy.URL.create("sqlite", database=str(store.folder / "mlflow.db")).render_as_string()
+            uri = sqlalchemy.URL.create(
+                "sqlite", database=str(store.folder / "mlflow.db")
+            ).render_as_string()
         callback = MLflowLoggerCallback(tracking_uri=uri, experiment_name=self.experiment or sweep)
         return Adapter(callback, self.name, sweep, None, warn)
 

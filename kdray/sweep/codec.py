@@ -1,8 +1,9 @@
 """Points of a space as the parameters of an Optuna study, and back.
 
-Which case and which branches a point lies in are categorical parameters that come first; what only some of them have is asked
-for only there. A parameter below a branch carries the branch's label, and one whose range differs between cases the case's
-name: Optuna takes parameters of one name for the same thing.
+Which case and which branches a point lies in are categorical parameters that come first; what only
+some of them have is asked for only there. A parameter below a branch carries the branch's label,
+and one whose range differs between cases the case's name: Optuna takes parameters of one name for
+the same thing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import Trial
 
 from kdray.sweep.space import CASE, Distribution, Point, Space, below, matches
@@ -34,7 +40,10 @@ class Codec:
     @property
     def size(self) -> float:
         """How many points there are."""
-        return sum(math.prod(leaf.count or math.inf for leaf in s.distributions.values()) for s in self._spaces)
+        return sum(
+            math.prod(leaf.count or math.inf for leaf in s.distributions.values())
+            for s in self._spaces
+        )
 
     def ask(self, trial: Trial, number: int) -> Point:
         """The point that a new trial suggests."""
@@ -54,12 +63,19 @@ class Codec:
     def parameters(self, point: Point) -> dict[str, Any]:
         """``point`` as a study's parameters."""
         distributions = point.space.distributions
-        values = {name: _encode(distributions[p], point.values[p]) for name, p in self._names(point.space).items()}
+        values = {
+            name: _encode(distributions[p], point.values[p])
+            for name, p in self._names(point.space).items()
+        }
         return self._choices(point.space) | values
 
     def point(self, number: int, parameters: Mapping[str, Any]) -> Point | None:
         """The point that a study's parameters stand for; none if they are not of these spaces."""
-        fitting = [s for s in self._spaces if all(parameters.get(n) == c for n, c in self._choices(s).items())]
+        fitting = [
+            s
+            for s in self._spaces
+            if all(parameters.get(n) == c for n, c in self._choices(s).items())
+        ]
         if len(fitting) != 1:
             return None
         (space,) = fitting
@@ -73,13 +89,22 @@ class Codec:
 
     def distributions(self, space: Space) -> dict[str, BaseDistribution]:
         """By name, those of a point in ``space``."""
-        choices = {name: CategoricalDistribution(list(self._options[name])) for name in self._choices(space)}
-        return choices | {name: _optuna(space.distributions[path]) for name, path in self._names(space).items()}
+        choices = {
+            name: CategoricalDistribution(list(self._options[name]))
+            for name in self._choices(space)
+        }
+        return choices | {
+            name: _optuna(space.distributions[path]) for name, path in self._names(space).items()
+        }
 
     def read(self, case: str | None, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """A point's stored values as parameters; none if they are not of these spaces."""
         for space in self._spaces:
-            if space.case == case and matches(space, values) and values.keys() == {*space.chosen, *space.distributions}:
+            if (
+                space.case == case
+                and matches(space, values)
+                and values.keys() == {*space.chosen, *space.distributions}
+            ):
                 return self.parameters(Point(0, space, dict(values)))
         return None
 
@@ -88,21 +113,31 @@ class Codec:
         return any(matches(space, values) for space in self._spaces)
 
     def given(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """A point of which some values are given by path (the case as ``case``), as a study's parameters."""
+        """A point of which some values are given by path (the case as ``case``), as a study's
+        parameters."""
         space = next(space for space in self._spaces if matches(space, values))
         leaves = self._names(space).items()
-        known = {name: _encode(space.distributions[path], values[path]) for name, path in leaves if path in values}
+        known = {
+            name: _encode(space.distributions[path], values[path])
+            for name, path in leaves
+            if path in values
+        }
         choices = self._choices(space)
         paths = [*([CASE] if self._several else []), *(branch.path for branch in space.branches)]
-        said = {name: label for path, (name, label) in zip(paths, choices.items(), strict=True)
-                if path == CASE or any(below(given, path) for given in values)}  # fmt: skip
+        said = {
+            name: label
+            for path, (name, label) in zip(paths, choices.items(), strict=True)
+            if path == CASE or any(below(given, path) for given in values)
+        }
         return said | known
 
     def _choices(self, space: Space) -> dict[str, str]:
         """By parameter, what says which space it is."""
         chosen = {CASE: str(space.case)} if self._several else {}
         for index, branch in enumerate(space.branches):
-            above = [other.label for other in space.branches[:index] if below(branch.path, other.path)]
+            above = [
+                other.label for other in space.branches[:index] if below(branch.path, other.path)
+            ]
             chosen[self._name(space, branch.path, above)] = branch.label
         return chosen
 
@@ -119,15 +154,24 @@ class Codec:
         return f"{path} ({', '.join(qualities)})" if qualities else path
 
     def _differing(self) -> frozenset[tuple[str, ...]]:
-        """Paths, with the branches that they lie in, whose distribution or branches differ between cases."""
+        """Paths, with the branches that they lie in, whose distribution or branches differ between
+        cases."""
         found: dict[tuple[str, ...], dict[str | None, set[object]]] = {}
         for space in self._spaces:
-            leaves: dict[str, object] = {path: repr(leaf) for path, leaf in space.distributions.items()}
+            leaves: dict[str, object] = {
+                path: repr(leaf) for path, leaf in space.distributions.items()
+            }
             for path, leaf in (leaves | space.chosen).items():
-                above = (branch.label for branch in space.branches if branch.path != path and below(path, branch.path))
+                above = (
+                    branch.label
+                    for branch in space.branches
+                    if branch.path != path and below(path, branch.path)
+                )
                 found.setdefault((path, *above), {}).setdefault(space.case, set()).add(leaf)
         return frozenset(
-            where for where, cases in found.items() if any(leaves != next(iter(cases.values())) for leaves in cases.values())
+            where
+            for where, cases in found.items()
+            if any(leaves != next(iter(cases.values())) for leaves in cases.values())
         )
 
 
@@ -142,7 +186,9 @@ def _optuna(leaf: Distribution) -> BaseDistribution:
             low, high = leaf.edges
             return FloatDistribution(low, high, step=leaf.arguments[2])
         case "randint" | "lograndint":
-            return IntDistribution(leaf.arguments[0], leaf.arguments[1] - 1, log=leaf.kind == "lograndint")
+            return IntDistribution(
+                leaf.arguments[0], leaf.arguments[1] - 1, log=leaf.kind == "lograndint"
+            )
 
 
 def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> None:
@@ -161,14 +207,22 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> None:
 
 def _label(value: Any) -> Any:
     """A value as Optuna stores a choice: itself where it may, else its JSON."""
-    return value if value is None or isinstance(value, bool | int | float | str) else json.dumps(value, sort_keys=True)
+    return (
+        value
+        if value is None or isinstance(value, bool | int | float | str)
+        else json.dumps(value, sort_keys=True)
+    )
 
 
 def _encode(leaf: Distribution, value: Any) -> Any:
     if leaf.kind not in ("grid", "choice"):
         return value
     # As it is written there: 1.0 is the 1 of a list.
-    alike = (one for one in leaf.arguments if one == value and isinstance(one, bool) == isinstance(value, bool))
+    alike = (
+        one
+        for one in leaf.arguments
+        if one == value and isinstance(one, bool) == isinstance(value, bool)
+    )
     return _label(next(alike, value))
 
 
@@ -181,4 +235,6 @@ def _decode(leaf: Distribution, stored: Any) -> Any:
     low, high = leaf.edges
     if not low <= stored <= high:
         raise KeyError(stored)
-    return leaf.value(round((stored - low) / leaf.arguments[2])) if leaf.kind == "quniform" else stored
+    return (
+        leaf.value(round((stored - low) / leaf.arguments[2])) if leaf.kind == "quniform" else stored
+    )

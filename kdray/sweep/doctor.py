@@ -43,7 +43,14 @@ def _packages() -> Iterator[Finding]:
     for requirement in requires("kdray") or []:
         if "extra ==" in requirement:
             continue
-        name = requirement.split(";")[0].split("[")[0].split(">")[0].split("<")[0].split("=")[0].strip()
+        name = (
+            requirement.split(";")[0]
+            .split("[")[0]
+            .split(">")[0]
+            .split("<")[0]
+            .split("=")[0]
+            .strip()
+        )
         try:
             yield Finding(name, True, version(name))
         except PackageNotFoundError:
@@ -59,19 +66,33 @@ def _torch() -> Iterator[Finding]:
         torchvision_part("datasets")
         yield Finding("torchvision data sets", True, "can be read")
     except Exception as error:
-        yield Finding("torchvision data sets", False, f"{error}: install the torchvision that belongs to this torch")
+        yield Finding(
+            "torchvision data sets",
+            False,
+            f"{error}: install the torchvision that belongs to this torch",
+        )
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(index)
             name = torch.cuda.get_device_name(index)
-            yield Finding(f"GPU {index}", True, f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free")
+            yield Finding(
+                f"GPU {index}", True, f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free"
+            )
     else:
-        yield Finding("GPU", None, "none that torch can use; sweeps run on the CPU (resources.*.gpu must be 0)")
+        yield Finding(
+            "GPU",
+            None,
+            "none that torch can use; sweeps run on the CPU (resources.*.gpu must be 0)",
+        )
 
 
 def _attacks() -> Finding:
     there = importlib.util.find_spec("pyautoattack") is not None
-    text = "pyautoattack is there" if there else "no pyautoattack, which only autoattack needs: pip install 'kdray[attacks]'"
+    text = (
+        "pyautoattack is there"
+        if there
+        else "no pyautoattack, which only autoattack needs: pip install 'kdray[attacks]'"
+    )
     return Finding("attacks", True if there else None, text)
 
 
@@ -79,15 +100,25 @@ def _processors() -> Finding:
     from kdray import machine
 
     usable, present = machine.cpus(), os.cpu_count() or 1
-    text = f"{usable} usable" + (f" of {present} (the process's affinity)" if usable < present else "")
+    text = f"{usable} usable" + (
+        f" of {present} (the process's affinity)" if usable < present else ""
+    )
     return Finding("CPUs", True, text)
 
 
 def _memory() -> Finding:
     free = shutil.disk_usage("/dev/shm").free / 2**20 if Path("/dev/shm").is_dir() else None
     if free is not None and free < 128:
-        return Finding("shared memory", False, f"/dev/shm has {free:.0f} MiB, Ray needs 128: docker run --shm-size=1g")
-    return Finding("shared memory", True, "enough for Ray" if free is not None else "no /dev/shm; Ray uses the disk")
+        return Finding(
+            "shared memory",
+            False,
+            f"/dev/shm has {free:.0f} MiB, Ray needs 128: docker run --shm-size=1g",
+        )
+    return Finding(
+        "shared memory",
+        True,
+        "enough for Ray" if free is not None else "no /dev/shm; Ray uses the disk",
+    )
 
 
 def _ray() -> Finding:
@@ -104,7 +135,9 @@ def _ray() -> Finding:
 def _data(root: Path) -> Iterator[Finding]:
     if not root.is_dir():
         yield Finding(
-            "data folder", None, f"{root} is not there yet (digits need none); --data or KDRAY_DATA name another"
+            "data folder",
+            None,
+            f"{root} is not there yet (digits need none); --data or KDRAY_DATA name another",
         )
         return
     for kind in value_types(AnyData):

@@ -10,8 +10,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kdray.sweep.cluster import Part, cluster, quiet, standing_in  # isort: skip  # before ray, which it sets up
-
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -19,6 +17,9 @@ from ray.tune.search import Searcher
 
 from kdray.results import Store
 from kdray.sweep.adapter import Adapter
+
+# isort: skip  # before ray, which it sets up
+from kdray.sweep.cluster import Part, cluster, quiet, standing_in
 from kdray.sweep.sources import SpaceUsedUp
 from kdray.sweep.trainable import TrialActor, tune_config
 from kdray.sweep.work import Assignment, Dispatcher
@@ -27,8 +28,8 @@ from kdray.task import Step
 __all__ = ["cluster", "quiet", "run_trials"]
 T = TypeVar("T")
 MARK: Part = ("ray.tune.execution.class_cache", "DEFAULT_ENV_VARS", lambda _: {})
-"""An environment for the worker of each trial, which tells PyTorch Lightning not to fork. Without it trials run in the workers
-that Ray has started already."""
+"""An environment for the worker of each trial, which tells PyTorch Lightning not to fork. Without
+it trials run in the workers that Ray has started already."""
 COUNTED: Part = ("ray.air._internal.usage", "tag_callbacks", lambda _: lambda _: False)
 """For a report of usage, which is off, it imports wandb, mlflow and others."""
 
@@ -36,7 +37,9 @@ COUNTED: Part = ("ray.air._internal.usage", "tag_callbacks", lambda _: lambda _:
 class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
     """Tune's view of a dispatcher: it asks for the next trial and hears of each one's results."""
 
-    def __init__(self, dispatcher: Dispatcher, configure: Callable[[Assignment], dict[str, Any]]) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, configure: Callable[[Assignment], dict[str, Any]]
+    ) -> None:
         super().__init__()
         self._dispatcher, self._configure = dispatcher, configure
         self._active: dict[str, Assignment] = {}
@@ -67,7 +70,9 @@ class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Heard by the scheduler, which is asked before."""
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         if trial_id not in self._active:
             return
         if result and not error and trial_id not in self._stopped:
@@ -82,17 +87,21 @@ class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
         if "step" not in result:
             return False
         self._last[trial_id] = step = Step(**json.loads(result["step"]))
-        return self._dispatcher.stepped(self._active[trial_id], step, json.loads(result.get("warnings", "[]")))
+        return self._dispatcher.stepped(
+            self._active[trial_id], step, json.loads(result.get("warnings", "[]"))
+        )
 
     def _guarded(self, act: Callable[[], T]) -> T | None:
-        """Tune takes an exception from its searcher for a failed trial and runs that again: keep it for the end."""
+        """Tune takes an exception from its searcher for a failed trial and runs that again: keep it
+        for the end."""
         try:
             return act()
         except Exception as error:
             self.error = self.error or error
             return None
 
-    # Tune pickles and saves its searcher for Tuner.restore, which kdray never uses: resuming is planning again.
+    # Tune pickles and saves its searcher for Tuner.restore, which kdray never uses: resuming is
+    # planning again.
     def __reduce__(self) -> tuple[Any, ...]:
         return (Searcher, ())
 
@@ -111,7 +120,11 @@ class Listener(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
         self._queue = queue
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
-        return str(TrialScheduler.STOP if self._queue.hear(trial.trial_id, result) else TrialScheduler.CONTINUE)
+        return str(
+            TrialScheduler.STOP
+            if self._queue.hear(trial.trial_id, result)
+            else TrialScheduler.CONTINUE
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (FIFOScheduler, ())
@@ -123,7 +136,13 @@ class Starts(tune.Callback):  # type: ignore[misc]  # ray is not typed
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:  # noqa: ARG002
+    def on_trial_start(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Trial],  # noqa: ARG002
+        trial: Trial,
+        **info: Any,  # noqa: ARG002
+    ) -> None:
         self._queue.begun(trial.trial_id)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -136,28 +155,45 @@ def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
 
 
 def run_trials(
-    dispatcher: Dispatcher, *, width: int | None, store: Store, data_root: Path,
+    dispatcher: Dispatcher,
+    *,
+    width: int | None,
+    store: Store,
+    data_root: Path,
     callbacks: Sequence[Callable[[], Adapter]] = (),
-) -> None:  # fmt: skip
-    """Run every trial that ``dispatcher`` gives, ``width`` at once, or (none) as many as Ray has room for."""
+) -> None:
+    """Run every trial that ``dispatcher`` gives, ``width`` at once, or (none) as many as Ray has
+    room for."""
     queue = Queue(dispatcher, lambda assignment: tune_config(assignment, store, data_root))
     with (
-        tempfile.TemporaryDirectory(prefix="kdray-tune-") as scratch, quiet(), standing_in(MARK, COUNTED), ExitStack() as shown
-    ):  # fmt: skip
+        tempfile.TemporaryDirectory(prefix="kdray-tune-") as scratch,
+        quiet(),
+        standing_in(MARK, COUNTED),
+        ExitStack() as shown,
+    ):
         warnings.simplefilter("always", SpaceUsedUp)
         adapters = [shown.enter_context(closing(build())) for build in callbacks]
         tune.Tuner(
             tune.with_resources(TrialActor, resources_of),
             tune_config=tune.TuneConfig(
-                search_alg=queue, scheduler=Listener(queue), num_samples=-1, max_concurrent_trials=width,
-                reuse_actors=True, trial_name_creator=lambda trial: f"trial_{trial.trial_id}",
+                search_alg=queue,
+                scheduler=Listener(queue),
+                num_samples=-1,
+                max_concurrent_trials=width,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: f"trial_{trial.trial_id}",
                 trial_dirname_creator=lambda trial: f"trial_{trial.trial_id}",
             ),
             run_config=tune.RunConfig(
-                storage_path=scratch, name="run", verbose=0, callbacks=[Starts(queue), *adapters],
-                failure_config=tune.FailureConfig(max_failures=0),  # the dispatcher runs again what died
+                storage_path=scratch,
+                name="run",
+                verbose=0,
+                callbacks=[Starts(queue), *adapters],
+                failure_config=tune.FailureConfig(
+                    max_failures=0
+                ),  # the dispatcher runs again what died
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
-        ).fit()  # fmt: skip
+        ).fit()
     if queue.error is not None:
         raise queue.error

@@ -1,4 +1,5 @@
-"""New evaluations of stored weights: nothing is trained, and what is measured already is not measured again."""
+"""New evaluations of stored weights: nothing is trained, and what is measured already is not
+measured again."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from kdray.task import Task, measurable
 
 
 def load_suite(path: str | os.PathLike[str]) -> Suite:
-    """The evaluations in a file: a list of them, a mapping with ``suite`` (and ``roles``), or a sweep's ``evaluate``."""
+    """The evaluations in a file: a list of them, a mapping with ``suite`` (and ``roles``), or a
+    sweep's ``evaluate``."""
     path = Path(path)
     tree = read_yaml(path)
     if isinstance(tree, list):
@@ -43,12 +45,22 @@ def load_suite(path: str | os.PathLike[str]) -> Suite:
 
 
 def evaluate(
-    results: str | os.PathLike[str], suite: Suite | Sequence[AnyEvaluation], *, trials: Collection[str] | None = None,
-    role: Role | None = None, request: Request | None = None, options: Options | None = None,
+    results: str | os.PathLike[str],
+    suite: Suite | Sequence[AnyEvaluation],
+    *,
+    trials: Collection[str] | None = None,
+    role: Role | None = None,
+    request: Request | None = None,
+    options: Options | None = None,
     progress: Progress | None = None,
-) -> Summary:  # fmt: skip
-    """Measure every evaluation of ``suite`` on the trained trials in ``results`` (those of ``role``, or in ``trials``)."""
-    options, request, progress = options or Options(data=data_root()), request or Request(), progress or Progress()
+) -> Summary:
+    """Measure every evaluation of ``suite`` on the trained trials in ``results`` (those of
+    ``role``, or in ``trials``)."""
+    options, request, progress = (
+        options or Options(data=data_root()),
+        request or Request(),
+        progress or Progress(),
+    )
     found = open_results(results)
     wanted = suite if isinstance(suite, Suite) else Suite(suite=tuple(suite))
     chosen = _chosen(found, [role] if role else wanted.roles, trials)
@@ -59,7 +71,10 @@ def evaluate(
         progress.warn(warning)
     asked = forms_of(Experiment.parse(json.loads(text)) for text in found.trials()["experiment"])
     ledger = Ledger(found, retry_failed=options.retry_failed, curves=False)
-    with Merging(found.store, ledger, progress.warn), Work(found.store, ledger, options, progress) as work:
+    with (
+        Merging(found.store, ledger, progress.warn),
+        Work(found.store, ledger, options, progress) as work,
+    ):
         groups = []
         for kind, trial in chosen:
             forms = asked.get(trial.trial_id, [])
@@ -68,27 +83,43 @@ def evaluate(
             fitting = in_forms([e for e in wanted.alone if e not in unfit[trial.trial_id]], forms)
             task = work.ledger.task(kind, trial, fitting)
             if task is not None:
-                # Weights that are gone or damaged are this trial's failure: nothing is trained here.
-                stored = Task.model_validate({**dict(task), "train": False, "retrain_damaged": False})
+                # Weights that are gone or damaged are this trial's failure: nothing is trained
+                # here.
+                stored = Task.model_validate(
+                    {**dict(task), "train": False, "retrain_damaged": False}
+                )
                 groups.append(Group([Assignment(stored, None)]))
                 continue
             work.summary.there.add(trial.trial_id)
             outcome, reason = work.ledger.outcome(trial.trial_id, fitting)
             if outcome == "failed":
                 work.summary.failures[trial.trial_id] = reason or "failed"
-        work.do("evaluations", "student", request, in_turn(groups), planned=len(groups), there=work.summary.there)
+        work.do(
+            "evaluations",
+            "student",
+            request,
+            in_turn(groups),
+            planned=len(groups),
+            there=work.summary.there,
+        )
         for evaluation in wanted.across:
             together = [each for each in chosen if evaluation not in unfit[each[1].trial_id]]
             across.measure(work, together, (evaluation,), request, retrain=False)
         for trial_id, problems in unfit.items():
-            reasons = [work.summary.failures.get(trial_id), *(f"{label_of(e)}: {why}" for e, why in problems.items())]
+            reasons = [
+                work.summary.failures.get(trial_id),
+                *(f"{label_of(e)}: {why}" for e, why in problems.items()),
+            ]
             if problems:
                 work.summary.failures[trial_id] = "; ".join(reason for reason in reasons if reason)
     return work.summary
 
 
-def _chosen(found: Results, roles: Collection[Role], trials: Collection[str] | None) -> list[across.Trained]:
-    """The trained trials in ``roles``, and among ``trials`` if these are given; InputError if one of those is not there."""
+def _chosen(
+    found: Results, roles: Collection[Role], trials: Collection[str] | None
+) -> list[across.Trained]:
+    """The trained trials in ``roles``, and among ``trials`` if these are given; InputError if one
+    of those is not there."""
     table = found.trials()
     table = table[(table["status"] == "completed") & table["role"].isin(roles)]
     if trials is not None:
@@ -108,16 +139,25 @@ def _warnings(suite: Suite, found: Results, trials: Sequence[Experiment]) -> Ite
         label = label_of(evaluation)
         yield from (f"{label}: {caution}" for caution in evaluation.cautions())
         if set(numbers.loc[numbers["label"] == label, "evaluation_id"]) - {fingerprint(evaluation)}:
-            yield f"{label}: another evaluation in the results has this label; another label keeps them apart"
+            yield (
+                f"{label}: another evaluation in the results has this label; another label "
+                "keeps them apart"
+            )
         without = sum(not measurable([evaluation], trial) for trial in trials)
         if evaluation.needs_teacher and without == len(trials) > 0:
             yield f"{label}: left out, none of the trials has a trained teacher"
         elif without and not evaluation.needs_teacher:
-            yield f"{label}: left out for {without} of {len(trials)} trials, which draw nothing that smoothing could average"
+            yield (
+                f"{label}: left out for {without} of {len(trials)} trials, which draw nothing "
+                "that smoothing could average"
+            )
 
 
-def _unfit(suite: Suite, trials: Sequence[Experiment], root: Path) -> dict[str, dict[AnyEvaluation, str]]:
-    """By trial, the evaluations that cannot be made on it, and why; InputError if none can be made on any."""
+def _unfit(
+    suite: Suite, trials: Sequence[Experiment], root: Path
+) -> dict[str, dict[AnyEvaluation, str]]:
+    """By trial, the evaluations that cannot be made on it, and why; InputError if none can be made
+    on any."""
     images = {fingerprint(trial.data): trial.data for trial in trials}
     problems = {key: dict(_problems(suite, data, root)) for key, data in images.items()}
     if problems and all(len(found) == len(suite.suite) for found in problems.values()):

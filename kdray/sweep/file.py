@@ -19,20 +19,23 @@ class Search(Value):
     """How points of the space are chosen."""
 
     sampler: Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "nsgaii"] = "grid"
-    """grid: every combination, in order; the others are Optuna's: random, quasi-Monte Carlo (scrambled Sobol), tree-structured
-    Parzen estimator, Gaussian process, the evolution strategy CMA-ES, the genetic algorithm NSGA-II. They search what is a
-    choice or a range; of leaves that are a grid every combination has a search of its own."""
+    """grid: every combination, in order; the others are Optuna's: random, quasi-Monte Carlo
+    (scrambled Sobol), tree-structured Parzen estimator, Gaussian process, the evolution strategy
+    CMA-ES, the genetic algorithm NSGA-II. They search what is a choice or a range; of leaves that
+    are a grid every combination has a search of its own."""
     points: Annotated[int, Field(ge=1)] | None = None
     """How many points each search tries (points, not seeds); not of a grid."""
     seed: Annotated[int, Field(ge=0)] = 0
     first: Several[dict[str, JsonValue]] = ()
-    """Points to try before any other, not of a grid: values by path, the case as ``case``; what is left out is chosen."""
+    """Points to try before any other, not of a grid: values by path, the case as ``case``; what is
+    left out is chosen."""
     startup: Annotated[int, Field(ge=1)] = 10
     """Random points before tpe, gp or cmaes begins to learn."""
     multivariate: bool = False
     """tpe: parameters are looked at together, not one by one."""
     group: bool = False
-    """tpe, multivariate: parameters that only some cases have are looked at with those that occur beside them."""
+    """tpe, multivariate: parameters that only some cases have are looked at with those that occur
+    beside them."""
     constant_liar: bool = True
     """tpe: points that are still running count as bad, so that those that run at once differ."""
     population: Annotated[int, Field(ge=2, le=10_000)] | None = None
@@ -49,33 +52,47 @@ class Search(Value):
         if self.sampler != "grid" and self.points is None:
             raise ValueError(f"points: sampler {self.sampler} needs to know how many")
         if len(self.first) > (self.points or len(self.first)):
-            raise ValueError(f"first: {len(self.first)} points are more than the {self.points} that are tried")
+            raise ValueError(
+                f"first: {len(self.first)} points are more than the {self.points} that are tried"
+            )
         for name, samplers in _USED_BY.items():
-            if self.sampler not in samplers and getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{name}: sampler {self.sampler} has no use for it (allowed: with {', '.join(samplers)})")
+            if (
+                self.sampler not in samplers
+                and getattr(self, name) != type(self).model_fields[name].default
+            ):
+                raise ValueError(
+                    f"{name}: sampler {self.sampler} has no use for it (allowed: with "
+                    f"{', '.join(samplers)})"
+                )
         if self.sampler == "cmaes" and self.population is not None and self.population < 4:
-            raise ValueError(f"population: {self.population} is too small for sampler cmaes (allowed: 4 or more)")
+            raise ValueError(
+                f"population: {self.population} is too small for sampler cmaes (allowed: 4 or more)"
+            )
         if self.group and not self.multivariate:
             raise ValueError("group: needs multivariate: true")
         return self
 
 
 _USED_BY = {
-    "startup": ("tpe", "gp", "cmaes"), "multivariate": ("tpe",), "group": ("tpe",), "constant_liar": ("tpe",),
+    "startup": ("tpe", "gp", "cmaes"),
+    "multivariate": ("tpe",),
+    "group": ("tpe",),
+    "constant_liar": ("tpe",),
     "population": ("cmaes", "nsgaii"),
-}  # fmt: skip
+}
 
 
 class EarlyStopping(Value):
     """Points whose first seed does badly while it trains are given up (off unless asked for).
 
-    It is biased here: noise trades clean accuracy for robust accuracy, and students of fickle teachers need more epochs. So
-    the metric is chosen, and time is the fraction of each trial's own schedule, in twentieths.
+    It is biased here: noise trades clean accuracy for robust accuracy, and students of fickle
+    teachers need more epochs. So the metric is chosen, and time is the fraction of each trial's own
+    schedule, in twentieths.
     """
 
     pruner: Literal["asha", "median"] = "asha"
-    """asha: asynchronous successive halving, at each rung the best 1/reduction go on; median: worse than the median of the
-    completed points at the same time."""
+    """asha: asynchronous successive halving, at each rung the best 1/reduction go on; median: worse
+    than the median of the completed points at the same time."""
     metric: str = "val_accuracy"
     """val_accuracy or val_loss after an epoch, or ``label.metric`` of training.monitor."""
     mode: Literal["max", "min"] = "max"
@@ -89,17 +106,21 @@ class EarlyStopping(Value):
     @model_validator(mode="after")
     def _what_it_uses(self) -> Self:
         for field, pruner in (("reduction", "asha"), ("startup", "median")):
-            if self.pruner != pruner and getattr(self, field) != type(self).model_fields[field].default:
+            if (
+                self.pruner != pruner
+                and getattr(self, field) != type(self).model_fields[field].default
+            ):
                 raise ValueError(f"{field}: {self.pruner} has no use for it")
         return self
 
 
 class Racing(Value):
-    """A point that is clearly worse than the best one so far is not given its other seeds (off unless asked for)."""
+    """A point that is clearly worse than the best one so far is not given its other seeds (off
+    unless asked for)."""
 
     p: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Of Wilcoxon's signed-rank test, one-sided, seeds paired, below which it is worse; from n seeds it is 2^-n at least. What
-    was given up stays so when it is raised."""
+    """Of Wilcoxon's signed-rank test, one-sided, seeds paired, below which it is worse; from n
+    seeds it is 2^-n at least. What was given up stays so when it is raised."""
 
 
 class Request(Value):
@@ -107,7 +128,8 @@ class Request(Value):
 
     cpu: Annotated[float, Field(gt=0)] = 1.0
     gpu: Annotated[float, Field(ge=0)] | Literal["auto"] = 0.0
-    """A part of a GPU below 1 shares it; auto: the part that the hungriest trial needs, measured before the first starts."""
+    """A part of a GPU below 1 shares it; auto: the part that the hungriest trial needs, measured
+    before the first starts."""
     memory: Annotated[float, Field(ge=0)] = 0.0
     """GiB of main memory that Ray sets aside for it; 0: none is counted."""
     hours: Annotated[float, Field(gt=0)] | None = None
@@ -141,8 +163,8 @@ class Finals(Value):
     """What is measured of the best points only, once all are there."""
 
     points: Annotated[int, Field(ge=1)]
-    """So many, by the objectives: front by front of several, in each by the first objective; only those that keep to the
-    constraints."""
+    """So many, by the objectives: front by front of several, in each by the first objective; only
+    those that keep to the constraints."""
     suite: Annotated[Several[AnyEvaluation], Field(min_length=1)]
 
 
@@ -169,7 +191,9 @@ class Suite(Value):
         labels = [label_of(evaluation) for evaluation in listed]
         for label in labels:
             if labels.count(label) > 1:
-                raise ValueError(f"suite: label {label!r} is used twice; give each evaluation its own label")
+                raise ValueError(
+                    f"suite: label {label!r} is used twice; give each evaluation its own label"
+                )
         if len({fingerprint(evaluation) for evaluation in listed}) < len(labels):
             raise ValueError("suite: two evaluations differ in their label only")
         if self.best is not None and any(evaluation.across for evaluation in self.best.suite):
@@ -180,7 +204,8 @@ class Suite(Value):
 
 
 class Budget(Value):
-    """After how much no new point is begun, in one run of the sweep; what is running ends. The same command goes on."""
+    """After how much no new point is begun, in one run of the sweep; what is running ends. The same
+    command goes on."""
 
     hours: Annotated[float, Field(gt=0)] | None = None
     """On the clock."""
@@ -201,9 +226,10 @@ class TeacherChoice(Value):
 
     seeds: Annotated[int, Field(ge=1, le=10_000)] = 1
     select: Literal["best_validation", "best_test", "each"] = "best_validation"
-    """best_validation: highest val_accuracy, ties to the lowest seed; each: teacher seed i for student seed i; best_test:
-    highest test_accuracy, as noisy_collaboration chose its teachers, which lets the test split decide something: only to
-    repeat what that paper did, and members says so."""
+    """best_validation: highest val_accuracy, ties to the lowest seed; each: teacher seed i for
+    student seed i; best_test: highest test_accuracy, as noisy_collaboration chose its teachers,
+    which lets the test split decide something: only to repeat what that paper did, and members says
+    so."""
 
 
 def _listed(given: Any) -> Any:
@@ -219,10 +245,13 @@ class SweepFile(Value):
     seeds: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Every point is trained so many times, with seeds 0, 1, …"""
     search: Search = Search()
-    objective: Annotated[Several[Objective], Field(min_length=1), BeforeValidator(_listed)] = (Objective(),)
+    objective: Annotated[Several[Objective], Field(min_length=1), BeforeValidator(_listed)] = (
+        Objective(),
+    )
     """One, or a list of several: then the best points are a Pareto front."""
     constraints: Several[Constraint] = ()
-    """What a point must keep to, as ``val_accuracy >= 0.9``: the mean over its seeds, of the same metrics."""
+    """What a point must keep to, as ``val_accuracy >= 0.9``: the mean over its seeds, of the same
+    metrics."""
     resources: Resources = Resources()
     experiment: dict[str, JsonValue]
     budget: Budget = Budget()
@@ -238,10 +267,15 @@ class SweepFile(Value):
 
     @model_validator(mode="after")
     def _enough_seeds(self) -> Self:
-        if self.seeds < 2 and any(objective.over_seeds == "mean_minus_sd" for objective in self.aims.objectives):
+        if self.seeds < 2 and any(
+            objective.over_seeds == "mean_minus_sd" for objective in self.aims.objectives
+        ):
             raise ValueError("objective.over_seeds: mean_minus_sd needs seeds of 2 or more")
         if self.search.racing is not None and 2.0 ** (1 - self.seeds) >= self.search.racing.p:
-            raise ValueError(f"search.racing: {self.seeds} seeds cannot give a p below {self.search.racing.p}: use more seeds")
+            raise ValueError(
+                f"search.racing: {self.seeds} seeds cannot give a p below "
+                f"{self.search.racing.p}: use more seeds"
+            )
         return self
 
     @model_validator(mode="after")
@@ -249,9 +283,17 @@ class SweepFile(Value):
         """What can follow one objective only."""
         if len(self.aims.objectives) > 1:
             if self.search.sampler == "cmaes":
-                raise ValueError("search.sampler: cmaes knows one objective (several: tpe, gp, nsgaii, random, qmc or grid)")
+                raise ValueError(
+                    "search.sampler: cmaes knows one objective (several: tpe, gp, nsgaii, "
+                    "random, qmc or grid)"
+                )
             if self.search.racing is not None:
-                raise ValueError("search.racing: compares points by one objective, there are several")
+                raise ValueError(
+                    "search.racing: compares points by one objective, there are several"
+                )
         if self.constraints and self.search.sampler == "cmaes":
-            raise ValueError("search.sampler: cmaes knows no constraints (allowed: tpe, gp, nsgaii, random, qmc or grid)")
+            raise ValueError(
+                "search.sampler: cmaes knows no constraints (allowed: tpe, gp, nsgaii, "
+                "random, qmc or grid)"
+            )
         return self

@@ -1,4 +1,5 @@
-"""A teacher is measured in the forms in which its students ask it: one that they smooth is measured smoothed."""
+"""A teacher is measured in the forms in which its students ask it: one that they smooth is measured
+smoothed."""
 
 from __future__ import annotations
 
@@ -15,14 +16,23 @@ Form = Smoothing | None
 
 
 def forms(sweep: Sweep) -> dict[str, list[Form]]:
-    """By teacher: how the students of ``sweep`` ask it, in order; of a searched form its first value."""
+    """By teacher: how the students of ``sweep`` ask it, in order; of a searched form its first
+    value."""
     found: dict[str, list[Form]] = {}
     for space in sweep.spaces:
-        smoothing = [p for p, leaf in space.distributions.items() if below(p, "supervision.smoothing") and leaf.finite]
+        smoothing = [
+            p
+            for p, leaf in space.distributions.items()
+            if below(p, "supervision.smoothing") and leaf.finite
+        ]
         for values in space.grid(list(dict.fromkeys([*space.teacher_paths, *smoothing]))):
             point = Point(-1, space, values)
             asked = (point.tree().get("supervision") or {}).get("smoothing")
-            form = None if asked is None else parse(Smoothing, asked, "experiment.supervision.smoothing")
+            form = (
+                None
+                if asked is None
+                else parse(Smoothing, asked, "experiment.supervision.smoothing")
+            )
             for teacher in sweep.candidates(point):
                 _add(found, teacher, form)
     return found
@@ -38,7 +48,8 @@ def forms_of(experiments: Iterable[Experiment]) -> dict[str, list[Form]]:
 
 
 def _add(found: dict[str, list[Form]], teacher: Experiment, form: Form) -> None:
-    """Live dropout is the student's way of asking; without it all passes of such a teacher are alike, and one is enough."""
+    """Live dropout is the student's way of asking; without it all passes of such a teacher are
+    alike, and one is enough."""
     form = form if says_something(form, teacher) else None
     known = found.setdefault(teacher.trial_id, [])
     if form not in known:
@@ -59,5 +70,11 @@ def in_forms(suite: Sequence[AnyEvaluation], forms: Sequence[Form]) -> tuple[Any
 
 def _called(form: Smoothing) -> str:
     """For labels: what is at its default is left out."""
-    aggregate = "" if form.aggregate == Smoothing.model_fields["aggregate"].default else f"-{form.aggregate}"
-    return f"smoothed{form.samples}{aggregate}" + (f"-sigma{form.sigma:g}".replace(".", "_") if form.sigma else "")
+    aggregate = (
+        ""
+        if form.aggregate == Smoothing.model_fields["aggregate"].default
+        else f"-{form.aggregate}"
+    )
+    return f"smoothed{form.samples}{aggregate}" + (
+        f"-sigma{form.sigma:g}".replace(".", "_") if form.sigma else ""
+    )

@@ -17,10 +17,11 @@ from kdray.sweep.space import Distribution, Point, Space, at
 def known_points(
     sweep: Sweep, ledger: Ledger, stratum: Stratum, experiments: Iterable[str], own: Collection[str]
 ) -> Iterator[tuple[Point, Numbers, bool]]:
-    """The points of ``stratum`` of which every seed is there with every number that they are compared by.
+    """The points of ``stratum`` of which every seed is there with every number that they are
+    compared by.
 
-    ``experiments`` are the canonical JSON of trained trials; of each point is said whether it is among the ``own`` trials,
-    those that the sweep itself has asked for at some time.
+    ``experiments`` are the canonical JSON of trained trials; of each point is said whether it is
+    among the ``own`` trials, those that the sweep itself has asked for at some time.
     """
     seen: set[str] = set()
     aims, suite = sweep.file.aims, sweep.suite("student")
@@ -37,14 +38,17 @@ def known_points(
             # Its id says whether it is this point in everything that is not searched.
             if trained[0] is None or trained[0].trial_id != first.trial_id:
                 continue
-            numbers = [ledger.numbers(student.trial_id, suite) if student else {} for student in trained]
+            numbers = [
+                ledger.numbers(student.trial_id, suite) if student else {} for student in trained
+            ]
             if not any(aims.lacking(each) for each in numbers):
                 seen.add(key)
                 yield point, numbers, first.trial_id in own
 
 
 def _point(space: Space, tree: dict[str, Any]) -> Point | None:
-    """The point at which ``space`` has the values of the whole experiment ``tree``, if it holds them."""
+    """The point at which ``space`` has the values of the whole experiment ``tree``, if it holds
+    them."""
     values: dict[str, Any] = dict(space.chosen)
     for path, leaf in space.distributions.items():
         try:
@@ -66,7 +70,11 @@ def _value(leaf: Distribution, found: Any) -> tuple[Any] | None:
 
 def _is(written: Any, found: Any) -> bool:
     if isinstance(written, dict):
-        return isinstance(found, dict) and all(key in found and _is(part, found[key]) for key, part in written.items())
+        return isinstance(found, dict) and all(
+            key in found and _is(part, found[key]) for key, part in written.items()
+        )
     if isinstance(written, list):
-        return isinstance(found, list) and len(written) == len(found) and all(map(_is, written, found))
+        return (
+            isinstance(found, list) and len(written) == len(found) and all(map(_is, written, found))
+        )
     return bool(written == found) and isinstance(written, bool) == isinstance(found, bool)

@@ -21,7 +21,8 @@ from kdray.results import Store
 def only_driver(store: Store, sweep: str) -> Iterator[None]:
     """Hold the sweep's lock; :class:`InputError` naming the other driver if one is alive.
 
-    The kernel gives the lock back when its holder dies, however it dies. Folders on an object store are not locked.
+    The kernel gives the lock back when its holder dies, however it dies. Folders on an object store
+    are not locked.
     """
     if store.folder is None:
         yield
@@ -35,12 +36,15 @@ def only_driver(store: Store, sweep: str) -> Iterator[None]:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with suppress(OSError):  # a full disk: the note is only for people
             file.truncate(0)
-            file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}).encode())
+            file.write(
+                json.dumps({"pid": os.getpid(), "host": platform.node(), "since": now}).encode()
+            )
         yield
 
 
 def _taken(file: FileIO) -> bool:
-    """Whether the lock could be had; ``kdray status`` holds it for an instant, which is waited for."""
+    """Whether the lock could be had; ``kdray status`` holds it for an instant, which is waited
+    for."""
     for wait in (0.0, 0.05, 0.2, 0.5):
         time.sleep(wait)
         with suppress(OSError):

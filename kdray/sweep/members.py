@@ -1,4 +1,5 @@
-"""The rows of one sweep in the members table: which trial takes which part, and what became of it."""
+"""The rows of one sweep in the members table: which trial takes which part, and what became of
+it."""
 
 from __future__ import annotations
 
@@ -22,17 +23,25 @@ Row = dict[str, Any]
 
 
 class Members:
-    """What the table holds of a sweep, and the rows that the driver writes into it; workers write those of what they run."""
+    """What the table holds of a sweep, and the rows that the driver writes into it; workers write
+    those of what they run."""
 
     def __init__(self, sweep: Sweep, found: Results, ledger: Ledger) -> None:
         self._sweep, self._store, self._ledger = sweep, found.store, ledger
         known = found.members()
-        known = known[known["sweep"] == sweep.name].astype(object).where(lambda frame: frame.notna(), None)
+        known = (
+            known[known["sweep"] == sweep.name]
+            .astype(object)
+            .where(lambda frame: frame.notna(), None)
+        )
         rows: list[Row] = known.to_dict("records")  # type: ignore[assignment]  # columns are named by text
         self._known = {_place(row): row for row in rows}
         self._unwritten: dict[tuple[Any, ...], Row] = {}
         self._orders: dict[tuple[Any, ...], int] = {}
-        self._counters: dict[Role, Iterator[int]] = {"teacher": itertools.count(), "student": itertools.count()}
+        self._counters: dict[Role, Iterator[int]] = {
+            "teacher": itertools.count(),
+            "student": itertools.count(),
+        }
 
     def row(self, role: Role, experiment: Experiment, point: Point | None = None) -> Row:
         """A trial's row, but for its outcome; the trial takes its place in order."""
@@ -47,7 +56,10 @@ class Members:
             known = [(candidate, self._ledger.get(candidate.trial_id)) for candidate in candidates]
             select = self._sweep.choice(point).select
             by = "test_accuracy" if select == "best_test" else "val_accuracy"
-            listed = [{"trial_id": c.trial_id, "seed": c.seed, by: r and r.accuracies.get(by)} for c, r in known]
+            listed = [
+                {"trial_id": c.trial_id, "seed": c.seed, by: r and r.accuracies.get(by)}
+                for c, r in known
+            ]
             row |= {"teacher_selection": select, "teacher_candidates": json.dumps(listed)}
         return row
 
@@ -56,7 +68,8 @@ class Members:
         self._orders.setdefault(_place(self._place_of("student", None, point)), -1)
 
     def point_failed(self, point: Point, problem: str) -> None:
-        """One row for all seeds of a point that have no teacher: a student's id would tell the teacher that it lacks."""
+        """One row for all seeds of a point that have no teacher: a student's id would tell the
+        teacher that it lacks."""
         self.failed({**self._place_of("student", None, point), "order": None}, problem)
 
     def failed(self, row: Row, problem: str) -> None:
@@ -72,7 +85,9 @@ class Members:
         place = _place(row)
         self._unwritten.pop(place, None)  # a teacher is looked at twice: trained, and measured
         known, row = self._known.get(place, {}), {**row, "outcome": outcome, "error": reason}
-        if any(known.get(name) != row.get(name) for name in ("outcome", "point", "teacher_candidates")):
+        if any(
+            known.get(name) != row.get(name) for name in ("outcome", "point", "teacher_candidates")
+        ):
             self._unwritten[place] = row
 
     def given_up(self, row: Row) -> str | None:
@@ -85,20 +100,23 @@ class Members:
         return {row["trial_id"] for row in self._known.values()}
 
     def drop_the_rest(self) -> None:
-        """Members that the sweep no longer asks for, because its file has changed, are not needed in it any more."""
+        """Members that the sweep no longer asks for, because its file has changed, are not needed
+        in it any more."""
         for place, row in self._known.items():
             if place not in self._orders and row["outcome"] != NOT_NEEDED:
                 self._unwritten[place] = {**row, "outcome": NOT_NEEDED}
 
     def write(self) -> None:
-        """Write the rows that no worker writes; where a worker's file is damaged, the row that it held in its place."""
+        """Write the rows that no worker writes; where a worker's file is damaged, the row that it
+        held in its place."""
         if not self._unwritten:
             return
         there = set(self._store.names("members", ".parquet"))
         lost = {
-            place for place, row in self._unwritten.items()
+            place
+            for place, row in self._unwritten.items()
             if place not in self._known and f"members/{member_file(row)}.parquet" in there
-        }  # fmt: skip
+        }
         for place in lost:
             write_member(self._store, self._unwritten[place])
         if rows := [row for place, row in self._unwritten.items() if place not in lost]:
@@ -112,10 +130,15 @@ class Members:
         """Where in the sweep a trial stands."""
         row: Row = {"sweep": self._sweep.name, "trial_id": trial_id, "role": role, "point": None}
         if point is not None:
-            row |= {"point": point.number, "case": point.space.case, "parameters": json.dumps(point.values)}
+            row |= {
+                "point": point.number,
+                "case": point.space.case,
+                "parameters": json.dumps(point.values),
+            }
         return row
 
 
 def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a trial is in a sweep: the same trial may be there as a teacher and at several points."""
+    """What a trial is in a sweep: the same trial may be there as a teacher and at several
+    points."""
     return tuple(row.get(name) for name in KEYS["members"])

@@ -1,4 +1,5 @@
-"""A sweep leaves its results in few files: what its trials have written is merged while others run, and at the end."""
+"""A sweep leaves its results in few files: what its trials have written is merged while others run,
+and at the end."""
 
 from __future__ import annotations
 
@@ -21,10 +22,11 @@ EVERY = 30.0
 
 
 class Merging:
-    """Merges the small files of a results folder inside the block, in a thread, and once more when it ends well.
+    """Merges the small files of a results folder inside the block, in a thread, and once more when
+    it ends well.
 
-    The driver does so: its trials and readers need not know, and it may be killed at any time. Where it cannot write,
-    that is told once, and the files stay as they are.
+    The driver does so: its trials and readers need not know, and it may be killed at any time.
+    Where it cannot write, that is told once, and the files stay as they are.
     """
 
     def __init__(self, store: Store, ledger: Ledger, warn: Callable[[str], None]) -> None:
@@ -40,7 +42,10 @@ class Merging:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._over.set()
         self._thread.join()
@@ -53,12 +58,18 @@ class Merging:
             self.merge(MOST, frozenset(self._ledger.busy))
 
     def merge(self, most: int, busy: frozenset[str]) -> None:
-        """Merge the small files of each table that has more than ``most``, but for those of the trials ``busy``."""
+        """Merge the small files of each table that has more than ``most``, but for those of the
+        trials ``busy``."""
         for table in TABLES:
             if self._failed:
                 return
             try:
-                self._left[table] |= merge_small(self._store, table, most, busy=busy, left=self._left[table])
+                self._left[table] |= merge_small(
+                    self._store, table, most, busy=busy, left=self._left[table]
+                )
             except Exception as error:  # the results are there, only in more files
                 self._failed = True
-                self._warn(f"{self._store.place}/{table}: its files cannot be merged ({describe(error)}); 'kdray compact' does")
+                self._warn(
+                    f"{self._store.place}/{table}: its files cannot be merged "
+                    f"({describe(error)}); 'kdray compact' does"
+                )

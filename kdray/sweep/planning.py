@@ -1,4 +1,5 @@
-"""What a sweep would do: which trials are there, which are to be trained or measured, how many at once, for how long."""
+"""What a sweep would do: which trials are there, which are to be trained or measured, how many at
+once, for how long."""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ class Plan:
     teachers: Counts = field(default_factory=Counts)
     students: Counts = field(default_factory=Counts)
     searched: bool = False
-    """The students come from a search: how many are there already shows only when it asks for them."""
+    """The students come from a search: how many are there already shows only when it asks for
+    them."""
     across: int = 0
     """Trials, of those that are known by now, that are still to be measured with others."""
     cautions: list[str] = field(default_factory=list)
@@ -71,9 +73,14 @@ class Plan:
 
 
 def plan(
-    sweep: Sweep, results: str | os.PathLike[str] = "results", *, cpus: int | None = None, gpus: int | None = None,
-    max_concurrent: int | None = None, retry_failed: bool = False,
-) -> Plan:  # fmt: skip
+    sweep: Sweep,
+    results: str | os.PathLike[str] = "results",
+    *,
+    cpus: int | None = None,
+    gpus: int | None = None,
+    max_concurrent: int | None = None,
+    retry_failed: bool = False,
+) -> Plan:
     """What :func:`kdray.run` would do on this machine; trains and writes nothing."""
     found = Results(results)
     found.store.check_version()
@@ -97,18 +104,35 @@ def plan(
                 work.add("student", task)
                 if student.teacher is not None:
                     teaching.setdefault(student.teacher.trial_id, ("teacher", student.teacher))
-                if sweep.file.evaluate.across:  # else only counted: there may be a hundred thousand of them
+                if (
+                    sweep.file.evaluate.across
+                ):  # else only counted: there may be a hundred thousand of them
                     measured.setdefault(student.trial_id, ("student", student))
     else:
-        out.searched, out.students.pending = True, (search.points or 0) * len(sweep.strata) * sweep.file.seeds
+        out.searched, out.students.pending = (
+            True,
+            (search.points or 0) * len(sweep.strata) * sweep.file.seeds,
+        )
     asked = forms(sweep)
     for teacher in chain(sweep):
-        suite = in_forms(sweep.suite("teacher"), asked.get(teacher.trial_id, ())) if teacher.trial_id in teaching else ()
+        suite = (
+            in_forms(sweep.suite("teacher"), asked.get(teacher.trial_id, ()))
+            if teacher.trial_id in teaching
+            else ()
+        )
         task = ledger.task("teacher", teacher, suite, weights_needed=True)
         out.teachers.add(task)
         work.add("teacher", task)
-    together = [trained for trained in (measured | teaching).values() if trained[0] in sweep.file.evaluate.roles]
-    tasks = [task for evaluation in sweep.file.evaluate.across for task in missing(together, evaluation, ledger)]
+    together = [
+        trained
+        for trained in (measured | teaching).values()
+        if trained[0] in sweep.file.evaluate.roles
+    ]
+    tasks = [
+        task
+        for evaluation in sweep.file.evaluate.across
+        for task in missing(together, evaluation, ledger)
+    ]
     out.across = len({task.experiment.trial_id for task in tasks})
     node = this_machine(cpus, gpus)
     for role in sweep.roles:
@@ -126,7 +150,9 @@ def plan(
         if request.gpu == "auto":
             out.room[role] += " until the hungriest trial is measured (gpu: auto)"
         elif share is not None and share < 0.9 * gpus_of(request):
-            out.room[role] += f" (gpu {share:.3g} would do, by the memory that trials here have taken)"
+            out.room[role] += (
+                f" (gpu {share:.3g} would do, by the memory that trials here have taken)"
+            )
     out.seconds = None if out.students.pending else work.seconds(out.at_once)
     return out
 
@@ -139,7 +165,8 @@ def ancestors(teacher: Experiment) -> Iterator[Experiment]:
 
 
 def chain(sweep: Sweep) -> list[Experiment]:
-    """Every teacher, and every teacher of a teacher, each once; whoever teaches comes before whom it teaches."""
+    """Every teacher, and every teacher of a teacher, each once; whoever teaches comes before whom
+    it teaches."""
     found = {t.trial_id: t for teacher in sweep.teachers() for t in ancestors(teacher)}
     return sorted(found.values(), key=lambda teacher: len(list(ancestors(teacher))))
 
@@ -153,13 +180,15 @@ def students(sweep: Sweep, ledger: Ledger, point: Point) -> Iterator[tuple[int, 
         if candidates and teacher is None:
             yield seed, None
             continue
-        # Read and checked once a point: seeds, the teacher's too, are no part of what can be wrong with it.
+        # Read and checked once a point: seeds, the teacher's too, are no part of what can be wrong
+        # with it.
         like = like or sweep.student(point, seed, teacher)
         yield seed, like.model_copy(update={"seed": seed, "teacher": teacher})
 
 
 class Speeds:
-    """How long work takes, from the seconds per epoch of the trials that are there, by what they cost depends on."""
+    """How long work takes, from the seconds per epoch of the trials that are there, by what they
+    cost depends on."""
 
     def __init__(self, trials: pd.DataFrame) -> None:
         done = trials[trials["status"] == "completed"]
@@ -178,7 +207,8 @@ class Speeds:
             self._epochs[role, each] += task.experiment.training.epochs
 
     def seconds(self, at_once: Mapping[str, int | None]) -> float | None:
-        """Of all that was added, so many at once; none if nothing like some of it is there, or none can run."""
+        """Of all that was added, so many at once; none if nothing like some of it is there, or none
+        can run."""
         total = 0.0
         for (role, each), epochs in self._epochs.items():
             width = at_once.get(role)
@@ -190,6 +220,13 @@ class Speeds:
 
 def _costs(described: dict[str, Any]) -> str:
     teacher = (described.get("teacher") or {}).get("model")
-    method, smoothing = described.get("method", {}), described.get("supervision", {}).get("smoothing")
-    asked = [method.get("name"), method.get("attack"), smoothing]  # what a step costs, not how it weighs
+    method, smoothing = (
+        described.get("method", {}),
+        described.get("supervision", {}).get("smoothing"),
+    )
+    asked = [
+        method.get("name"),
+        method.get("attack"),
+        smoothing,
+    ]  # what a step costs, not how it weighs
     return json.dumps([described["data"], described["model"], teacher, *asked], sort_keys=True)

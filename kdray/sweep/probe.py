@@ -1,8 +1,9 @@
 """``gpu: auto``: how much of a GPU one trial needs.
 
-Before the first trial of a role the hungriest of them does a few training steps and a block of each evaluation in a process
-that has a GPU to itself, and the memory that it took says how many may share one. Nothing of it is kept: it works on results of
-its own, which are thrown away, and its teacher is an untrained network of the same shape.
+Before the first trial of a role the hungriest of them does a few training steps and a block of each
+evaluation in a process that has a GPU to itself, and the memory that it took says how many may
+share one. Nothing of it is kept: it works on results of its own, which are thrown away, and its
+teacher is an untrained network of the same shape.
 """
 
 from __future__ import annotations
@@ -42,11 +43,13 @@ from kdray.weights import pack
 
 V = TypeVar("V", bound=Value)
 STEPS = 3
-"""Of training, in each stage: from the second on the optimiser has its state, and the third finds the allocator settled."""
+"""Of training, in each stage: from the second on the optimiser has its state, and the third finds
+the allocator settled."""
 FEW_IMAGES = 8
 """In a step that is only counted."""
 REPEATED = {"samples": 2, "selection": 2, "restarts": 2, "repeats": 2, "steps": 3, "queries": 50}
-"""What is done so many times one after the other, by field: as often as in smoke tests needs the same memory."""
+"""What is done so many times one after the other, by field: as often as in smoke tests needs the
+same memory."""
 
 
 class Meter(Protocol):
@@ -98,29 +101,49 @@ class Need(NamedTuple):
         return f"{self.needed / GIB:.2f} of {self.total / GIB:.2f} GiB"
 
 
-def measured(request: Request, role: Role, candidates: Sequence[Task], data_root: Path) -> tuple[Request, str]:
-    """``request`` with the share of a GPU that the hungriest of ``candidates`` needs, and for people how it was found.
+def measured(
+    request: Request, role: Role, candidates: Sequence[Task], data_root: Path
+) -> tuple[Request, str]:
+    """``request`` with the share of a GPU that the hungriest of ``candidates`` needs, and for
+    people how it was found.
 
-    Waits until Ray has a whole GPU free; in a cluster of several kinds of GPU one of each, and the largest share counts.
-    Raises :class:`InputError` if that trial does not fit on a GPU, or cannot be tried.
+    Waits until Ray has a whole GPU free; in a cluster of several kinds of GPU one of each, and the
+    largest share counts. Raises :class:`InputError` if that trial does not fit on a GPU, or cannot
+    be tried.
     """
     import ray  # takes seconds
 
-    kinds = {kind for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU") for kind in _kinds(node)}
+    kinds = {
+        kind
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("GPU")
+        for kind in _kinds(node)
+    }
     remote = ray.remote(num_cpus=request.cpu, num_gpus=1, max_calls=1, max_retries=0)(_in_worker)
     told = (
-        [task.model_dump_json() for task in candidates], str(data_root), request.threads, request.kernels.model_dump_json()
-    )  # fmt: skip
-    # A thousandth of what marks the nodes of a kind: enough to be placed there, and to run beside others.
-    found = [remote.options(resources={kind: 0.001} if kind else {}).remote(*told) for kind in sorted(kinds)]
+        [task.model_dump_json() for task in candidates],
+        str(data_root),
+        request.threads,
+        request.kernels.model_dump_json(),
+    )
+    # A thousandth of what marks the nodes of a kind: enough to be placed there, and to run beside
+    # others.
+    found = [
+        remote.options(resources={kind: 0.001} if kind else {}).remote(*told)
+        for kind in sorted(kinds)
+    ]
     where = f"resources.{role}.gpu: auto"
     try:
         answers: list[Need | str] = ray.get(found)
     except ray.exceptions.RayError as error:
-        raise InputError(f"{where}: the trial that was tried died ({describe(error)}); give a number") from None
+        raise InputError(
+            f"{where}: the trial that was tried died ({describe(error)}); give a number"
+        ) from None
     if problem := next((answer for answer in answers if isinstance(answer, str)), None):
         raise InputError(f"{where}: {problem}")
-    most = max((answer for answer in answers if isinstance(answer, Need)), key=lambda need: need.share)
+    most = max(
+        (answer for answer in answers if isinstance(answer, Need)), key=lambda need: need.share
+    )
     text = f"{where} is {most.share:.3g}: trial {most.trial_id}, the hungriest, takes {most}"
     return request.model_copy(update={"gpu": most.share}), text
 
@@ -137,9 +160,13 @@ def _in_worker(candidates: list[str], data_root: str, threads: int, kernels: str
     try:
         device = machine.device(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
         return probe(
-            tasks, data_root=Path(data_root), device=device, meter=CudaMeter(device), threads=threads,
+            tasks,
+            data_root=Path(data_root),
+            device=device,
+            meter=CudaMeter(device),
+            threads=threads,
             kernels=parse(Kernels, json.loads(kernels)),
-        )  # fmt: skip
+        )
     except InputError as error:
         return str(error)
     except Exception as error:
@@ -147,10 +174,16 @@ def _in_worker(candidates: list[str], data_root: str, threads: int, kernels: str
 
 
 def probe(
-    candidates: Sequence[Task], *, data_root: Path, device: torch.device, meter: Meter, threads: int,
+    candidates: Sequence[Task],
+    *,
+    data_root: Path,
+    device: torch.device,
+    meter: Meter,
+    threads: int,
     kernels: Kernels = AS_EVER,
-) -> Need:  # fmt: skip
-    """What the hungriest of ``candidates`` needs; :class:`InputError` if that is more than the GPU has."""
+) -> Need:
+    """What the hungriest of ``candidates`` needs; :class:`InputError` if that is more than the GPU
+    has."""
     machine.make_repeatable(device, threads)  # chooses the kernels, and with them their memory
     task = hungriest(candidates, data_root=data_root)
     trial_id, total = task.experiment.trial_id, meter.total()
@@ -167,7 +200,9 @@ def probe(
     return Need(trial_id, needed, total)
 
 
-def rehearse(task: Task, *, data_root: Path, device: torch.device, kernels: Kernels = AS_EVER) -> None:
+def rehearse(
+    task: Task, *, data_root: Path, device: torch.device, kernels: Kernels = AS_EVER
+) -> None:
     """Do a little of everything that ``task`` does, with the memory of the whole.
 
     Raises :class:`torch.OutOfMemoryError` if that runs out.
@@ -176,7 +211,9 @@ def rehearse(task: Task, *, data_root: Path, device: torch.device, kernels: Kern
     with bench_of_its_own(task, data_root, device, kernels) as bench:
         whole = bench.dataset(task.experiment)  # all of it lies on the device
         few = max(STEPS * task.experiment.training.batch_size, LOGITS_AT_ONCE[device.type])
-        dataset = whole._replace(train=whole.train.first(few), val=whole.val.first(BLOCK), test=whole.test.first(BLOCK))
+        dataset = whole._replace(
+            train=whole.train.first(few), val=whole.val.first(BLOCK), test=whole.test.first(BLOCK)
+        )
         if task.train:
             train_a_little(task.experiment, dataset, bench)
         measure_a_little(task, dataset, bench)
@@ -185,8 +222,9 @@ def rehearse(task: Task, *, data_root: Path, device: torch.device, kernels: Kern
 @contextmanager
 def bench_of_its_own(
     task: Task, data_root: Path, device: torch.device, kernels: Kernels = AS_EVER
-) -> Iterator[Bench]:  # fmt: skip
-    """Results that hold nothing but untrained weights of the networks that ``task`` loads, gone after the block."""
+) -> Iterator[Bench]:
+    """Results that hold nothing but untrained weights of the networks that ``task`` loads, gone
+    after the block."""
     with TemporaryDirectory(prefix="kdray-probe-") as folder:
         store = Store(folder)
         store.create()
@@ -196,7 +234,9 @@ def bench_of_its_own(
             bench = Bench(store, data_root, device, threads, log, kernels=kernels, shares=False)
             for other in loaded(task):
                 untrained = bench.untrained(other).state_dict()
-                store.write(weights_file(other.trial_id), pack(untrained, {"trial_id": other.trial_id}))
+                store.write(
+                    weights_file(other.trial_id), pack(untrained, {"trial_id": other.trial_id})
+                )
             yield bench
 
 
@@ -212,7 +252,11 @@ def train_a_little(experiment: Experiment, dataset: Dataset, bench: Bench) -> No
     state = fresh_state(experiment, lesson, bench.student(experiment))
     for stage in experiment.method.stages(training.epochs):
         state = State.before(state.classifier, state.helper, training)
-        epoch = training.monitor.every - 1 if training.monitor is not None and stage.name == "main" else 0
+        epoch = (
+            training.monitor.every - 1
+            if training.monitor is not None and stage.name == "main"
+            else 0
+        )
         with suppress(Diverged):  # a few steps at the full rate may
             state.history.append(train_epoch(state, lesson, stage, epoch, (epoch,)))
             if stage.name == "main":
@@ -220,11 +264,14 @@ def train_a_little(experiment: Experiment, dataset: Dataset, bench: Bench) -> No
 
 
 def measure_a_little(task: Task, dataset: Dataset, bench: Bench) -> None:
-    """Every evaluation on a block of images. One that fails will say so in its rows when it is due."""
+    """Every evaluation on a block of images. One that fails will say so in its rows when it is
+    due."""
     classifier = frozen(bench.untrained(task.experiment))
     for evaluation in task.evaluations:
         shown = brief(evaluation)
-        if not isinstance(evaluation, OutOfDistribution):  # brings images of its own to the device, all of them
+        if not isinstance(
+            evaluation, OutOfDistribution
+        ):  # brings images of its own to the device, all of them
             shown = shown.model_copy(update={"examples": BLOCK})
         _, error = evaluate(shown, classifier, task, dataset, bench)
         if is_out_of_memory(error):
@@ -246,7 +293,8 @@ def brief(value: V) -> V:
 
 
 def hungriest(candidates: Sequence[Task], *, data_root: Path) -> Task:
-    """The task that needs most memory, by its :func:`appetite`; of those that differ in numbers only, the first."""
+    """The task that needs most memory, by its :func:`appetite`; of those that differ in numbers
+    only, the first."""
     differing: dict[str, Task] = {}
     for task in candidates:
         differing.setdefault(json.dumps(_shape(canonical(task)), sort_keys=True), task)
@@ -255,10 +303,12 @@ def hungriest(candidates: Sequence[Task], *, data_root: Path) -> Task:
 
 
 def _shape(described: Any) -> Any:
-    """A description without what changes no tensor's size: seeds, and of real numbers all but whether they are 0 or 1, which
-    turn things off."""
+    """A description without what changes no tensor's size: seeds, and of real numbers all but
+    whether they are 0 or 1, which turn things off."""
     if isinstance(described, dict):
-        return {key: _shape(item) for key, item in described.items() if key not in ("seed", "epochs")}
+        return {
+            key: _shape(item) for key, item in described.items() if key not in ("seed", "epochs")
+        }
     if isinstance(described, list):
         return [_shape(item) for item in described]
     return 0.5 if isinstance(described, float) and described not in (0, 1) else described
@@ -266,11 +316,12 @@ def _shape(described: Any) -> Any:
 
 @lru_cache
 def appetite(task: Task, data_root: Path) -> float:
-    """Bytes: what autograd keeps at most for a backward pass while ``task`` trains or its network is attacked, and weights.
+    """Bytes: what autograd keeps at most for a backward pass while ``task`` trains or its network
+    is attacked, and weights.
 
-    Counted on the CPU in one step of a few images, to which it is proportional. So the teacher, an attack, and gradients of
-    gradients count as much as they take, whatever the method is called. For comparing tasks, not for choosing a share: kernels
-    need more.
+    Counted on the CPU in one step of a few images, to which it is proportional. So the teacher, an
+    attack, and gradients of gradients count as much as they take, whatever the method is called.
+    For comparing tasks, not for choosing a share: kernels need more.
     """
     experiment = task.experiment
     in_training, attacked = _kept(task, data_root)
@@ -287,15 +338,21 @@ def _bytes(experiment: Experiment) -> int:
 
 
 def _kept(task: Task, data_root: Path) -> tuple[int, int]:
-    """Bytes kept in a training step with :data:`FEW_IMAGES`, and for a gradient with respect to these."""
+    """Bytes kept in a training step with :data:`FEW_IMAGES`, and for a gradient with respect to
+    these."""
     experiment = brief(task.experiment)
     training = experiment.training.model_copy(update={"batch_size": FEW_IMAGES, "monitor": None})
     experiment = experiment.model_copy(update={"training": training})
     task = task.model_copy(update={"experiment": experiment})
-    # Laid out as on most GPUs, whose memory is meant; on the CPU channels_last may keep other copies.
-    with bench_of_its_own(task, data_root, torch.device("cpu"), Kernels(channels_last=False)) as bench:
+    # Laid out as on most GPUs, whose memory is meant; on the CPU channels_last may keep other
+    # copies.
+    with bench_of_its_own(
+        task, data_root, torch.device("cpu"), Kernels(channels_last=False)
+    ) as bench:
         whole = bench.dataset(experiment)
-        dataset = whole._replace(train=whole.train.first(FEW_IMAGES), val=whole.val.first(1), test=whole.test.first(1))
+        dataset = whole._replace(
+            train=whole.train.first(FEW_IMAGES), val=whole.val.first(1), test=whole.test.first(1)
+        )
         with Kept() as in_training:
             if task.train:
                 train_a_little(experiment, dataset, bench)
@@ -307,7 +364,8 @@ def _kept(task: Task, data_root: Path) -> tuple[int, int]:
 
 
 class Kept:
-    """Counts the bytes of tensors that autograd keeps for backward passes begun inside the block, but for parameters."""
+    """Counts the bytes of tensors that autograd keeps for backward passes begun inside the block,
+    but for parameters."""
 
     def __init__(self) -> None:
         self.peak = 0
@@ -321,7 +379,10 @@ class Kept:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._hooks.__exit__(kind, error, trace)
 

@@ -37,7 +37,9 @@ class Progress:
     def publish(self, store: Store, sweep: str) -> None:
         """From now on keep the line where ``kdray status`` finds it."""
         if store.folder is None:
-            return  # nobody could tell there whether the sweep runs, and an object store may keep the driver waiting
+            # nobody could tell there whether the sweep runs, and an object store may keep the
+            # driver waiting
+            return
         self._publish = (store, sweep)
         with suppress(OSError):
             store.delete(progress_file(sweep))  # of the run before
@@ -56,13 +58,19 @@ class Progress:
 
     @contextmanager
     def phase(self, name: str, *, planned: int | None, there: Sized = ()) -> Iterator[None]:
-        """Show progress inside the block. ``planned`` trials have to run, those in ``there`` are in the results already."""
+        """Show progress inside the block. ``planned`` trials have to run, those in ``there`` are in
+        the results already."""
         self._phase, self._planned, self._there = name, planned, there
         self._done = self._failed = 0
         self._running = {}
         self._began = self._said = time.monotonic()
         if self._console.is_terminal:
-            with Live(get_renderable=self._renderable, console=self._console, refresh_per_second=4, transient=True):
+            with Live(
+                get_renderable=self._renderable,
+                console=self._console,
+                refresh_per_second=4,
+                transient=True,
+            ):
                 yield
         else:
             yield
@@ -86,10 +94,15 @@ class Progress:
     def point(self, value: float, parameters: Mapping[str, object]) -> None:
         """A point is complete; the best so far is shown."""
         better = self._best is None or (
-            value > self._best[0] if self._objective and self._objective[1] == "max" else value < self._best[0]
+            value > self._best[0]
+            if self._objective and self._objective[1] == "max"
+            else value < self._best[0]
         )
         if better:
-            self._best = (value, " ".join(f"{name.rpartition('.')[2]}={show(v)}" for name, v in parameters.items()))
+            self._best = (
+                value,
+                " ".join(f"{name.rpartition('.')[2]}={show(v)}" for name, v in parameters.items()),
+            )
 
     def _tick(self) -> None:
         if self._publish is not None and time.monotonic() - self._published >= 1:
@@ -102,7 +115,9 @@ class Progress:
             self.say(self._line())
 
     def _renderable(self) -> Text:
-        doing = [f"\n  {trial_id}  {text}" for trial_id, (_, text) in sorted(self._running.items())[:8]]
+        doing = [
+            f"\n  {trial_id}  {text}" for trial_id, (_, text) in sorted(self._running.items())[:8]
+        ]
         return Text(self._line() + "".join(doing))
 
     def _line(self, *, final: bool = False) -> str:
@@ -113,12 +128,17 @@ class Progress:
         if not final:
             parts.append(f"{len(self._running)} running")
             if self._planned is not None:
-                parts.append(f"{max(0, self._planned - self._done - self._failed - len(self._running))} left")
+                parts.append(
+                    f"{max(0, self._planned - self._done - self._failed - len(self._running))} left"
+                )
         if self._there:
             parts.append(f"{len(self._there)} there already")
         line = f"{self._phase}: {', '.join(parts)}"
         if self._best is not None and self._objective is not None:
-            line += f" | best {self._objective[0]} {self._best[0]:.4f}{f' ({self._best[1]})' if self._best[1] else ''}"
+            line += (
+                f" | best {self._objective[0]} "
+                f"{self._best[0]:.4f}{f' ({self._best[1]})' if self._best[1] else ''}"
+            )
         line += f" | {duration(elapsed)}"
         left = None if final else self._left(elapsed)
         return line + (f", about {duration(left)} left" if left is not None else "")

@@ -21,8 +21,11 @@ GIB = 2**30
 HEAD_ROOM = 0.15
 """Of a measured peak: what is added to it before a share of a GPU is chosen."""
 MOST_SHARING = 99
-"""Trials on one GPU: up to here 1/n and 1/(n + 1) differ in the ten-thousandths that Ray counts in."""
-_OUT_OF_MEMORY = re.compile(r"\bOutOfMemoryError\b|CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED")
+"""Trials on one GPU: up to here 1/n and 1/(n + 1) differ in the ten-thousandths that Ray counts
+in."""
+_OUT_OF_MEMORY = re.compile(
+    r"\bOutOfMemoryError\b|CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED"
+)
 Resource = Literal["CPU", "GPU", "memory"]
 
 
@@ -46,18 +49,22 @@ class Share(NamedTuple):
 
 
 def this_machine(cpus: int | None = None, gpus: int | None = None) -> Node:
-    """This machine, or what the user lets the local Ray use of it. More GPUs than there are is refused."""
+    """This machine, or what the user lets the local Ray use of it. More GPUs than there are is
+    refused."""
     present = torch.cuda.device_count()
     if gpus is not None and gpus > present:
         raise InputError(f"--gpus {gpus}: this machine has {present or 'none'}")
     return Node(
-        "this machine", machine.cpus() if cpus is None else cpus, present if gpus is None else gpus,
+        "this machine",
+        machine.cpus() if cpus is None else cpus,
+        present if gpus is None else gpus,
         machine.memory() / GIB,
-    )  # fmt: skip
+    )
 
 
 def shares(request: Request, nodes: Sequence[Node]) -> list[Share]:
-    """How many trials of ``request`` fit on each of ``nodes``. With ``gpu: auto`` each has a whole one, as the probe has."""
+    """How many trials of ``request`` fit on each of ``nodes``. With ``gpu: auto`` each has a whole
+    one, as the probe has."""
     return [_on_node(request, node) for node in nodes]
 
 
@@ -83,60 +90,74 @@ def concurrency(request: Request, nodes: Sequence[Node], limit: int | None = Non
 
 
 def check(role: str, request: Request, nodes: Sequence[Node]) -> None:
-    """:class:`InputError` if no node can ever run a trial of ``request``; Ray would wait for ever without a word."""
+    """:class:`InputError` if no node can ever run a trial of ``request``; Ray would wait for ever
+    without a word."""
     if at_once(request, nodes):
         return
     gpu, where = gpus_of(request), f"resources.{role}"
     largest_cpu, largest_gpu, largest_memory = (
         max(nodes, key=key)
         for key in (lambda node: node.cpu, lambda node: node.gpu, lambda node: node.memory)
-    )  # fmt: skip
+    )
     if gpu > largest_gpu.gpu:
         have = f"{largest_gpu.gpu:g} on {largest_gpu.name}" if largest_gpu.gpu else "none"
         asked = "auto shares a GPU" if isinstance(request.gpu, str) else f"{gpu:g} asked for"
-        raise InputError(f"{where}.gpu: {asked}, there is at most {have}; --set {where}.gpu=0 runs it without")
+        raise InputError(
+            f"{where}.gpu: {asked}, there is at most {have}; --set {where}.gpu=0 runs it without"
+        )
     if request.cpu > largest_cpu.cpu:
         raise InputError(
-            f"{where}.cpu: {request.cpu:g} asked for, the largest node ({largest_cpu.name}) has {largest_cpu.cpu:g}"
+            f"{where}.cpu: {request.cpu:g} asked for, the largest node ({largest_cpu.name}) "
+            f"has {largest_cpu.cpu:g}"
         )
     if request.memory > largest_memory.memory:
         raise InputError(
-            f"{where}.memory: {request.memory:g} GiB asked for, the largest node ({largest_memory.name}) has "
+            f"{where}.memory: {request.memory:g} GiB asked for, the largest node "
+            f"({largest_memory.name}) has "
             f"{_gib(largest_memory.memory)}"
         )
-    wanted = [f"{request.cpu:g} CPUs", *([f"{gpu:g} GPU"] if gpu else []),
-              *([f"{request.memory:g} GiB of memory"] if request.memory else [])]  # fmt: skip
+    wanted = [
+        f"{request.cpu:g} CPUs",
+        *([f"{gpu:g} GPU"] if gpu else []),
+        *([f"{request.memory:g} GiB of memory"] if request.memory else []),
+    ]
     nearest = largest_gpu if gpu else largest_memory
     has = f"{nearest.cpu:g} CPUs, {nearest.gpu:g} GPUs and {_gib(nearest.memory)} of memory"
     raise InputError(f"{where}: no node has {_listed(wanted)} together ({nearest.name} has {has})")
 
 
 def share_for(need: int, total: int) -> float:
-    """The part of a GPU with ``total`` bytes for a trial that needs ``need``: 1/n, with head-room."""
+    """The part of a GPU with ``total`` bytes for a trial that needs ``need``: 1/n, with
+    head-room."""
     n = min(MOST_SHARING, math.floor(total / (need * (1 + HEAD_ROOM))))
     return 1 / max(1, n)
 
 
 def suggested(trials: pd.DataFrame, role: Role) -> float | None:
-    """The part of a GPU that fits every trial of ``role`` in ``trials`` (a trials table), by their measured peaks.
+    """The part of a GPU that fits every trial of ``role`` in ``trials`` (a trials table), by their
+    measured peaks.
 
-    None where none ran on a GPU. Of several kinds of GPU the smallest counts. The peaks are of training: an evaluation that
-    needs more is not in them.
+    None where none ran on a GPU. Of several kinds of GPU the smallest counts. The peaks are of
+    training: an evaluation that needs more is not in them.
     """
     ran = trials[(trials["role"] == role) & (trials["status"] == "completed")]
-    measured = ran[["peak_memory", "device_memory"]].dropna()  # without a GPU there is no device_memory
+    measured = ran[
+        ["peak_memory", "device_memory"]
+    ].dropna()  # without a GPU there is no device_memory
     if measured.empty:
         return None
     return share_for(int(measured["peak_memory"].max()), int(measured["device_memory"].min()))
 
 
 def is_out_of_memory(error: str | None) -> bool:
-    """Whether a stored error (one, or several in one line) says that a GPU's memory ran out; more of the GPU may help."""
+    """Whether a stored error (one, or several in one line) says that a GPU's memory ran out; more
+    of the GPU may help."""
     return error is not None and _OUT_OF_MEMORY.search(error) is not None
 
 
 def doubled(request: Request) -> Request | None:
-    """``request`` with twice the share of a GPU, at most a whole one; none if it has that already, or none at all."""
+    """``request`` with twice the share of a GPU, at most a whole one; none if it has that already,
+    or none at all."""
     if isinstance(request.gpu, str) or not 0 < request.gpu < 1:
         return None
     return request.model_copy(update={"gpu": min(1.0, 2 * request.gpu)})
@@ -147,7 +168,11 @@ def _on_node(request: Request, node: Node) -> Share:
     fit: list[tuple[int, Resource]] = [(_units(node.cpu) // _units(request.cpu), "CPU")]
     if gpu:
         # A trial's part of a GPU lies on one GPU: at 0.4 two share it, and 0.2 of it are left over.
-        on_gpus = _units(1) // _units(gpu) * math.floor(node.gpu) if gpu < 1 else _units(node.gpu) // _units(gpu)
+        on_gpus = (
+            _units(1) // _units(gpu) * math.floor(node.gpu)
+            if gpu < 1
+            else _units(node.gpu) // _units(gpu)
+        )
         fit.append((on_gpus, "GPU"))
     if request.memory and node.memory != math.inf:
         fit.append((math.floor(node.memory * GIB) // memory_bytes(request), "memory"))
@@ -171,7 +196,8 @@ def gpus_of(request: Request) -> float:
 
 
 def _units(amount: float) -> int:
-    """Ray counts in ten-thousandths, rounded towards 0 (tried with 2.60: of 0.1667 six fit on a GPU)."""
+    """Ray counts in ten-thousandths, rounded towards 0 (tried with 2.60: of 0.1667 six fit on a
+    GPU)."""
     return max(1, int(amount * 10_000)) if amount else 0
 
 

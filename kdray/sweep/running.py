@@ -31,19 +31,33 @@ from kdray.sweep.work import Assignment, Group, Options, Summary, Work, in_turn
 
 
 def run(
-    sweep: Sweep, results: str | os.PathLike[str] = "results", *, address: str | None = None, retry_failed: bool = False,
-    max_concurrent: int | None = None, cpus: int | None = None, gpus: int | None = None,
-    data: str | os.PathLike[str] | None = None, progress: Progress | None = None,
-) -> Summary:  # fmt: skip
-    """Make ``results`` hold every trial and evaluation that ``sweep`` describes; what is there already is not done again.
+    sweep: Sweep,
+    results: str | os.PathLike[str] = "results",
+    *,
+    address: str | None = None,
+    retry_failed: bool = False,
+    max_concurrent: int | None = None,
+    cpus: int | None = None,
+    gpus: int | None = None,
+    data: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Make ``results`` hold every trial and evaluation that ``sweep`` describes; what is there
+    already is not done again.
 
-    ``address`` joins a running Ray cluster; otherwise a local Ray with ``cpus`` and ``gpus`` starts and stops by itself.
-    Raises :class:`kdray.InputError` before any work if the sweep cannot run here.
+    ``address`` joins a running Ray cluster; otherwise a local Ray with ``cpus`` and ``gpus`` starts
+    and stops by itself. Raises :class:`kdray.InputError` before any work if the sweep cannot run
+    here.
     """
     options = Options(
-        address=address, retry_failed=retry_failed, max_concurrent=max_concurrent, cpus=cpus, gpus=gpus,
-        data=data_root(data), runtime_env=sweep.file.resources.runtime_env,
-    )  # fmt: skip
+        address=address,
+        retry_failed=retry_failed,
+        max_concurrent=max_concurrent,
+        cpus=cpus,
+        gpus=gpus,
+        data=data_root(data),
+        runtime_env=sweep.file.resources.runtime_env,
+    )
     store = Store(results)
     check_data(sweep, options.data)
     if address is None:
@@ -53,21 +67,28 @@ def run(
         callback.check(store)
     store.create()
     progress = progress or Progress()
-    callbacks = [partial(callback.build, store, sweep.name, progress.warn) for callback in sweep.file.callbacks]
+    callbacks = [
+        partial(callback.build, store, sweep.name, progress.warn)
+        for callback in sweep.file.callbacks
+    ]
     for caution in sweep.cautions():
         progress.warn(caution)
     with only_driver(store, sweep.name), seldom_collected():
         store.write(aims_file(sweep.name), sweep.file.aims.model_dump_json().encode())
         found = Results(store.location)
         ledger = Ledger(found, retry_failed=retry_failed)
-        with Merging(store, ledger, progress.warn), Work(store, ledger, options, progress, callbacks) as work:
+        with (
+            Merging(store, ledger, progress.warn),
+            Work(store, ledger, options, progress, callbacks) as work,
+        ):
             progress.publish(store, sweep.name)
             Driver(sweep, work, found).run()
         return work.summary
 
 
 def check_data(sweep: Sweep, root: Path) -> None:
-    """:class:`InputError` unless every data set of the sweep, and what its evaluations need, is below ``root``."""
+    """:class:`InputError` unless every data set of the sweep, and what its evaluations need, is
+    below ``root``."""
     for data in data_of(sweep):
         data.check(root)
         for evaluation in (*sweep.file.evaluate.suite, *sweep.finals):
@@ -99,21 +120,40 @@ class Driver:
             self._members.write()
 
     def _teach(self) -> None:
-        """Train what teaches, the teachers' own teachers first; once all are there, measure the chosen ones."""
-        suite, asked, choices = self._sweep.suite("teacher"), forms(self._sweep), list(self._choices())
-        each = {c.trial_id for candidates, choice in choices if choice.select == "each" for c in candidates}
-        generations = [list(g) for _, g in itertools.groupby(chain(self._sweep), key=lambda t: len(list(ancestors(t))))]
+        """Train what teaches, the teachers' own teachers first; once all are there, measure the
+        chosen ones."""
+        suite, asked, choices = (
+            self._sweep.suite("teacher"),
+            forms(self._sweep),
+            list(self._choices()),
+        )
+        each = {
+            c.trial_id
+            for candidates, choice in choices
+            if choice.select == "each"
+            for c in candidates
+        }
+        generations = [
+            list(g)
+            for _, g in itertools.groupby(chain(self._sweep), key=lambda t: len(list(ancestors(t))))
+        ]
         later: deque[Group] = deque()
 
         def suite_of(teacher: Experiment) -> tuple[AnyEvaluation, ...]:
             return in_forms(suite, asked.get(teacher.trial_id, ()))
 
         def measure() -> None:
-            best = [self._ledger.choose(c, choice, 0) for c, choice in choices if choice.select != "each"]
+            best = [
+                self._ledger.choose(c, choice, 0)
+                for c, choice in choices
+                if choice.select != "each"
+            ]
             chosen = {teacher.trial_id: teacher for teacher in best if teacher is not None}
             self._measured += chosen.values()
             if suite and chosen:
-                later.append(self._group([(teacher, suite_of(teacher)) for teacher in chosen.values()]))
+                later.append(
+                    self._group([(teacher, suite_of(teacher)) for teacher in chosen.values()])
+                )
 
         for teachers in generations:
             taught = [t for t in teachers if self._may_train(t)]
@@ -122,16 +162,23 @@ class Driver:
             if teachers is generations[-1]:
                 group.ended = measure
             self._work.do(
-                "teachers", "teacher", self._sweep.file.resources.teacher, in_turn([group], later),
-                planned=len(group.assignments), there=self._there,
-            )  # fmt: skip
+                "teachers",
+                "teacher",
+                self._sweep.file.resources.teacher,
+                in_turn([group], later),
+                planned=len(group.assignments),
+                there=self._there,
+            )
 
     def _may_train(self, teacher: Experiment) -> bool:
-        """Whether the teacher's own teacher, if it needs one, is there; if not, its member row says why it is not trained."""
+        """Whether the teacher's own teacher, if it needs one, is there; if not, its member row says
+        why it is not trained."""
         above = teacher.teacher
         if above is None or self._ledger.outcome(above.trial_id, ())[0] == "completed":
             return True
-        problem = f"its teacher {above.trial_id} failed: {self._ledger.outcome(above.trial_id, ())[1]}"
+        problem = (
+            f"its teacher {above.trial_id} failed: {self._ledger.outcome(above.trial_id, ())[1]}"
+        )
         self._members.failed(self._members.row("teacher", teacher), problem)
         self._work.summary.failures[teacher.trial_id] = problem
         return False
@@ -143,7 +190,10 @@ class Driver:
             for values in space.grid(space.teacher_paths):
                 point = Point(-1, space, values)
                 candidates, choice = self._sweep.candidates(point), self._sweep.choice(point)
-                if candidates and (key := (candidates[0].trial_id, choice.model_dump_json())) not in seen:
+                if (
+                    candidates
+                    and (key := (candidates[0].trial_id, choice.model_dump_json())) not in seen
+                ):
                     seen.add(key)
                     yield candidates, choice
 
@@ -170,6 +220,11 @@ class Driver:
         evaluate = self._sweep.file.evaluate
         measured: list[across.Trained] = [("teacher", teacher) for teacher in self._measured]
         measured += [("student", student) for student in self._students.trained]
-        trained = [(role, trial) for role, trial in measured
-                   if role in evaluate.roles and self._ledger.outcome(trial.trial_id, ())[0] == "completed"]  # fmt: skip
-        across.measure(self._work, trained, evaluate.across, self._sweep.file.resources.student, retrain=True)
+        trained = [
+            (role, trial)
+            for role, trial in measured
+            if role in evaluate.roles and self._ledger.outcome(trial.trial_id, ())[0] == "completed"
+        ]
+        across.measure(
+            self._work, trained, evaluate.across, self._sweep.file.resources.student, retrain=True
+        )

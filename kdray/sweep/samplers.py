@@ -1,7 +1,7 @@
 """Optuna's samplers by the names that a sweep file gives them.
 
-One is made anew for every point, seeded by the number of the point, so that a continued search draws what the uninterrupted one
-would have drawn from the same history.
+One is made anew for every point, seeded by the number of the point, so that a continued search
+draws what the uninterrupted one would have drawn from the same history.
 """
 
 from __future__ import annotations
@@ -22,16 +22,22 @@ def sampler_of(search: Search, number: int) -> BaseSampler:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match search.sampler:
             case "qmc":
-                # One sequence for all points (and in each stratum); how far it has come stands in the study. What only some
-                # points have, a branch's own, is no part of it and drawn for itself.
+                # One sequence for all points (and in each stratum); how far it has come stands in
+                # the study. What only some points have, a branch's own, is no part of it and drawn
+                # for itself.
                 once = seeds.stream_seed(search.seed, "search", 0) % 2**32
                 apart = optuna.samplers.RandomSampler(seed)
-                return optuna.samplers.QMCSampler(scramble=True, seed=once, independent_sampler=apart)
+                return optuna.samplers.QMCSampler(
+                    scramble=True, seed=once, independent_sampler=apart
+                )
             case "tpe":
                 return optuna.samplers.TPESampler(
-                    seed=seed, n_startup_trials=search.startup, multivariate=search.multivariate, group=search.group,
+                    seed=seed,
+                    n_startup_trials=search.startup,
+                    multivariate=search.multivariate,
+                    group=search.group,
                     constant_liar=search.constant_liar,
-                )  # fmt: skip
+                )
             case "gp":
                 return optuna.samplers.GPSampler(seed=seed, n_startup_trials=search.startup)
             case "cmaes":
@@ -39,6 +45,8 @@ def sampler_of(search: Search, number: int) -> BaseSampler:
 
                 return CmaEs(seed, startup=search.startup, population=search.population)
             case "nsgaii":
-                return optuna.samplers.NSGAIISampler(seed=seed, population_size=search.population or 50)
+                return optuna.samplers.NSGAIISampler(
+                    seed=seed, population_size=search.population or 50
+                )
             case _:
                 return optuna.samplers.RandomSampler(seed)

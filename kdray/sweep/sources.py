@@ -1,7 +1,7 @@
 """Where points come from: the grid in order, or Optuna's samplers by ask and tell.
 
-Either way the point ends in an Optuna study, told once with what its seeds count as, so that optuna-dashboard shows it. The
-studies are a file beside the results.
+Either way the point ends in an Optuna study, told once with what its seeds count as, so that
+optuna-dashboard shows it. The studies are a file beside the results.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ from kdray.sweep.space import Distribution, Point, Space, walk
 REPEATS = 200
 """So many suggestions in a row that are there already mean that the search space is used up."""
 APART = ("repeats", "known")
-"""User attributes of a study's trials that are no points of the search: suggested again, or told because they are known."""
+"""User attributes of a study's trials that are no points of the search: suggested again, or told
+because they are known."""
 
 
 class SpaceUsedUp(UserWarning):
-    """A search stops before it has tried as many points as it should: there are no more, or it finds no more."""
+    """A search stops before it has tried as many points as it should: there are no more, or it
+    finds no more."""
 
 
 class Verdict(NamedTuple):
@@ -55,7 +57,8 @@ class Verdict(NamedTuple):
 
 
 Known = Callable[[Stratum], Iterable[tuple[Point, Numbers, bool]]]
-"""Points of a stratum that the results hold completely, whichever sweep asked for them; and whether this one did."""
+"""Points of a stratum that the results hold completely, whichever sweep asked for them; and whether
+this one did."""
 
 
 class Source(Protocol):
@@ -82,28 +85,46 @@ def source_of(sweep: Sweep, store: Store, known: Known = lambda _: ()) -> Source
     studies = open_studies(store, sweep, strata, known)
     if sweep.file.search.sampler == "grid":
         return GridSource(sweep, studies[0])
-    return Searches([SearchSource(sweep, s.spaces, study, (i, len(strata)))
-                     for i, (s, study) in enumerate(zip(strata, studies, strict=True))])  # fmt: skip
+    return Searches(
+        [
+            SearchSource(sweep, s.spaces, study, (i, len(strata)))
+            for i, (s, study) in enumerate(zip(strata, studies, strict=True))
+        ]
+    )
 
 
-def open_studies(store: Store, sweep: Sweep, strata: Sequence[Stratum], known: Known) -> list[optuna.Study]:
-    """A study for each stratum, in one file below the results, or in memory where those are on an object store.
+def open_studies(
+    store: Store, sweep: Sweep, strata: Sequence[Stratum], known: Known
+) -> list[optuna.Study]:
+    """A study for each stratum, in one file below the results, or in memory where those are on an
+    object store.
 
-    A study holds values of one description. Where the sweep has changed since, the study is begun anew; if only its space,
-    seeds or objective changed, the points it knew come first, and cost nothing where their trials are there.
+    A study holds values of one description. Where the sweep has changed since, the study is begun
+    anew; if only its space, seeds or objective changed, the points it knew come first, and cost
+    nothing where their trials are there.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = None if store.folder is None else _storage(store.folder / "studies" / f"{sweep.name}.db")
+    storage = (
+        None if store.folder is None else _storage(store.folder / "studies" / f"{sweep.name}.db")
+    )
     names = [f"{sweep.name} [{stratum}]" if stratum.fixed else sweep.name for stratum in strata]
     if storage is not None:
         for study in storage.get_all_studies():
             if study.study_name not in names:
                 optuna.delete_study(study_name=study.study_name, storage=storage)
-    return [_open_study(storage, name, store, sweep, s, known) for name, s in zip(names, strata, strict=True)]
+    return [
+        _open_study(storage, name, store, sweep, s, known)
+        for name, s in zip(names, strata, strict=True)
+    ]
 
 
 def _open_study(
-    storage: optuna.storages.BaseStorage | None, name: str, store: Store, sweep: Sweep, stratum: Stratum, known: Known
+    storage: optuna.storages.BaseStorage | None,
+    name: str,
+    store: Store,
+    sweep: Sweep,
+    stratum: Stratum,
+    known: Known,
 ) -> optuna.Study:
     study, codec = _create(storage, name, sweep), Codec(stratum.spaces)
     before, now = study.user_attrs.get("description"), _description(sweep, stratum)
@@ -116,9 +137,15 @@ def _open_study(
         if before is None:
             asked = list(_lost(store, sweep, codec))
         else:
-            base = before["base"] if isinstance(before["base"], dict) else {}  # a text, of before there were branches
-            asked = [parameters for parameters in asked if _still(parameters, codec, base, now["base"])]
-        told = [(codec.parameters(point), point, numbers, own) for point, numbers, own in known(stratum)]
+            base = (
+                before["base"] if isinstance(before["base"], dict) else {}
+            )  # a text, of before there were branches
+            asked = [
+                parameters for parameters in asked if _still(parameters, codec, base, now["base"])
+            ]
+        told = [
+            (codec.parameters(point), point, numbers, own) for point, numbers, own in known(stratum)
+        ]
         asked += [parameters for parameters, _, _, own in told if own and parameters not in asked]
         for parameters in asked:
             study.enqueue_trial(parameters, skip_if_exists=True)
@@ -135,20 +162,28 @@ def _open_study(
     return study
 
 
-def _still(parameters: Mapping[str, Any], codec: Codec, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether a point that was asked for is one of the space as it is now, of the same experiment."""
+def _still(
+    parameters: Mapping[str, Any], codec: Codec, before: Mapping[str, Any], now: Mapping[str, Any]
+) -> bool:
+    """Whether a point that was asked for is one of the space as it is now, of the same
+    experiment."""
     point = codec.point(0, parameters)
     return point is not None and before.get(_where(point.space)) == now[_where(point.space)]
 
 
 def _lost(store: Store, sweep: Sweep, codec: Codec) -> Iterable[dict[str, Any]]:
-    """The points that a lost study had asked for, from the members table: their trials are there and cost nothing."""
+    """The points that a lost study had asked for, from the members table: their trials are there
+    and cost nothing."""
     members = Results(store.location).members()
     mine = members[
-        (members["sweep"] == sweep.name) & (members["role"] == "student") & (members["outcome"] != NOT_NEEDED)
+        (members["sweep"] == sweep.name)
+        & (members["role"] == "student")
+        & (members["outcome"] != NOT_NEEDED)
     ]
     for _, row in mine.drop_duplicates(["case", "parameters"]).sort_values("point").iterrows():
-        parameters = codec.read(None if pd.isna(row["case"]) else row["case"], json.loads(row["parameters"]))
+        parameters = codec.read(
+            None if pd.isna(row["case"]) else row["case"], json.loads(row["parameters"])
+        )
         if parameters is not None:
             yield parameters
 
@@ -158,11 +193,14 @@ def _create(storage: optuna.storages.BaseStorage | None, name: str, sweep: Sweep
     directions: list[Literal["maximize", "minimize"]] = [
         "maximize" if objective.mode == "max" else "minimize" for objective in objectives
     ]
-    return optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+    return optuna.create_study(
+        storage=storage, study_name=name, directions=directions, load_if_exists=True
+    )
 
 
 def _storage(path: Path) -> optuna.storages.BaseStorage:
-    """The SQLite file at ``path``; a damaged one is put aside (it is made again from what the tables hold)."""
+    """The SQLite file at ``path``; a damaged one is put aside (it is made again from what the
+    tables hold)."""
     path.parent.mkdir(exist_ok=True)
     url = sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string()
     try:
@@ -171,22 +209,33 @@ def _storage(path: Path) -> optuna.storages.BaseStorage:
             storage.get_all_trials(study._study_id, deepcopy=False)
         return storage
     except Exception as error:
-        if not path.exists() or (isinstance(error, sqlalchemy.exc.OperationalError) and not _is_damage(error)):
+        if not path.exists() or (
+            isinstance(error, sqlalchemy.exc.OperationalError) and not _is_damage(error)
+        ):
             raise OSError(f"{path}: {str(error).splitlines()[0]}") from None
         path.replace(path.with_suffix(".damaged"))
-        warnings.warn(f"{path} is damaged ({str(error).splitlines()[0]}): put aside, begun anew", stacklevel=2)
+        warnings.warn(
+            f"{path} is damaged ({str(error).splitlines()[0]}): put aside, begun anew", stacklevel=2
+        )
         return _hurried(optuna.storages.RDBStorage(url))
 
 
 def _is_damage(error: sqlalchemy.exc.OperationalError) -> bool:
     """Whether it is the file that is wrong, and not the disk, which is full or read-only."""
     name = str(error.orig.sqlite_errorname) if isinstance(error.orig, sqlite3.Error) else ""
-    return not name.startswith(("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_BUSY"))
+    return not name.startswith(
+        ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_BUSY")
+    )
 
 
 def _hurried(storage: optuna.storages.RDBStorage) -> optuna.storages.RDBStorage:
-    """``storage``, which no longer waits for the disk: what a power cut takes is made again from the tables."""
-    sqlalchemy.event.listen(storage.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+    """``storage``, which no longer waits for the disk: what a power cut takes is made again from
+    the tables."""
+    sqlalchemy.event.listen(
+        storage.engine,
+        "connect",
+        lambda connection, _: connection.execute("PRAGMA synchronous=OFF"),
+    )
     storage.engine.dispose()  # the connections that it has opened already
     return storage
 
@@ -195,16 +244,31 @@ def _description(sweep: Sweep, stratum: Stratum) -> dict[str, Any]:
     """What the values in a study depend on: the plain part of the experiment, and the rest."""
     base = {
         _where(space): json.dumps(
-            [sweep.choices[space.case].model_dump(),
-             *((path, "*" if isinstance(leaf, Distribution) else repr(leaf)) for path, leaf in walk(space.tree))]
+            [
+                sweep.choices[space.case].model_dump(),
+                *(
+                    (path, "*" if isinstance(leaf, Distribution) else repr(leaf))
+                    for path, leaf in walk(space.tree)
+                ),
+            ]
         )
         for space in stratum.spaces
-    }  # fmt: skip
-    ranges = [space.chosen | {path: repr(leaf) for path, leaf in space.distributions.items()} for space in stratum.spaces]
+    }
+    ranges = [
+        space.chosen | {path: repr(leaf) for path, leaf in space.distributions.items()}
+        for space in stratum.spaces
+    ]
     aims = sweep.file.aims
     compared = {metric.rpartition(".")[0] for metric in aims.metrics}
-    measured = [fingerprint(evaluation) for evaluation in sweep.suite("student") if label_of(evaluation) in compared]
-    return {"base": base, "rest": json.dumps([ranges, sweep.file.seeds, aims.model_dump(), measured])}
+    measured = [
+        fingerprint(evaluation)
+        for evaluation in sweep.suite("student")
+        if label_of(evaluation) in compared
+    ]
+    return {
+        "base": base,
+        "rest": json.dumps([ranges, sweep.file.seeds, aims.model_dump(), measured]),
+    }
 
 
 def _where(space: Space) -> str:
@@ -215,7 +279,11 @@ def _where(space: Space) -> str:
 def _told(study: optuna.Study) -> list[FrozenTrial]:
     """The points that were told, without the repeats."""
     ended = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
-    return [t for t in study.get_trials(deepcopy=False, states=ended) if not any(name in t.user_attrs for name in APART)]
+    return [
+        t
+        for t in study.get_trials(deepcopy=False, states=ended)
+        if not any(name in t.user_attrs for name in APART)
+    ]
 
 
 class GridSource:
@@ -234,7 +302,10 @@ class GridSource:
 
     def tell(self, point: Point, verdict: Verdict) -> None:
         key = _key(self._codec.parameters(point))
-        if (TrialState.COMPLETE, key) not in self._known and (_state(verdict), key) not in self._known:
+        if (TrialState.COMPLETE, key) not in self._known and (
+            _state(verdict),
+            key,
+        ) not in self._known:
             _add(self._study, self._sweep, self._codec, point, verdict)
 
 
@@ -270,12 +341,23 @@ class Searches:
 class SearchSource:
     """One of Optuna's samplers over some spaces.
 
-    The points that the study knows come first, so that seeds and evaluations that they lack are added; then those that a
-    killed run left under way; then new ones.
+    The points that the study knows come first, so that seeds and evaluations that they lack are
+    added; then those that a killed run left under way; then new ones.
     """
 
-    def __init__(self, sweep: Sweep, spaces: Sequence[Space], study: optuna.Study, place: tuple[int, int] = (0, 1)) -> None:
-        self._sweep, self._study, self._search, self._codec = sweep, study, sweep.file.search, Codec(spaces)
+    def __init__(
+        self,
+        sweep: Sweep,
+        spaces: Sequence[Space],
+        study: optuna.Study,
+        place: tuple[int, int] = (0, 1),
+    ) -> None:
+        self._sweep, self._study, self._search, self._codec = (
+            sweep,
+            study,
+            sweep.file.search,
+            Codec(spaces),
+        )
         self._index, self._count = place
         """Of how many searches it is which: their points are numbered in turn."""
         self._asked: dict[int, Trial] = {}
@@ -292,7 +374,9 @@ class SearchSource:
             if _text(point) not in self._taken:
                 self._take(point, self._first)
             if trial.state is TrialState.COMPLETE:  # it may have failed first
-                violations = tuple(trial.constraints[constraint] for constraint in sweep.file.constraints)
+                violations = tuple(
+                    trial.constraints[constraint] for constraint in sweep.file.constraints
+                )
                 self._worth[_text(point)] = Worth(values=tuple(trial.values), violations=violations)
             elif trial.state is TrialState.PRUNED:
                 self._worth.setdefault(_text(point), None)
@@ -323,7 +407,9 @@ class SearchSource:
             return None
         for _ in range(REPEATS):
             trials = self._study.get_trials(deepcopy=False)
-            waiting = (trial.number for trial in trials if trial.state is TrialState.WAITING)  # those come first
+            waiting = (
+                trial.number for trial in trials if trial.state is TrialState.WAITING
+            )  # those come first
             self._study.sampler = self._sampler(next(waiting, len(trials)))
             trial = self._study.ask()
             point = self._codec.ask(trial, self._number(trial.number))
@@ -331,19 +417,25 @@ class SearchSource:
                 self._taken.add(_text(point))
                 self._asked[point.number] = trial
                 return point
-            # A point that is there already costs nothing: what it is worth is told again, and the search asks on.
+            # A point that is there already costs nothing: what it is worth is told again, and the
+            # search asks on.
             trial.set_user_attr("repeats", True)
             worth = self._worth.get(_text(point))
             if worth is not None:
                 self._tell(trial, worth)
             else:
-                self._study.tell(trial, state=TrialState.PRUNED if _text(point) in self._worth else TrialState.FAIL)
+                self._study.tell(
+                    trial,
+                    state=TrialState.PRUNED if _text(point) in self._worth else TrialState.FAIL,
+                )
         self._used_up()
         return None
 
     def tell(self, point: Point, verdict: Verdict) -> None:
         trial, state = self._asked.pop(point.number, None), _state(verdict)
-        worth = self._sweep.file.aims.worth(verdict.numbers) if state is TrialState.COMPLETE else None
+        worth = (
+            self._sweep.file.aims.worth(verdict.numbers) if state is TrialState.COMPLETE else None
+        )
         if trial is not None:
             for name, attribute in _attributes(point, verdict).items():
                 trial.set_user_attr(name, attribute)
@@ -354,8 +446,12 @@ class SearchSource:
                     step, value = verdict.seen
                     trial.report(value, step)
                 self._study.tell(trial, state=state)
-        elif state is not TrialState.FAIL and (_text(point) not in self._worth or (worth and not self._worth[_text(point)])):
-            _add(self._study, self._sweep, self._codec, point, verdict)  # it had failed or was given up, and was tried again
+        elif state is not TrialState.FAIL and (
+            _text(point) not in self._worth or (worth and not self._worth[_text(point)])
+        ):
+            _add(
+                self._study, self._sweep, self._codec, point, verdict
+            )  # it had failed or was given up, and was tried again
         if state is not TrialState.FAIL:
             self._worth[_text(point)] = worth
 
@@ -379,7 +475,11 @@ class SearchSource:
 
     def _used_up(self) -> None:
         self._exhausted = True
-        warnings.warn(f"the search space is used up: {len(self._taken)} different points", SpaceUsedUp, stacklevel=3)
+        warnings.warn(
+            f"the search space is used up: {len(self._taken)} different points",
+            SpaceUsedUp,
+            stacklevel=3,
+        )
 
 
 def _state(verdict: Verdict) -> TrialState:
@@ -389,18 +489,30 @@ def _state(verdict: Verdict) -> TrialState:
 
 
 def _add(
-    study: optuna.Study, sweep: Sweep, codec: Codec, point: Point, verdict: Verdict, *, apart: str | None = None
-) -> None:  # fmt: skip
+    study: optuna.Study,
+    sweep: Sweep,
+    codec: Codec,
+    point: Point,
+    verdict: Verdict,
+    *,
+    apart: str | None = None,
+) -> None:
     """Put a point that was not asked for into the study."""
     state = _state(verdict)
     worth = sweep.file.aims.worth(verdict.numbers) if state is TrialState.COMPLETE else None
     attributes = _attributes(point, verdict) | ({apart: True} if apart else {})
     seen = {verdict.seen[0]: verdict.seen[1]} if verdict.seen is not None else None
-    study.add_trial(optuna.trial.create_trial(
-        state=state, values=list(worth.values) if worth else None, params=codec.parameters(point),
-        distributions=codec.distributions(point.space), user_attrs=attributes, intermediate_values=seen,
-        constraints=_constraints(sweep, worth) if worth else None,
-    ))  # fmt: skip
+    study.add_trial(
+        optuna.trial.create_trial(
+            state=state,
+            values=list(worth.values) if worth else None,
+            params=codec.parameters(point),
+            distributions=codec.distributions(point.space),
+            user_attrs=attributes,
+            intermediate_values=seen,
+            constraints=_constraints(sweep, worth) if worth else None,
+        )
+    )
 
 
 def _constraints(sweep: Sweep, worth: Worth) -> dict[str, float]:
@@ -417,9 +529,12 @@ def _text(point: Point) -> str:
 
 
 def _attributes(point: Point, verdict: Verdict) -> dict[str, Any]:
-    """What the dashboard shows of a point beside its objective: every metric's mean over the seeds."""
+    """What the dashboard shows of a point beside its objective: every metric's mean over the
+    seeds."""
     numbers, said = verdict.numbers, verdict.problem or verdict.given_up
-    names = [name for name in (numbers[0] if numbers else {}) if all(name in each for each in numbers)]
+    names = [
+        name for name in (numbers[0] if numbers else {}) if all(name in each for each in numbers)
+    ]
     means = {name: statistics.fmean(each[name] for each in numbers) for name in names}
     why = {"problem" if verdict.problem else "given up": said} if said else {}
     return {"case": point.space.case, "seeds": len(numbers), **means, **why}

@@ -1,9 +1,10 @@
 """The space that a sweep file describes: an experiment in which some leaves are distributions.
 
-A leaf is a mapping with one key: ``grid`` or ``choice`` (a list of values), ``uniform``, ``loguniform`` (low, high),
-``quniform`` (low, high, step), ``randint``, ``lograndint`` (low, high; high excluded, as in Ray Tune), or ``same`` (the path of
-another leaf). The values of a list may hold distributions themselves, which are there only where that value is chosen: such a
-list is a :class:`Branching`, and each of its values makes a space of its own.
+A leaf is a mapping with one key: ``grid`` or ``choice`` (a list of values), ``uniform``,
+``loguniform`` (low, high), ``quniform`` (low, high, step), ``randint``, ``lograndint`` (low, high;
+high excluded, as in Ray Tune), or ``same`` (the path of another leaf). The values of a list may
+hold distributions themselves, which are there only where that value is chosen: such a list is a
+:class:`Branching`, and each of its values makes a space of its own.
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ class Distribution:
     def holds(self, value: Any) -> bool:
         """Whether ``value`` is one of them."""
         if self.kind in ("grid", "choice"):
-            return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in self.arguments)
+            return any(
+                value == one and isinstance(value, bool) == isinstance(one, bool)
+                for one in self.arguments
+            )
         if isinstance(value, bool) or not isinstance(value, int | float):
             return False
         low, high = self.edges
@@ -88,10 +92,15 @@ class Distribution:
 
     @property
     def edges(self) -> tuple[Any, ...]:
-        """The values that are validated before the first trial: all of a list, both ends of a range."""
+        """The values that are validated before the first trial: all of a list, both ends of a
+        range."""
         if self.kind in ("grid", "choice"):
             return self.arguments
-        return self.arguments[:2] if self.count is None else (self.value(0), self.value(self.count - 1))
+        return (
+            self.arguments[:2]
+            if self.count is None
+            else (self.value(0), self.value(self.count - 1))
+        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,8 @@ class Branching:
 
     kind: Literal["grid", "choice"]
     branches: dict[str, Any]
-    """By label: the ``name`` of a mapping where that tells it from the others, else its JSON or its number."""
+    """By label: the ``name`` of a mapping where that tells it from the others, else its JSON or its
+    number."""
 
 
 class Branch(NamedTuple):
@@ -120,8 +130,8 @@ class Branch(NamedTuple):
 
 @dataclass(frozen=True)
 class Space:
-    """One case of a sweep, and in it one branch of every list of conditional parameters: plain values, and distributions by
-    path.
+    """One case of a sweep, and in it one branch of every list of conditional parameters: plain
+    values, and distributions by path.
     """
 
     case: str | None
@@ -138,7 +148,9 @@ class Space:
     def teacher_paths(self) -> list[str]:
         """The distributions that the teacher depends on: its own, and those that it inherits."""
         tops, needed = ["teacher"], set()
-        for top in tops:  # grows while it is gone through: what is followed may follow something else
+        for (
+            top
+        ) in tops:  # grows while it is gone through: what is followed may follow something else
             for path, leaf in walk(self.tree):
                 if below(path, top):
                     needed.add(path)
@@ -149,11 +161,16 @@ class Space:
     @cached_property
     def _above(self) -> frozenset[str]:
         """The nodes that something is put into below them."""
-        swept = [path.split(".") for path, leaf in walk(self.tree) if isinstance(leaf, Distribution | Same)]
+        swept = [
+            path.split(".")
+            for path, leaf in walk(self.tree)
+            if isinstance(leaf, Distribution | Same)
+        ]
         return frozenset(".".join(keys[:depth]) for keys in swept for depth in range(len(keys)))
 
     def assign(self, values: Mapping[str, Any]) -> Tree:
-        """The tree with ``values`` in place of its distributions; what holds none is shared with it, not copied."""
+        """The tree with ``values`` in place of its distributions; what holds none is shared with
+        it, not copied."""
 
         def fill(node: Any, path: str) -> Any:
             if isinstance(node, Distribution):
@@ -166,7 +183,8 @@ class Space:
         return filled
 
     def grid(self, paths: list[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Every combination of the (finite) leaves at ``paths``, the last varying fastest; the others at their first edge."""
+        """Every combination of the (finite) leaves at ``paths``, the last varying fastest; the
+        others at their first edge."""
         distributions = self.distributions
         paths = list(distributions) if paths is None else paths
         first = self._first
@@ -174,7 +192,8 @@ class Space:
             yield first | dict(zip(paths, combination, strict=True))
 
     def corners(self) -> Iterator[tuple[str | None, dict[str, Any]]]:
-        """Values that put every leaf at each of its edges once, the others at their first; with the leaf's path."""
+        """Values that put every leaf at each of its edges once, the others at their first; with the
+        leaf's path."""
         first = self._first
         yield None, dict(first)
         for path, leaf in self.distributions.items():
@@ -188,11 +207,16 @@ class Space:
 
     def stratum(self, values: Mapping[str, Any]) -> str:
         """In which of the :meth:`strata` a point with these values lies."""
-        fixed = {path: values[path] for path, leaf in self.distributions.items() if leaf.kind == "grid"}
-        return json.dumps({branch.path: branch.label for branch in self.branches if branch.kind == "grid"} | fixed)
+        fixed = {
+            path: values[path] for path, leaf in self.distributions.items() if leaf.kind == "grid"
+        }
+        return json.dumps(
+            {branch.path: branch.label for branch in self.branches if branch.kind == "grid"} | fixed
+        )
 
     def strata(self) -> Iterator[tuple[dict[str, Any], Space]]:
-        """For every combination of leaves and branches that are a grid: their values by path, and the space that is left."""
+        """For every combination of leaves and branches that are a grid: their values by path, and
+        the space that is left."""
         grids = {path: leaf for path, leaf in self.distributions.items() if leaf.kind == "grid"}
         branches = {branch.path: branch.label for branch in self.branches if branch.kind == "grid"}
         for values in itertools.product(*(leaf.arguments for leaf in grids.values())):
@@ -212,11 +236,14 @@ class Space:
 
 
 def matches(space: Space, values: Mapping[str, Any]) -> bool:
-    """Whether ``values`` (by path, the case as ``case``), which need not be all, may be those of a point in ``space``."""
+    """Whether ``values`` (by path, the case as ``case``), which need not be all, may be those of a
+    point in ``space``."""
     chosen = space.chosen | {CASE: str(space.case)}
     leaves = space.distributions
     return all(
-        values[path] == chosen[path] if path in chosen else path in leaves and leaves[path].holds(values[path])
+        values[path] == chosen[path]
+        if path in chosen
+        else path in leaves and leaves[path].holds(values[path])
         for path in values
     )
 
@@ -238,8 +265,15 @@ def below(path: str, top: str) -> bool:
 
 
 def children(node: Any, path: str) -> list[tuple[str, Any]]:
-    """What is directly below ``node``, with its path; an item of a list is at its number (``supervision.noise.0``)."""
-    parts = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    """What is directly below ``node``, with its path; an item of a list is at its number
+    (``supervision.noise.0``)."""
+    parts = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
     return [(f"{path}.{key}" if path else str(key), part) for key, part in parts]
 
 
@@ -274,7 +308,8 @@ def at(tree: Tree, path: str) -> Any:
 
 
 def put(tree: Tree, path: str, value: Any) -> Tree:
-    """``tree`` with ``value`` at ``path``; what is missing on the way is made, but for items of lists."""
+    """``tree`` with ``value`` at ``path``; what is missing on the way is made, but for items of
+    lists."""
     if path.count(".") > DEEPEST:
         raise InputError(f"{path[:40]}…: is too deep for any field")
 
@@ -286,8 +321,12 @@ def put(tree: Tree, path: str, value: Any) -> Tree:
             node = node if isinstance(node, dict) else {}
             return {**node, key: changed(node.get(key), rest)}
         if not key.isdecimal() or int(key) >= len(node):
-            raise InputError(f"{path}: {key!r} is no item of a list of {len(node)} (counted from 0)")
-        return [changed(part, rest) if number == int(key) else part for number, part in enumerate(node)]
+            raise InputError(
+                f"{path}: {key!r} is no item of a list of {len(node)} (counted from 0)"
+            )
+        return [
+            changed(part, rest) if number == int(key) else part for number, part in enumerate(node)
+        ]
 
     out: Tree = changed(tree, path.split("."))
     return out
@@ -306,7 +345,9 @@ def read_leaves(node: Any, path: str = "experiment") -> Any:
             return _distribution(kind, arguments, f"{path}.{kind}")
         if kind == "same":
             if not isinstance(arguments, str):
-                raise InputError(f"{path}.same: needs the path of another leaf, not {json.dumps(arguments)}")
+                raise InputError(
+                    f"{path}.same: needs the path of another leaf, not {json.dumps(arguments)}"
+                )
             return Same(arguments.removeprefix("experiment."))
     return inside(node, path, read_leaves)
 
@@ -327,7 +368,11 @@ def _labels(values: list[Any]) -> list[str]:
             labels.append(f"{name} {index + 1}" if isinstance(name, str) else f"{index + 1}")
         else:
             labels.append("none" if value is None else str(value))
-    return labels if len(set(labels)) == len(labels) else [f"{label} {n}" for n, label in enumerate(labels, 1)]
+    return (
+        labels
+        if len(set(labels)) == len(labels)
+        else [f"{label} {n}" for n, label in enumerate(labels, 1)]
+    )
 
 
 def expand(tree: Tree) -> Iterator[tuple[tuple[Branch, ...], Tree]]:
@@ -349,21 +394,25 @@ def _distribution(kind: str, arguments: Any, where: str) -> Distribution | Branc
             raise InputError(f"{where}: is empty; a search space needs at least one value")
         for index, value in enumerate(arguments):
             if any(
-                value == other and isinstance(value, bool) == isinstance(other, bool) for other in arguments[:index]
+                value == other and isinstance(value, bool) == isinstance(other, bool)
+                for other in arguments[:index]
             ):
                 raise InputError(f"{where}[{index}]: {json.dumps(value)} is there twice")
         read = [read_leaves(value, f"{where}[{index}]") for index, value in enumerate(arguments)]
         if any(is_swept(value) for value in read):
             for index, value in enumerate(read):
                 if isinstance(value, Distribution | Same | Branching):
-                    raise InputError(f"{where}[{index}]: is a distribution itself; put its values into the list")
+                    raise InputError(
+                        f"{where}[{index}]: is a distribution itself; put its values into the list"
+                    )
             return Branching(kind, dict(zip(_labels(arguments), read, strict=True)))  # type: ignore[arg-type]
         return Distribution(kind, tuple(arguments))  # type: ignore[arg-type]
     wanted = 3 if kind == "quniform" else 2
     numbers = [a for a in arguments if isinstance(a, int | float) and not isinstance(a, bool)]
     if len(numbers) != len(arguments) or len(arguments) != wanted:
         raise InputError(
-            f"{where}: needs {'low, high, step' if wanted == 3 else 'low, high'}, not {json.dumps(arguments)}"
+            f"{where}: needs {'low, high, step' if wanted == 3 else 'low, high'}, not "
+            f"{json.dumps(arguments)}"
         )
     low, high = numbers[:2]
     if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
@@ -392,12 +441,17 @@ def check_sames(space: Space) -> None:
             follow(part, below_it, trail)
         if isinstance(node, Same):
             if node.path in trail or below(path, node.path):
-                raise InputError(f"experiment.{path}.same: {' -> '.join([*(trail or (path,)), node.path])} is a circle")
+                raise InputError(
+                    f"experiment.{path}.same: "
+                    f"{' -> '.join([*(trail or (path,)), node.path])} is a circle"
+                )
             try:
                 target = at(space.tree, node.path)
             except KeyError:
                 valid = ", ".join(space.distributions) or "none"
-                raise InputError(f"experiment.{path}.same: {node.path!r} is no leaf (distributions: {valid})") from None
+                raise InputError(
+                    f"experiment.{path}.same: {node.path!r} is no leaf (distributions: {valid})"
+                ) from None
             follow(target, node.path, (*(trail or (path,)), node.path))
 
     follow(space.tree, "", ())

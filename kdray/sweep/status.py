@@ -39,7 +39,9 @@ def sweeps(results: Results) -> list[SweepStatus]:
     """Every sweep of the folder, by name."""
     members, store = results.members(), results.store
     names = set(members["sweep"])
-    names |= {name.removeprefix("locks/").removesuffix(".lock") for name in store.names("locks", ".lock")}
+    names |= {
+        name.removeprefix("locks/").removesuffix(".lock") for name in store.names("locks", ".lock")
+    }
     found = []
     for name in sorted(names):
         mine = members[members["sweep"] == name]
@@ -47,7 +49,9 @@ def sweeps(results: Results) -> list[SweepStatus]:
         for role, outcome in zip(mine["role"], mine["outcome"], strict=True):
             of_role = counts.setdefault(role, {})
             of_role[outcome] = of_role.get(outcome, 0) + 1
-        failures, given_up = (_reasons(mine[mine["outcome"] == outcome]) for outcome in ("failed", "pruned"))
+        failures, given_up = (
+            _reasons(mine[mine["outcome"] == outcome]) for outcome in ("failed", "pruned")
+        )
         driver = running(store, name)
         line = None
         if driver is not None:
@@ -61,7 +65,9 @@ def sweeps(results: Results) -> list[SweepStatus]:
 
 def _reasons(members: pd.DataFrame) -> dict[str, str]:
     """Why, by trial or point."""
-    names = members["trial_id"].where(members["trial_id"].notna(), members["point"].map("point {:.0f}".format))
+    names = members["trial_id"].where(
+        members["trial_id"].notna(), members["point"].map("point {:.0f}".format)
+    )
     return dict(zip(names, members["error"].fillna("no reason is known"), strict=True))
 
 
@@ -76,7 +82,8 @@ def trial(results: Results, trial_id: str) -> dict[str, object]:
 
 
 def unfinished(results: Results, trial_id: str) -> dict[str, object]:
-    """What is known of a trial without a row, since it runs, was stopped early or was interrupted: its place, how far it is."""
+    """What is known of a trial without a row, since it runs, was stopped early or was interrupted:
+    its place, how far it is."""
     members, name = results.members(), checkpoint_file(trial_id)
     found: dict[str, object] = {"trial_id": trial_id, "status": "unfinished"}
     for _, place in members[members["trial_id"] == trial_id].iterrows():  # mostly one
@@ -101,31 +108,44 @@ def log(results: Results, trial_id: str, lines: int = 20) -> str:
         return ""
     there = text.splitlines()
     shown = there[-lines:]
-    which = f"the last {len(shown)} of {len(there)} lines" if len(shown) < len(there) else f"{len(there)} lines"
+    which = (
+        f"the last {len(shown)} of {len(there)} lines"
+        if len(shown) < len(there)
+        else f"{len(there)} lines"
+    )
     return "\n".join([f"{results.store.place}/{name} ({which}):", *shown])
 
 
 def forget(results: Results, trial_ids: Iterable[str]) -> dict[str, int]:
-    """Delete trials (prefixes of their ids will do) with all that was measured of them: rows by table, and files.
+    """Delete trials (prefixes of their ids will do) with all that was measured of them: rows by
+    table, and files.
 
-    Also those without a row, of which there is a checkpoint, a log or a place in a sweep. :class:`kdray.InputError` if there is
-    no such trial, or a sweep is being run in the folder.
+    Also those without a row, of which there is a checkpoint, a log or a place in a sweep.
+    :class:`kdray.InputError` if there is no such trial, or a sweep is being run in the folder.
     """
     refuse_while_running(results)
     there = known(results)
-    return results_without(results.store, {the_one(results.store, there, trial_id) for trial_id in trial_ids})
+    return results_without(
+        results.store, {the_one(results.store, there, trial_id) for trial_id in trial_ids}
+    )
 
 
 def refuse_while_running(results: Results) -> None:
     """:class:`kdray.InputError` if a sweep is being run in the folder."""
     for sweep in sweeps(results):
         if sweep.running is not None:
-            raise InputError(f"{results.store.place}: sweep {sweep.sweep!r} is running, {sweep.running}; stop it first")
+            raise InputError(
+                f"{results.store.place}: sweep {sweep.sweep!r} is running, {sweep.running}; "
+                "stop it first"
+            )
 
 
 def known(results: Results) -> set[str]:
     """Every trial that has left anything here, finished or not."""
     store = results.store
     left = [*store.names("logs", ".log"), *store.names("checkpoints", ".safetensors")]
-    told = results.trials(["trial_id"])["trial_id"], results.members(["trial_id"])["trial_id"].dropna()
+    told = (
+        results.trials(["trial_id"])["trial_id"],
+        results.members(["trial_id"])["trial_id"].dropna(),
+    )
     return {*told[0], *told[1], *(PurePath(name).stem for name in left)}

@@ -1,4 +1,5 @@
-"""Giving up what does badly: trials while they train (early stopping), points between their seeds (racing)."""
+"""Giving up what does badly: trials while they train (early stopping), points between their seeds
+(racing)."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ TWENTIETHS = 20
 class Stopper:
     """Early stopping by one of Optuna's pruners, each trial against those before it and beside it.
 
-    The study that it keeps is its own and in memory: it knows one metric, and time in twentieths of each trial's own schedule.
+    The study that it keeps is its own and in memory: it knows one metric, and time in twentieths of
+    each trial's own schedule.
     """
 
     def __init__(self, early: EarlyStopping) -> None:
@@ -27,18 +29,30 @@ class Stopper:
         first = max(1, round(early.grace * TWENTIETHS))
         pruner: optuna.pruners.BasePruner
         if early.pruner == "asha":
-            pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=first, reduction_factor=early.reduction)
+            pruner = optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=first, reduction_factor=early.reduction
+            )
         else:
-            pruner = optuna.pruners.MedianPruner(n_startup_trials=early.startup, n_warmup_steps=first)
-        self._study = optuna.create_study(direction="maximize" if early.mode == "max" else "minimize", pruner=pruner)
+            pruner = optuna.pruners.MedianPruner(
+                n_startup_trials=early.startup, n_warmup_steps=first
+            )
+        self._study = optuna.create_study(
+            direction="maximize" if early.mode == "max" else "minimize", pruner=pruner
+        )
         self._trials: dict[str, optuna.Trial] = {}
         self._seen: dict[str, int] = {}
         self._stopped: dict[str, str] = {}
 
     def report(self, trial_id: str, share: float, value: float | None) -> str | None:
-        """Hear of a trial that has done ``share`` of its schedule; why it is to stop, if it is. Two points may be one trial."""
+        """Hear of a trial that has done ``share`` of its schedule; why it is to stop, if it is. Two
+        points may be one trial."""
         time = int(share * TWENTIETHS + 1e-9)
-        if value is None or not math.isfinite(value) or time <= self._seen.get(trial_id, 0) or share >= 1:
+        if (
+            value is None
+            or not math.isfinite(value)
+            or time <= self._seen.get(trial_id, 0)
+            or share >= 1
+        ):
             return self._stopped.get(trial_id)
         self._seen[trial_id] = time
         if trial_id not in self._trials:
@@ -47,7 +61,10 @@ class Stopper:
         trial.report(value, time)
         if not trial.should_prune():
             return None
-        self._stopped[trial_id] = f"{self._early.metric} {value:.4g} after {share:.0%} of its schedule ({self._early.pruner})"
+        self._stopped[trial_id] = (
+            f"{self._early.metric} {value:.4g} after {share:.0%} of its schedule "
+            f"({self._early.pruner})"
+        )
         return self._stopped[trial_id]
 
     def left(self, trial_id: str) -> float:
@@ -57,18 +74,28 @@ class Stopper:
     def ended(self, trial_id: str, *, completed: bool) -> None:
         """Hear that a trial that competes has ended."""
         trial = self._trials.pop(trial_id, None)
-        if trial is not None:  # what it was worth in the end plays no part: only its curve is looked at
-            self._study.tell(trial, 0.0 if completed else None, None if completed else optuna.trial.TrialState.PRUNED)
+        if (
+            trial is not None
+        ):  # what it was worth in the end plays no part: only its curve is looked at
+            self._study.tell(
+                trial,
+                0.0 if completed else None,
+                None if completed else optuna.trial.TrialState.PRUNED,
+            )
 
-    def replay(self, trial_id: str, curve: Iterable[tuple[float, float]], *, completed: bool) -> None:
-        """Take over a trial of an earlier run: (share of its schedule, value) after each of its epochs."""
+    def replay(
+        self, trial_id: str, curve: Iterable[tuple[float, float]], *, completed: bool
+    ) -> None:
+        """Take over a trial of an earlier run: (share of its schedule, value) after each of its
+        epochs."""
         for share, value in curve:
             self.report(trial_id, share, value)
         self.ended(trial_id, completed=completed)
 
 
 class Race:
-    """Racing: whether a point is clearly worse than the best that is complete, from the seeds that it has."""
+    """Racing: whether a point is clearly worse than the best that is complete, from the seeds that
+    it has."""
 
     def __init__(self, racing: Racing, objective: Objective) -> None:
         self._racing, self._objective = racing, objective
@@ -97,7 +124,10 @@ class Race:
         p = float(stats.wilcoxon(differences, alternative=worse, zero_method="zsplit").pvalue)
         if p >= self._racing.p:
             return None
-        return f"worse than point {point} over {len(values)} seeds (Wilcoxon's signed-rank test, p = {p:.2g})"
+        return (
+            f"worse than point {point} over {len(values)} seeds (Wilcoxon's signed-rank test, p "
+            f"= {p:.2g})"
+        )
 
     def _better(self, one: float, other: float) -> bool:
         return one > other if self._objective.mode == "max" else one < other

@@ -1,4 +1,5 @@
-"""The students of a sweep: point by point as the search asks for them, seed by seed where points compete."""
+"""The students of a sweep: point by point as the search asks for them, seed by seed where points
+compete."""
 
 from __future__ import annotations
 
@@ -67,12 +68,15 @@ class Students:
         self.there: set[str] = set()
 
     def run(self) -> None:
-        """Everything but the last look at the best. A study that cannot be written is an OSError."""
+        """Everything but the last look at the best. A study that cannot be written is an
+        OSError."""
         try:
             self._search()
         except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.OperationalError) as error:
             reason = str(error.__cause__ or error).splitlines()[0]
-            raise OSError(f"{self._work.store.place}/studies/{self._sweep.name}.db: {reason}") from None
+            raise OSError(
+                f"{self._work.store.place}/studies/{self._sweep.name}.db: {reason}"
+            ) from None
 
     def _search(self) -> None:
         source = source_of(self._sweep, self._work.store, self._known)
@@ -80,9 +84,14 @@ class Students:
         self._work.progress.aim(objective.metric, objective.mode)
         counts = self._count(source)
         self._work.do(
-            "students", "student", self._sweep.file.resources.student, lambda: self._group(source),
-            planned=counts.total - counts.there, there=self.there, candidates=self._candidates,
-        )  # fmt: skip
+            "students",
+            "student",
+            self._sweep.file.resources.student,
+            lambda: self._group(source),
+            planned=counts.total - counts.there,
+            there=self.there,
+            candidates=self._candidates,
+        )
 
     def _known(self, stratum: Stratum) -> Iterator[tuple[Point, Numbers, bool]]:
         trials = self._found.trials()
@@ -106,12 +115,14 @@ class Students:
             wanted = (search.points or 0) * len(self._sweep.strata) * self._sweep.file.seeds
             counts.pending = max(0, wanted - counts.total)
             return counts
-        self._members.drop_the_rest()  # before the first trial, so that a look at the table never mixes the old with the new
+        # before the first trial, so that a look at the table never mixes the old with the new
+        self._members.drop_the_rest()
         self._members.write()
         return counts
 
     def _group(self, source: Source) -> Group | None:
-        """The next seeds of a point that goes on, else those of a new point while the budget lasts."""
+        """The next seeds of a point that goes on, else those of a new point while the budget
+        lasts."""
         if self._next:
             return self._next.popleft()
         used_up = self._work.used_up(self._sweep.file.budget)
@@ -129,11 +140,21 @@ class Students:
 
     def _candidates(self) -> list[Task]:
         """The first seed of every point there is, or of the ends of what is searched."""
-        points = self._sweep.grid() if self._sweep.file.search.sampler == "grid" else (
-            Point(-1, space, values) for space in self._sweep.spaces for _, values in space.corners()
-        )  # fmt: skip
+        points = (
+            self._sweep.grid()
+            if self._sweep.file.search.sampler == "grid"
+            else (
+                Point(-1, space, values)
+                for space in self._sweep.spaces
+                for _, values in space.corners()
+            )
+        )
         found = (next(students(self._sweep, self._ledger, point))[1] for point in points)
-        return [Task(role="student", experiment=student, evaluations=self._suite) for student in found if student is not None]
+        return [
+            Task(role="student", experiment=student, evaluations=self._suite)
+            for student in found
+            if student is not None
+        ]
 
     def _tried(self, point: Point) -> Tried:
         """A new point, with what is known of it."""
@@ -146,15 +167,20 @@ class Students:
             self._work.summary.failures[f"point {point.number}, seed {seed}"] = reason
             self._members.point_failed(point, reason)
         taught = [student for _, student in found if student is not None]
-        rivals = point.space.stratum(point.values) if self._sweep.file.search.sampler != "grid" else ""
+        rivals = (
+            point.space.stratum(point.values) if self._sweep.file.search.sampler != "grid" else ""
+        )
         if self._racing is not None and rivals not in self._races:
             self._races[rivals] = Race(self._racing, self._aims.objectives[0])
         if self._early is not None and rivals not in self._stoppers:
             self._stoppers[rivals] = Stopper(self._early)
-        return Tried(point, taught, problem, race=self._races.get(rivals), stopper=self._stoppers.get(rivals))
+        return Tried(
+            point, taught, problem, race=self._races.get(rivals), stopper=self._stoppers.get(rivals)
+        )
 
     def _seeds(self, tried: Tried, source: Source) -> Group:
-        """The seeds that a point is given next: all that are left, the first alone where it competes, one by one in a race."""
+        """The seeds that a point is given next: all that are left, the first alone where it
+        competes, one by one in a race."""
         first = tried.begun == 0
         alone = tried.race is not None or (tried.stopper is not None and first)
         batch = tried.students[tried.begun :][: 1 if alone else None]
@@ -163,7 +189,9 @@ class Students:
         for student in batch:
             row = self._members.row("student", student, tried.point)
             # Also by an equal point.
-            if (reason := self._given_up(row) or self._work.summary.given_up.get(student.trial_id)) is not None:
+            if (
+                reason := self._given_up(row) or self._work.summary.given_up.get(student.trial_id)
+            ) is not None:
                 self._give_up(tried, student, row, reason)
                 if first and tried.stopper is not None:
                     tried.stopper.replay(student.trial_id, self._curve(student), completed=False)
@@ -194,7 +222,11 @@ class Students:
 
     def _given_up(self, row: Row) -> str | None:
         """Why a trial was given up before; nobody is, where nothing competes (any more)."""
-        return self._members.given_up(row) if self._racing is not None or self._early is not None else None
+        return (
+            self._members.given_up(row)
+            if self._racing is not None or self._early is not None
+            else None
+        )
 
     def _give_up(self, tried: Tried, student: Experiment, row: Row, reason: str) -> None:
         tried.given_up = tried.given_up or reason
@@ -213,7 +245,9 @@ class Students:
             if (reason := self._work.summary.given_up.get(trial_id)) is not None:
                 tried.given_up = tried.given_up or reason
                 if tried.stopper is not None:
-                    self._work.summary.saved += tried.stopper.left(trial_id) + len(tried.students) - 1
+                    self._work.summary.saved += (
+                        tried.stopper.left(trial_id) + len(tried.students) - 1
+                    )
                 self.trained = [other for other in self.trained if other.trial_id != trial_id]
             if tried.stopper is not None and tried.begun == 1:
                 completed = reason is None and self._ledger.outcome(trial_id, ())[0] == "completed"
@@ -229,7 +263,9 @@ class Students:
     def _compare(self, tried: Tried, rest: list[Experiment], race: Race) -> None:
         """Give a point up that has lost against the best, if that spares anything."""
         values = self._values(tried.students[: tried.begun])
-        missing = {s.trial_id for s in rest if self._ledger.task("student", s, self._suite) is not None}
+        missing = {
+            s.trial_id for s in rest if self._ledger.task("student", s, self._suite) is not None
+        }
         lost = race.lost(values) if values is not None and missing else None
         if values is None or lost is None:
             return
@@ -251,7 +287,8 @@ class Students:
         return values if all(map(math.isfinite, values)) else None
 
     def _tell(self, tried: Tried, source: Source) -> None:
-        """Tell the search what a point gave, once: the numbers of all its seeds, or why there are none."""
+        """Tell the search what a point gave, once: the numbers of all its seeds, or why there are
+        none."""
         numbers: list[dict[str, float]] = []
         problem = tried.problem
         for student in tried.students[: tried.begun]:
@@ -262,7 +299,9 @@ class Students:
             lacking = self._aims.lacking(numbers[-1])
             if outcome == "failed" or lacking:
                 problem = problem or reason or f"no {lacking}"
-        source.tell(tried.point, Verdict(numbers, problem, None if problem else tried.given_up, tried.seen))
+        source.tell(
+            tried.point, Verdict(numbers, problem, None if problem else tried.given_up, tried.seen)
+        )
         if problem is not None or tried.given_up is not None:
             return
         worth = self._aims.worth(numbers)
@@ -282,25 +321,39 @@ class Students:
         groups: list[Group] = []
         chosen = self._best(best.points)
         wanted: dict[str, tuple[Role, Experiment, Sequence[AnyEvaluation]]] = {
-            student.trial_id: ("student", student, suite) for tried in chosen for student in tried.students
+            student.trial_id: ("student", student, suite)
+            for tried in chosen
+            for student in tried.students
         }
         if "teacher" in self._sweep.file.evaluate.roles:
-            teachers = [s.teacher for tried in chosen for s in tried.students if s.teacher is not None]
+            teachers = [
+                s.teacher for tried in chosen for s in tried.students if s.teacher is not None
+            ]
             for t in teachers:
-                wanted.setdefault(t.trial_id, ("teacher", t, in_forms(suite, asked.get(t.trial_id, ()))))
+                wanted.setdefault(
+                    t.trial_id, ("teacher", t, in_forms(suite, asked.get(t.trial_id, ())))
+                )
         for trial_id, (role, experiment, evaluations) in wanted.items():
             task = self._ledger.task(role, experiment, evaluations)
             if task is not None:
                 groups.append(Group([Assignment(task, None)]))
             elif (reason := self._ledger.outcome(trial_id, evaluations)[1]) is not None:
                 known = self._work.summary.failures.get(trial_id)
-                self._work.summary.failures[trial_id] = reason if known in (None, reason) else f"{known}; {reason}"
+                self._work.summary.failures[trial_id] = (
+                    reason if known in (None, reason) else f"{known}; {reason}"
+                )
         self._work.do(
-            "best points", "student", self._sweep.file.resources.student, in_turn(groups), planned=len(groups), there=()
+            "best points",
+            "student",
+            self._sweep.file.resources.student,
+            in_turn(groups),
+            planned=len(groups),
+            there=(),
         )
 
     def _best(self, count: int) -> list[Tried]:
-        """The best points: front by front, in each by the first objective, ties to the lower number."""
+        """The best points: front by front, in each by the first objective, ties to the lower
+        number."""
         able = [(tried, worth) for tried, worth in self._complete if worth.feasible]
         modes = [objective.mode for objective in self._aims.objectives]
         numbers = fronts([worth.values for _, worth in able], modes)
@@ -308,7 +361,7 @@ class Students:
         ranked = sorted(
             zip(numbers, able, strict=True),
             key=lambda one: (one[0], sign * one[1][1].values[0], one[1][0].point.number),
-        )  # fmt: skip
+        )
         return [tried for _, (tried, _) in ranked[:count]]
 
     def _teacher_problem(self, point: Point, seed: int) -> str:
@@ -321,7 +374,8 @@ class Students:
         return "its teacher is not there"
 
     def _curve(self, student: Experiment) -> Iterator[tuple[float, float]]:
-        """Of a trial of an earlier run: (share of its schedule, metric) after its epochs, as far as the tables have them."""
+        """Of a trial of an earlier run: (share of its schedule, metric) after its epochs, as far as
+        the tables have them."""
         assert self._early is not None
         if self._curves is None:
             self._curves = curves(self._found, self._early.metric)
@@ -334,15 +388,20 @@ class Students:
 
 
 def curves(found: Results, metric: str) -> dict[str, dict[tuple[str, int], float]]:
-    """By trial: a metric after each epoch (stage and number) in the tables, as of training.monitor (of its last stage)."""
+    """By trial: a metric after each epoch (stage and number) in the tables, as of training.monitor
+    (of its last stage)."""
     label, dot, name = metric.rpartition(".")
     if dot:
         rows = found.robustness()
-        rows = rows[rows["epoch"].notna() & (rows["label"] == label) & (rows["metric"] == name)].assign(stage="main")
+        rows = rows[
+            rows["epoch"].notna() & (rows["label"] == label) & (rows["metric"] == name)
+        ].assign(stage="main")
         metric = "value"
     else:
         rows = found.epochs()
     out: dict[str, dict[tuple[str, int], float]] = {}
-    for trial_id, stage, epoch, value in rows[["trial_id", "stage", "epoch", metric]].itertuples(index=False, name=None):
+    for trial_id, stage, epoch, value in rows[["trial_id", "stage", "epoch", metric]].itertuples(
+        index=False, name=None
+    ):
         out.setdefault(trial_id, {})[stage, int(epoch)] = float(value)
     return out

@@ -19,7 +19,16 @@ from kdray.rows import write_member, write_trial_row, write_unmeasured
 from kdray.sweep.file import Budget, Request, Role
 from kdray.sweep.ledger import Ledger
 from kdray.sweep.progress import Progress
-from kdray.sweep.resources import Node, at_once, check, concurrency, doubled, gpus_of, is_out_of_memory, this_machine
+from kdray.sweep.resources import (
+    Node,
+    at_once,
+    check,
+    concurrency,
+    doubled,
+    gpus_of,
+    is_out_of_memory,
+    this_machine,
+)
 from kdray.task import Step, Task
 from kdray.weights import Damaged, unpack
 
@@ -101,18 +110,25 @@ class Group:
 Groups = Callable[[], Group | None]
 """The next group; none when there is none, or none until a running one has ended."""
 Ended = Callable[[Assignment, Step, bool], None]
-"""Told how a trial ended, and whether it wrote its rows itself (otherwise its worker died, or it was stopped)."""
+"""Told how a trial ended, and whether it wrote its rows itself (otherwise its worker died, or it
+was stopped)."""
 
 
 class Dispatcher:
     """Gives the trials of groups one by one and hears how each ended.
 
-    A trial that several groups ask for runs once. One whose worker died goes on from its checkpoint, and one that ran out of a
-    GPU's memory is run once more with twice the share.
+    A trial that several groups ask for runs once. One whose worker died goes on from its
+    checkpoint, and one that ran out of a GPU's memory is run once more with twice the share.
     """
 
     def __init__(
-        self, groups: Groups, progress: Progress, request: Request, *, trial_ended: Ended, shared_trial_ended: Ended
+        self,
+        groups: Groups,
+        progress: Progress,
+        request: Request,
+        *,
+        trial_ended: Ended,
+        shared_trial_ended: Ended,
     ) -> None:
         self._groups, self._progress, self._request = groups, progress, request
         self._trial_ended, self._shared_trial_ended = trial_ended, shared_trial_ended
@@ -156,7 +172,8 @@ class Dispatcher:
         return monotonic() - self._began[trial_id] if trial_id in self._began else 0.0
 
     def stepped(self, assignment: Assignment, step: Step, warnings: Sequence[str] = ()) -> bool:
-        """A running trial did a step. Whether it is to stop here: then :meth:`ended` follows, without a step."""
+        """A running trial did a step. Whether it is to stop here: then :meth:`ended` follows,
+        without a step."""
         for text in warnings:
             self._progress.warn(text)
         if step.outcome is not None:
@@ -173,7 +190,14 @@ class Dispatcher:
         """A running trial did its last step, was stopped, or (none) its worker died."""
         trial_id, by_itself = assignment.trial_id, last is not None and last.recorded
         if trial_id in self._stopped:
-            last = Step(kind="end", text="stopped early", done=0, total=1, outcome="pruned", error=self._stopped.pop(trial_id))
+            last = Step(
+                kind="end",
+                text="stopped early",
+                done=0,
+                total=1,
+                outcome="pruned",
+                error=self._stopped.pop(trial_id),
+            )
             by_itself = False
         elif (again := self._again(assignment, last)) is not None:
             self._spent[trial_id] = self.seconds(trial_id)
@@ -181,7 +205,14 @@ class Dispatcher:
             self._waiting.appendleft(again)
             return
         elif last is None:
-            last = Step(kind="end", text="failed", done=0, total=1, outcome="failed", error=self._cause_of_death(assignment))
+            last = Step(
+                kind="end",
+                text="failed",
+                done=0,
+                total=1,
+                outcome="failed",
+                error=self._cause_of_death(assignment),
+            )
         self._trial_ended(assignment, last, by_itself)
         self._began.pop(trial_id, None)
         self._spent.pop(trial_id, None)
@@ -203,7 +234,10 @@ class Dispatcher:
         more = doubled(assignment.request)
         if assignment.retried is not None or more is None or not is_out_of_memory(last.reasons):
             return None
-        text = f"out of memory with {gpus_of(assignment.request):g} of a GPU, run again with {gpus_of(more):g}"
+        text = (
+            f"out of memory with {gpus_of(assignment.request):g} of a GPU, run again with "
+            f"{gpus_of(more):g}"
+        )
         self._progress.warn(f"{trial_id}: {text}")
         return assignment._replace(request=more, retried=text)
 
@@ -219,13 +253,24 @@ class Dispatcher:
 
 
 class Work:
-    """Runs groups; Ray starts with the first one that has something to do and stops with the block."""
+    """Runs groups; Ray starts with the first one that has something to do and stops with the
+    block."""
 
     def __init__(
-        self, store: Store, ledger: Ledger, options: Options, progress: Progress,
+        self,
+        store: Store,
+        ledger: Ledger,
+        options: Options,
+        progress: Progress,
         callbacks: Sequence[Callable[[], Adapter]] = (),
-    ) -> None:  # fmt: skip
-        self.store, self.ledger, self.options, self.progress, self._callbacks = store, ledger, options, progress, callbacks
+    ) -> None:
+        self.store, self.ledger, self.options, self.progress, self._callbacks = (
+            store,
+            ledger,
+            options,
+            progress,
+            callbacks,
+        )
         self._measured: dict[str, Request] = {}
         """By role: its request, with the measured share of a GPU."""
         self.summary = Summary()
@@ -245,18 +290,28 @@ class Work:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
     def do(
-        self, name: str, role: Role, request: Request, groups: Groups, *, planned: int | None, there: Sized,
+        self,
+        name: str,
+        role: Role,
+        request: Request,
+        groups: Groups,
+        *,
+        planned: int | None,
+        there: Sized,
         candidates: Callable[[], Sequence[Task]] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Run every group of ``groups``, each trial with ``request``.
 
-        ``candidates`` are those that there may be, of which the hungriest is measured where the request says ``gpu: auto``;
-        without them the first group's.
+        ``candidates`` are those that there may be, of which the hungriest is measured where the
+        request says ``gpu: auto``; without them the first group's.
         """
         first = groups()
         while first is not None and not first.assignments:
@@ -269,7 +324,9 @@ class Work:
         nodes = self._cluster()
         check(role, request, nodes)
         if request.gpu == "auto":
-            request = self._with_share(request, role, candidates() if candidates else [a.task for a in first.assignments])
+            request = self._with_share(
+                request, role, candidates() if candidates else [a.task for a in first.assignments]
+            )
         limit = self.options.max_concurrent
         self.progress.say(f"{name}: {concurrency(request, nodes, limit)}")
         # In a cluster, nodes that join later are used: as many run at once as Ray finds room for.
@@ -277,17 +334,26 @@ class Work:
         started = deque([first])
 
         def ended(assignment: Assignment, last: Step, by_itself: bool) -> None:
-            self._gpu_seconds += dispatcher.seconds(assignment.trial_id) * gpus_of(assignment.request)
+            self._gpu_seconds += dispatcher.seconds(assignment.trial_id) * gpus_of(
+                assignment.request
+            )
             self._trial_ended(assignment, last, by_itself)
 
         dispatcher = Dispatcher(
-            lambda: started.popleft() if started else groups(), self.progress, request, trial_ended=ended,
+            lambda: started.popleft() if started else groups(),
+            self.progress,
+            request,
+            trial_ended=ended,
             shared_trial_ended=self._shared,
-        )  # fmt: skip
+        )
         with self.progress.phase(name, planned=planned, there=there):
             run_trials(
-                dispatcher, width=width, store=self.store, data_root=self.options.data, callbacks=self._callbacks,
-            )  # fmt: skip
+                dispatcher,
+                width=width,
+                store=self.store,
+                data_root=self.options.data,
+                callbacks=self._callbacks,
+            )
 
     def _with_share(self, request: Request, role: Role, candidates: Sequence[Task]) -> Request:
         """``request`` with a measured share of a GPU, once a run."""
@@ -299,7 +365,8 @@ class Work:
         return self._measured[role]
 
     def check_weights(self, trial_id: str) -> None:
-        """Plan to train again what has weights that are damaged; students must not fail on them one by one."""
+        """Plan to train again what has weights that are damaged; students must not fail on them one
+        by one."""
         if not self.ledger.has_weights(trial_id):
             return
         try:
@@ -307,7 +374,9 @@ class Work:
         except (Damaged, OSError) as error:
             if isinstance(error, ConnectionError):
                 raise  # not damaged, but out of reach
-            self.progress.warn(f"{self.store.place}/{weights_file(trial_id)} is damaged ({error}): training again")
+            self.progress.warn(
+                f"{self.store.place}/{weights_file(trial_id)} is damaged ({error}): training again"
+            )
             self.ledger.lose_weights(trial_id)
 
     def _cluster(self) -> list[Node]:
@@ -328,7 +397,8 @@ class Work:
             self.summary.given_up[trial_id] = str(last.error)
             return
         self.ledger.note(task, last)
-        # What is measured later, of the best or across trials, says nothing of what else the trial was asked for.
+        # What is measured later, of the best or across trials, says nothing of what else the trial
+        # was asked for.
         before = self.summary.failures.pop(trial_id, None) if member is None else None
         if reasons := "; ".join(text for text in (before, last.reasons) if text):
             self.summary.failures[trial_id] = reasons
@@ -339,10 +409,14 @@ class Work:
         """A trial that is in the sweep twice has ended: the row of its second place."""
         if assignment.member is not None:
             with self._room_or_not(assignment.trial_id):
-                write_member(self.store, {**assignment.member, "outcome": last.outcome, "error": last.reasons})
+                write_member(
+                    self.store,
+                    {**assignment.member, "outcome": last.outcome, "error": last.reasons},
+                )
 
     def _write_for(self, task: Task, member: dict[str, Any] | None, last: Step) -> None:
-        """The rows that a worker could not write: never over a trained trial's row, and none of a trial stopped early."""
+        """The rows that a worker could not write: never over a trained trial's row, and none of a
+        trial stopped early."""
         trial_id = task.experiment.trial_id
         with self._room_or_not(trial_id):
             if last.outcome == "failed" and task.train and not has_completed(self.store, trial_id):
@@ -354,7 +428,8 @@ class Work:
 
     @contextmanager
     def _room_or_not(self, trial_id: str) -> Iterator[None]:
-        """Rows for which the disk has no room are written by the same command some other time; the sweep goes on."""
+        """Rows for which the disk has no room are written by the same command some other time; the
+        sweep goes on."""
         try:
             yield
         except OSError as error:

@@ -2,10 +2,11 @@
 
 import gc
 
-# Python's collector would go through all that is being imported time and again: a fifth of three seconds.
+# Python's collector would go through all that is being imported time and again: a fifth of three
+# seconds.
 gc.disable()
 try:
-    import torch._dynamo  # noqa: F401  # by the first optimiser that torch makes
+    import torch._dynamo  # by the first optimiser that torch makes  # noqa: F401
 
     import kdray.sweep.trainable  # noqa: F401
 finally:

@@ -1,4 +1,5 @@
-"""Reading YAML as kdray's files are written: YAML 1.2 scalars, fractions, no duplicate keys, nothing executed."""
+"""Reading YAML as kdray's files are written: YAML 1.2 scalars, fractions, no duplicate keys,
+nothing executed."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _FRACTION = re.compile(r"[-+]?[0-9]+/[0-9]*[1-9][0-9]*$")
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe, with the scalars of YAML 1.2's core schema (1e-4 is a number, off a string) and fractions (8/255)."""
+    """Safe, with the scalars of YAML 1.2's core schema (1e-4 is a number, off a string) and
+    fractions (8/255)."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
 
@@ -26,15 +28,21 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a plain word", key.start_mark
+                )
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key.value!r}", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"duplicate key {key.value!r}", key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
     def resolve(self, kind: type[yaml.Node], value: str, implicit: Any) -> Any:
         """Unquoted scalars get a tag of their own, so that quoted ones and ``!!str`` stay texts."""
-        return _PLAIN if kind is yaml.ScalarNode and implicit[0] else super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
+        if kind is yaml.ScalarNode and implicit[0]:
+            return _PLAIN
+        return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
 
 
 _PLAIN = "!plain"
@@ -45,21 +53,33 @@ def _plain(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> object:
 
 
 def _refuse(_: yaml.SafeLoader, node: yaml.Node) -> object:
-    raise yaml.constructor.ConstructorError(None, None, f"tag {node.tag!r} is not allowed", node.start_mark)
+    raise yaml.constructor.ConstructorError(
+        None, None, f"tag {node.tag!r} is not allowed", node.start_mark
+    )
 
 
 _Loader.yaml_constructors = {}
 _Loader.add_constructor(_PLAIN, _plain)
 for _kind in ("str", "map", "seq"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", getattr(_Loader, f"construct_yaml_{_kind}"))
+    _Loader.add_constructor(
+        f"tag:yaml.org,2002:{_kind}", getattr(_Loader, f"construct_yaml_{_kind}")
+    )
 _Loader.add_constructor(None, _refuse)
 
 
 def plain_scalar(text: str) -> bool | int | float | str | None:
-    """An unquoted scalar: null, true or false, an integer, a number, a fraction of integers, else the text."""
+    """An unquoted scalar: null, true or false, an integer, a number, a fraction of integers, else
+    the text."""
     if text in ("null", "Null", "NULL", "~", ""):
         return None
-    if text.lower() in ("true", "false") and text in ("true", "True", "TRUE", "false", "False", "FALSE"):
+    if text.lower() in ("true", "false") and text in (
+        "true",
+        "True",
+        "TRUE",
+        "false",
+        "False",
+        "FALSE",
+    ):
         return text.lower() == "true"
     if _INT.match(text):
         return int(text)
@@ -83,18 +103,31 @@ def _nodes(node: Any, level: int = 0) -> Iterator[int]:
 
 
 def parse_text(text: str, where: str) -> Any:
-    """The value of a YAML text; :class:`InputError` with ``where`` and the line if it is not one."""
+    """The value of a YAML text; :class:`InputError` with ``where`` and the line if it is not
+    one."""
     try:
-        value = yaml.load(text, _Loader)  # noqa: S506  (a subclass of SafeLoader)
+        value = yaml.load(text, _Loader)  # noqa: S506
         for count, level in enumerate(_nodes(value)):
             if level > DEEPEST or count > LARGEST:  # an alias inside itself is endlessly deep
                 raise ValueError("nested too deeply" if level > DEEPEST else "too large")
         json.dumps(value, allow_nan=False)  # a number beyond float's range
         return value
-    except (yaml.YAMLError, RecursionError, ValueError, OverflowError, TypeError, AttributeError) as error:
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        OverflowError,
+        TypeError,
+        AttributeError,
+    ) as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error) or "nested too deeply"
+        problem = (
+            getattr(error, "problem", None)
+            or getattr(error, "reason", None)
+            or str(error)
+            or "nested too deeply"
+        )
         raise InputError(f"{where}{line}: not YAML: {' '.join(str(problem).split())}") from None
 
 

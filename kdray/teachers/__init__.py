@@ -1,4 +1,5 @@
-"""Teachers: loaded from their stored weights, asked as an experiment says, and asked once where the answer stays the same."""
+"""Teachers: loaded from their stored weights, asked as an experiment says, and asked once where the
+answer stays the same."""
 
 from kdray.teachers.loading import frozen, load_classifier, load_teacher
 from kdray.teachers.supervision import Supervision, Virtual

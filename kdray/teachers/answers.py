@@ -1,8 +1,10 @@
-"""What a network says of each view of the training images, asked once: kept for later epochs and the node's other trials.
+"""What a network says of each view of the training images, asked once: kept for later epochs and
+the node's other trials.
 
-A view is computed in a batch of always as many images and always in the same place of it, which its image's position decides,
-beside whatever others are needed at the time or empty images; the network is in eval mode, where the images of a batch do not
-meet. So an answer has the same bits whoever asked for it first and whatever was known by then, also where nothing can be kept.
+A view is computed in a batch of always as many images and always in the same place of it, which its
+image's position decides, beside whatever others are needed at the time or empty images; the network
+is in eval mode, where the images of a batch do not meet. So an answer has the same bits whoever
+asked for it first and whatever was known by then, also where nothing can be kept.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from kdray.data import Views, to_unit
 from kdray.shared import Table
 
 LOGITS_AT_ONCE, GRADIENTS_AT_ONCE = {"cpu": 32, "cuda": 512}, {"cpu": 32, "cuda": 128}
-"""Views in a batch, by the type of device; fewer where the split has fewer images. On a CPU WRN-40-2 is 1.6 times as fast on 32
-images as on 256, whose feature maps its caches do not hold."""
+"""Views in a batch, by the type of device; fewer where the split has fewer images. On a CPU
+WRN-40-2 is 1.6 times as fast on 32 images as on 256, whose feature maps its caches do not hold."""
 WINDOW = 64 * 2**20
 """Bytes of answers that a trial takes out of the table at a time."""
 
@@ -33,18 +35,33 @@ Ask = Callable[[Float32[Tensor, "B C H W"], Int64[Tensor, "B"]], Float32[Tensor,
 
 
 class Answers:
-    """One kind of answer, ``width`` numbers for each view, on the device of ``images``; computed for ``at_once`` views."""
+    """One kind of answer, ``width`` numbers for each view, on the device of ``images``; computed
+    for ``at_once`` views."""
 
     def __init__(
-        self, ask: Ask, images: UInt8[Tensor, "N C H W"], labels: Int64[Tensor, "N"], *, width: int, at_once: int,
-        table: Table | None, say: Callable[[str], None],
-    ) -> None:  # fmt: skip
-        self._ask, self._images, self._labels, self._width, self._table = ask, images, labels, width, table
+        self,
+        ask: Ask,
+        images: UInt8[Tensor, "N C H W"],
+        labels: Int64[Tensor, "N"],
+        *,
+        width: int,
+        at_once: int,
+        table: Table | None,
+        say: Callable[[str], None],
+    ) -> None:
+        self._ask, self._images, self._labels, self._width, self._table = (
+            ask,
+            images,
+            labels,
+            width,
+            table,
+        )
         self._say = say
         self._size = min(at_once, len(images))
 
     def of(self, views: Views) -> EpochAnswers:
-        """The answers for the views of an epoch; those that nobody has asked for yet are computed now."""
+        """The answers for the views of an epoch; those that nobody has asked for yet are computed
+        now."""
         rows = (views.position * views.augmentation.variants + views.variant).numpy()
         if self._table is not None:
             self._fill(self._table, rows, views)
@@ -69,7 +86,8 @@ class Answers:
         missing = np.sort(rows[~table.has(rows)])
         began, asked = perf_counter(), 0
         batches = list(_batches(missing // views.augmentation.variants, self._size))
-        # In an order of its own: of trials that start together each finds what the others have done.
+        # In an order of its own: of trials that start together each finds what the others have
+        # done.
         first = os.getpid() * len(batches) // 7 % max(1, len(batches))
         for chosen in batches[first:] + batches[:first]:
             batch = missing[chosen]
@@ -77,7 +95,10 @@ class Answers:
                 table.write(batch, self._computed(batch, views))
                 asked += len(batch)
         if asked:
-            self._say(f"{asked} of {len(rows)} views were new to the teacher: {perf_counter() - began:.1f} s")
+            self._say(
+                f"{asked} of {len(rows)} views were new to the teacher: "
+                f"{perf_counter() - began:.1f} s"
+            )
 
     def _computed(self, rows: Rows, views: Views) -> NDArray[np.float32]:
         """The answers in ``rows``, of images in different places of a batch."""
@@ -110,7 +131,8 @@ class EpochAnswers:
 
 
 def _batches(position: Rows, size: int) -> Iterator[Rows]:
-    """Groups of indices into ``position``, in each of which no two have the same place in a batch of ``size``."""
+    """Groups of indices into ``position``, in each of which no two have the same place in a batch
+    of ``size``."""
     place = position % size
     order = np.argsort(place, kind="stable")
     counts = np.bincount(place, minlength=size)

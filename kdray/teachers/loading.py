@@ -15,26 +15,33 @@ from kdray.weights import Damaged, unpack, unpack_shared
 def load_classifier(
     model: Model, data: ImageData, normalization: nn.Module, packed: bytes, device: torch.device
 ) -> Classifier:
-    """The trained classifier whose stored weights are ``packed``, in eval mode and without parameter gradients.
+    """The trained classifier whose stored weights are ``packed``, in eval mode and without
+    parameter gradients.
 
     Raises :class:`kdray.weights.Damaged` if the bytes are not intact or belong to another model.
     """
-    return _loaded(build(model, data, normalization, seed=0), unpack(packed)[0], device, assign=False)
+    return _loaded(
+        build(model, data, normalization, seed=0), unpack(packed)[0], device, assign=False
+    )
 
 
 def load_teacher(
     model: Model, data: ImageData, normalization: nn.Module, packed: bytes, device: torch.device
 ) -> Classifier:
-    """As :func:`load_classifier`; processes on one node that ask the same teacher on its CPUs hold its weights once."""
+    """As :func:`load_classifier`; processes on one node that ask the same teacher on its CPUs hold
+    its weights once."""
     if device.type != "cpu":
         return load_classifier(model, data, normalization, packed, device)
-    return _loaded(build(model, data, normalization, seed=0), unpack_shared(packed)[0], device, assign=True)
+    return _loaded(
+        build(model, data, normalization, seed=0), unpack_shared(packed)[0], device, assign=True
+    )
 
 
 def _loaded(
     classifier: Classifier, tensors: Mapping[str, Tensor], device: torch.device, *, assign: bool
 ) -> Classifier:
-    """``classifier`` with the values of ``tensors``, or, to ``assign``, with the tensors themselves."""
+    """``classifier`` with the values of ``tensors``, or, to ``assign``, with the tensors
+    themselves."""
     try:
         classifier.load_state_dict(tensors, assign=assign)
     except RuntimeError as error:

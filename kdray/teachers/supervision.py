@@ -1,4 +1,5 @@
-"""How a teacher is asked: plainly, with live dropout, smoothed, with noise on its logits; or made by hand, with no network."""
+"""How a teacher is asked: plainly, with live dropout, smoothed, with noise on its logits; or made
+by hand, with no network."""
 
 from __future__ import annotations
 
@@ -17,9 +18,10 @@ from kdray.perturbations import AnyLogitNoise
 class Virtual(Value):
     """A teacher made by hand (Tf-KD-reg).
 
-    It gives the labelled class ``probability`` and every other class an equal part of the rest. These numbers stand in the
-    place of logits, so that at temperature T the student learns softmax(p / T), as the text and its figure have it (p^(1/T)
-    is something else): 0.2128 for the labelled class at K = 10, probability 0.9 and T = 1, and towards uniform as T grows.
+    It gives the labelled class ``probability`` and every other class an equal part of the rest.
+    These numbers stand in the place of logits, so that at temperature T the student learns
+    softmax(p / T), as the text and its figure have it (p^(1/T) is something else): 0.2128 for the
+    labelled class at K = 10, probability 0.9 and T = 1, and towards uniform as T grows.
     """
 
     paper: ClassVar[str] = "current_understanding fig. 1 (Yuan et al. 2019)"
@@ -40,8 +42,8 @@ class Supervision(Value):
     paper: ClassVar[str] = "noisy_collaboration section 4.2 (dropout: active is its Fickle Teacher)"
 
     dropout: Literal["off", "active"] = "off"
-    """active: the teacher's dropout draws anew for every batch while its batch norm stays in eval mode ("Fickle Teacher",
-    noisy_collaboration section 4.2)."""
+    """active: the teacher's dropout draws anew for every batch while its batch norm stays in eval
+    mode ("Fickle Teacher", noisy_collaboration section 4.2)."""
     smoothing: Smoothing | None = None
     """Ask a model that draws many times and aggregate (smoothed_models)."""
     noise: Several[AnyLogitNoise] = ()
@@ -52,7 +54,11 @@ class Supervision(Value):
     @property
     def asks(self) -> str | None:
         """The first field that says anything about a teacher's answer."""
-        said = [name for name in ("dropout", "smoothing", "noise") if getattr(self, name) != _PLAINLY[name]]
+        said = [
+            name
+            for name in ("dropout", "smoothing", "noise")
+            if getattr(self, name) != _PLAINLY[name]
+        ]
         return said[0] if said else None
 
 

@@ -27,22 +27,30 @@ CODE = (*(Path(package.__path__[0]) for package in (data, methods, models)), Pat
 class Supervisor:
     """A teacher as one training asks it. Every draw comes from the seed's "supervision" stream.
 
-    A network that draws nothing is asked once for each view of a training image. ``name`` tells it, with its weights, from all
-    other networks (its trial's id does), so that its answers can be shared; without it each trial asks for itself. ``say`` is
-    told what was new.
+    A network that draws nothing is asked once for each view of a training image. ``name`` tells it,
+    with its weights, from all other networks (its trial's id does), so that its answers can be
+    shared; without it each trial asks for itself. ``say`` is told what was new.
     """
 
     def __init__(
-        self, supervision: Supervision, classifier: Classifier | None, *, classes: int, seed: int,
-        name: str | None = None, say: Callable[[str], None] = lambda _: None,
-    ) -> None:  # fmt: skip
+        self,
+        supervision: Supervision,
+        classifier: Classifier | None,
+        *,
+        classes: int,
+        seed: int,
+        name: str | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.supervision, self.classes, self.seed = supervision, classes, seed
         self.classifier = None
         self._name, self._say = name, say
         self._answers: dict[float | None, Answers] = {}
         if classifier is not None:
             self.classifier = smoothed(frozen(classifier), supervision.smoothing)
-            if supervision.dropout == "active":  # after smoothing, which puts all that it wraps into one mode
+            if (
+                supervision.dropout == "active"
+            ):  # after smoothing, which puts all that it wraps into one mode
                 for module in classifier.modules():
                     if isinstance(module, nn.Dropout):
                         module.train()
@@ -53,23 +61,34 @@ class Supervisor:
 
     @property
     def _says_always_the_same(self) -> bool:
-        if self.classifier is None or self.supervision.smoothing is not None or self.supervision.dropout == "active":
+        if (
+            self.classifier is None
+            or self.supervision.smoothing is not None
+            or self.supervision.dropout == "active"
+        ):
             return False
         return not any(isinstance(module, Stochastic) for module in self.classifier.modules())
 
     def answers(self, shown: Shown, temperature: float | None) -> EpochAnswers | None:
-        """What the network says of the views of an epoch: its logits, or at a ``temperature`` its input gradients.
+        """What the network says of the views of an epoch: its logits, or at a ``temperature`` its
+        input gradients.
 
         These only where there are few and always of the same labels.
         """
-        if temperature is not None and (shown.labels is None or shown.views.augmentation.crops or self.supervision.noise):
+        if temperature is not None and (
+            shown.labels is None or shown.views.augmentation.crops or self.supervision.noise
+        ):
             return None
         if temperature not in self._answers:
             self._answers[temperature] = self._opened(shown, temperature)
         return self._answers[temperature].of(shown.views)
 
     def _opened(self, shown: Shown, temperature: float | None) -> Answers:
-        classifier, (images, _), augmentation = self.classifier, shown.split, shown.views.augmentation
+        classifier, (images, _), augmentation = (
+            self.classifier,
+            shown.split,
+            shown.views.augmentation,
+        )
         assert classifier is not None  # virtual teachers are not asked for what is known
         labels = torch.zeros_like(shown.split.labels) if shown.labels is None else shown.labels
 
@@ -81,7 +100,9 @@ class Supervisor:
             assert temperature is not None
             with torch.enable_grad():
                 images.requires_grad_(True)
-                return input_gradient(images, classifier.logits(images), labels, temperature, create_graph=False)
+                return input_gradient(
+                    images, classifier.logits(images), labels, temperature, create_graph=False
+                )
 
         ask, width, what, sizes = (
             (logits, self.classes, "logits", LOGITS_AT_ONCE)
@@ -91,45 +112,71 @@ class Supervisor:
         table = None
         if self._name is not None:
             depends = (
-                what, self._name, digest(*classifier.parameters(), *classifier.buffers()), digest(images),
-                augmentation.name, "" if temperature is None else f"{temperature!r} {digest(labels)}",
-                machine.device_name(images.device), str(torch.get_num_threads()), _precision(images.device), code(*CODE),
-            )  # fmt: skip
+                what,
+                self._name,
+                digest(*classifier.parameters(), *classifier.buffers()),
+                digest(images),
+                augmentation.name,
+                "" if temperature is None else f"{temperature!r} {digest(labels)}",
+                machine.device_name(images.device),
+                str(torch.get_num_threads()),
+                _precision(images.device),
+                code(*CODE),
+            )
             key = hashlib.sha256("\n".join(depends).encode()).hexdigest()[:32]
-            table = Table.shared(key, len(images) * augmentation.variants, width, f"its teacher's {what}")
+            table = Table.shared(
+                key, len(images) * augmentation.variants, width, f"its teacher's {what}"
+            )
         return Answers(
-            ask, images, labels, width=width, at_once=sizes[images.device.type], table=table, say=self._say
+            ask,
+            images,
+            labels,
+            width=width,
+            at_once=sizes[images.device.type],
+            table=table,
+            say=self._say,
         )
 
 
 def _precision(device: torch.device) -> str:
     """That the network is computed in here."""
-    kind = str(torch.get_autocast_dtype(device.type)) if torch.is_autocast_enabled(device.type) else "float32"
+    kind = (
+        str(torch.get_autocast_dtype(device.type))
+        if torch.is_autocast_enabled(device.type)
+        else "float32"
+    )
     return f"{kind} {torch.get_float32_matmul_precision()} {torch.backends.cudnn.allow_tf32}"
 
 
 class InEpoch(Teacher):
     """A teacher in one epoch."""
 
-    def __init__(self, supervisor: Supervisor, counters: tuple[int, ...], shown: Shown | None) -> None:
+    def __init__(
+        self, supervisor: Supervisor, counters: tuple[int, ...], shown: Shown | None
+    ) -> None:
         self._supervisor, self._counters, self._shown = supervisor, counters, shown
         self._calls = count()
         self._known: dict[float | None, EpochAnswers | None] = {}
 
     def __call__(
         self, images: Float32[Tensor, "B C H W"], labels: Int64[Tensor, "B"], *, temperature: float
-    ) -> Outputs:  # fmt: skip
+    ) -> Outputs:
         where = self._next()
         # A stream of its own for each batch, whatever the student draws meanwhile.
-        with torch.set_grad_enabled(images.requires_grad), seeds.ambient(self._supervisor.seed, "supervision", *where):
+        with (
+            torch.set_grad_enabled(images.requires_grad),
+            seeds.ambient(self._supervisor.seed, "supervision", *where),
+        ):
             answer = self._answer(images, labels)
             return answer._replace(logits=self._changed(answer.logits, temperature, where))
 
     def logits(self, batch: Batch, *, temperature: float) -> Float[Tensor, "B K"]:
         known = self._about(batch, None)
-        return super().logits(batch, temperature=temperature) if known is None else (
-            self._changed(known, temperature, self._next())
-        )  # fmt: skip
+        return (
+            super().logits(batch, temperature=temperature)
+            if known is None
+            else (self._changed(known, temperature, self._next()))
+        )
 
     def with_gradient(
         self, batch: Batch, *, temperature: float
@@ -152,11 +199,15 @@ class InEpoch(Teacher):
         known = self._known[temperature]
         return None if known is None else known[batch.at]
 
-    def _changed(self, logits: Float[Tensor, "B K"], temperature: float, where: tuple[int, ...]) -> Float[Tensor, "B K"]:
+    def _changed(
+        self, logits: Float[Tensor, "B K"], temperature: float, where: tuple[int, ...]
+    ) -> Float[Tensor, "B K"]:
         """With the noise that the supervision puts on them."""
         for position, change in enumerate(self._supervisor.supervision.noise):
             # Each its own draws: one that is left out or at 0 leaves the others' as they are.
-            draws = seeds.generator(self._supervisor.seed, "supervision", *where, position, device=logits.device)
+            draws = seeds.generator(
+                self._supervisor.seed, "supervision", *where, position, device=logits.device
+            )
             logits = change(logits, temperature, draws)
         return logits
 

@@ -1,4 +1,5 @@
-"""Trials of a paper's sweeps, made up: seeds that differ by a known amount, and what evaluations gave for them."""
+"""Trials of a paper's sweeps, made up: seeds that differ by a known amount, and what evaluations
+gave for them."""
 
 from __future__ import annotations
 
@@ -24,9 +25,18 @@ class Sweeps(rows.Folder):
         super().__init__(path, data)
         self.epochs: list[Row] = []
 
-    def point(self, sweep: str, point: int, accuracy: float, *, role: str = "student", seeds: Sequence[int] = SEEDS,
-              **how: Any) -> list[str]:  # fmt: skip
-        """A point with a trial for each seed, ``accuracy`` on average on test and validation; their ids."""
+    def point(
+        self,
+        sweep: str,
+        point: int,
+        accuracy: float,
+        *,
+        role: str = "student",
+        seeds: Sequence[int] = SEEDS,
+        **how: Any,
+    ) -> list[str]:
+        """A point with a trial for each seed, ``accuracy`` on average on test and validation; their
+        ids."""
         sizes = {"weights": 1000, "macs": 2000, "images_per_second": 500.0}
         found = []
         for seed in seeds:
@@ -35,7 +45,9 @@ class Sweeps(rows.Folder):
             found.append(self.trial(sweep, point, seed, role=role, **{**numbers, **how}))
         return found
 
-    def numbers_of(self, trials: Sequence[str], label: str, evaluation: str, value: float, **fields: Any) -> None:
+    def numbers_of(
+        self, trials: Sequence[str], label: str, evaluation: str, value: float, **fields: Any
+    ) -> None:
         """The same number for each of ``trials``."""
         for trial in trials:
             self.number(trial, label, evaluation, value, **fields)
@@ -44,7 +56,9 @@ class Sweeps(rows.Folder):
         """Validation accuracy after each epoch."""
         for trial in trials:
             for epoch, accuracy in enumerate(accuracies, start=1):
-                self.epochs.append({"trial_id": trial, "stage": "main", "epoch": epoch, "val_accuracy": accuracy})
+                self.epochs.append(
+                    {"trial_id": trial, "stage": "main", "epoch": epoch, "val_accuracy": accuracy}
+                )
 
     def written(self) -> Results:
         results = super().written()

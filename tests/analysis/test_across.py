@@ -1,4 +1,5 @@
-"""Robustness and its price, one data set and one attack at a time, against the plain student of the same network."""
+"""Robustness and its price, one data set and one attack at a time, against the plain student of the
+same network."""
 
 from __future__ import annotations
 
@@ -12,8 +13,16 @@ from kdray.report.script import drawn
 from tests.analysis.rows import Folder
 
 
-def student(folder: Folder, sweep: str, point: int, seed: int, clean: float, robust: float, seconds: float,
-            **fields: object) -> str:  # fmt: skip
+def student(
+    folder: Folder,
+    sweep: str,
+    point: int,
+    seed: int,
+    clean: float,
+    robust: float,
+    seconds: float,
+    **fields: object,
+) -> str:
     given = {"method__name": "cross_entropy", **fields}
     trial = folder.trial(sweep, point, seed, test_accuracy=clean, train_seconds=seconds, **given)
     folder.pgd(trial, robust)
@@ -22,7 +31,8 @@ def student(folder: Folder, sweep: str, point: int, seed: int, clean: float, rob
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    """A plain student, a robust one, a distilled one, one of another network without a plain one, one of other data."""
+    """A plain student, a robust one, a distilled one, one of another network without a plain one,
+    one of other data."""
     folder = Folder(tmp_path / "results")
     for seed in range(2):
         student(folder, "a", 0, seed, 0.90 + seed / 100, 0.10, 100)
@@ -40,16 +50,22 @@ def test_data_sets_have_figures_of_their_own(folder: Folder) -> None:
     assert (first.name, second.name) == ("trade_off_cifar10", "trade_off_mnist")
     assert "CIFAR-10, 2 seeds" in first.caption
     assert "CIFAR-10" not in second.caption
-    shown = {str(c.get_label()): c.lines[0].get_xydata().ravel() for c in first.figure.axes[0].containers}
+    shown = {
+        str(c.get_label()): c.lines[0].get_xydata().ravel() for c in first.figure.axes[0].containers
+    }
     assert shown["a"] == pytest.approx([90.5, 10, 80, 30])
     assert shown["b"] == pytest.approx([92, 10.5, 70, 50])
     (front,) = [line for line in first.figure.axes[0].lines if line.get_label() == "Pareto front"]
     assert front.get_xdata() == pytest.approx([70, 80, 92])
 
 
-def test_attacks_are_not_mixed_in_a_panel_and_what_was_not_attacked_is_named(folder: Folder) -> None:
+def test_attacks_are_not_mixed_in_a_panel_and_what_was_not_attacked_is_named(
+    folder: Folder,
+) -> None:
     other = folder.trial("c", 0, 0, test_accuracy=0.9)
-    folder.number(other, "weak", "pgd", 0.6, norm="linf", epsilon=2 / 255, step_size=0.01, steps=7, restarts=1)
+    folder.number(
+        other, "weak", "pgd", 0.6, norm="linf", epsilon=2 / 255, step_size=0.01, steps=7, restarts=1
+    )
     folder.trial("d", 0, 0, test_accuracy=0.9)
     figure = drawn(across.trade_off, Snapshot(folder.written()))[0]
     assert isinstance(figure, Figure)
@@ -83,15 +99,27 @@ def test_a_gain_within_the_noise_has_no_price_per_point(folder: Folder) -> None:
     assert distilled[["lost per point", "seconds per point"]].isna().all()
 
 
-@pytest.mark.parametrize("fields", [
-    {"noise__input__sigma": 0.1}, {"noise__labels__rate": 0.1},
-    {"supervision__noise": '[{"name": "swap", "probability": 0.5}]'},
-    {"teacher__model__dropout": 0.2}, {"method__name": "adversarial"}, {"teacher__noise__labels__rate": 0.5},
-])  # fmt: skip
-def test_what_is_noisy_or_trained_otherwise_is_no_plain_student(fields: dict[str, object], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"noise__input__sigma": 0.1},
+        {"noise__labels__rate": 0.1},
+        {"supervision__noise": '[{"name": "swap", "probability": 0.5}]'},
+        {"teacher__model__dropout": 0.2},
+        {"method__name": "adversarial"},
+        {"teacher__noise__labels__rate": 0.5},
+    ],
+)
+def test_what_is_noisy_or_trained_otherwise_is_no_plain_student(
+    fields: dict[str, object], tmp_path: Path
+) -> None:
     folder = Folder(tmp_path / "results")
     student(folder, "a", 0, 0, 0.9, 0.1, 100, **fields)
-    silent = {"noise__input__sigma": 0.0, "noise__labels__rate": 0.0, "supervision__noise": '[{"sigma": 0.0}]'}
+    silent = {
+        "noise__input__sigma": 0.0,
+        "noise__labels__rate": 0.0,
+        "supervision__noise": '[{"sigma": 0.0}]',
+    }
     student(folder, "a", 1, 0, 0.9, 0.1, 100, **silent)
     assert across.described(Snapshot(folder.written()))["plain"].tolist() == [False, True]
 
@@ -102,7 +130,9 @@ def test_the_points_of_the_front_are_listed(folder: Folder) -> None:
     assert table.frame["sweep"].tolist() == ["b", "a", "b"]
 
 
-def test_without_attacks_the_command_that_runs_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_attacks_the_command_that_runs_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = Folder(tmp_path / "results")
     folder.trial("a", 0, 0, test_accuracy=0.9, method__name="kd")
     folder.written()
@@ -112,15 +142,51 @@ def test_without_attacks_the_command_that_runs_them(tmp_path: Path, capsys: pyte
     assert all(f"no student was attacked with PGD: {across.EVALUATE}" in line for line in told)
 
 
-def test_the_plain_student_was_trained_alike_and_of_several_is_of_the_same_sweep(tmp_path: Path) -> None:
+def test_the_plain_student_was_trained_alike_and_of_several_is_of_the_same_sweep(
+    tmp_path: Path,
+) -> None:
     folder = Folder(tmp_path / "results")
     for sweep, epochs, clean in (("a", 100, 0.90), ("b", 200, 0.94), ("c", 200, 0.95)):
-        student(folder, sweep, 0, 0, clean, 0.10, 100, training__epochs=epochs, training__monitor__every=epochs)
+        student(
+            folder,
+            sweep,
+            0,
+            0,
+            clean,
+            0.10,
+            100,
+            training__epochs=epochs,
+            training__monitor__every=epochs,
+        )
         if sweep == "c":
-            student(folder, sweep, 1, 0, 0.85, 0.30, 100, training__epochs=200, noise__input__sigma=0.2)
-    student(folder, "d", 0, 0, 0.84, 0.30, 100, training__epochs=200, training__monitor__every=7, noise__input__sigma=0.2)
+            student(
+                folder, sweep, 1, 0, 0.85, 0.30, 100, training__epochs=200, noise__input__sigma=0.2
+            )
+    student(
+        folder,
+        "d",
+        0,
+        0,
+        0.84,
+        0.30,
+        100,
+        training__epochs=200,
+        training__monitor__every=7,
+        noise__input__sigma=0.2,
+    )
     student(folder, "e", 0, 0, 0.80, 0.30, 100, training__epochs=300, noise__input__sigma=0.2)
-    student(folder, "f", 0, 0, 0.80, 0.30, 100, training__epochs=100, data__examples=5, noise__input__sigma=0.2)
+    student(
+        folder,
+        "f",
+        0,
+        0,
+        0.80,
+        0.30,
+        100,
+        training__epochs=100,
+        data__examples=5,
+        noise__input__sigma=0.2,
+    )
     table = drawn(across.prices, Snapshot(folder.written()))[1]
     assert isinstance(table, Table)
     assert "the same network, data and training" in table.caption

@@ -21,10 +21,14 @@ def made(tmp_path: Path) -> Sweeps:
 def teacher_free(made: Sweeps) -> None:
     """Of two temperatures the second is the better one on validation, the first on test."""
     sweep = "teacher-free"
-    for point, (case, temperature, test, validation) in enumerate((
-        ("baseline", None, 0.5, 0.5), ("tf_kd_reg", 1.0, 0.9, 0.6), ("tf_kd_reg", 20.0, 0.6, 0.9),
-        ("tf_kd_self", 4.0, 0.7, 0.7),
-    )):  # fmt: skip
+    for point, (case, temperature, test, validation) in enumerate(
+        (
+            ("baseline", None, 0.5, 0.5),
+            ("tf_kd_reg", 1.0, 0.9, 0.6),
+            ("tf_kd_reg", 20.0, 0.6, 0.9),
+            ("tf_kd_self", 4.0, 0.7, 0.7),
+        )
+    ):
         trials = [
             made.trial(
                 sweep,
@@ -39,8 +43,16 @@ def teacher_free(made: Sweeps) -> None:
         ]
         for layer, gradient in (("body.conv1", 0.002), ("body.fc", 0.001)):
             for epoch in (1, 2):
-                made.numbers_of(trials, "gradients", "gradients", gradient * (point + 1) * epoch, metric="mean_gradient",
-                                split="train", layer=layer, epoch=epoch)  # fmt: skip
+                made.numbers_of(
+                    trials,
+                    "gradients",
+                    "gradients",
+                    gradient * (point + 1) * epoch,
+                    metric="mean_gradient",
+                    split="train",
+                    layer=layer,
+                    epoch=epoch,
+                )
 
 
 def test_table_1_has_both_networks(made: Sweeps) -> None:
@@ -50,7 +62,10 @@ def test_table_1_has_both_networks(made: Sweeps) -> None:
     table = script.table_1(made.snapshot())
     large, small = cells(table, "Large Model"), cells(table, "Small Model")
     assert large["Weights"] == large["Weights (published)"] == large["Multiplications"] == 2_392_800
-    assert (small["Alone, %"].mean, small["Distilled, %"].mean) == (pytest.approx(80), pytest.approx(90))
+    assert (small["Alone, %"].mean, small["Distilled, %"].mean) == (
+        pytest.approx(80),
+        pytest.approx(90),
+    )
     assert (small["Alone, % (published)"], small["Distilled, % (published)"]) == (98.06, 98.73)
     assert (large["Distilled, %"], small["n"]) == (None, 2)
     assert "MNIST, 2 seeds" in table.caption
@@ -60,9 +75,13 @@ def test_table_2_keeps_the_omitted_digit_apart(made: Sweeps) -> None:
     point = 0
     for case, seen, omitted in (("distilled", 0.9, 0.6), ("plain", 0.8, 0.0)):
         for digit in (1, 2):
-            trials = made.point("omitted-digits", point, 0.5, case=case, swept={"data.omit_classes": [digit]})
+            trials = made.point(
+                "omitted-digits", point, 0.5, case=case, swept={"data.omit_classes": [digit]}
+            )
             made.numbers_of(trials, "clean", "clean", seen + digit / 100, metric="seen_accuracy")
-            made.numbers_of(trials, "clean", "clean", omitted + digit / 100, metric="omitted_accuracy")
+            made.numbers_of(
+                trials, "clean", "clean", omitted + digit / 100, metric="omitted_accuracy"
+            )
             point += 1
     two = cells(script.table_2(made.snapshot()), "Two")
     shown = {
@@ -79,7 +98,10 @@ def test_table_3_calls_the_large_network_the_teacher_as_the_paper_does(made: Swe
     made.point("reversed", 0, 0.5, role="teacher")
     table = script.table_3(made.snapshot())
     assert [cell.mean for cell in table.frame["Accuracy, %"]] == pytest.approx([60, 50, 70])
-    assert "| Re-KD (S → T) | 70.00 ± 1.41 | 95.46 ± 0.12 | 2 | student, reversed, re_kd |" in table.to_markdown()
+    assert (
+        "| Re-KD (S → T) | 70.00 ± 1.41 | 95.46 ± 0.12 | 2 | student, reversed, re_kd |"
+        in table.to_markdown()
+    )
 
 
 def test_table_4_chooses_the_temperature_on_validation(made: Sweeps) -> None:
@@ -92,20 +114,25 @@ def test_table_4_chooses_the_temperature_on_validation(made: Sweeps) -> None:
 
 @pytest.mark.parametrize("measured", ["pgd", "autoattack"])
 def test_table_5_says_what_stands_for_autoattack(made: Sweeps, measured: str) -> None:
-    for point, case in enumerate(("at_no_teacher", "student_of_at_teacher", "at_tf_kd_reg", "at_tf_kd_self")):
+    for point, case in enumerate(
+        ("at_no_teacher", "student_of_at_teacher", "at_tf_kd_reg", "at_tf_kd_self")
+    ):
         trials = made.point("adversarial-teacher-free", point, 0.8, case=case)
         made.numbers_of(trials, "pgd20", "pgd", 0.4, steps=20, restarts=5, epsilon=8 / 255)
         if measured == "autoattack":
             made.numbers_of(trials, "autoattack", "autoattack", 0.3)
     table = script.table_5(made.snapshot())
     attacked = cells(table, "ResNet18 (AT) Tf KD-self")
-    assert attacked["Attacked, %"].mean == (pytest.approx(40) if measured == "pgd" else pytest.approx(30))
+    assert attacked["Attacked, %"].mean == (
+        pytest.approx(40) if measured == "pgd" else pytest.approx(30)
+    )
     assert attacked["Attacked, % (published)"] == 48.83
     assert ("in place of AutoAttack" in table.caption) == (measured == "pgd")
 
 
 def test_the_virtual_teacher_is_far_less_sure_than_designed() -> None:
-    """Its vector goes through a softmax: 0.2128 is the most that it says at K = 10 and 0.9; it flattens with temperature."""
+    """Its vector goes through a softmax: 0.2128 is the most that it says at K = 10 and 0.9; it
+    flattens with temperature."""
     assert script.virtual_teacher(0.9, 10, 1.0)[0] == pytest.approx(0.2128, abs=5e-5)
     assert script.virtual_teacher(0.9, 10, 20.0)[0] == pytest.approx(0.1041, abs=5e-5)
     assert script.virtual_teacher(1.0, 10, 1.0).sum() == pytest.approx(1)
@@ -135,4 +162,7 @@ def test_the_formula_is_drawn_whatever_was_trained(made: Sweeps, tmp_path: Path)
     made.written()
     assert script.main([str(made.path), "--out", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "figure_1.pdf").exists()
-    assert "no trained students of the sweep vanilla-mnist" in (tmp_path / "out" / "README.md").read_text()
+    assert (
+        "no trained students of the sweep vanilla-mnist"
+        in (tmp_path / "out" / "README.md").read_text()
+    )

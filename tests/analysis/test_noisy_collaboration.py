@@ -29,7 +29,14 @@ def measure(folder: Folder, trial: str, accuracy: float) -> None:
     folder.pgd(trial, accuracy / 2)
     folder.number(trial, "cinic_imagenet", "out_of_distribution", accuracy - 0.2, dataset="cinic10")
     for kind in script.ALL:
-        folder.number(trial, "corruptions", "corruptions", accuracy, metric="relative_accuracy", corruption=kind)
+        folder.number(
+            trial,
+            "corruptions",
+            "corruptions",
+            accuracy,
+            metric="relative_accuracy",
+            corruption=kind,
+        )
 
 
 def noise(**fields: object) -> str:
@@ -47,20 +54,62 @@ def fill(folder: Folder, seeds: Iterable[int] = (0, 1), *, measured: bool = True
     for seed in seeds:
         for point, sigma in enumerate((0, 0.05)):
             swept = {"noise.input.sigma": sigma}
-            trained("soft-randomization", point, seed, 0.9 - sigma, case="soft_randomization", swept=swept)
-            trained("soft-randomization", 2 + point, seed, 0.8 - sigma, case="no_teacher", swept=swept)
-            trained("exponential-family", point, seed, 0.7, swept={**swept, "noise.input.name": "laplace"})
-            trained("signal-dependent", point, seed, 0.9, case="per_logit", supervision__noise=noise(sigma=sigma))
-            trained("fickle-teacher", point, seed, 0.9, case=f"d{point}", teacher__model__dropout=sigma)
+            trained(
+                "soft-randomization",
+                point,
+                seed,
+                0.9 - sigma,
+                case="soft_randomization",
+                swept=swept,
+            )
+            trained(
+                "soft-randomization", 2 + point, seed, 0.8 - sigma, case="no_teacher", swept=swept
+            )
+            trained(
+                "exponential-family",
+                point,
+                seed,
+                0.7,
+                swept={**swept, "noise.input.name": "laplace"},
+            )
+            trained(
+                "signal-dependent",
+                point,
+                seed,
+                0.9,
+                case="per_logit",
+                supervision__noise=noise(sigma=sigma),
+            )
+            trained(
+                "fickle-teacher", point, seed, 0.9, case=f"d{point}", teacher__model__dropout=sigma
+            )
             trained("fickle-teacher", point, seed, 0.95, role="teacher", model__dropout=sigma)
-            trained("label-corruption", point, seed, 0.9, case="corrupted_s", noise__labels__rate=sigma)
-            trained("label-corruption", point, seed, 0.85, role="teacher", noise__labels__rate=sigma or None)
-        trained("signal-dependent", 2, seed, 0.9, case="per_sample", supervision__noise=noise(sigma=0.5, per="sample"))
+            trained(
+                "label-corruption", point, seed, 0.9, case="corrupted_s", noise__labels__rate=sigma
+            )
+            trained(
+                "label-corruption",
+                point,
+                seed,
+                0.85,
+                role="teacher",
+                noise__labels__rate=sigma or None,
+            )
+        trained(
+            "signal-dependent",
+            2,
+            seed,
+            0.9,
+            case="per_sample",
+            supervision__noise=noise(sigma=0.5, per="sample"),
+        )
         trained("random-swapping", 0, seed, 0.9, case="no_swapping")
         swap = noise(name="swap", probability=0.1, threshold=0.05)
         trained("random-swapping", 1, seed, 0.91, case="top2", supervision__noise=swap)
         trained("random-swapping", 2, seed, 0.92, case="all", supervision__noise=swap)
-        trained("label-corruption", 2, seed, 0.8, case="corrupted_t", teacher__noise__labels__rate=0.05)
+        trained(
+            "label-corruption", 2, seed, 0.8, case="corrupted_t", teacher__noise__labels__rate=0.05
+        )
         both = {"noise__labels__rate": 0.05, "teacher__noise__labels__rate": 0.05}
         trained("label-corruption", 3, seed, 0.8, case="corrupted_ts", **both)
         trained("label-corruption", 4, seed, 0.9, case="fixed", noise__labels__rate=0.05)
@@ -84,17 +133,27 @@ def test_every_figure_is_drawn_with_data_seeds_and_source(draw: Draw, snapshot: 
         assert "PGD-20, ℓ∞, ε = 8/255, step size 2/255, worst of 5 starts" in made.caption
 
 
-def test_nothing_corrupted_is_the_first_point_of_every_case_with_a_teacher(snapshot: Snapshot) -> None:
+def test_nothing_corrupted_is_the_first_point_of_every_case_with_a_teacher(
+    snapshot: Snapshot,
+) -> None:
     study = script.label_corruption(snapshot)
     at = study.trials.groupby("group")["x"].agg(["min", "max"])
-    assert at.loc[["corrupted_s", "corrupted_t", "corrupted_ts", "fixed"]].to_numpy().tolist() == [[0, 5]] * 4
+    assert (
+        at.loc[["corrupted_s", "corrupted_t", "corrupted_ts", "fixed"]].to_numpy().tolist()
+        == [[0, 5]] * 4
+    )
     assert script.accuracies(snapshot, study.of("fixed"), "pgd")["x"].tolist().count(0) == 2
 
 
-def test_a_logit_noise_and_a_swapping_are_found_in_the_description_of_the_supervision(snapshot: Snapshot) -> None:
+def test_a_logit_noise_and_a_swapping_are_found_in_the_description_of_the_supervision(
+    snapshot: Snapshot,
+) -> None:
     assert sorted(script.signal_dependent(snapshot).trials["x"].unique()) == [0, 0.05, 0.5]
     swapping = script.random_swapping(snapshot)
-    assert swapping.names == {"top2|0.05": "top 2, threshold 0.05", "all|0.05": "all, threshold 0.05"}
+    assert swapping.names == {
+        "top2|0.05": "top 2, threshold 0.05",
+        "all|0.05": "all, threshold 0.05",
+    }
     assert set(swapping.trials["x"]) == {0.1}
     assert set(swapping.reference["case"]) == {"no_swapping"}
 
@@ -108,7 +167,11 @@ def test_published_numbers_stand_beside_ours(snapshot: Snapshot) -> None:
     assert rows.loc["teacher, 5 % wrong labels", "published (%)"] == 10.89
     (figure,) = drawn(script.figure_4, snapshot)
     assert isinstance(figure, Figure)
-    stars = [line.get_xydata().tolist() for line in figure.figure.axes[0].lines if line.get_label() == "published"]
+    stars = [
+        line.get_xydata().tolist()
+        for line in figure.figure.axes[0].lines
+        if line.get_label() == "published"
+    ]
     assert stars == [[[0.05, 33.85]], [[0.05, 3.53]]]
 
 
@@ -140,7 +203,9 @@ def test_official_images_come_before_generated_ones_where_they_are_there(tmp_pat
     snapshot = Snapshot(folder.written())
     both = snapshot.students("s")
     assert set(script.relative(snapshot, both)["evaluation"]) == {"corruptions"}
-    assert set(script.relative(snapshot, both[both["seed"].eq(0)])["evaluation"]) == {"official_corruptions"}
+    assert set(script.relative(snapshot, both[both["seed"].eq(0)])["evaluation"]) == {
+        "official_corruptions"
+    }
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +221,14 @@ def test_what_was_not_measured_is_said_with_the_command_that_measures_it(bare: S
         drawn(d, bare) for d in (script.figure_1, script.figure_5, script.numbers_of_the_text)
     )
     assert isinstance(first, Figure)
-    assert f"Not measured: out-of-distribution accuracy and accuracy under PGD ({script.EVALUATE})" in first.caption
+    assert (
+        f"Not measured: out-of-distribution accuracy and accuracy under PGD ({script.EVALUATE})"
+        in first.caption
+    )
     assert "1 seed. No error bars" in first.caption
-    assert [text.get_text() for text in first.figure.axes[2].texts] == ["not measured:\nsee the caption"]
+    assert [text.get_text() for text in first.figure.axes[2].texts] == [
+        "not measured:\nsee the caption"
+    ]
     assert script.EVALUATE in heat.reason
     assert script.EVALUATE in numbers.reason
 
@@ -179,19 +249,33 @@ def test_without_a_sweep_its_figures_name_the_file_that_trains_it(
     assert pd.Series(told.splitlines()).str.contains("kdray run").all()
 
 
-def test_it_ends_with_files_and_a_page(snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_ends_with_files_and_a_page(
+    snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(script, "DRAWS", (script.figure_3, script.numbers_of_the_text))
     assert script.main([snapshot.results.store.location, "--out", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {
-        "figure_3.pdf", "figure_3.svg", "figure_3.png", "numbers_of_the_text.csv", "numbers_of_the_text.tex", "README.md",
-    }  # fmt: skip
+        "figure_3.pdf",
+        "figure_3.svg",
+        "figure_3.png",
+        "numbers_of_the_text.csv",
+        "numbers_of_the_text.tex",
+        "README.md",
+    }
 
 
 def test_what_else_a_sweep_sweeps_is_said_where_it_is_averaged(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "results")
     for point, temperature in enumerate((1.0, 8.0)):
-        trial = folder.trial("signal-dependent", point, 0, case="per_logit", test_accuracy=0.2 + point / 2,
-                             supervision__noise=noise(sigma=0.1), swept={"method.temperature": temperature})  # fmt: skip
+        trial = folder.trial(
+            "signal-dependent",
+            point,
+            0,
+            case="per_logit",
+            test_accuracy=0.2 + point / 2,
+            supervision__noise=noise(sigma=0.1),
+            swept={"method.temperature": temperature},
+        )
         measure(folder, trial, 0.2 + point / 2)
     (figure,) = drawn(script.figure_1, Snapshot(folder.written()))
     assert isinstance(figure, Figure)
@@ -201,8 +285,14 @@ def test_what_else_a_sweep_sweeps_is_said_where_it_is_averaged(tmp_path: Path) -
 def test_seeds_are_counted_where_they_were_measured(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "results")
     for seed in range(5):
-        trial = folder.trial("soft-randomization", 0, seed, case="no_teacher", test_accuracy=0.5, swept={
-            "noise.input.sigma": 0.1})  # fmt: skip
+        trial = folder.trial(
+            "soft-randomization",
+            0,
+            seed,
+            case="no_teacher",
+            test_accuracy=0.5,
+            swept={"noise.input.sigma": 0.1},
+        )
         if seed < 2:
             measure(folder, trial, 0.5)
     snapshot = Snapshot(folder.written())

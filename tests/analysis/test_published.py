@@ -1,4 +1,5 @@
-"""What the papers print, as analysis/published.csv has it: whole, in its units, and true to the sums that the papers imply."""
+"""What the papers print, as analysis/published.csv has it: whole, in its units, and true to the
+sums that the papers imply."""
 
 from __future__ import annotations
 
@@ -13,21 +14,40 @@ COUNTS = {
     "noisy_collaboration": {"Figure 5": 7 * 19, "text, section 4.3": 2, "text, section 4.4": 2},
     "smoothed_models": {"Table 1": 4, "Table 2": 4 * 2, "Table 3": 6 * 2},
     "current_understanding": {
-        "Table 1": 3 + 4, "Table 2": 2 * 4, "Table 3": 3 * 2, "Table 4": 3 * 2, "Table 5": 4 * 2,
-        "text, Vanilla Distillation": 2, "text, Reversed Distillation": 1,
+        "Table 1": 3 + 4,
+        "Table 2": 2 * 4,
+        "Table 3": 3 * 2,
+        "Table 4": 3 * 2,
+        "Table 5": 4 * 2,
+        "text, Vanilla Distillation": 2,
+        "text, Reversed Distillation": 1,
     },
     "robust_student": {
-        "Table I": 4 * 7, "Table II": 2 * 4 * 5, "Table III": 4 * 4 - 1, "Table IV": 4 * 4 + 3 * 2, "Table V": 4 * 10,
-        "Table VI": 5 * 2 + 3, "Table VII": 6 + 4 * 7, "text, section I": 2, "text, section V.B": 5, "text, section V.D": 8 + 3,
-        "text, section V.E": 12, "text, section V.F": 3,
+        "Table I": 4 * 7,
+        "Table II": 2 * 4 * 5,
+        "Table III": 4 * 4 - 1,
+        "Table IV": 4 * 4 + 3 * 2,
+        "Table V": 4 * 10,
+        "Table VI": 5 * 2 + 3,
+        "Table VII": 6 + 4 * 7,
+        "text, section I": 2,
+        "text, section V.B": 5,
+        "text, section V.D": 8 + 3,
+        "text, section V.E": 12,
+        "text, section V.F": 3,
     },
-}  # fmt: skip
+}
 NETWORKS = ("Teacher", "KD", "FitNet", "Robust")
 
 
 def number(paper: str, item: str, row: str, column: str) -> float:
     """The one value of a cell; a fraction as a percentage."""
-    cell = ROWS[ROWS["paper"].eq(paper) & ROWS["item"].eq(item) & ROWS["row"].eq(row) & ROWS["column"].eq(column)]
+    cell = ROWS[
+        ROWS["paper"].eq(paper)
+        & ROWS["item"].eq(item)
+        & ROWS["row"].eq(row)
+        & ROWS["column"].eq(column)
+    ]
     assert len(cell) == 1, (item, row, column)
     return float(cell["value"].iloc[0]) * (100 if cell["unit"].iloc[0] == "fraction" else 1)
 
@@ -37,7 +57,9 @@ def robust(item: str, row: str, column: str) -> float:
 
 
 def test_every_table_is_whole() -> None:
-    counted = {paper: items.value_counts().to_dict() for paper, items in ROWS.groupby("paper")["item"]}
+    counted = {
+        paper: items.value_counts().to_dict() for paper, items in ROWS.groupby("paper")["item"]
+    }
     assert counted == COUNTS
 
 
@@ -59,7 +81,9 @@ def test_columns_that_begin_with_a_hash_are_read_whole() -> None:
 
 
 def test_what_the_text_says_of_a_table_stands_in_the_table() -> None:
-    told = ROWS[ROWS["note"].str.contains("belongs to table") & ROWS["unit"].isin(["%", "fraction"])]
+    told = ROWS[
+        ROWS["note"].str.contains("belongs to table") & ROWS["unit"].isin(["%", "fraction"])
+    ]
     assert len(told) == 2 + 8 + 3 + 3
     for row in told.itertuples():
         item = "Table " + str(row.note).split("table ")[1].split()[0]
@@ -68,13 +92,18 @@ def test_what_the_text_says_of_a_table_stands_in_the_table() -> None:
 
 @pytest.mark.parametrize(
     "cell",
-    [("Table I", "Robust", "C/C"), ("Table IV", "Robust learning", "CIFAR-10"), ("Table VII", "Student 4", "Robust")],
+    [
+        ("Table I", "Robust", "C/C"),
+        ("Table IV", "Robust learning", "CIFAR-10"),
+        ("Table VII", "Student 4", "Robust"),
+    ],
 )
 def test_the_tables_count_where_the_text_contradicts_them(cell: tuple[str, str, str]) -> None:
     assert robust(*cell) == 91.93
     assert robust("text, section V.E", "Robust", "CIFAR-10") == 91.63
     noted = ROWS.loc[
-        ROWS["paper"].eq("robust_student") & ROWS["item"].eq(cell[0]) & ROWS["row"].eq(cell[1]), ["column", "note"]
+        ROWS["paper"].eq("robust_student") & ROWS["item"].eq(cell[0]) & ROWS["row"].eq(cell[1]),
+        ["column", "note"],
     ]
     assert "91.63 % in the text" in noted.set_index("column").loc[cell[2], "note"]
 
@@ -83,13 +112,17 @@ def test_the_tables_count_where_the_text_contradicts_them(cell: tuple[str, str, 
 def test_mnist_contradictions_are_noted(row: str, text: float, table: float) -> None:
     assert robust("text, section V.E", row, "MNIST") == text
     assert robust("Table III", row, "MNIST2USPS, MNIST") == table
-    notes = ROWS.loc[ROWS["item"].eq("text, section V.E") & ROWS["row"].eq(row) & ROWS["column"].eq("MNIST"), "note"]
+    notes = ROWS.loc[
+        ROWS["item"].eq("text, section V.E") & ROWS["row"].eq(row) & ROWS["column"].eq("MNIST"),
+        "note",
+    ]
     assert f"contradicts tables III and VI ({table} %)" in notes.iloc[0]
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_classes_average_to_the_accuracy_of_all(network: str) -> None:
-    """CIFAR-10's test set has as many images of every class, so table V checks its forty cells against table I."""
+    """CIFAR-10's test set has as many images of every class, so table V checks its forty cells
+    against table I."""
     classes = ROWS.loc[ROWS["item"].eq("Table V") & ROWS["row"].eq(network), "value"]
     assert classes.mean() == pytest.approx(robust("Table I", network, "C/C"))
 
@@ -105,7 +138,9 @@ def test_errors_are_what_accuracies_leave(network: str) -> None:
 @pytest.mark.parametrize("student", ["Student 1", "Student 2", "Student 3", "Student 4"])
 def test_compression_is_a_quotient_of_the_rounded_counts(student: str) -> None:
     weights = [robust("Table VII", row, "#params") for row in ("Teacher", student)]
-    assert robust("Table VII", student, "Compression Ratio") == pytest.approx(weights[0] / weights[1], abs=0.006)
+    assert robust("Table VII", student, "Compression Ratio") == pytest.approx(
+        weights[0] / weights[1], abs=0.006
+    )
 
 
 def test_the_robust_student_is_trained_on_clean_images_only() -> None:
@@ -125,11 +160,16 @@ def test_the_gain_of_reversed_distillation() -> None:
 
 
 def test_corruptions_are_named_as_the_text_describes_them() -> None:
-    """Figure 5's labels are damaged: noise and blur gain by noise, fog, contrast and saturation lose, frost does both."""
+    """Figure 5's labels are damaged: noise and blur gain by noise, fog, contrast and saturation
+    lose, frost does both."""
     heat = ROWS[ROWS["item"].eq("Figure 5")].pivot(index="row", columns="column", values="value")
     gained = heat.loc["sigma=0.5"] - heat.loc["sigma=0"]
     assert (gained.filter(regex="_(noise|blur)$") > 0).all()
     assert (gained[["elastic_transform", "jpeg_compression", "pixelate", "snow"]] > 0).all()
     assert (gained[["fog", "contrast", "saturate"]] < 0).all()
-    assert heat.loc["sigma=0.05", "frost"] > heat.loc["sigma=0", "frost"] > heat.loc["sigma=0.5", "frost"]
+    assert (
+        heat.loc["sigma=0.05", "frost"]
+        > heat.loc["sigma=0", "frost"]
+        > heat.loc["sigma=0.5", "frost"]
+    )
     assert heat.shape == (7, 19)

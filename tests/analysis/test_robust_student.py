@@ -21,7 +21,8 @@ def made(tmp_path: Path) -> Sweeps:
 
 
 def cifar(made: Sweeps, *data: str) -> dict[tuple[str, str], list[str]]:
-    """Teachers and students of the sweep robust-cifar on each of ``data``; accuracy rises from case to case."""
+    """Teachers and students of the sweep robust-cifar on each of ``data``; accuracy rises from case
+    to case."""
     found = {}
     for number, name in enumerate(data):
         fields = {"data__name": name, "data__pad": 0}
@@ -30,7 +31,9 @@ def cifar(made: Sweeps, *data: str) -> dict[tuple[str, str], list[str]]:
         )
         for point, case in enumerate(CIFAR):
             accuracy = 0.6 + point / 10 - number / 20
-            found[name, case] = made.point("robust-cifar", 4 * number + point, accuracy, case=case, **fields)
+            found[name, case] = made.point(
+                "robust-cifar", 4 * number + point, accuracy, case=case, **fields
+            )
     return found
 
 
@@ -42,7 +45,13 @@ def test_table_1_crosses_noise_in_training_with_noise_in_the_test(made: Sweeps) 
             if method == "robust" and noise != "clean":
                 continue
             case = f"{method}_{noise}"
-            trials = made.point("robust-training-noise", point, 0.5 + number / 10, case=case, noise__input__name=name)
+            trials = made.point(
+                "robust-training-noise",
+                point,
+                0.5 + number / 10,
+                case=case,
+                noise__input__name=name,
+            )
             made.numbers_of(trials, "gaussian", "signal_to_noise", 0.3 + number / 10, snr=10)
             made.numbers_of(trials, "gaussian", "signal_to_noise", 0.01, snr=8)
             for peak, value in ((64, 0.4), (16, 0.2)):
@@ -51,9 +60,9 @@ def test_table_1_crosses_noise_in_training_with_noise_in_the_test(made: Sweeps) 
     made.point("robust-training-noise", 0, 0.9, role="teacher", seeds=[0])
     table = script.table_i(made.snapshot())
     kd, strong, robust = (cells(table, row) for row in ("KD", "KD, 16 photons", "Robust"))
-    assert [kd[name].mean for name in ("C/C", "C/G", "C/P", "G/G", "G/P", "P/P", "P/G")] == pytest.approx(
-        [50, 30, 40, 40, 50, 60, 50]
-    )
+    assert [
+        kd[name].mean for name in ("C/C", "C/G", "C/P", "G/G", "G/P", "P/P", "P/G")
+    ] == pytest.approx([50, 30, 40, 40, 50, 60, 50])
     assert [strong[name].mean for name in ("C/P", "G/P", "P/P")] == pytest.approx([20, 30, 40])
     assert strong["G/G"] is None
     assert robust["G/P"].mean == robust["C/P"].mean == pytest.approx(40)
@@ -88,15 +97,28 @@ def test_digits_stand_in_for_the_first_data_set_and_the_caption_says_so(made: Sw
 def test_table_3_has_what_was_tried_on_the_other_digits(made: Sweeps) -> None:
     point = 0
     for name, pad, other in (("mnist", 0, "usps"), ("usps", 6, "mnist")):
-        made.point("robust-domains", point, 0.9, role="teacher", seeds=[0], data__name=name, data__pad=pad)
+        made.point(
+            "robust-domains", point, 0.9, role="teacher", seeds=[0], data__name=name, data__pad=pad
+        )
         for method in ("kd", "robust"):
-            trials = made.point("robust-domains", point, 0.95, case=f"{name}_{method}", data__name=name, data__pad=pad)
+            trials = made.point(
+                "robust-domains",
+                point,
+                0.95,
+                case=f"{name}_{method}",
+                data__name=name,
+                data__pad=pad,
+            )
             if method == "robust":
-                made.numbers_of(trials, "away", "out_of_distribution", 0.7 + pad / 100, dataset=other)
+                made.numbers_of(
+                    trials, "away", "out_of_distribution", 0.7 + pad / 100, dataset=other
+                )
             point += 1
     table = script.table_iii(made.snapshot())
     robust, kd = cells(table, "Robust"), cells(table, "KD")
-    assert [robust[name].mean for name in robust.index if " to " in name] == pytest.approx([95, 70, 95, 76])
+    assert [robust[name].mean for name in robust.index if " to " in name] == pytest.approx(
+        [95, 70, 95, 76]
+    )
     assert kd["MNIST to USPS: on USPS"] is None
     assert cells(table, "KD (published)")["MNIST to USPS: on USPS"] == 93.25
 
@@ -104,7 +126,9 @@ def test_table_3_has_what_was_tried_on_the_other_digits(made: Sweeps) -> None:
 def test_table_5_has_every_class(made: Sweeps) -> None:
     for trials in cifar(made, "cifar10").values():
         for number in range(10):
-            made.numbers_of(trials, "clean", "clean", number / 10, metric="class_accuracy", **{"class": number})
+            made.numbers_of(
+                trials, "clean", "clean", number / 10, metric="class_accuracy", **{"class": number}
+            )
     table = script.table_v(made.snapshot())
     assert [cells(table, "FitNet")[name].mean for name in script.CLASSES] == pytest.approx(
         [10.0 * n for n in range(10)]
@@ -116,17 +140,33 @@ def test_table_6_shows_errors(made: Sweeps) -> None:
     made.point("robust-mnist", 0, 0.9, role="teacher", seeds=[0], data__name="mnist")
     made.point("robust-mnist", 1, 0.7, case="kd", data__name="mnist")
     row = cells(script.table_vi(made.snapshot()), "Knowledge Distillation")
-    assert (row["Test error, %"].mean, row["Test error, % (published)"]) == (pytest.approx(30), 0.65)
+    assert (row["Test error, %"].mean, row["Test error, % (published)"]) == (
+        pytest.approx(30),
+        0.65,
+    )
 
 
 def test_table_7_compares_sizes_with_the_teacher(made: Sweeps) -> None:
-    made.point("robust-sizes", 0, 0.9, role="teacher", seeds=[0], weights=9000, images_per_second=100.0)
+    made.point(
+        "robust-sizes", 0, 0.9, role="teacher", seeds=[0], weights=9000, images_per_second=100.0
+    )
     for point, case in enumerate(("fitnet", "robust")):
-        made.point("robust-sizes", point, 0.7 + point / 10, case=case, model__network="student_1", weights=250)
+        made.point(
+            "robust-sizes",
+            point,
+            0.7 + point / 10,
+            case=case,
+            model__network="student_1",
+            weights=250,
+        )
     table = script.table_vii(made.snapshot())
     small = cells(table, "Student 1")
     assert (small["Compression"].mean, small["Speed-up"].mean) == (36, 5)
-    assert (small["FitNet, %"].mean, small["Robust, %"].mean, small["n"]) == (pytest.approx(70), pytest.approx(80), 2)
+    assert (small["FitNet, %"].mean, small["Robust, %"].mean, small["n"]) == (
+        pytest.approx(70),
+        pytest.approx(80),
+        2,
+    )
     assert cells(table, "Student 3 (published)")["Multiplications"] == 392_000_000
 
 
@@ -151,8 +191,16 @@ def scores(made: Sweeps) -> None:
         for snr in (None, 10.0):
             for image in (0, 3):
                 for number in range(10):
-                    made.numbers_of(trials, f"scores {snr}", "prediction_scores", 0.1, metric="score", image=image, snr=snr,
-                                    **{"class": number})  # fmt: skip
+                    made.numbers_of(
+                        trials,
+                        f"scores {snr}",
+                        "prediction_scores",
+                        0.1,
+                        metric="score",
+                        image=image,
+                        snr=snr,
+                        **{"class": number},
+                    )
 
 
 def test_scores_are_drawn_without_images(made: Sweeps) -> None:
@@ -161,7 +209,9 @@ def test_scores_are_drawn_without_images(made: Sweeps) -> None:
     assert isinstance(figure, Figure)
     titles = [axes.get_title(loc="left") for axes in figure.figure.axes]
     assert titles == ["Image 0, clean", "Image 0, 10 dB", "Image 3, clean", "Image 3, 10 dB"]
-    assert [label.get_text() for label in figure.figure.axes[0].get_xticklabels()] == list(script.CLASSES)
+    assert [label.get_text() for label in figure.figure.axes[0].get_xticklabels()] == list(
+        script.CLASSES
+    )
     assert "images/cifar10.npz" in figure.caption
 
 
@@ -169,7 +219,11 @@ def test_scores_are_drawn_beside_images_that_lie_with_the_results(made: Sweeps) 
     scores(made)
     snapshot = made.snapshot()
     (made.path / "images").mkdir()
-    np.savez(made.path / "images" / "cifar10.npz", images=np.zeros((4, 8, 8, 3), np.uint8), labels=np.arange(4))
+    np.savez(
+        made.path / "images" / "cifar10.npz",
+        images=np.zeros((4, 8, 8, 3), np.uint8),
+        labels=np.arange(4),
+    )
     (figure,) = script.figure_3(snapshot)
     assert isinstance(figure, Figure)
     assert len([axes for axes in figure.figure.axes if axes.images]) == 4

@@ -16,13 +16,28 @@ STEPS = range(1, 11)
 
 def smoothing(aggregate: str, samples: int) -> str:
     """As the parameters of an evaluation say it: the default aggregate is left out."""
-    told = {"samples": samples, **({} if aggregate == "soft_prediction" else {"aggregate": aggregate})}
+    told = {
+        "samples": samples,
+        **({} if aggregate == "soft_prediction" else {"aggregate": aggregate}),
+    }
     return json.dumps({"smoothing": told})
 
 
-def attack(made: Sweeps, trials: list[str], value: float, parameters: str = "{}", **fields: object) -> None:
-    how = {"norm": "linf", "epsilon": 8 / 255, "steps": 10, "restarts": 1, "samples": 1, "examples": 100, **fields}
-    made.numbers_of(trials, f"pgd {parameters} {fields}", "pgd", value, parameters=parameters, **how)
+def attack(
+    made: Sweeps, trials: list[str], value: float, parameters: str = "{}", **fields: object
+) -> None:
+    how = {
+        "norm": "linf",
+        "epsilon": 8 / 255,
+        "steps": 10,
+        "restarts": 1,
+        "samples": 1,
+        "examples": 100,
+        **fields,
+    }
+    made.numbers_of(
+        trials, f"pgd {parameters} {fields}", "pgd", value, parameters=parameters, **how
+    )
 
 
 def sweep(made: Sweeps, name: str) -> dict[str, list[str]]:
@@ -30,11 +45,17 @@ def sweep(made: Sweeps, name: str) -> dict[str, list[str]]:
     found = {"teacher": made.point(name, 0, 0.5, role="teacher", seeds=[0])}
     for point, aggregate in enumerate(("prediction", "soft_prediction")):
         found[aggregate] = made.point(
-            name, point, 0.8 + point / 10, case="distilled", supervision__smoothing__aggregate=aggregate
+            name,
+            point,
+            0.8 + point / 10,
+            case="distilled",
+            supervision__smoothing__aggregate=aggregate,
         )
         for samples, value in ((32, 0.1), (512, 0.6 + point / 10)):
             told = smoothing(aggregate, samples)
-            made.numbers_of(found["teacher"], f"clean {told}", "clean", value, parameters=told, examples=100)
+            made.numbers_of(
+                found["teacher"], f"clean {told}", "clean", value, parameters=told, examples=100
+            )
     found["no_teacher"] = made.point(name, 2, 0.7, case="no_teacher")
     for trials in found.values():
         made.learning(trials, 0.1, 0.2)
@@ -42,14 +63,27 @@ def sweep(made: Sweeps, name: str) -> dict[str, list[str]]:
 
 
 def transferred(
-    made: Sweeps, source: str, target: str, value: float, epsilon: float = 8 / 255, parameters: str = "{}"
+    made: Sweeps,
+    source: str,
+    target: str,
+    value: float,
+    epsilon: float = 8 / 255,
+    parameters: str = "{}",
 ) -> None:
     """Accuracy falls by a hundredth with every step, to ``value`` at the tenth."""
     for step in STEPS:
         made.number(
-            target, f"by_step {epsilon} {parameters}", "transfer", value + (10 - step) / 100, source_trial_id=source,
-            norm="linf", epsilon=epsilon, steps=step, examples=100, parameters=parameters,
-        )  # fmt: skip
+            target,
+            f"by_step {epsilon} {parameters}",
+            "transfer",
+            value + (10 - step) / 100,
+            source_trial_id=source,
+            norm="linf",
+            epsilon=epsilon,
+            steps=step,
+            examples=100,
+            parameters=parameters,
+        )
 
 
 @pytest.fixture
@@ -78,7 +112,9 @@ def test_table_1_stands_beside_what_is_printed(made: Sweeps) -> None:
     assert alone.startswith("| No teacher | 70.00 ± 1.41 | – | 2 |")
 
 
-def test_table_2_attacks_the_teacher_as_it_is_smoothed_and_the_student_as_it_is(made: Sweeps) -> None:
+def test_table_2_attacks_the_teacher_as_it_is_smoothed_and_the_student_as_it_is(
+    made: Sweeps,
+) -> None:
     trials = sweep(made, script.ADVERSARIAL)
     attack(made, trials["teacher"], 0.99)
     attack(made, trials["teacher"], 0.5, smoothing("prediction", 512))
@@ -108,7 +144,10 @@ def test_table_3_pairs_attacked_and_target(made: Sweeps) -> None:
         ("Smoothed CNI on KD student", 75, 80),
     ):
         cell = cells(table, row)
-        assert (cell["PGD, %"].mean, cell["Clean, %"].mean) == (pytest.approx(value), pytest.approx(clean))
+        assert (cell["PGD, %"].mean, cell["Clean, %"].mean) == (
+            pytest.approx(value),
+            pytest.approx(clean),
+        )
     assert cells(table, "Smoothed CNI on Smoothed CNI")["PGD, %"] is None
     assert "not the Smooth model of tables 1 and 2" in table.caption
 
@@ -128,10 +167,15 @@ def test_bars_over_pairs_of_models_are_said_to_be(made: Sweeps) -> None:
     trials = sweep(made, script.ADVERSARIAL)
     for student in trials["prediction"]:
         transferred(made, student, student, 0.3)
-        transferred(made, student, trials["teacher"][0], 0.4 + (student == trials["prediction"][0]) / 10)
+        transferred(
+            made, student, trials["teacher"][0], 0.4 + (student == trials["prediction"][0]) / 10
+        )
     snapshot = made.snapshot()
     figure, table = next(iter(script.figures_4_to_6(snapshot))), script.table_3(snapshot)
-    told = "± one standard deviation over the pairs of attacked model and target (2; the seeds counted are the targets')."
+    told = (
+        "± one standard deviation over the pairs of attacked model and target (2; the seeds "
+        "counted are the targets')."
+    )
     assert told in figure.caption
     assert told in table.caption
 
@@ -140,7 +184,15 @@ def test_steps_of_the_own_attack_do_without_transfer(made: Sweeps) -> None:
     trials = sweep(made, script.ADVERSARIAL)["prediction"]
     for step in STEPS:
         made.numbers_of(
-            trials, "pgd steps", "pgd", 0.5, norm="linf", epsilon=8 / 255, steps=step, examples=9, parameters="{}"
+            trials,
+            "pgd steps",
+            "pgd",
+            0.5,
+            norm="linf",
+            epsilon=8 / 255,
+            steps=step,
+            examples=9,
+            parameters="{}",
         )
     figure = next(iter(script.figures_4_to_6(made.snapshot())))
     assert isinstance(figure, Figure)
@@ -162,7 +214,15 @@ def test_accuracy_by_epoch_clean_and_perturbed(made: Sweeps) -> None:
         for epoch, value in ((1, 0.3), (2, 0.4)):
             if aggregate != "teacher":
                 made.numbers_of(
-                    trials, "pgd10_val", "pgd", value, split="val", epoch=epoch, epsilon=8 / 255, steps=10, examples=50
+                    trials,
+                    "pgd10_val",
+                    "pgd",
+                    value,
+                    split="val",
+                    epoch=epoch,
+                    epsilon=8 / 255,
+                    steps=10,
+                    examples=50,
                 )
     figures = list(script.figures_2_and_3(made.snapshot()))
     assert [figure.name for figure in figures] == ["figure_2", "figure_3"]
@@ -174,7 +234,9 @@ def test_accuracy_by_epoch_clean_and_perturbed(made: Sweeps) -> None:
     assert "10 steps, 50 images" in figures[0].caption
 
 
-def test_results_without_trials_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_without_trials_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Sweeps(tmp_path).written()
     assert script.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "no trained students here" in capsys.readouterr().err

@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks [NAME …] [--short] [--out FILE]
 
-The table is printed and, as Markdown, written after every part. One that fails keeps the figures that it had, and the others
-theirs; the exit status is 1 then. An aim that is missed is told and is no failure.
+The table is printed and, as Markdown, written after every part. One that fails keeps the figures
+that it had, and the others theirs; the exit status is 1 then. An aim that is missed is told and is
+no failure.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ PARTS = {
     "reading": "7. Reading and planning",
     "precision": "8. Precision and compilation",
     "slopes": "How cost grows",
-}  # fmt: skip
+}
 """Module and title."""
 SILENCE = 60.0
 """Seconds after which something is said again."""
@@ -48,13 +49,22 @@ class Part(NamedTuple):
     @property
     def facts(self) -> str:
         """For people."""
-        failed = "" if self.failure is None else f" FAILED: {self.failure}; what it measured before:"
+        failed = (
+            "" if self.failure is None else f" FAILED: {self.failure}; what it measured before:"
+        )
         return f"{self.seconds:.0f} s, load {self.load:.1f} when it began.{failed}"
 
 
 def command(name: str, file: Path, *, short: bool) -> list[str]:
     """A benchmark as a program that writes its figures to ``file``."""
-    return [sys.executable, "-m", f"tests.benchmarks.{name}", "--json", str(file), *(["--short"] if short else [])]
+    return [
+        sys.executable,
+        "-m",
+        f"tests.benchmarks.{name}",
+        "--json",
+        str(file),
+        *(["--short"] if short else []),
+    ]
 
 
 def measured(name: str, *, short: bool) -> Part:
@@ -63,7 +73,9 @@ def measured(name: str, *, short: bool) -> Part:
     say(f"{name} begins")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "figures.json"
-        with subprocess.Popen(command(name, file, short=short), stdout=subprocess.DEVNULL) as process:
+        with subprocess.Popen(
+            command(name, file, short=short), stdout=subprocess.DEVNULL
+        ) as process:
             while True:
                 try:
                     status = process.wait(SILENCE)
@@ -71,7 +83,9 @@ def measured(name: str, *, short: bool) -> Part:
                 except subprocess.TimeoutExpired:
                     say(f"{name}: {time.monotonic() - began:.0f} s so far")
         found = stored(file) if file.exists() else []
-    part = Part(found, load, time.monotonic() - began, f"ended with status {status}" if status else None)
+    part = Part(
+        found, load, time.monotonic() - began, f"ended with status {status}" if status else None
+    )
     say(f"{name}: {part.facts}")
     return part
 
@@ -82,21 +96,29 @@ def markdown(machine: str, parts: Mapping[str, Part]) -> str:
     for name, part in parts.items():
         rows = (HEAD, ["---"] * len(HEAD), *(figure.row() for figure in part.figures))
         lines += ["", f"## {PARTS[name]}", "", part.facts, ""]
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+        lines += [
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
+        ]
     return "\n".join(lines) + "\n"
 
 
 def missed(parts: Mapping[str, Part]) -> list[str]:
     """Figures that are not as aimed at."""
-    return [figure.line for part in parts.values() for figure in part.figures if figure.met is False]
+    return [
+        figure.line for part in parts.values() for figure in part.figures if figure.met is False
+    ]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """0, or 1 if a part failed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure what kdray costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description="Measure what kdray costs."
+    )
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; none: all of them")
     parser.add_argument("--short", action="store_true", help="fewer repeats, smaller cases")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="where the table is written as Markdown")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="where the table is written as Markdown"
+    )
     asked = parser.parse_args(arguments)
     if unknown := set(asked.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))} (allowed: {', '.join(PARTS)})")

@@ -1,6 +1,8 @@
-"""Readings of large results, each the first thing that a process of its own does: `python -m tests.benchmarks.asked NAME DIR`.
+"""Readings of large results, each the first thing that a process of its own does: `python -m
+tests.benchmarks.asked NAME DIR`.
 
-It prints the seconds, once pandas and kdray.results are imported, and by how many MB the process grew at most.
+It prints the seconds, once pandas and kdray.results are imported, and by how many MB the process
+grew at most.
 """
 
 from __future__ import annotations
@@ -23,12 +25,19 @@ WHERE = [("label", "==", "pgd20"), ("metric", "==", "accuracy")]
 
 
 def filtered(folder: str) -> object:
-    found = kdray.open_results(folder).robustness(columns=["trial_id", "label", "metric", "value"], where=WHERE)
+    found = kdray.open_results(folder).robustness(
+        columns=["trial_id", "label", "metric", "value"], where=WHERE
+    )
     return found.groupby("trial_id")["value"].mean()
 
 
 def filtered_whole(folder: str) -> object:
-    return kdray.open_results(folder).robustness(where=WHERE).groupby(["trial_id", "epsilon"])["value"].mean()
+    return (
+        kdray.open_results(folder)
+        .robustness(where=WHERE)
+        .groupby(["trial_id", "epsilon"])["value"]
+        .mean()
+    )
 
 
 def aggregated(folder: str) -> object:
@@ -71,7 +80,18 @@ def merged(folder: str) -> object:
     return compact(Store(folder))
 
 
-READINGS = (filtered, filtered_whole, aggregated, whole, by_pandas, trials, frame, ledger, status, merged)
+READINGS = (
+    filtered,
+    filtered_whole,
+    aggregated,
+    whole,
+    by_pandas,
+    trials,
+    frame,
+    ledger,
+    status,
+    merged,
+)
 ASKED: dict[str, Callable[[str], object]] = {each.__name__: each for each in READINGS}
 
 
@@ -100,7 +120,7 @@ class Peak:
 def ask(what: str, folder: str) -> None:
     """Print the seconds of one reading, and its memory."""
     if what == "ledger":
-        import kdray.sweep.ledger  # noqa: F401  # which the driver has imported before
+        import kdray.sweep.ledger  # which the driver has imported before  # noqa: F401
     with Peak() as peak:
         began = time.perf_counter()
         kept = ASKED[what](folder)

@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.batches [--short]
 
-Both draw random crops of 32 x 32 images padded by 4 and flip half of them, in random order, as float tensors in [0, 1]; kdray
-in one thread of the process that trains, the DataLoader as usual from images of PIL in two worker processes, which stay from
-epoch to epoch. The images are drawn at random: neither side looks at them.
+Both draw random crops of 32 x 32 images padded by 4 and flip half of them, in random order, as
+float tensors in [0, 1]; kdray in one thread of the process that trains, the DataLoader as usual
+from images of PIL in two worker processes, which stay from epoch to epoch. The images are drawn at
+random: neither side looks at them.
 """
 
 from __future__ import annotations
@@ -38,10 +39,13 @@ class Images(Dataset[Any]):
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
         transforms = torchvision_part("transforms")
         self._pixels = pixels
-        self._transform = transforms.Compose([
-            transforms.RandomCrop(SHAPE[0], padding=AUGMENTATION.pad), transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-        ])  # fmt: skip
+        self._transform = transforms.Compose(
+            [
+                transforms.RandomCrop(SHAPE[0], padding=AUGMENTATION.pad),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+            ]
+        )
 
     def __len__(self) -> int:
         return len(self._pixels)
@@ -64,11 +68,15 @@ def figures(short: bool) -> Iterator[Figure]:
     size = SIZES[short]
     pixels = np.random.default_rng(0).integers(0, 256, (size.images, *SHAPE), dtype=np.uint8)
     tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    loader = DataLoader(Images(pixels), BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True)
+    loader = DataLoader(
+        Images(pixels), BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True
+    )
 
     def ours() -> Iterable[Any]:
         order, draws = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
-        return Views.drawn(len(tensor), AUGMENTATION, order=order, draws=draws).batches(tensor, BATCH)
+        return Views.drawn(len(tensor), AUGMENTATION, order=order, draws=draws).batches(
+            tensor, BATCH
+        )
 
     ways: dict[str, Callable[[], Iterable[Any]]] = {"kdray": ours, "DataLoader": lambda: loader}
     for way in ways.values():
@@ -83,13 +91,23 @@ def figures(short: bool) -> Iterator[Figure]:
         yield Figure(f"crop_flip, {name}", tuple(size.images / spent for spent in each), "images/s")
     yield Figure(
         f"images a second: kdray in one process / DataLoader with {WORKERS} workers",
-        tuple(theirs / own for own, theirs in zip(seconds["kdray"], seconds["DataLoader"], strict=True)), "x", ">= 5",
+        tuple(
+            theirs / own
+            for own, theirs in zip(seconds["kdray"], seconds["DataLoader"], strict=True)
+        ),
+        "x",
+        ">= 5",
         "wall time; PIL: RandomCrop(32, padding=4), RandomHorizontalFlip, ToTensor",
-    )  # fmt: skip
+    )
     batch = statistics.median(seconds["kdray"]) * BATCH / size.images
     bench = Bench()
     steps = [bench.step(CrossEntropy()) for _ in range(2 + size.epochs)][2:]
-    yield Figure("making a batch / a WRN-16-2 step on it", tuple(100 * batch / step for step in steps), "%", "<= 3")
+    yield Figure(
+        "making a batch / a WRN-16-2 step on it",
+        tuple(100 * batch / step for step in steps),
+        "%",
+        "<= 3",
+    )
 
 
 def _used_up(batches: Callable[[], Iterable[Any]]) -> float:

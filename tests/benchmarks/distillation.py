@@ -1,10 +1,12 @@
-"""1. Distillation at the price of plain training: an epoch with a teacher beside the student's plain epoch.
+"""1. Distillation at the price of plain training: an epoch with a teacher beside the student's
+plain epoch.
 
     python -m tests.benchmarks.distillation [--short]
 
-WRN-40-2 teaches WRN-16-2 with KD, batches of 128 images of 3 x 32 x 32, augmented by crops and flips. The images are drawn, the
-networks untrained: neither changes what an epoch costs. The four epochs take turns: plain; the teacher asked for every batch;
-its answers kept and none known yet (cold: the price of filling the table is in it); all of them known (warm).
+WRN-40-2 teaches WRN-16-2 with KD, batches of 128 images of 3 x 32 x 32, augmented by crops and
+flips. The images are drawn, the networks untrained: neither changes what an epoch costs. The four
+epochs take turns: plain; the teacher asked for every batch; its answers kept and none known yet
+(cold: the price of filling the table is in it); all of them known (warm).
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ def drawn(count: int) -> Dataset:
         images = torch.randint(0, 256, (count, 3, 32, 32), generator=draws, dtype=torch.uint8)
         return Split(images, torch.arange(count) % 10)
 
-    return Dataset(split(count), split(32), split(32), torch.full((3,), 0.5), torch.full((3,), 0.25))
+    return Dataset(
+        split(count), split(32), split(32), torch.full((3,), 0.5), torch.full((3,), 0.25)
+    )
 
 
 def network(model: Model, data: Dataset) -> Classifier:
@@ -63,7 +67,13 @@ class Course:
         classifier = network(STUDENT, data)
         self._state = State.before(classifier, nn.Identity(), TRAINING)
         self._lesson = Lesson(
-            data=DATA, dataset=data, method=method, training=TRAINING, noise=Noise(), supervisor=supervisor, seed=0
+            data=DATA,
+            dataset=data,
+            method=method,
+            training=TRAINING,
+            noise=Noise(),
+            supervisor=supervisor,
+            seed=0,
         )
 
     def epoch(self) -> float:
@@ -73,7 +83,9 @@ class Course:
 
 def figures(short: bool) -> Iterator[Figure]:
     images, repeats = (512, 2) if short else (2048, 2)
-    torch.set_num_threads(1)  # the clock is then that of its CPU, which a busy machine hardly changes
+    torch.set_num_threads(
+        1
+    )  # the clock is then that of its CPU, which a busy machine hardly changes
     data = drawn(images)
     teacher = frozen(network(TEACHER, data))
 
@@ -82,11 +94,18 @@ def figures(short: bool) -> Iterator[Figure]:
 
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"KDRAY_CACHE": folder}):
         plain, asked = Course(data, CrossEntropy(), None), taught(Forgetful, None)
-        taught(Supervisor, "few", drawn(2 * TRAINING.batch_size)).epoch()  # torch has made its kernels then
+        taught(
+            Supervisor, "few", drawn(2 * TRAINING.batch_size)
+        ).epoch()  # torch has made its kernels then
         seconds: dict[str, list[float]] = {"plain": [], "asked": [], "cold": [], "warm": []}
         for turn in range(repeats):
             cold = taught(Supervisor, f"table {turn}")
-            for name, course in (("plain", plain), ("asked", asked), ("cold", cold), ("warm", cold)):
+            for name, course in (
+                ("plain", plain),
+                ("asked", asked),
+                ("cold", cold),
+                ("warm", cold),
+            ):
                 seconds[name].append(course.epoch())
                 say(f"{name}: {seconds[name][-1]:.2f} s ({turn + 1}/{repeats})")
 
@@ -96,15 +115,20 @@ def figures(short: bool) -> Iterator[Figure]:
     what = f"KD, WRN-40-2 to WRN-16-2, {images} images"
     yield Figure(f"plain epoch of WRN-16-2, {images} images", tuple(seconds["plain"]), "s")
     yield Figure(f"{what}: all answers known / plain epoch", ratio("warm", "plain"), "x", "<= 1.10")
-    yield Figure(f"{what}: teacher asked for every batch / plain epoch", ratio("asked", "plain"), "x")
-    yield Figure(f"{what}: no answer known, table filled / plain epoch", ratio("cold", "plain"), "x")
+    yield Figure(
+        f"{what}: teacher asked for every batch / plain epoch", ratio("asked", "plain"), "x"
+    )
+    yield Figure(
+        f"{what}: no answer known, table filled / plain epoch", ratio("cold", "plain"), "x"
+    )
     yield from pays(seconds, DATA.augmentation.variants)
 
 
 def pays(seconds: dict[str, list[float]], variants: int) -> Iterator[Figure]:
     """The first epoch after which a single trial has spent less than one that asks for every batch.
 
-    Of v variants an image shows one in an epoch, so that of epoch e (from 0) a part of (1 - 1/v)^e is new.
+    Of v variants an image shows one in an epoch, so that of epoch e (from 0) a part of (1 - 1/v)^e
+    is new.
     """
     cost = {name: sum(each) / len(each) for name, each in seconds.items()}
     for name, count in (("none", 1), ("flip", 2), ("crop_flip", variants)):
@@ -114,7 +138,12 @@ def pays(seconds: dict[str, list[float]], variants: int) -> Iterator[Figure]:
             saved += cost["asked"] - cost["warm"] - new * (cost["cold"] - cost["warm"])
             epoch += 1
         note = "a single trial; of several on a node the first one pays"
-        yield Figure(f"augment {name}: epoch from which keeping answers pays", (float(epoch),), "epochs", note=note)
+        yield Figure(
+            f"augment {name}: epoch from which keeping answers pays",
+            (float(epoch),),
+            "epochs",
+            note=note,
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What a benchmark says: figures, each of them a row of the table that ``make bench`` prints and writes.
+"""What a benchmark says: figures, each of them a row of the table that ``make bench`` prints and
+writes.
 
-A benchmark is a module with a function that yields figures, and ends with ``run(that function)``. What is compared takes turns
-in one run, so that a busy machine disturbs both sides alike.
+A benchmark is a module with a function that yields figures, and ends with ``run(that function)``.
+What is compared takes turns in one run, so that a busy machine disturbs both sides alike.
 """
 
 from __future__ import annotations
@@ -52,7 +53,17 @@ class Figure(NamedTuple):
         """As text, for :data:`HEAD`."""
         met = {None: "", True: "yes", False: "NO"}[self.met]
         median, lowest, highest = map(_short, (self.median, min(self.values), max(self.values)))
-        return self.what, median, self.unit, lowest, highest, str(len(self.values)), self.aim or "", met, self.note
+        return (
+            self.what,
+            median,
+            self.unit,
+            lowest,
+            highest,
+            str(len(self.values)),
+            self.aim or "",
+            met,
+            self.note,
+        )
 
     @property
     def line(self) -> str:
@@ -77,14 +88,23 @@ def tell(title: str, figures: Sequence[Figure]) -> None:
 
 def arguments(measure: Measure) -> argparse.ArgumentParser:
     """What every benchmark can be asked for; one may add its own."""
-    parser = argparse.ArgumentParser(description=(sys.modules[measure.__module__].__doc__ or "").partition("\n")[0])
-    parser.add_argument("--short", action="store_true", help="in a minute or two, for CI: fewer repeats, smaller cases")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well, one a line")
+    parser = argparse.ArgumentParser(
+        description=(sys.modules[measure.__module__].__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        help="in a minute or two, for CI: fewer repeats, smaller cases",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the figures there as well, one a line"
+    )
     return parser
 
 
 def follow(figures: Iterator[Figure], title: str, file: Path | None) -> None:
-    """Say every figure as it is measured and write it to ``file``; print the table of all, also of those before an error."""
+    """Say every figure as it is measured and write it to ``file``; print the table of all, also of
+    those before an error."""
     found = []
     with contextlib.ExitStack() as stack:
         written = None if file is None else stack.enter_context(file.open("w"))

@@ -17,8 +17,16 @@ from kdray import machine
 
 T = TypeVar("T")
 LIBRARIES = (
-    "torch", "torchvision", "ray", "optuna", "numpy", "pandas", "pyarrow", "foolbox", "adversarial-robustness-toolbox",
-)  # fmt: skip
+    "torch",
+    "torchvision",
+    "ray",
+    "optuna",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "foolbox",
+    "adversarial-robustness-toolbox",
+)
 """Whose versions are told, where they are installed."""
 
 
@@ -28,7 +36,8 @@ def say(text: str) -> None:
 
 
 def clock() -> float:
-    """Seconds that passed, or with a single thread those of its CPU: what it would take if nobody else were there."""
+    """Seconds that passed, or with a single thread those of its CPU: what it would take if nobody
+    else were there."""
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
@@ -45,7 +54,9 @@ def median_of(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(timed(work)[0] for _ in range(repeats))
 
 
-def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: Sequence[int] = (0,)) -> None:
+def table(
+    title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, texts: Sequence[int] = (0,)
+) -> None:
     """Aligned columns: ``texts`` to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     print(f"\n{title}")
@@ -68,9 +79,14 @@ def installed(package: str) -> str | None:
 def this_machine() -> str:
     """One line: processors, memory, how busy they are, versions."""
     facts = machine.facts()
-    hardware = [f"{machine.cpus()} CPUs ({facts['cpu']})", f"{machine.memory() / 2**30:.0f} GiB of memory"]
+    hardware = [
+        f"{machine.cpus()} CPUs ({facts['cpu']})",
+        f"{machine.memory() / 2**30:.0f} GiB of memory",
+    ]
     hardware += [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
-    own = f"kdray {facts['kdray_version']}" + (f" ({facts['git_commit'][:10]})" if facts["git_commit"] else "")
+    own = f"kdray {facts['kdray_version']}" + (
+        f" ({facts['git_commit'][:10]})" if facts["git_commit"] else ""
+    )
     versions = [own, f"Python {platform.python_version()}"]
     versions += [f"{name} {installed(name)}" for name in LIBRARIES if installed(name)]
     return f"machine: {', '.join(hardware)}, load {machine_load():.1f}; {', '.join(versions)}"
@@ -79,7 +95,11 @@ def this_machine() -> str:
 def counted() -> str:
     """What :func:`clock` counts in this process."""
     threads = torch.get_num_threads()
-    return "one thread of torch, its CPU time" if threads == 1 else f"{threads} threads of torch, wall time"
+    return (
+        "one thread of torch, its CPU time"
+        if threads == 1
+        else f"{threads} threads of torch, wall time"
+    )
 
 
 def machine_load() -> float:

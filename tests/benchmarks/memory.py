@@ -2,12 +2,14 @@
 
     python -m tests.benchmarks.memory [--short]
 
-Each trial trains WRN-16-2 on batches of 128 images of 3 x 32 x 32 in a process of its own, asking a WRN-40-2 in its first epoch
-and knowing its answers in the second. Peaks are those of the whole process, Python and torch included.
+Each trial trains WRN-16-2 on batches of 128 images of 3 x 32 x 32 in a process of its own, asking a
+WRN-40-2 in its first epoch and knowing its answers in the second. Peaks are those of the whole
+process, Python and torch included.
 
-The node's trials are processes that load one after another, and all hold what they have loaded when memory is measured: the
-sum of their Pss (/proc/PID/smaps_rollup), in which a page counts once however many processes share it, less the sum before. The
-data set is as large as CIFAR-10 and the teacher a WRN-28-10.
+The node's trials are processes that load one after another, and all hold what they have loaded when
+memory is measured: the sum of their Pss (/proc/PID/smaps_rollup), in which a page counts once
+however many processes share it, less the sum before. The data set is as large as CIFAR-10 and the
+teacher a WRN-28-10.
 """
 
 from __future__ import annotations
@@ -45,10 +47,13 @@ from tests.benchmarks.steps import BATCH, THREADS
 
 TRAIN, TEST = 50_000, 10_000
 HELD = {
-    "data, own copies": "data", "data, one copy": "shared data",
-    "teacher, own copies": "teacher", "teacher, one copy": "shared teacher",
-}  # fmt: skip
-"""Own copies first: what a process keeps of the code that loads is no part of one copy, and counts where it matters least."""
+    "data, own copies": "data",
+    "data, one copy": "shared data",
+    "teacher, own copies": "teacher",
+    "teacher, one copy": "shared teacher",
+}
+"""Own copies first: what a process keeps of the code that loads is no part of one copy, and counts
+where it matters least."""
 BEFORE = "before it trains"
 
 
@@ -72,10 +77,14 @@ def trial(name: str) -> dict[str, int]:
     student, supervisor = untrained("WRN-16-2"), None
     if method.asks_teacher:
         teacher = build(WideResNet(depth=40, width=2), DATA, fit(DATA, data), seed=1)
-        supervisor = Supervisor(Supervision(), teacher, classes=DATA.classes, seed=0, name="teacher")
+        supervisor = Supervisor(
+            Supervision(), teacher, classes=DATA.classes, seed=0, name="teacher"
+        )
     working = replace(lesson(method, training, data), supervisor=supervisor)
     asked = None if supervisor is None else supervisor.during()
-    state = State.before(student, method.helper(student, asked, data.train.images[:1] / 255), training)
+    state = State.before(
+        student, method.helper(student, asked, data.train.images[:1] / 255), training
+    )
     machine.reset_peak_memory(cpu)
     peaks = {BEFORE: machine.peak_memory(cpu)}
     for epoch in train(state, working):
@@ -105,7 +114,8 @@ def trials(names: list[str]) -> Iterator[Figure]:
 
 
 def holder(images: str, weights: str) -> None:
-    """Load what standard input asks for and read all of it, let go of what was loaded before, and say when it is there."""
+    """Load what standard input asks for and read all of it, let go of what was loaded before, and
+    say when it is there."""
     data, root, packed = described(Path(images)), Path("/"), Path(weights)
 
     def shared_data() -> list[torch.Tensor]:
@@ -129,8 +139,8 @@ def holder(images: str, weights: str) -> None:
 
 
 def settle(tensors: list[torch.Tensor]) -> None:
-    """Read all, since a page of a file counts for a process once it has read it, and give back what is free: the C library
-    keeps what loading has used, and training would use that again."""
+    """Read all, since a page of a file counts for a process once it has read it, and give back what
+    is free: the C library keeps what loading has used, and training would use that again."""
     for tensor in tensors:
         tensor.max()
     ctypes.CDLL(None).malloc_trim(0)
@@ -141,13 +151,21 @@ def node(count: int) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         images, weights = prepare(folder)
-        sizes = {"data": _bytes(_decoded(described(images), Path("/"))), "teacher": _bytes(unpack(weights.read_bytes())[0])}
-        processes = [_worker("holder", str(images), str(weights), cache=place) for _ in range(count)]
+        sizes = {
+            "data": _bytes(_decoded(described(images), Path("/"))),
+            "teacher": _bytes(unpack(weights.read_bytes())[0]),
+        }
+        processes = [
+            _worker("holder", str(images), str(weights), cache=place) for _ in range(count)
+        ]
         try:
             for title, what in HELD.items():
                 held, size = _held(processes, what), sizes[title.partition(",")[0]]
                 say(f"{title}: {held / 1e6:.0f} MB")
-                aim, note = "<= 1.1" if "one copy" in title else None, f"{held / 1e6:.0f} MB; one is {size / 1e6:.0f} MB"
+                aim, note = (
+                    "<= 1.1" if "one copy" in title else None,
+                    f"{held / 1e6:.0f} MB; one is {size / 1e6:.0f} MB",
+                )
                 yield Figure(f"{count} trials' {title} / its size", (held / size,), "x", aim, note)
         finally:
             for process in processes:
@@ -163,7 +181,12 @@ def prepare(folder: Path) -> tuple[Path, Path]:
     images, weights = folder / "images.npz", folder / "weights"
     np.savez(images, **arrays)
     data = described(images)
-    weights.write_bytes(pack(build(WideResNet(depth=28, width=10), data, normalizer(data, {}), seed=0).state_dict(), {}))
+    weights.write_bytes(
+        pack(
+            build(WideResNet(depth=28, width=10), data, normalizer(data, {}), seed=0).state_dict(),
+            {},
+        )
+    )
     return images, weights
 
 
@@ -172,16 +195,21 @@ def described(file: Path) -> Arrays:
 
 
 def figures(short: bool) -> Iterator[Figure]:
-    yield from trials(["cross_entropy", "gradient_matching", "adversarial, mix 1"] if short else list(methods()))
+    yield from trials(
+        ["cross_entropy", "gradient_matching", "adversarial, mix 1"] if short else list(methods())
+    )
     yield from node(3 if short else 10)
 
 
 def _worker(*arguments: str, cache: str) -> subprocess.Popen[str]:
     """A process that shares with those that have the same ``cache``."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.memory", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        text=True, env={**os.environ, "KDRAY_CACHE": cache, "OMP_NUM_THREADS": str(THREADS)},
-    )  # fmt: skip
+        [sys.executable, "-m", "tests.benchmarks.memory", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "KDRAY_CACHE": cache, "OMP_NUM_THREADS": str(THREADS)},
+    )
 
 
 def _held(processes: list[subprocess.Popen[str]], what: str) -> int:
@@ -214,7 +242,10 @@ def _megabytes(what: str, *sizes: int) -> Figure:
 
 
 if __name__ == "__main__":
-    ways: dict[str, Callable[..., Any]] = {"trial": lambda name: print(json.dumps(trial(name))), "holder": holder}
+    ways: dict[str, Callable[..., Any]] = {
+        "trial": lambda name: print(json.dumps(trial(name))),
+        "holder": holder,
+    }
     if sys.argv[1:2] and sys.argv[1] in ways:
         ways[sys.argv[1]](*sys.argv[2:])
     else:

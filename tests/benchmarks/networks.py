@@ -1,4 +1,5 @@
-"""What is attacked: two networks, each trained plainly and adversarially on digits of 3 x 32 x 32 that ship with kdray."""
+"""What is attacked: two networks, each trained plainly and adversarially on digits of 3 x 32 x 32
+that ship with kdray."""
 
 from __future__ import annotations
 
@@ -34,8 +35,11 @@ STEP_SIZE = EPSILON / 8
 TRAINED_WITH = 0.15
 """Epsilon of adversarial training; at 0.2 the small network may learn nothing."""
 EPOCHS: dict[tuple[Name, bool], int] = {
-    ("small CNN", False): 6, ("small CNN", True): 20, ("WRN-16-2", False): 3, ("WRN-16-2", True): 5,
-}  # fmt: skip
+    ("small CNN", False): 6,
+    ("small CNN", True): 20,
+    ("WRN-16-2", False): 3,
+    ("WRN-16-2", True): 5,
+}
 """By network, and whether it is trained adversarially."""
 
 
@@ -94,8 +98,14 @@ def untrained(name: Name) -> Classifier:
 
 def lesson(method: Method, training: Training, data: Dataset) -> Lesson:
     return Lesson(
-        data=DATA, dataset=data, method=method, training=training, noise=Noise(), supervisor=None, seed=0
-    )  # fmt: skip
+        data=DATA,
+        dataset=data,
+        method=method,
+        training=training,
+        noise=Noise(),
+        supervisor=None,
+        seed=0,
+    )
 
 
 @contextmanager
@@ -115,13 +125,19 @@ def trained(name: Name, robust: bool) -> Target:
     attack = Attack(epsilon=TRAINED_WITH, step_size=TRAINED_WITH / 2, steps=3)
     method: Method = Adversarial(attack=attack, mix=1.0) if robust else CrossEntropy()
     training = Training(
-        optimizer=Adam(learning_rate=0.002), schedule=Cosine(), epochs=EPOCHS[name, robust], batch_size=64
+        optimizer=Adam(learning_rate=0.002),
+        schedule=Cosine(),
+        epochs=EPOCHS[name, robust],
+        batch_size=64,
     )
     target = Target(name, robust, untrained(name))
     state = State.before(target.classifier, nn.Identity(), training)
     with every_cpu():
         for epoch in train(state, lesson(method, training, dataset())):
-            say(f"training {target}: epoch {epoch.epoch}/{training.epochs}, val_accuracy {epoch.val_accuracy:.2f}")
+            say(
+                f"training {target}: epoch {epoch.epoch}/{training.epochs}, val_accuracy "
+                f"{epoch.val_accuracy:.2f}"
+            )
     frozen(target.classifier)
     return target
 

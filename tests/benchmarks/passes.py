@@ -30,7 +30,13 @@ class Size(NamedTuple):
 
 
 def attack(iterate: Literal["final", "any"] = "final", restarts: int = RESTARTS) -> PGD:
-    return PGD(epsilon=(EPSILON,), step_size=(STEP_SIZE,), steps=(STEPS,), restarts=restarts, iterate=iterate)
+    return PGD(
+        epsilon=(EPSILON,),
+        step_size=(STEP_SIZE,),
+        steps=(STEPS,),
+        restarts=restarts,
+        iterate=iterate,
+    )
 
 
 def kdray(evaluation: PGD, classifier: Classifier, images: Tensor, labels: Tensor) -> int:
@@ -43,7 +49,8 @@ def kdray(evaluation: PGD, classifier: Classifier, images: Tensor, labels: Tenso
 
 
 class Counting(Classifier):
-    """A classifier that remembers its passes: how many images, and whether a gradient was asked for."""
+    """A classifier that remembers its passes: how many images, and whether a gradient was asked
+    for."""
 
     def __init__(self, inner: Classifier) -> None:
         super().__init__(inner.network, inner.normalization)
@@ -54,7 +61,9 @@ class Counting(Classifier):
         return super().logits(images)
 
 
-def passes_of(evaluation: PGD, classifier: Classifier, images: Tensor, labels: Tensor) -> list[tuple[int, bool]]:
+def passes_of(
+    evaluation: PGD, classifier: Classifier, images: Tensor, labels: Tensor
+) -> list[tuple[int, bool]]:
     """Those that an attack cannot do without."""
     watched = Counting(classifier).eval()
     kdray(evaluation, watched, images, labels)
@@ -65,7 +74,8 @@ def passes_of(evaluation: PGD, classifier: Classifier, images: Tensor, labels: T
 
 
 def passes(asked: Target, size: Size) -> Iterator[Figure]:
-    """PGD's time against the sum of the times of its passes, each size timed alone, in turns with the attack."""
+    """PGD's time against the sum of the times of its passes, each size timed alone, in turns with
+    the attack."""
     images, labels = attacked(size.images)
     needed = passes_of(attack(), asked.classifier, images, labels)
     look = (min(len(images), ASKED_TWICE), False)
@@ -73,23 +83,38 @@ def passes(asked: Target, size: Size) -> Iterator[Figure]:
     floors, ratios, looks = [], [], []
     for _ in range(size.repeats):
         whole = timed(lambda: kdray(attack(), asked.classifier, images, labels))[0]
-        cost = {kind: median_of(partial(_one_pass, asked.classifier, images, labels, *kind), 3) for kind in kinds}
+        cost = {
+            kind: median_of(partial(_one_pass, asked.classifier, images, labels, *kind), 3)
+            for kind in kinds
+        }
         floors.append(sum(cost[made] for made in needed))
         ratios.append(whole / floors[-1])
         looks.append(2 * cost[look] / floors[-1])
     counts = Counter(gradient for _, gradient in needed)
-    shown = {wanted: sum(size for size, gradient in needed if gradient == wanted) for wanted in (True, False)}
+    shown = {
+        wanted: sum(size for size, gradient in needed if gradient == wanted)
+        for wanted in (True, False)
+    }
     yield Figure(
-        f"{asked}: kdray's PGD-{STEPS}, {RESTARTS} restarts / the passes that it needs", tuple(ratios), "x", None,
-        f"floor {statistics.median(floors):.2f} s: {counts[True]} passes with a gradient for {shown[True]} images, "
-        f"{counts[False]} without for {shown[False]}; a look whether it draws takes {statistics.median(looks):.2f} of it",
-    )  # fmt: skip
+        f"{asked}: kdray's PGD-{STEPS}, {RESTARTS} restarts / the passes that it needs",
+        tuple(ratios),
+        "x",
+        None,
+        f"floor {statistics.median(floors):.2f} s: {counts[True]} passes with a gradient "
+        f"for {shown[True]} images, "
+        f"{counts[False]} without for {shown[False]}; a look whether it draws takes "
+        f"{statistics.median(looks):.2f} of it",
+    )
 
 
-def _one_pass(classifier: Classifier, images: Tensor, labels: Tensor, size: int, gradient: bool) -> None:
+def _one_pass(
+    classifier: Classifier, images: Tensor, labels: Tensor, size: int, gradient: bool
+) -> None:
     """Forward, and backward to the images where a gradient is wanted."""
     points = images[:size].clone().requires_grad_(gradient)
     with torch.set_grad_enabled(gradient):
         logits = classifier.logits(points)
     if gradient:
-        torch.autograd.grad(functional.cross_entropy(logits, labels[:size], reduction="sum"), points)
+        torch.autograd.grad(
+            functional.cross_entropy(logits, labels[:size], reduction="sum"), points
+        )

@@ -1,9 +1,9 @@
 """The same attack by other libraries, and the reference's corruptions image by image.
 
-As documented, foolbox and ART are given the network as a user has it, whose weights want gradients; helped, it is frozen, as
-kdray's evaluations have it.
-torchattacks pins another requests than everything else, and the reference's script wants names that NumPy, SciPy and
-scikit-image have dropped: both run in a process of their own,
+As documented, foolbox and ART are given the network as a user has it, whose weights want gradients;
+helped, it is frozen, as kdray's evaluations have it. torchattacks pins another requests than
+everything else, and the reference's script wants names that NumPy, SciPy and scikit-image have
+dropped: both run in a process of their own,
 
     python -m tests.benchmarks.peers torchattacks FOLDER
     python -m tests.benchmarks.peers make_cifar_c FOLDER IMAGES.npy
@@ -98,13 +98,23 @@ def art(classifier: Classifier, images: Tensor, labels: Tensor) -> int:
     from art.estimators.classification import PyTorchClassifier
 
     model = PyTorchClassifier(
-        Logits(classifier).eval(), loss=nn.CrossEntropyLoss(), input_shape=tuple(images.shape[1:]), nb_classes=10,
-        clip_values=(0, 1), device_type="cpu",
-    )  # fmt: skip
+        Logits(classifier).eval(),
+        loss=nn.CrossEntropyLoss(),
+        input_shape=tuple(images.shape[1:]),
+        nb_classes=10,
+        clip_values=(0, 1),
+        device_type="cpu",
+    )
     attack = ProjectedGradientDescentPyTorch(
-        model, norm=np.inf, eps=EPSILON, eps_step=STEP_SIZE, max_iter=STEPS, num_random_init=RESTARTS,
-        batch_size=len(images), verbose=False,
-    )  # fmt: skip
+        model,
+        norm=np.inf,
+        eps=EPSILON,
+        eps_step=STEP_SIZE,
+        max_iter=STEPS,
+        num_random_init=RESTARTS,
+        batch_size=len(images),
+        verbose=False,
+    )
     with as_a_user_has_it(classifier):
         adversarial = attack.generate(images.numpy(), labels.numpy())
         predicted = model.predict(adversarial, batch_size=len(images)).argmax(1)
@@ -117,7 +127,8 @@ def torchattacks(classifier: Classifier, images: Tensor, labels: Tensor) -> int:
 
     model = Logits(classifier).eval()
     restarts = [
-        library.PGD(model, eps=EPSILON, alpha=STEP_SIZE, steps=STEPS, random_start=True) for _ in range(RESTARTS)
+        library.PGD(model, eps=EPSILON, alpha=STEP_SIZE, steps=STEPS, random_start=True)
+        for _ in range(RESTARTS)
     ]
     adversarial = library.MultiAttack(restarts)(images, labels)
     with torch.no_grad():
@@ -131,7 +142,8 @@ def attacked_by(peer: Peer, target: Target, images: Tensor, labels: Tensor) -> A
 
 
 def torchattacks_environment(folder: Path) -> Path:
-    """A virtual environment with torchattacks and the requests that it wants; all else is this one's, torch above all."""
+    """A virtual environment with torchattacks and the requests that it wants; all else is this
+    one's, torch above all."""
     python = folder / "bin" / "python"
     if python.exists():
         return python
@@ -144,8 +156,11 @@ def torchattacks_environment(folder: Path) -> Path:
     return python
 
 
-def torchattacks_apart(python: Path, target: Target, images: Tensor, labels: Tensor, repeats: int) -> list[Attacked]:
-    """In its own environment on as many threads, as often as asked, after one run on one image that does not count."""
+def torchattacks_apart(
+    python: Path, target: Target, images: Tensor, labels: Tensor, repeats: int
+) -> list[Attacked]:
+    """In its own environment on as many threads, as often as asked, after one run on one image that
+    does not count."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         safetensors.torch.save_file(target.classifier.state_dict(), folder / "weights.safetensors")
@@ -165,22 +180,35 @@ def _torchattacks_there(folder: Path) -> list[Attacked]:
     classifier = untrained(name)
     classifier.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
     target = Target(name, False, frozen(classifier))
-    images, labels = (torch.from_numpy(np.load(folder / f"{n}.npy", allow_pickle=False)) for n in ("images", "labels"))
+    images, labels = (
+        torch.from_numpy(np.load(folder / f"{n}.npy", allow_pickle=False))
+        for n in ("images", "labels")
+    )
     attacked_by(torchattacks, target, images[:1], labels[:1])
     return [attacked_by(torchattacks, target, images, labels) for _ in range(asked["repeats"])]
 
 
 def reference_corruptions(script_folder: Path, images: np.ndarray) -> dict[str, list[float]]:
-    """Seconds for an image of (N, 32, 32, 3) uint8 ``images`` by the reference's functions: by kind, at severities 1 to 5."""
+    """Seconds for an image of (N, 32, 32, 3) uint8 ``images`` by the reference's functions: by
+    kind, at severities 1 to 5."""
     with tempfile.TemporaryDirectory() as name:
         np.save(Path(name) / "images.npy", images)
-        command = [sys.executable, "-m", "tests.benchmarks.peers", "make_cifar_c", str(script_folder), f"{name}/images.npy"]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.peers",
+            "make_cifar_c",
+            str(script_folder),
+            f"{name}/images.npy",
+        ]
         said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     found: dict[str, list[float]] = json.loads(said.splitlines()[-1])
     return found
 
 
-def _reference_there(folder: Path, images: np.ndarray, kinds: tuple[str, ...]) -> dict[str, list[float]]:
+def _reference_there(
+    folder: Path, images: np.ndarray, kinds: tuple[str, ...]
+) -> dict[str, list[float]]:
     from PIL import Image
 
     functions = _functions_of(folder.absolute() / "make_cifar_c.py")
@@ -191,7 +219,8 @@ def _reference_there(folder: Path, images: np.ndarray, kinds: tuple[str, ...]) -
         corrupt = getattr(functions, kind)
         corrupt(shown[0], 1)
         found[kind] = [
-            timed(lambda c=corrupt, s=severity: [np.uint8(c(image, s)) for image in shown])[0] / len(shown)
+            timed(lambda c=corrupt, s=severity: [np.uint8(c(image, s)) for image in shown])[0]
+            / len(shown)
             for severity in (1, 2, 3, 4, 5)
         ]
         say(f"reference {kind}: {1e3 * np.mean(found[kind]):.2f} ms an image")
@@ -227,15 +256,24 @@ def _bring_back_names() -> None:
 
     current = skimage.filters.gaussian
 
-    def gaussian(image: np.ndarray, *given: Any, multichannel: bool = False, **named: Any) -> np.ndarray:
-        blurred: np.ndarray = current(image, *given, channel_axis=-1 if multichannel else None, **named)
+    def gaussian(
+        image: np.ndarray, *given: Any, multichannel: bool = False, **named: Any
+    ) -> np.ndarray:
+        blurred: np.ndarray = current(
+            image, *given, channel_axis=-1 if multichannel else None, **named
+        )
         return blurred
 
     skimage.filters.gaussian = gaussian
     sys.modules["scipy.ndimage.interpolation"] = scipy.ndimage
-    vars(np).update(float_=np.float64, fromstring=lambda text, dtype: np.frombuffer(text, dtype).copy())
+    vars(np).update(
+        float_=np.float64, fromstring=lambda text, dtype: np.frombuffer(text, dtype).copy()
+    )
     # torchvision serves it to read CIFAR-10 only.
-    datasets, transforms = types.ModuleType("torchvision.datasets"), types.ModuleType("torchvision.transforms")
+    datasets, transforms = (
+        types.ModuleType("torchvision.datasets"),
+        types.ModuleType("torchvision.transforms"),
+    )
     vars(datasets).update(CIFAR10=stop)
     vars(transforms).update(Compose=list, ToTensor=object, ToPILImage=object)
     whole = types.ModuleType("torchvision")
@@ -250,4 +288,8 @@ if __name__ == "__main__":
     else:
         from kdray.perturbations.corruptions import CORRUPTIONS
 
-        print(json.dumps(_reference_there(Path(given[0]), np.load(given[1], allow_pickle=False), CORRUPTIONS)))
+        print(
+            json.dumps(
+                _reference_there(Path(given[0]), np.load(given[1], allow_pickle=False), CORRUPTIONS)
+            )
+        )

@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.precision [--short]
 
-Plain training of WRN-16-2 and KD from a WRN-40-2 whose answers are known, batches of 128 images of 3 x 32 x 32, on one thread,
-or on a CUDA GPU where there is one. What is compared takes turns. bfloat16 is another experiment; channels_last and compile are
-the same one up to rounding: how much the loss of the first epoch differs is told.
+Plain training of WRN-16-2 and KD from a WRN-40-2 whose answers are known, batches of 128 images of
+3 x 32 x 32, on one thread, or on a CUDA GPU where there is one. What is compared takes turns.
+bfloat16 is another experiment; channels_last and compile are the same one up to rounding: how much
+the loss of the first epoch differs is told.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ WAYS = {
 class Course:
     """One student in training."""
 
-    def __init__(self, way: Way, method: Method, supervisor: Supervisor | None, images: int) -> None:
+    def __init__(
+        self, way: Way, method: Method, supervisor: Supervisor | None, images: int
+    ) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         data = drawn(images)
         classifier = network(STUDENT, data).to(device)
@@ -56,9 +59,14 @@ class Course:
         training = TRAINING.model_copy(update={"precision": way.precision})
         self._state = State.before(classifier, nn.Identity(), training)
         self._lesson = Lesson(
-            data=DATA, dataset=data.to(device), method=method, training=training, noise=Noise(), supervisor=supervisor,
+            data=DATA,
+            dataset=data.to(device),
+            method=method,
+            training=training,
+            noise=Noise(),
+            supervisor=supervisor,
             seed=0,
-        )  # fmt: skip
+        )
 
     def epoch(self) -> tuple[float, Epoch]:
         """Seconds of an epoch, always of the same views; it ends by waiting for the device."""
@@ -71,17 +79,25 @@ def compared(method: Method, ways: dict[str, Way], images: int, repeats: int) ->
     teacher = frozen(network(TEACHER, drawn(images)).to(device))
 
     def course(way: Way) -> Course:
-        supervisor = Supervisor(Supervision(), teacher, classes=10, seed=0, name="teacher") if method.asks_teacher else None
+        supervisor = (
+            Supervisor(Supervision(), teacher, classes=10, seed=0, name="teacher")
+            if method.asks_teacher
+            else None
+        )
         return Course(way, method, supervisor, images)
 
     courses = {"float32": course(Way()), **{name: course(way) for name, way in ways.items()}}
-    first = {name: each.epoch() for name, each in courses.items()}  # kernels are chosen and compiled, answers asked for
+    first = {
+        name: each.epoch() for name, each in courses.items()
+    }  # kernels are chosen and compiled, answers asked for
     seconds = {name: [each.epoch()[0] for _ in range(1)] for name, each in courses.items()}
     for _ in range(repeats - 1):
         for name, each in courses.items():
             seconds[name].append(each.epoch()[0])
     for name in ways:
-        ratios = tuple(one / plain for one, plain in zip(seconds[name], seconds["float32"], strict=True))
+        ratios = tuple(
+            one / plain for one, plain in zip(seconds[name], seconds["float32"], strict=True)
+        )
         losses = first[name][1].loss, first["float32"][1].loss
         note = f"loss differs by {abs(losses[0] - losses[1]) / losses[1]:.0e}"
         if name == "compile":

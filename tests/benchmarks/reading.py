@@ -1,8 +1,9 @@
 """What it costs to read large results, and to plan a large sweep.
 
-Every reading is the first thing that a process of its own does (:mod:`tests.benchmarks.asked`): its seconds, and by how much
-the memory of the process grew at most. A folder is made in seconds by multiplying the rows of one trial
-(:mod:`tests.benchmarks.finished`), in the files that the writer and the driver leave.
+Every reading is the first thing that a process of its own does (:mod:`tests.benchmarks.asked`): its
+seconds, and by how much the memory of the process grew at most. A folder is made in seconds by
+multiplying the rows of one trial (:mod:`tests.benchmarks.finished`), in the files that the writer
+and the driver leave.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def measured(module: str, *arguments: str) -> list[float]:
     return [float(number) for number in done.stdout.splitlines()[-1].split()]
 
 
-def asked(what: str, folder: Path, text: str, repeats: int, aim: str | None = None, note: str = "") -> Iterator[Figure]:
+def asked(
+    what: str, folder: Path, text: str, repeats: int, aim: str | None = None, note: str = ""
+) -> Iterator[Figure]:
     """Seconds and megabytes of one reading."""
     say(text)
     both = [measured("asked", what, str(folder)) for _ in range(repeats)]
@@ -38,7 +41,8 @@ def asked(what: str, folder: Path, text: str, repeats: int, aim: str | None = No
 
 
 def figures(short: bool) -> Iterator[Figure]:
-    """Rows of robustness, finished trials, planned trials; ``short``: a tenth of each, without an aim."""
+    """Rows of robustness, finished trials, planned trials; ``short``: a tenth of each, without an
+    aim."""
     share, repeats, aim = (10, 1, None) if short else (1, 3, "<= 2")
     with tempfile.TemporaryDirectory() as place:
         yield from _numbers(Path(place), 10_000 // share, repeats, aim)
@@ -47,9 +51,21 @@ def figures(short: bool) -> Iterator[Figure]:
     count = 100_000 // (share * share)
     say(f"planning {count} students")
     several = measured("scale", "planning", str(count))
-    yield Figure(f"plan {count:,} students", (several[2],), "s", note="kdray plan, a student without a teacher")
-    yield Figure(f"the driver's look at {count:,} students", (several[3],), "s", note="one teacher, rows of members")
-    yield Figure(f"plan {count:,} students: memory", (several[4],), "MB", note="both of these, kept")
+    yield Figure(
+        f"plan {count:,} students",
+        (several[2],),
+        "s",
+        note="kdray plan, a student without a teacher",
+    )
+    yield Figure(
+        f"the driver's look at {count:,} students",
+        (several[3],),
+        "s",
+        note="one teacher, rows of members",
+    )
+    yield Figure(
+        f"plan {count:,} students: memory", (several[4],), "MB", note="both of these, kept"
+    )
 
 
 def _numbers(folder: Path, trials: int, repeats: int, aim: str | None) -> Iterator[Figure]:
@@ -58,11 +74,17 @@ def _numbers(folder: Path, trials: int, repeats: int, aim: str | None) -> Iterat
     write_finished(folder, trials, corruptions=True, tables=robustness)
     rows = Results(folder).table("robustness").num_rows
     name = f"{rows:,} robustness rows"
-    yield from asked("filtered", folder, f"{name}: open, filter by label, mean by trial", repeats, aim)
+    yield from asked(
+        "filtered", folder, f"{name}: open, filter by label, mean by trial", repeats, aim
+    )
     yield from asked("filtered_whole", folder, f"{name}: the same, all columns", repeats, aim)
-    yield from asked("aggregated", folder, f"{name}: mean by label, metric, corruption, severity", repeats, aim)
+    yield from asked(
+        "aggregated", folder, f"{name}: mean by label, metric, corruption, severity", repeats, aim
+    )
     yield from asked("whole", folder, f"{name}: all rows and columns", repeats)
-    yield from asked("by_pandas", folder, f"{name}: pandas.read_parquet", repeats, note="looks for no duplicates")
+    yield from asked(
+        "by_pandas", folder, f"{name}: pandas.read_parquet", repeats, note="looks for no duplicates"
+    )
     yield from asked("merged", folder, f"{name}: kdray compact", 1)
 
 
@@ -71,10 +93,16 @@ def _finished(folder: Path, trials: int, repeats: int, aim: str | None) -> Itera
     write_finished(folder, trials, corruptions=False)
     files = len(Results(folder).store.names("trials", ".parquet"))
     name = f"{trials:,} finished trials"
-    yield from asked("trials", folder, f"{name}: trials()", repeats, aim, f"{files} files of trials")
-    yield from asked("frame", folder, f"{name}: frame()", repeats, aim, "7 numbers of robustness each")
+    yield from asked(
+        "trials", folder, f"{name}: trials()", repeats, aim, f"{files} files of trials"
+    )
+    yield from asked(
+        "frame", folder, f"{name}: frame()", repeats, aim, "7 numbers of robustness each"
+    )
     yield from asked("ledger", folder, f"{name}: what the driver reads before it begins", repeats)
-    yield from asked("status", folder, f"{name}: kdray status", 1, None, f"a table of {trials // 5:,} points")
+    yield from asked(
+        "status", folder, f"{name}: kdray status", 1, None, f"a table of {trials // 5:,} points"
+    )
 
 
 if __name__ == "__main__":

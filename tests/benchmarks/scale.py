@@ -2,10 +2,12 @@
 
     python -m tests.benchmarks.scale [--full]
 
-Planning is timed in seconds of the CPU. Trials are given out on a real local Ray in three ways, each in a process of its own:
-plain Ray Tune, whose trainable reports one number; kdray with a task that does nothing, so that what is left is the driver,
-Tune, and one row of members; and kdray with the smallest training there is. The memory of the driver is taken from VmRSS, from
-a fifth of the trials on, when everything has been imported. ``--full`` plans 100,000 and gives out 5,000 in each way.
+Planning is timed in seconds of the CPU. Trials are given out on a real local Ray in three ways,
+each in a process of its own: plain Ray Tune, whose trainable reports one number; kdray with a task
+that does nothing, so that what is left is the driver, Tune, and one row of members; and kdray with
+the smallest training there is. The memory of the driver is taken from VmRSS, from a fifth of the
+trials on, when everything has been imported. ``--full`` plans 100,000 and gives out 5,000 in each
+way.
 """
 
 from __future__ import annotations
@@ -37,29 +39,51 @@ SEEDS = 5
 WAIT = 0.5
 """Seconds of a trial that only waits."""
 ALONE = {
-    "data": {"name": "digits", "examples": 100}, "model": {"name": "mlp", "hidden": [1]},
+    "data": {"name": "digits", "examples": 100},
+    "model": {"name": "mlp", "hidden": [1]},
     "training": {"epochs": 1, "batch_size": 1000},
-}  # fmt: skip
+}
 
 
 def sweep_of(trials: int, *, taught: bool, seeds: int = SEEDS) -> Sweep:
     """A grid of so many students, ``seeds`` a point."""
-    teacher = {"teacher": {"model": {"name": "mlp", "hidden": [2]}, "seeds": 1}, "method": {"name": "kd"}} if taught else {}
+    teacher = (
+        {"teacher": {"model": {"name": "mlp", "hidden": [2]}, "seeds": 1}, "method": {"name": "kd"}}
+        if taught
+        else {}
+    )
     points = trials // seeds
     rates = max(1, points // 1000)
-    grid = {"noise": {
-        "input": {"name": "gaussian", "sigma": {"grid": [round(i * 1e-3, 3) for i in range(points // rates)]}},
-        "labels": {"name": "uniform", "rate": {"grid": [round(i * 1e-2, 2) for i in range(rates)]}},
-    }}  # fmt: skip
-    return sweep_from({
-        "name": "scale", "seeds": seeds, "experiment": {**ALONE, **teacher, **grid}, "resources": {"student": {"cpu": 1}},
-        "evaluate": {"roles": [], "suite": []},
-    })  # fmt: skip
+    grid = {
+        "noise": {
+            "input": {
+                "name": "gaussian",
+                "sigma": {"grid": [round(i * 1e-3, 3) for i in range(points // rates)]},
+            },
+            "labels": {
+                "name": "uniform",
+                "rate": {"grid": [round(i * 1e-2, 2) for i in range(rates)]},
+            },
+        }
+    }
+    return sweep_from(
+        {
+            "name": "scale",
+            "seeds": seeds,
+            "experiment": {**ALONE, **teacher, **grid},
+            "resources": {"student": {"cpu": 1}},
+            "evaluate": {"roles": [], "suite": []},
+        }
+    )
 
 
 def memory() -> float:
     """MB of this process."""
-    return next(int(line.split()[1]) / 1024 for line in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in line)
+    return next(
+        int(line.split()[1]) / 1024
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if "VmRSS" in line
+    )
 
 
 class Knowing(Ledger):
@@ -67,12 +91,15 @@ class Knowing(Ledger):
 
     def __init__(self, results: Results, sweep: Sweep) -> None:
         super().__init__(results)
-        there = Record("completed", None, {"val_accuracy": 0.9, "test_accuracy": 0.9}, {}, {}, frozenset())
+        there = Record(
+            "completed", None, {"val_accuracy": 0.9, "test_accuracy": 0.9}, {}, {}, frozenset()
+        )
         self._records |= {teacher.trial_id: there for teacher in chain(sweep)}
 
 
 def planning(trials: int) -> None:
-    """Seconds for the sweep file, for the plan of students without a teacher, and for the driver's own look at all."""
+    """Seconds for the sweep file, for the plan of students without a teacher, and for the driver's
+    own look at all."""
     began, before = time.process_time(), memory()
     sweep = sweep_of(trials, taught=True)
     loaded = time.process_time()
@@ -109,11 +136,19 @@ class Marks:
             self.taken.append((self._ended, time.perf_counter(), time.process_time(), memory()))
 
     def print(self) -> None:
-        """How many ended; of each after the first fifth ms, driver's CPU ms and KB; ms in the second fifth and in the last."""
+        """How many ended; of each after the first fifth ms, driver's CPU ms and KB; ms in the
+        second fifth and in the last."""
         (first, began, cpu, size), *_, (last, end, spent, grown) = self.taken
-        halves = [(b[1] - a[1]) / (b[0] - a[0]) * 1e3 for a, b in zip(self.taken, self.taken[1:], strict=False)]
+        halves = [
+            (b[1] - a[1]) / (b[0] - a[0]) * 1e3
+            for a, b in zip(self.taken, self.taken[1:], strict=False)
+        ]
         trials = last - first
-        each = [(end - began) / trials * 1e3, (spent - cpu) / trials * 1e3, (grown - size) / trials * 1024]
+        each = [
+            (end - began) / trials * 1e3,
+            (spent - cpu) / trials * 1e3,
+            (grown - size) / trials * 1024,
+        ]
         print(" ".join(f"{number:.6g}" for number in (last, *each, halves[0], halves[-1])))
 
 
@@ -124,7 +159,9 @@ def plain(trials: int) -> None:
     marks = Marks(trials)
 
     class Counting(tune.Callback):  # type: ignore[misc]  # ray is not typed
-        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        def on_trial_complete(
+            self, iteration: int, trials: list[Any], trial: Any, **info: Any
+        ) -> None:
             marks.ended()
 
     def reports(config: dict[str, Any]) -> None:
@@ -132,10 +169,13 @@ def plain(trials: int) -> None:
 
     with cluster(None, this_machine(), {}), tempfile.TemporaryDirectory() as folder, quiet():
         tune.Tuner(
-            tune.with_resources(reports, {"cpu": 1}), param_space={"value": tune.grid_search(list(range(trials)))},
+            tune.with_resources(reports, {"cpu": 1}),
+            param_space={"value": tune.grid_search(list(range(trials)))},
             tune_config=tune.TuneConfig(reuse_actors=True),
-            run_config=tune.RunConfig(storage_path=folder, name="plain", verbose=0, callbacks=[Counting()]),
-        ).fit()  # fmt: skip
+            run_config=tune.RunConfig(
+                storage_path=folder, name="plain", verbose=0, callbacks=[Counting()]
+            ),
+        ).fit()
     marks.print()
 
 
@@ -146,10 +186,12 @@ def waiting(seconds: float) -> Callable[[], None]:
         from kdray.sweep import trainable
         from kdray.task import Step
 
-        def nothing(task: object, **_: object) -> Iterator[Step]:  # noqa: ARG001
+        def nothing(task: object, **_: object) -> Iterator[Step]:
             time.sleep(seconds)
             numbers = {"val_accuracy": 0.5, "test_accuracy": 0.5}
-            yield Step(kind="end", text="completed", done=1, total=1, numbers=numbers, outcome="completed")
+            yield Step(
+                kind="end", text="completed", done=1, total=1, numbers=numbers, outcome="completed"
+            )
 
         trainable.run_task = nothing  # type: ignore[assignment]
 
@@ -158,7 +200,8 @@ def waiting(seconds: float) -> Callable[[], None]:
 
 @contextmanager
 def ray_of(nodes: int) -> Iterator[str | None]:
-    """The address of a Ray of so many nodes with a CPU each, all of them processes of this machine; 0: none."""
+    """The address of a Ray of so many nodes with a CPU each, all of them processes of this machine;
+    0: none."""
     if not nodes:
         yield None
         return
@@ -174,8 +217,11 @@ def ray_of(nodes: int) -> Iterator[str | None]:
         local.shutdown()
 
 
-def sweep_with(setup: Callable[[], None] | None, trials: int, seeds: int = SEEDS, nodes: int = 0) -> None:
-    """A whole run of a sweep, on workers that begin with ``setup``; ``nodes``: see :func:`ray_of`, 0: this machine."""
+def sweep_with(
+    setup: Callable[[], None] | None, trials: int, seeds: int = SEEDS, nodes: int = 0
+) -> None:
+    """A whole run of a sweep, on workers that begin with ``setup``; ``nodes``: see :func:`ray_of`,
+    0: this machine."""
     marks, ended = Marks(trials), Dispatcher.ended
 
     def counting(self: Dispatcher, *arguments: Any) -> None:
@@ -184,8 +230,14 @@ def sweep_with(setup: Callable[[], None] | None, trials: int, seeds: int = SEEDS
 
     Dispatcher.ended = counting  # type: ignore[method-assign]
     prepared = {} if setup is None else {"worker_process_setup_hook": setup}
-    with tempfile.TemporaryDirectory() as folder, ray_of(nodes) as address, cluster(address, this_machine(), prepared):
-        summary = run(sweep_of(trials, taught=False, seeds=seeds), folder, progress=Progress(io.StringIO()))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ray_of(nodes) as address,
+        cluster(address, this_machine(), prepared),
+    ):
+        summary = run(
+            sweep_of(trials, taught=False, seeds=seeds), folder, progress=Progress(io.StringIO())
+        )
         assert not summary.failures
         assert len(summary.ran) == trials
     marks.print()
@@ -209,7 +261,8 @@ WAYS = {
 
 
 def alone(what: str, *numbers: int) -> list[float]:
-    """What a process of its own has measured: planning's five numbers, or the six of :class:`Marks`."""
+    """What a process of its own has measured: planning's five numbers, or the six of
+    :class:`Marks`."""
     say(f"{what}, {numbers[0]} trials")
     command = [sys.executable, "-m", "tests.benchmarks.scale", what, *map(str, numbers)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -224,20 +277,49 @@ def main(*, full: bool) -> None:
     times = 100_000 / trials
     table(
         f"planning {trials:.0f} students, {SEEDS} a point: CPU seconds",
-        ("part", "seconds", "ms a student", f"at 100,000{'' if full else ' (x ' + format(times, 'g') + ')'}"),
-        [(name, f"{seconds:.2f}", f"{seconds / trials * 1e3:.3f}", f"{seconds * times:.1f} s") for name, seconds in (
-            ("kdray plan, no teacher", planned), ("driver, one teacher, rows of members", looked)
-        )] + [("reading the sweep file (its edges, once)", f"{file:.2f}", "-", "-")],
-    )  # fmt: skip
+        (
+            "part",
+            "seconds",
+            "ms a student",
+            f"at 100,000{'' if full else ' (x ' + format(times, 'g') + ')'}",
+        ),
+        [
+            (name, f"{seconds:.2f}", f"{seconds / trials * 1e3:.3f}", f"{seconds * times:.1f} s")
+            for name, seconds in (
+                ("kdray plan, no teacher", planned),
+                ("driver, one teacher, rows of members", looked),
+            )
+        ]
+        + [("reading the sweep file (its edges, once)", f"{file:.2f}", "-", "-")],
+    )
     print(f"memory taken by all that: {grown:.0f} MB")
     rows = []
     for key, way in WAYS.items():
         count, wall, cpu, size, first, last = alone(key, way.full if full else way.trials)
-        rows.append((way.name, f"{count:.0f}", f"{wall:.1f}", f"{cpu:.1f}", f"{size:.0f}", f"{first:.1f}", f"{last:.1f}"))
+        rows.append(
+            (
+                way.name,
+                f"{count:.0f}",
+                f"{wall:.1f}",
+                f"{cpu:.1f}",
+                f"{size:.0f}",
+                f"{first:.1f}",
+                f"{last:.1f}",
+            )
+        )
     table(
         "giving out trials, as many at once as there are CPUs: of each trial after the first fifth",
-        ("", "trials", "ms", "driver's CPU ms", "driver's KB", "ms in the 2nd fifth", "in the last"), rows,
-    )  # fmt: skip
+        (
+            "",
+            "trials",
+            "ms",
+            "driver's CPU ms",
+            "driver's KB",
+            "ms in the 2nd fifth",
+            "in the last",
+        ),
+        rows,
+    )
 
 
 if __name__ == "__main__":

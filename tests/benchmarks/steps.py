@@ -1,13 +1,15 @@
-"""One training step of every method beside a plain one, and beside the passes that it cannot do without.
+"""One training step of every method beside a plain one, and beside the passes that it cannot do
+without.
 
     python -m tests.benchmarks.steps [--short]
 
-WRN-16-2, batches of 128 images of 3 x 32 x 32, as many threads as a trial has unless it asks for more, what the teacher says
-given as from a warm cache. A pass is timed alone: its graph is there before the clock starts. The floor of a step is the sum of
-its passes. For PGD these are each step's forward pass and backward pass to the images, in the mode that it crafts examples in,
-and a forward and a backward pass for every half of the loss. For the loss of input gradients they are two forward and two
-backward passes: a layer's product with its weight, and its two products in the backward pass, each come once more when the
-gradient is taken and differentiated.
+WRN-16-2, batches of 128 images of 3 x 32 x 32, as many threads as a trial has unless it asks for
+more, what the teacher says given as from a warm cache. A pass is timed alone: its graph is there
+before the clock starts. The floor of a step is the sum of its passes. For PGD these are each step's
+forward pass and backward pass to the images, in the mode that it crafts examples in, and a forward
+and a backward pass for every half of the loss. For the loss of input gradients they are two forward
+and two backward passes: a layer's product with its weight, and its two products in the backward
+pass, each come once more when the gradient is taken and differentiated.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ class Given(Teacher):
 
     def __call__(
         self, images: Float32[Tensor, "B C H W"], labels: Int64[Tensor, "B"], *, temperature: float
-    ) -> Outputs:  # fmt: skip
+    ) -> Outputs:
         raise NotImplementedError  # nothing here asks it for other images
 
     def logits(self, batch: Batch, *, temperature: float) -> Float[Tensor, "B K"]:
@@ -76,7 +78,8 @@ class Bench:
         images = to_unit(split.images)
         self.batch = Batch(images, images, split.labels)
         self.teacher = Given(
-            torch.randn(BATCH, DATA.classes, generator=draws), 1e-3 * torch.randn(images.shape, generator=draws)
+            torch.randn(BATCH, DATA.classes, generator=draws),
+            1e-3 * torch.randn(images.shape, generator=draws),
         )
         self.student = untrained("WRN-16-2").train()
         # So slow that the last step costs what the first one does.
@@ -87,7 +90,9 @@ class Bench:
         draws = torch.Generator().manual_seed(0)
 
         def work() -> None:
-            losses = method.losses("main", Step(self.student, nn.Module(), self.batch, self.teacher, draws))
+            losses = method.losses(
+                "main", Step(self.student, nn.Module(), self.batch, self.teacher, draws)
+            )
             self.optimizer.zero_grad(set_to_none=True)
             losses.total.backward()
             self.optimizer.step()
@@ -95,7 +100,8 @@ class Bench:
         return timed(work)[0]
 
     def forward(self, *, training: bool = True) -> float:
-        """For a loss that the weights are to learn from, or, not ``training``, for examples to be crafted."""
+        """For a loss that the weights are to learn from, or, not ``training``, for examples to be
+        crafted."""
         self.student.train(training).requires_grad_(training)
         images = self.batch.images.clone().requires_grad_(not training)
         seconds, _ = timed(lambda: self.student.logits(images))
@@ -105,7 +111,11 @@ class Bench:
     def backward(self) -> float:
         """To the weights."""
         self.optimizer.zero_grad(set_to_none=True)
-        return timed(functional.cross_entropy(self.student.logits(self.batch.images), self.batch.labels).backward)[0]
+        return timed(
+            functional.cross_entropy(
+                self.student.logits(self.batch.images), self.batch.labels
+            ).backward
+        )[0]
 
     def backward_to_images(self, *, training: bool = True) -> float:
         """And nowhere else."""
@@ -137,8 +147,9 @@ PASSES: dict[str, Callable[[Bench], float]] = {
 }
 """What floors are made of."""
 OTHERS: dict[str, Callable[[Bench], float]] = {
-    "backward to the images only": Bench.backward_to_images, "double backward": Bench.double_backward,
-}  # fmt: skip
+    "backward to the images only": Bench.backward_to_images,
+    "double backward": Bench.double_backward,
+}
 """Passes that are only told."""
 
 
@@ -163,7 +174,8 @@ class Case(NamedTuple):
 
     @property
     def passes(self) -> str:
-        """What the floor counts, each of them forward and backward, but for the update of the weights."""
+        """What the floor counts, each of them forward and backward, but for the update of the
+        weights."""
         return f"{self.halves} to learn" + (f", {self.crafting} to craft" if self.crafting else "")
 
 
@@ -173,16 +185,27 @@ def cases() -> list[Case]:
         Case("KD, logits given", KD()),
         Case("L_S (margin), logits given", Margin(), short=False),
         Case("L_G, logits and gradients given", GradientMatching(), halves=2, aim=3.5),
-        Case("robust_student, logits and gradients given", RobustStudent(), halves=2, aim=3.5, short=False),
+        Case(
+            "robust_student, logits and gradients given",
+            RobustStudent(),
+            halves=2,
+            aim=3.5,
+            short=False,
+        ),
         Case("FitNet's main stage, logits given", FitNet(), short=False),
         *(
             Case(
-                f"PGD-{steps}, mix {mix:g}", Adversarial(attack=Attack(steps=steps), mix=mix), halves=1 if mix == 1 else 2,
-                crafting=steps, aim=0.75 * steps + 1.5, short=mix == 1 and steps == 3,
+                f"PGD-{steps}, mix {mix:g}",
+                Adversarial(attack=Attack(steps=steps), mix=mix),
+                halves=1 if mix == 1 else 2,
+                crafting=steps,
+                aim=0.75 * steps + 1.5,
+                short=mix == 1 and steps == 3,
             )
-            for mix in (1.0, 0.5) for steps in (1, 3, 7, 10)
+            for mix in (1.0, 0.5)
+            for steps in (1, 3, 7, 10)
         ),
-    ]  # fmt: skip
+    ]
 
 
 def figures(short: bool) -> Iterator[Figure]:
@@ -208,7 +231,10 @@ def figures(short: bool) -> Iterator[Figure]:
         found, floor = steps[case.name], case.floor(cost)
         lowest = floor / statistics.median(plain)
         above = ", which is above the aim" if case.aim is not None and lowest > case.aim else ""
-        note = f"its passes ({case.passes}) alone take {lowest:.2f}{above}; {statistics.median(found) / floor:.2f} times that"
+        note = (
+            f"its passes ({case.passes}) alone take {lowest:.2f}{above}; "
+            f"{statistics.median(found) / floor:.2f} times that"
+        )
         aim = None if case.aim is None else f"<= {case.aim:g}"
         yield Figure(f"{case.name} / a plain step", _ratios(found, plain), "x", aim, note)
 

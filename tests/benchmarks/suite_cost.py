@@ -1,4 +1,5 @@
-"""What corruptions cost against the reference's, image by image, and what each evaluation costs beside an epoch of training."""
+"""What corruptions cost against the reference's, image by image, and what each evaluation costs
+beside an epoch of training."""
 
 from __future__ import annotations
 
@@ -31,11 +32,13 @@ FEWER: dict[str, dict[str, Any]] = {
     "certified_radius": {"selection": 10, "samples": 100},
     "out_of_distribution": {"examples": EVALUATED},
 }
-"""Instead of defaults: of what would take longer than all others together, and of what brings its own images."""
+"""Instead of defaults: of what would take longer than all others together, and of what brings its
+own images."""
 
 
 def corruptions(make_cifar_c: Path | None) -> Iterator[Figure]:
-    """Of every kind at every severity; the reference's where its script is at hand. A table has the kinds one by one."""
+    """Of every kind at every severity; the reference's where its script is at hand. A table has the
+    kinds one by one."""
     images, _ = attacked(BLOCK)
     ours = {kind: _milliseconds(kind, images) for kind in CORRUPTIONS}
     theirs: dict[str, float] = {}
@@ -45,30 +48,51 @@ def corruptions(make_cifar_c: Path | None) -> Iterator[Figure]:
         theirs = {kind: 1e3 * float(np.mean(found[kind])) for kind in CORRUPTIONS}
     head = ("kind", "kdray ms/image", "reference ms/image", "reference / kdray")
     rows = [
-        (kind, f"{np.median(each):.3f}", *(_compared(float(np.median(each)), theirs[kind]) if theirs else ("-", "-")))
+        (
+            kind,
+            f"{np.median(each):.3f}",
+            *(_compared(float(np.median(each)), theirs[kind]) if theirs else ("-", "-")),
+        )
         for kind, each in ours.items()
     ]
-    table(f"Corruptions of 3 x 32 x 32 digits, mean over severities, in batches of {BLOCK}", head, rows)
+    table(
+        f"Corruptions of 3 x 32 x 32 digits, mean over severities, in batches of {BLOCK}",
+        head,
+        rows,
+    )
     means = np.mean(list(ours.values()), axis=0)
     *_, second, first = sorted(CORRUPTIONS, key=lambda kind: float(np.median(ours[kind])))
-    share = (np.median(ours[first]) + np.median(ours[second])) / (np.median(means) * len(CORRUPTIONS))
+    share = (np.median(ours[first]) + np.median(ours[second])) / (
+        np.median(means) * len(CORRUPTIONS)
+    )
     absent = "" if theirs else "; not measured: make_cifar_c.py (folder that MAKE_CIFAR_C names)"
     what = f"{len(CORRUPTIONS)} corruptions x {len(SEVERITIES)} severities"
-    yield Figure(f"{what}, mean", tuple(means.tolist()), "ms/image", None,
-                 f"3 x 32 x 32, {BLOCK} at once; {share:.2f} of it are {first} and {second}{absent}")  # fmt: skip
+    yield Figure(
+        f"{what}, mean",
+        tuple(means.tolist()),
+        "ms/image",
+        None,
+        f"3 x 32 x 32, {BLOCK} at once; {share:.2f} of it are {first} and {second}{absent}",
+    )
     if theirs:
         ratios = np.mean(list(theirs.values())) / means
-        yield Figure(f"{what}: make_cifar_c.py / kdray", tuple(ratios.tolist()), "x", ">= 20",
-                     f"the reference on {REFERENCE_IMAGES} images, one by one")  # fmt: skip
+        yield Figure(
+            f"{what}: make_cifar_c.py / kdray",
+            tuple(ratios.tolist()),
+            "x",
+            ">= 20",
+            f"the reference on {REFERENCE_IMAGES} images, one by one",
+        )
 
 
 def _milliseconds(kind: str, images: torch.Tensor) -> list[float]:
-    """For an image, averaged over severities; once for each repeat, after one that does not count."""
+    """For an image, averaged over severities; once for each repeat, after one that does not
+    count."""
     draws = torch.Generator().manual_seed(0)
     spent = [
         sum(timed(lambda s=severity: corrupt(images, kind, s, draws))[0] for severity in SEVERITIES)
         for _ in range(1 + REPEATS)
-    ]  # fmt: skip
+    ]
     return [1e3 * seconds / len(SEVERITIES) / len(images) for seconds in spent[1:]]
 
 
@@ -77,9 +101,11 @@ def _compared(ours: float, theirs: float) -> tuple[str, str]:
 
 
 def suite() -> Iterator[Figure]:
-    """Every evaluation with its defaults, as multiples of one epoch of plain training on as many images.
+    """Every evaluation with its defaults, as multiples of one epoch of plain training on as many
+    images.
 
-    Of an undefended network: attacks that leave out what is broken take longer where more is standing.
+    Of an undefended network: attacks that leave out what is broken take longer where more is
+    standing.
     """
     data = dataset()
     few = data._replace(train=data.train.first(EVALUATED), val=data.val.first(10))
@@ -88,12 +114,19 @@ def suite() -> Iterator[Figure]:
     taught = train(state, lesson(CrossEntropy(), training, few))
     _, *epochs = (timed(lambda: next(taught))[0] for _ in range(training.epochs))
     epoch = statistics.median(epochs)
-    yield Figure(f"epoch of plain training of WRN-16-2 on {EVALUATED} images of 3 x 32 x 32", tuple(epochs), "s")
+    yield Figure(
+        f"epoch of plain training of WRN-16-2 on {EVALUATED} images of 3 x 32 x 32",
+        tuple(epochs),
+        "s",
+    )
     classifier, teacher = trained("WRN-16-2", False).classifier, frozen(untrained("WRN-16-2"))
     subject = Subject(
-        classifier, data.test.first(EVALUATED), teacher=teacher, data=DATA,
+        classifier,
+        data.test.first(EVALUATED),
+        teacher=teacher,
+        data=DATA,
         others={"itself": lambda: classifier, "another": lambda: teacher},
-    )  # fmt: skip
+    )
     total, impossible = 0.0, []
     for evaluation in evaluations():
         described = dict(canonical(evaluation))
@@ -104,10 +137,20 @@ def suite() -> Iterator[Figure]:
             continue
         seconds, _ = timed(lambda e=evaluation: measurements(e, subject))
         total += seconds
-        yield Figure(f"{name} of an undefended WRN-16-2 / that epoch", (seconds / epoch,), "epochs", None,
-                     ", ".join(f"{key} {value}" for key, value in described.items()) or "defaults")  # fmt: skip
-    yield Figure("all of these evaluations / that epoch", (total / epoch,), "epochs", None,
-                 f"not measured, for want of their data: {', '.join(impossible)}" if impossible else "")  # fmt: skip
+        yield Figure(
+            f"{name} of an undefended WRN-16-2 / that epoch",
+            (seconds / epoch,),
+            "epochs",
+            None,
+            ", ".join(f"{key} {value}" for key, value in described.items()) or "defaults",
+        )
+    yield Figure(
+        "all of these evaluations / that epoch",
+        (total / epoch,),
+        "epochs",
+        None,
+        f"not measured, for want of their data: {', '.join(impossible)}" if impossible else "",
+    )
 
 
 def _impossible(evaluation: Evaluation) -> str | None:

@@ -1,14 +1,17 @@
-"""What a sweep costs beyond its trials: the same trials under kdray, in plain processes and under plain Ray Tune.
+"""What a sweep costs beyond its trials: the same trials under kdray, in plain processes and under
+plain Ray Tune.
 
     python -m tests.benchmarks.sweep_overhead
 
-Each way is a program of its own, cut in three by the trials' logs: from the start of the process until its first trial begins
-(imports, planning, starting Ray and its workers), the trials, and from the end of the last until the process is gone.
+Each way is a program of its own, cut in three by the trials' logs: from the start of the process
+until its first trial begins (imports, planning, starting Ray and its workers), the trials, and from
+the end of the last until the process is gone.
 
-A trial that runs alone has the machine's caches and memory to itself, and one that runs beside others shares them: that is
-contention, and no scheduler's doing. So the trials are measured alone (a few of them, for they are alike, some before the
-sweep and some after; the first of a process is slower and does not count), as plain processes side by side, as many as the
-sweep runs at once, and in the sweep.
+A trial that runs alone has the machine's caches and memory to itself, and one that runs beside
+others shares them: that is contention, and no scheduler's doing. So the trials are measured alone
+(a few of them, for they are alike, some before the sweep and some after; the first of a process is
+slower and does not count), as plain processes side by side, as many as the sweep runs at once, and
+in the sweep.
 """
 
 from __future__ import annotations
@@ -102,29 +105,40 @@ def programs(commands: Sequence[Sequence[str]], results: Path) -> Cut:
         for program, out in zip(running, said, strict=True):
             if program.returncode:
                 out.seek(0)
-                raise SystemExit(f"{' '.join(map(str, program.args))} ended with {program.returncode}: {out.read().decode()}")
+                raise SystemExit(
+                    f"{' '.join(map(str, program.args))} ended with {program.returncode}: "
+                    f"{out.read().decode()}"
+                )
     first, *_, last = ends = sorted(log.stat().st_mtime for log in logs.iterdir())
     assert begun is not None
     return Cut(begun - started, last - begun, ended - last, (last - first) / (len(ends) - 1), cpu)
 
 
 def spent(programs: set[int]) -> str:
-    """The seconds of CPU of programs and of what they have started and still runs, by kind; where the system tells (Linux)."""
+    """The seconds of CPU of programs and of what they have started and still runs, by kind; where
+    the system tells (Linux)."""
     found: dict[int, tuple[int, float, str]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
-            stat, command = ((folder / name).read_text(errors="replace") for name in ("stat", "cmdline"))
+            stat, command = (
+                (folder / name).read_text(errors="replace") for name in ("stat", "cmdline")
+            )
             numbers = stat.rpartition(")")[2].split()
             seconds = (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
             found[int(folder.name)] = int(numbers[1]), seconds, command
     mine, before = set(programs), set[int]()
     while mine != before:
-        before, mine = mine, mine | {process for process, (parent, *_) in found.items() if parent in mine}
+        before, mine = (
+            mine,
+            mine | {process for process, (parent, *_) in found.items() if parent in mine},
+        )
     total: Counter[str] = Counter()
     for process in mine & found.keys():
         _, seconds, command = found[process]
         total["the program" if process in programs else kind(command)] += seconds
-    return ", ".join(f"{who} {seconds:.1f} s" for who, seconds in total.most_common() if seconds >= 0.1)
+    return ", ".join(
+        f"{who} {seconds:.1f} s" for who, seconds in total.most_common() if seconds >= 0.1
+    )
 
 
 def kind(command: str) -> str:
@@ -146,17 +160,32 @@ class Bench:
     def sweep(self) -> Cut:
         """As a user runs it."""
         results = self._new()
-        return programs([[sys.executable, "-m", "kdray", "run", str(self.file), "--results", str(results)]], results)
+        return programs(
+            [[sys.executable, "-m", "kdray", "run", str(self.file), "--results", str(results)]],
+            results,
+        )
 
     def again(self) -> float:
         """Seconds of the same command right after it, on results that have everything."""
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "kdray", "run", str(self.file), "--results", str(self._folder / str(self._ways))],
-                       check=True, capture_output=True)  # fmt: skip
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "kdray",
+                "run",
+                str(self.file),
+                "--results",
+                str(self._folder / str(self._ways)),
+            ],
+            check=True,
+            capture_output=True,
+        )
         return time.perf_counter() - began
 
     def plain(self, processes: int, threads: int, count: int | None = None) -> Cut:
-        """The first ``count`` of the trials (or all) one after another in ``processes`` at once, each with its part of them."""
+        """The first ``count`` of the trials (or all) one after another in ``processes`` at once,
+        each with its part of them."""
         results = self._new()
         parts = [self.tasks[:count][first::processes] for first in range(processes)]
         return programs([self._program("plain", results, part, threads) for part in parts], results)
@@ -181,7 +210,12 @@ def tasks_of(sweep: Sweep) -> list[Task]:
     """Every trial of a sweep whose results are empty."""
     with tempfile.TemporaryDirectory() as empty:
         ledger = Ledger(Results(empty))
-        found = [student for point in sweep.grid() for _, student in students(sweep, ledger, point) if student is not None]
+        found = [
+            student
+            for point in sweep.grid()
+            for _, student in students(sweep, ledger, point)
+            if student is not None
+        ]
         tasks = [ledger.task("student", student, sweep.suite("student")) for student in found]
     return [task for task in tasks if task is not None]
 
@@ -190,14 +224,19 @@ def do(task: str, results: str, threads: int) -> None:
     """One trial, as a worker of a sweep does it."""
     read = Task.model_validate_json(task)
     for step in run_task(
-        read, store=Store(results), data_root=data_root(), device=torch.device("cpu"), threads=threads
-    ):  # fmt: skip
+        read,
+        store=Store(results),
+        data_root=data_root(),
+        device=torch.device("cpu"),
+        threads=threads,
+    ):
         assert step.outcome in (None, "completed"), step.reasons
 
 
 def plain(asked: dict[str, Any]) -> None:
     """What :meth:`Bench.plain` starts."""
-    import torch._dynamo  # noqa: F401  # by torch's first optimiser; a sweep's workers have it before their first trial
+    # by torch's first optimiser; a sweep's workers have it before their first trial
+    import torch._dynamo  # noqa: F401
 
     Store(asked["results"]).create()
     for task in asked["tasks"]:
@@ -219,9 +258,10 @@ def tune(asked: dict[str, Any]) -> None:
     ray.init(num_cpus=machine.cpus())
     with tempfile.TemporaryDirectory() as folder:
         found = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": threads}), param_space={"task": tune.grid_search(asked["tasks"])},
+            tune.with_resources(trainable, {"cpu": threads}),
+            param_space={"task": tune.grid_search(asked["tasks"])},
             run_config=tune.RunConfig(storage_path=folder),
-        ).fit()  # fmt: skip
+        ).fit()
         assert not found.errors
 
 
@@ -242,21 +282,33 @@ def in_short(bench: Bench, width: int) -> Iterator[Figure]:
     for number in (1, 2):
         plains.append(bench.plain(width, 1))
         sweeps.append(bench.sweep())
-        say(f"run {number}: plain {plains[-1].trials:.1f} s, in the sweep {sweeps[-1].trials:.1f} s")
+        say(
+            f"run {number}: plain {plains[-1].trials:.1f} s, in the sweep {sweeps[-1].trials:.1f} s"
+        )
     count = len(bench.tasks)
     ratios = [of.trials / beside.trials for of, beside in zip(sweeps, plains, strict=True)]
     each = plains[-1].trials * width / count
-    yield Figure(f"{count} trials in the sweep / in {width} plain processes at once", tuple(ratios), "x", None,
-                 f"{each:.1f} s each")  # fmt: skip
+    yield Figure(
+        f"{count} trials in the sweep / in {width} plain processes at once",
+        tuple(ratios),
+        "x",
+        None,
+        f"{each:.1f} s each",
+    )
     yield from ends(sweeps)
 
 
 def ends(sweeps: Sequence[Cut]) -> Iterator[Figure]:
     """What comes before the first trial and after the last."""
     before, after = (tuple(cut.before for cut in sweeps), tuple(cut.after for cut in sweeps))
-    note = f"imports, planning, Ray and its workers; CPU in the last run: {sweeps[-1].cpu or 'not told here'}"
+    note = (
+        "imports, planning, Ray and its workers; CPU in the last run: "
+        f"{sweeps[-1].cpu or 'not told here'}"
+    )
     yield Figure("kdray run, before its first trial", before, "s", "<= 8", note)
-    yield Figure("kdray run, after its last trial", after, "s", "<= 3", "until the process has ended")
+    yield Figure(
+        "kdray run, after its last trial", after, "s", "<= 3", "until the process has ended"
+    )
 
 
 def in_full(bench: Bench, width: int) -> Iterator[Figure]:
@@ -268,32 +320,65 @@ def in_full(bench: Bench, width: int) -> Iterator[Figure]:
         again = bench.again()
         alone.append(bench.plain(1, 1, ALONE))
         before, after = (cut.each for cut in alone[-2:])
-        say(f"run {number}: {sweeps[-1].whole:.1f} s; alone {before:.2f} s a trial before it, {after:.2f} s after")
+        say(
+            f"run {number}: {sweeps[-1].whole:.1f} s; alone {before:.2f} s a trial before "
+            f"it, {after:.2f} s after"
+        )
     beside = bench.plain(width, 1, half)
     say(f"{half} trials in {width} plain processes at once: {beside.trials:.1f} s")
     tune = bench.tune(quarter)
     say(f"{quarter} trials in plain Ray Tune: {tune.whole:.1f} s")
     each = [fmean((before.each, after.each)) for before, after in pairwise(alone)]
-    ratios = [sweep.trials / (seconds * count / width) for sweep, seconds in zip(sweeps, each, strict=True)]
+    ratios = [
+        sweep.trials / (seconds * count / width)
+        for sweep, seconds in zip(sweeps, each, strict=True)
+    ]
     contention = beside.trials / (fmean(each) * half / width)
     yield Figure(
-        f"{count} trials of {fmean(each):.1f} s, {width} at once: the sweep / the trials alone, uncontended", tuple(ratios),
-        "x", "<= 1.05", f"contention among the trials is {contention:.2f} of it, without Ray and kdray",
-    )  # fmt: skip
+        f"{count} trials of {fmean(each):.1f} s, {width} at once: the sweep / the trials "
+        "alone, uncontended",
+        tuple(ratios),
+        "x",
+        "<= 1.05",
+        f"contention among the trials is {contention:.2f} of it, without Ray and kdray",
+    )
     yield Figure(
         "the sweep / plain processes, as many at once",
-        tuple(sweep.trials / count / (beside.trials / half) for sweep in sweeps), "x", None, "what kdray and Ray add",
-    )  # fmt: skip
-    yield Figure("plain Ray Tune / plain processes, as many at once", (tune.trials / quarter / (beside.trials / half),), "x",
-                 None, "function trainable, defaults: a process for each trial")  # fmt: skip
-    loops = ((alone[0].before + seconds * count) / sweep.whole for sweep, seconds in zip(sweeps, each, strict=True))
-    yield Figure("plain sequential loop, one thread / the sweep, from start to end", tuple(loops), "x")
+        tuple(sweep.trials / count / (beside.trials / half) for sweep in sweeps),
+        "x",
+        None,
+        "what kdray and Ray add",
+    )
+    yield Figure(
+        "plain Ray Tune / plain processes, as many at once",
+        (tune.trials / quarter / (beside.trials / half),),
+        "x",
+        None,
+        "function trainable, defaults: a process for each trial",
+    )
+    loops = (
+        (alone[0].before + seconds * count) / sweep.whole
+        for sweep, seconds in zip(sweeps, each, strict=True)
+    )
+    yield Figure(
+        "plain sequential loop, one thread / the sweep, from start to end", tuple(loops), "x"
+    )
     whole = tune.before + tune.trials * count / quarter + tune.after
-    yield Figure("plain Ray Tune / the sweep, from start to end", tuple(whole / sweep.whole for sweep in sweeps), "x")
+    yield Figure(
+        "plain Ray Tune / the sweep, from start to end",
+        tuple(whole / sweep.whole for sweep in sweeps),
+        "x",
+    )
     yield from ends(sweeps)
     yield Figure("plain Ray Tune, before its first trial", (tune.before,), "s")
     yield Figure("plain Ray Tune, after its last trial", (tune.after,), "s")
-    yield Figure("plain loop, before its first trial", tuple(cut.before for cut in alone), "s", None, "imports alone")
+    yield Figure(
+        "plain loop, before its first trial",
+        tuple(cut.before for cut in alone),
+        "s",
+        None,
+        "imports alone",
+    )
     yield Figure("kdray run with nothing left to do", (again,), "s")
     wide = bench.plain(1, width, ALONE)
     yield threads_figure("WRN-10-1, batch 32", beside.trials / half, wide.each, width)
@@ -302,11 +387,14 @@ def in_full(bench: Bench, width: int) -> Iterator[Figure]:
 def with_threads(name: str, bench: Bench, width: int) -> Iterator[Figure]:
     """A trial's threads, where the networks are larger."""
     count = len(bench.tasks)
-    yield threads_figure(name, bench.plain(width, 1).trials / count, bench.plain(1, width).trials / count, width)
+    yield threads_figure(
+        name, bench.plain(width, 1).trials / count, bench.plain(1, width).trials / count, width
+    )
 
 
 def threads_figure(name: str, beside: float, wide: float, width: int) -> Figure:
-    """``beside``: seconds per trial of those that run ``width`` at once; ``wide``: of one with ``width`` threads."""
+    """``beside``: seconds per trial of those that run ``width`` at once; ``wide``: of one with
+    ``width`` threads."""
     what = f"{name}: {width} trials at once with a thread each / one at a time with {width} threads"
     return Figure(what, (beside / wide,), "x", "<= 1", "so a trial has one CPU by default")
 

@@ -1,4 +1,5 @@
-"""One instance of every member of every union, so that a new one is tested before anyone writes a test for it."""
+"""One instance of every member of every union, so that a new one is tested before anyone writes a
+test for it."""
 
 from __future__ import annotations
 
@@ -10,7 +11,16 @@ from kdray.core import Value, tag_of, value_types
 from kdray.data import Arrays, Digits, ImageFolder
 from kdray.models import CifarResNet, Maxout, WideResNet
 from kdray.optimizers import MultiStep
-from kdray.perturbations import Gaussian, GaussianSNR, Laplace, SignalDependent, Swap, Symmetric, Uniform, UniformNoise
+from kdray.perturbations import (
+    Gaussian,
+    GaussianSNR,
+    Laplace,
+    SignalDependent,
+    Swap,
+    Symmetric,
+    Uniform,
+    UniformNoise,
+)
 from kdray.robustness import (
     FGSM,
     PGD,
@@ -57,12 +67,21 @@ def members(union: Any) -> list[type[Value]]:
 
 def instance(kind: type[Value]) -> Any:
     given = FIELDS.get(kind, {})
-    lacking = [name for name, field in kind.model_fields.items() if field.is_required() and name not in given]
+    lacking = [
+        name
+        for name, field in kind.model_fields.items()
+        if field.is_required() and name not in given
+    ]
     if lacking:
-        pytest.fail(f"{kind.__name__} has no default for {', '.join(lacking)}: add an entry to FIELDS in {__file__}")
+        pytest.fail(
+            f"{kind.__name__} has no default for {', '.join(lacking)}: add an entry to "
+            f"FIELDS in {__file__}"
+        )
     return kind(**given)
 
 
 def every(union: Any) -> pytest.MarkDecorator:
     """Runs a test once for each member, with an instance of it as ``value``."""
-    return pytest.mark.parametrize("kind", [pytest.param(kind, id=tag_of(kind)) for kind in members(union)])
+    return pytest.mark.parametrize(
+        "kind", [pytest.param(kind, id=tag_of(kind)) for kind in members(union)]
+    )

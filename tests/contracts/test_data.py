@@ -39,10 +39,17 @@ def test_resize_channels_and_padding_decide_the_shape(kind: type[Value], channel
 @pytest.mark.parametrize(
     "field",
     [
-        {"resize": 3}, {"channels": 2}, {"pad": -1}, {"pad": 513}, {"augment": "mirror"}, {"normalization": "whiten"},
-        {"normalization": "gcn_zca", "resize": 1024}, {"omit_classes": [-1]}, {"omit_classes": [1, 1]},
+        {"resize": 3},
+        {"channels": 2},
+        {"pad": -1},
+        {"pad": 513},
+        {"augment": "mirror"},
+        {"normalization": "whiten"},
+        {"normalization": "gcn_zca", "resize": 1024},
+        {"omit_classes": [-1]},
+        {"omit_classes": [1, 1]},
     ],
-)  # fmt: skip
+)
 def test_an_impossible_image_is_refused(kind: type[Value], field: dict[str, object]) -> None:
     with pytest.raises(InputError, match=rf"^{next(iter(field))}: "):
         described(kind, **field)
@@ -53,7 +60,9 @@ def test_every_class_but_one_may_be_omitted(kind: type[Value], value: ImageData)
     last = value.classes - 1
     assert described(kind, omit_classes=[last, 0]).omit_classes == (0, last)
     assert described(kind, omit_classes=list(range(last))).omit_classes == tuple(range(last))
-    with pytest.raises(InputError, match=rf"omit_classes: there is no class {last + 1} \(allowed: 0 to {last}\)$"):
+    with pytest.raises(
+        InputError, match=rf"omit_classes: there is no class {last + 1} \(allowed: 0 to {last}\)$"
+    ):
         described(kind, omit_classes=[last + 1])
     with pytest.raises(InputError, match="at least one must stay"):
         described(kind, omit_classes=list(range(value.classes)))
@@ -86,5 +95,7 @@ def test_says_how_to_get_it_or_is_there_with_the_shape_declared(
         assert "KDRAY_DATA" in said
         assert "\n" not in said
         # What can be fetched, or what the user's own file must be.
-        assert (f"kdray data {tag_of(kind)}" if isinstance(value, VisionData) else "it must be a") in said
+        assert (
+            f"kdray data {tag_of(kind)}" if isinstance(value, VisionData) else "it must be a"
+        ) in said
     assert not list(tmp_path.iterdir())

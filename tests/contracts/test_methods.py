@@ -25,7 +25,8 @@ def batch(seed: int = 0, size: int = 12) -> Batch:
 
 
 def saturated(sign: int) -> Classifier:
-    """So sure that every probability is 0 or 1, of the class with the highest logit or (-1) of the one with the lowest."""
+    """So sure that every probability is 0 or 1, of the class with the highest logit or (-1) of the
+    one with the lowest."""
     sure = classifier(0)
     with torch.no_grad():
         for parameter in sure.network.head.parameters():
@@ -34,8 +35,12 @@ def saturated(sign: int) -> Classifier:
 
 
 def losses(
-    method: Method, student: Classifier, on: Batch, teacher: Classifier | None = None, stage: str = "main"
-) -> Losses:  # fmt: skip
+    method: Method,
+    student: Classifier,
+    on: Batch,
+    teacher: Classifier | None = None,
+    stage: str = "main",
+) -> Losses:
     asked = Plain(teacher or classifier(1)) if method.asks_teacher else None
     return method.losses(stage, step(method, student, on, asked))
 
@@ -47,7 +52,9 @@ def made_of_others(method: Method) -> bool:
 
 def draws_for_examples(method: Method) -> bool:
     """Whether it draws in a step: then an example's draws go by its place in the batch."""
-    given = step(method, classifier(0), batch(), Plain(classifier(1)) if method.asks_teacher else None)
+    given = step(
+        method, classifier(0), batch(), Plain(classifier(1)) if method.asks_teacher else None
+    )
     before = given.draws.get_state()
     method.losses("main", given)
     return not torch.equal(given.draws.get_state(), before)
@@ -85,7 +92,8 @@ def test_duplicating_the_batch_leaves_every_loss_as_it_is(value: Method) -> None
     if draws_for_examples(value):
         pytest.skip("the two copies of an example get draws of their own")
     once, twice = (
-        losses(value, classifier(0), on) for on in (batch(), Batch(*(torch.cat([part, part]) for part in batch()[:3])))
+        losses(value, classifier(0), on)
+        for on in (batch(), Batch(*(torch.cat([part, part]) for part in batch()[:3])))
     )
     torch.testing.assert_close(twice.total, once.total)
     torch.testing.assert_close(twice.terms, once.terms)
@@ -96,13 +104,16 @@ def test_the_order_of_the_examples_does_not_matter(value: Method) -> None:
     if draws_for_examples(value):
         pytest.skip("an example that moves gets the draws of its new place")
     forward, backward = (
-        losses(value, classifier(0), on) for on in (batch(), Batch(*(part.flip(0) for part in batch()[:3])))
+        losses(value, classifier(0), on)
+        for on in (batch(), Batch(*(part.flip(0) for part in batch()[:3])))
     )
     torch.testing.assert_close(backward.total, forward.total)
 
 
 @every_method
-def test_a_gradient_reaches_every_parameter_of_the_student_and_none_of_the_teacher(value: Method) -> None:
+def test_a_gradient_reaches_every_parameter_of_the_student_and_none_of_the_teacher(
+    value: Method,
+) -> None:
     student, teacher = classifier(0).train(), classifier(1)
     teacher.requires_grad_(True)  # so that a gradient would show
     losses(value, student, batch(), teacher).total.backward()
@@ -120,18 +131,26 @@ def test_in_every_stage_something_is_learned_and_nothing_of_the_teacher(value: M
         given = step(value, student, batch(), Plain(teacher) if value.asks_teacher else None)
         value.losses(stage.name, given).total.backward()
         learned = [*student.parameters(), *given.helper.parameters()]
-        assert any(parameter.grad is not None and parameter.grad.any() for parameter in learned), stage.name
+        assert any(parameter.grad is not None and parameter.grad.any() for parameter in learned), (
+            stage.name
+        )
         assert all(parameter.grad is None for parameter in teacher.parameters()), stage.name
 
 
 @every_method
 @pytest.mark.parametrize("teacher_agrees", [True, False])
-def test_loss_and_gradient_are_finite_at_saturated_logits(value: Method, teacher_agrees: bool) -> None:
+def test_loss_and_gradient_are_finite_at_saturated_logits(
+    value: Method, teacher_agrees: bool
+) -> None:
     student, teacher = saturated(1), saturated(1 if teacher_agrees else -1)
     found = losses(value, student, batch(), teacher)
     assert found.logits.abs().max() > 1e4
     found.total.backward()
-    for number in (found.total, *found.terms.values(), *(parameter.grad for parameter in student.parameters())):
+    for number in (
+        found.total,
+        *found.terms.values(),
+        *(parameter.grad for parameter in student.parameters()),
+    ):
         assert number is not None
         assert number.isfinite().all()
 
@@ -148,7 +167,10 @@ def test_same_inputs_same_loss_whatever_the_global_generator(value: Method) -> N
 @every_method
 def test_batch_student_and_teacher_stay_as_they_are(value: Method) -> None:
     student, teacher, on = classifier(0).train(), classifier(1), batch()
-    states = [{name: tensor.clone() for name, tensor in net.state_dict().items()} for net in (student, teacher)]
+    states = [
+        {name: tensor.clone() for name, tensor in net.state_dict().items()}
+        for net in (student, teacher)
+    ]
     losses(value, student, on, teacher).total.backward()
     assert all(torch.equal(*parts) for parts in zip(on[:3], batch()[:3], strict=True))
     assert all(part.grad is None and not part.requires_grad for part in on[:3])

@@ -13,7 +13,15 @@ from torch.nn import functional
 from kdray import seeds
 from kdray.core import Value
 from kdray.data import Shape
-from kdray.models import AnyModel, Classifier, Model, Network, has_dropout, is_stochastic, stage_shapes
+from kdray.models import (
+    AnyModel,
+    Classifier,
+    Model,
+    Network,
+    has_dropout,
+    is_stochastic,
+    stage_shapes,
+)
 from kdray.perturbations.weight_noise import AnyWeightNoise
 from tests.contracts.members import every, instance, members
 from tests.tensors import draws
@@ -64,12 +72,16 @@ def test_the_embedding_is_the_input_of_the_last_linear_layer(value: Model, shape
     built = network(value, shape)
     last = [module for module in built.modules() if isinstance(module, nn.Linear)][-1]
     outputs = built(images(shape))
-    torch.testing.assert_close(functional.linear(outputs.embedding, last.weight, last.bias), outputs.logits)
+    torch.testing.assert_close(
+        functional.linear(outputs.embedding, last.weight, last.bias), outputs.logits
+    )
 
 
 @every_model
 @both_shapes
-def test_eval_mode_is_deterministic_and_treats_every_image_alone(value: Model, shape: Shape) -> None:
+def test_eval_mode_is_deterministic_and_treats_every_image_alone(
+    value: Model, shape: Shape
+) -> None:
     built = network(value, shape).eval()
     together = built(images(shape)).logits
     torch.manual_seed(1)
@@ -129,7 +141,9 @@ def test_dropout_and_noise_are_off_unless_asked_for(value: Model) -> None:
 @every_noisy_model
 def test_a_noisy_model_draws_in_eval_mode_from_the_global_generator_alone(value: Model) -> None:
     shape = (1, 8, 8)
-    classifier = Classifier(network(value, shape), nn.Identity(), input_sigma=value.input_sigma).eval()
+    classifier = Classifier(
+        network(value, shape), nn.Identity(), input_sigma=value.input_sigma
+    ).eval()
     assert is_stochastic(value, shape, CLASSES)
 
     def logits(seed: int) -> Tensor:

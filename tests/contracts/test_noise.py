@@ -1,11 +1,19 @@
-"""What every noise on inputs, labels and logits keeps to: it draws from the generator, its argument stays as it is."""
+"""What every noise on inputs, labels and logits keeps to: it draws from the generator, its argument
+stays as it is."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, InputNoise, LabelNoise, LogitNoise
+from kdray.perturbations import (
+    AnyInputNoise,
+    AnyLabelNoise,
+    AnyLogitNoise,
+    InputNoise,
+    LabelNoise,
+    LogitNoise,
+)
 from tests.contracts.members import every, members
 from tests.tensors import draws
 
@@ -127,6 +135,8 @@ def test_the_logits_themselves_stay_as_they_are(value: LogitNoise) -> None:
     assert torch.equal(logits, LOGITS)
 
 
-@pytest.mark.parametrize("kind", [kind for union in UNIONS for kind in members(union)], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [kind for union in UNIONS for kind in members(union)], ids=lambda kind: kind.__name__
+)
 def test_says_where_it_is_written_down(value: InputNoise | LabelNoise | LogitNoise) -> None:
     assert value.paper

@@ -1,4 +1,5 @@
-"""What holds for every member of every union: it is a value, and its canonical JSON says all of it."""
+"""What holds for every member of every union: it is a value, and its canonical JSON says all of
+it."""
 
 from __future__ import annotations
 
@@ -19,10 +20,17 @@ from kdray.robustness import AnyEvaluation
 from tests.contracts.members import instance, members
 
 UNIONS = {
-    "data": AnyData, "model": AnyModel, "method": AnyMethod, "input noise": AnyInputNoise, "label noise": AnyLabelNoise,
-    "weight noise": AnyWeightNoise, "logit noise": AnyLogitNoise,
-    "optimizer": AnyOptimizer, "schedule": AnySchedule, "evaluation": AnyEvaluation,
-}  # fmt: skip
+    "data": AnyData,
+    "model": AnyModel,
+    "method": AnyMethod,
+    "input noise": AnyInputNoise,
+    "label noise": AnyLabelNoise,
+    "weight noise": AnyWeightNoise,
+    "logit noise": AnyLogitNoise,
+    "optimizer": AnyOptimizer,
+    "schedule": AnySchedule,
+    "evaluation": AnyEvaluation,
+}
 each_member = pytest.mark.parametrize(
     ("union", "kind"),
     [
@@ -43,7 +51,7 @@ def test_canonical_json_is_read_back_as_the_same_value(union: Any, kind: type[Va
 
 
 @each_member
-def test_frozen_and_hashable(union: Any, kind: type[Value]) -> None:  # noqa: ARG001
+def test_frozen_and_hashable(union: Any, kind: type[Value]) -> None:
     value = instance(kind)
     assert hash(value) == hash(instance(kind))
     for name in kind.model_fields:
@@ -52,7 +60,7 @@ def test_frozen_and_hashable(union: Any, kind: type[Value]) -> None:  # noqa: AR
 
 
 @each_member
-def test_concrete_and_described(union: Any, kind: type[Value]) -> None:  # noqa: ARG001
+def test_concrete_and_described(union: Any, kind: type[Value]) -> None:
     assert not inspect.isabstract(kind)
     assert kind.__doc__
     assert tag_of(kind) == kind.model_fields["name"].default

@@ -23,13 +23,15 @@ def draws(seed: int) -> torch.Generator:
 
 def numbered(count: int = 23, channels: int = 2, side: int = 8) -> Split:
     """Images without two equal ones, none with a zero pixel, labelled by their position."""
-    images = torch.randint(1, 256, (count, channels, side, side), generator=draws(9), dtype=torch.uint8)
+    images = torch.randint(
+        1, 256, (count, channels, side, side), generator=draws(9), dtype=torch.uint8
+    )
     return Split(images, torch.arange(count))
 
 
 def epoch(
     split: Split, size: int = 5, augment: Augment = "none", order: int = 0, augmentation: int = 1
-) -> list[Examples]:  # fmt: skip
+) -> list[Examples]:
     what = Augmentation(augment, split.images.shape[2])
     views = Views.drawn(len(split.labels), what, order=draws(order), draws=draws(augmentation))
     return list(views.batches(split.images, size))
@@ -54,7 +56,9 @@ def test_pixels_become_fractions() -> None:
 
 
 def test_grey_is_the_luma_of_itu_r_601() -> None:
-    colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [10, 20, 30]], dtype=torch.uint8)
+    colours = torch.tensor(
+        [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [10, 20, 30]], dtype=torch.uint8
+    )
     fitted = _fit(Split(colours.view(5, 3, 1, 1).expand(-1, -1, 8, 8), torch.arange(5)), (1, 8, 8))
     assert fitted.images[:, 0, 0, 0].tolist() == [76, 150, 29, 255, 18]
     assert fitted.images.shape == (5, 1, 8, 8)
@@ -67,7 +71,9 @@ def test_a_split_takes_its_first_examples_or_some_by_index() -> None:
     assert torch.equal(split.take(torch.tensor([4, 2])).images, split.images[[4, 2]])
 
 
-def test_the_data_folder_is_the_chosen_one_or_the_environments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_data_folder_is_the_chosen_one_or_the_environments(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("KDRAY_DATA", str(tmp_path))
     assert data_root() == tmp_path
     assert data_root("relative") == Path.cwd() / "relative"
@@ -80,9 +86,14 @@ def test_the_data_folder_is_the_chosen_one_or_the_environments(monkeypatch: pyte
 
 
 @given(
-    counts=st.lists(st.integers(1, 30), min_size=1, max_size=6).filter(lambda counts: sum(counts) > 1), data=st.data()
+    counts=st.lists(st.integers(1, 30), min_size=1, max_size=6).filter(
+        lambda counts: sum(counts) > 1
+    ),
+    data=st.data(),
 )
-def test_a_stratified_part_has_its_size_and_every_class_in_proportion(counts: list[int], data: st.DataObject) -> None:
+def test_a_stratified_part_has_its_size_and_every_class_in_proportion(
+    counts: list[int], data: st.DataObject
+) -> None:
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     labels = labels[torch.randperm(len(labels), generator=draws(0))]
     count = data.draw(st.integers(1, len(labels) - 1))
@@ -91,7 +102,9 @@ def test_a_stratified_part_has_its_size_and_every_class_in_proportion(counts: li
     assert sorted([*rest.tolist(), *part.tolist()]) == list(range(len(labels)))
     assert rest.tolist() == sorted(rest.tolist())
     assert part.tolist() == sorted(part.tolist())
-    share = labels[part].bincount(minlength=len(counts)) - torch.tensor(counts) * count / len(labels)
+    share = labels[part].bincount(minlength=len(counts)) - torch.tensor(counts) * count / len(
+        labels
+    )
     assert (share.abs() < 1 + 1e-5).all()
 
 
@@ -104,13 +117,17 @@ def test_what_rounding_leaves_goes_to_the_largest_remainders() -> None:
 def test_another_salt_is_another_part_and_the_same_salt_the_same() -> None:
     labels = torch.zeros(200, dtype=torch.long)
     assert torch.equal(stratified(labels, 50, salt="a")[1], stratified(labels, 50, salt="a")[1])
-    shared = set(stratified(labels, 50, salt="a")[1].tolist()) & set(stratified(labels, 50, salt="b")[1].tolist())
+    shared = set(stratified(labels, 50, salt="a")[1].tolist()) & set(
+        stratified(labels, 50, salt="b")[1].tolist()
+    )
     assert len(shared) < 30
 
 
 def test_a_larger_part_of_one_class_holds_the_smaller_one() -> None:
     labels = torch.zeros(200, dtype=torch.long)
-    assert set(stratified(labels, 50, salt="a")[1].tolist()) < set(stratified(labels, 80, salt="a")[1].tolist())
+    assert set(stratified(labels, 50, salt="a")[1].tolist()) < set(
+        stratified(labels, 80, salt="a")[1].tolist()
+    )
 
 
 @pytest.mark.parametrize("count", [-1, 0, 10, 11])
@@ -152,14 +169,18 @@ def test_order_and_augmentation_are_drawn_apart() -> None:
     same, reordered = epoch(split, augment="crop_flip"), epoch(split, augment="crop_flip", order=5)
     augmented = epoch(split, augment="crop_flip", augmentation=5)
     assert not torch.equal(positions(same), positions(reordered))
-    assert torch.equal(images(same), images(reordered))  # an image's augmentation does not depend on its place
+    assert torch.equal(
+        images(same), images(reordered)
+    )  # an image's augmentation does not depend on its place
     assert torch.equal(positions(same), positions(augmented))
     assert not torch.equal(images(same), images(augmented))
 
 
 def test_neither_batch_size_nor_kind_of_augmentation_changes_the_other_draws() -> None:
     split = numbered()
-    assert torch.equal(positions(epoch(split, size=5)), positions(epoch(split, size=7, augment="crop")))
+    assert torch.equal(
+        positions(epoch(split, size=5)), positions(epoch(split, size=7, augment="crop"))
+    )
     assert torch.equal(images(epoch(split, 5, "crop")), images(epoch(split, 7, "crop")))
     both, flipped = images(epoch(split, augment="crop_flip")), images(epoch(split, augment="flip"))
     cropped = images(epoch(split, augment="crop"))
@@ -177,8 +198,13 @@ def test_about_half_of_the_images_are_flipped_left_to_right() -> None:
 
 def test_crops_are_of_images_padded_by_an_eighth() -> None:
     split = numbered(600, channels=1, side=16)
-    found, unit = images(epoch(split, augment="crop")), torch.nn.functional.pad(to_unit(split.images), (2, 2, 2, 2))
-    windows = unit.unfold(2, 16, 1).unfold(3, 16, 1)  # image, channel, row shift, column shift, row, column
+    found, unit = (
+        images(epoch(split, augment="crop")),
+        torch.nn.functional.pad(to_unit(split.images), (2, 2, 2, 2)),
+    )
+    windows = unit.unfold(2, 16, 1).unfold(
+        3, 16, 1
+    )  # image, channel, row shift, column shift, row, column
     match = (windows == found[:, :, None, None]).flatten(4).all(4)[:, 0]
     assert match.flatten(1).sum(1).tolist() == [1] * 600
     used = match.sum(0)
@@ -188,11 +214,18 @@ def test_crops_are_of_images_padded_by_an_eighth() -> None:
 
 
 @given(
-    height=st.integers(1, 6), width=st.integers(1, 6), pad=st.integers(0, 3), channels=st.integers(1, 3),
+    height=st.integers(1, 6),
+    width=st.integers(1, 6),
+    pad=st.integers(0, 3),
+    channels=st.integers(1, 3),
     seed=st.integers(0, 2**31),
-)  # fmt: skip
-def test_a_crop_is_the_window_at_its_shift(height: int, width: int, pad: int, channels: int, seed: int) -> None:
-    source = torch.randint(1, 256, (4, channels, height, width), generator=draws(seed), dtype=torch.uint8)
+)
+def test_a_crop_is_the_window_at_its_shift(
+    height: int, width: int, pad: int, channels: int, seed: int
+) -> None:
+    source = torch.randint(
+        1, 256, (4, channels, height, width), generator=draws(seed), dtype=torch.uint8
+    )
     shifts = torch.randint(0, 2 * pad + 1, (4, 2), generator=draws(seed + 1))
     found = crop(source, pad, shifts)
     assert found.is_contiguous()

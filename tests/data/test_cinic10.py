@@ -1,4 +1,5 @@
-"""CINIC-10 is read by part, class and source; a sample of the test part depends on the names of the images alone."""
+"""CINIC-10 is read by part, class and source; a sample of the test part depends on the names of the
+images alone."""
 
 from __future__ import annotations
 
@@ -67,16 +68,22 @@ def test_parts_are_the_splits_and_classes_have_cifar10s_numbers(made: Path) -> N
         assert split.labels.tolist() == [label for _, label, _ in expected]
 
 
-@pytest.mark.parametrize(("source", "each"), [("cifar10", [0, 1]), ("imagenet", [100, 101, 102, 103, 104])])
-def test_a_source_is_told_by_the_names_of_the_files(source: str, each: list[int], made: Path) -> None:
+@pytest.mark.parametrize(
+    ("source", "each"), [("cifar10", [0, 1]), ("imagenet", [100, 101, 102, 103, 104])]
+)
+def test_a_source_is_told_by_the_names_of_the_files(
+    source: str, each: list[int], made: Path
+) -> None:
     assert numbers(cinic(source=source), made) == each * 10
     train, val, _ = cinic(source=source).read(made)
-    assert {number >= 100 for split in (train, val) for number in split.images[:, 2, 0, 0].tolist()} == {
-        source == "imagenet"
-    }
+    assert {
+        number >= 100 for split in (train, val) for number in split.images[:, 2, 0, 0].tolist()
+    } == {source == "imagenet"}
 
 
-def test_a_sample_has_so_many_test_images_of_each_class_and_leaves_the_other_parts(made: Path) -> None:
+def test_a_sample_has_so_many_test_images_of_each_class_and_leaves_the_other_parts(
+    made: Path,
+) -> None:
     sampled = cinic(per_class=4)
     train, val, test = sampled.read(made)
     assert test.labels.bincount().tolist() == [4] * 10
@@ -176,10 +183,15 @@ def test_what_is_wrong_with_a_class_is_told(
     [
         (b"no image", "cannot be read as an image ("),
         (Image.new("RGB", (32, 31)), "is 32 x 31 in Pillow's mode RGB, needs 32 x 32 of 8 bits"),
-        (Image.fromarray(np.full((32, 32), 40_000, np.uint16)), "is 32 x 32 in Pillow's mode I;16, needs 32 x 32 of 8"),
+        (
+            Image.fromarray(np.full((32, 32), 40_000, np.uint16)),
+            "is 32 x 32 in Pillow's mode I;16, needs 32 x 32 of 8",
+        ),
     ],
 )
-def test_an_image_that_is_not_as_it_must_be_is_named(content: bytes | Image.Image, message: str, folder: Path) -> None:
+def test_an_image_that_is_not_as_it_must_be_is_named(
+    content: bytes | Image.Image, message: str, folder: Path
+) -> None:
     path = folder / "CINIC-10/test/dog/cifar10-test-0.png"
     path.write_bytes(content) if isinstance(content, bytes) else content.save(path)
     cinic().check(folder)
@@ -197,4 +209,7 @@ def test_the_command_says_where_it_comes_from_and_goes_to_by_hand(
     assert CINIC10.page in error
     assert f"unpack it so that {tmp_path}/CINIC-10 is a folder with train/<class>/" in error
     assert main(["data", "cinic10", "--data", str(made)]) == 0
-    assert capsys.readouterr().out == f"{made}/CINIC-10: there, with every class; checksum not verifiable\n"
+    assert (
+        capsys.readouterr().out
+        == f"{made}/CINIC-10: there, with every class; checksum not verifiable\n"
+    )

@@ -27,7 +27,9 @@ def parts(dataset: Dataset) -> tuple[Split, Split, Split]:
 
 def counted(*splits: Split) -> Counter[bytes]:
     return Counter(
-        bytes([int(label)]) + image.numpy().tobytes() for s in splits for image, label in zip(*s, strict=True)
+        bytes([int(label)]) + image.numpy().tobytes()
+        for s in splits
+        for image, label in zip(*s, strict=True)
     )
 
 
@@ -48,7 +50,9 @@ def test_all_17_grey_levels_stay_apart(official: Split) -> None:
     assert len(official.images.unique()) == len(loaded().train.images.unique()) == 17
 
 
-def test_every_split_is_the_part_of_the_official_order_that_stratification_says(official: Split) -> None:
+def test_every_split_is_the_part_of_the_official_order_that_stratification_says(
+    official: Split,
+) -> None:
     rest, test = stratified(official.labels, 360, salt="digits:test")
     train, val = stratified(official.labels[rest], 360, salt="digits:validation")
     for split, index in zip(parts(loaded()), (rest[train], rest[val], test), strict=True):
@@ -60,7 +64,9 @@ def test_the_split_is_frozen(official: Split) -> None:
     rest, test = stratified(official.labels, 360, salt="digits:test")
     train, val = stratified(official.labels[rest], 360, salt="digits:validation")
     parts = (rest[train], rest[val], test)
-    digests = [hashlib.sha256(index.numpy().astype("<i8").tobytes()).hexdigest()[:16] for index in parts]
+    digests = [
+        hashlib.sha256(index.numpy().astype("<i8").tobytes()).hexdigest()[:16] for index in parts
+    ]
     assert digests == ["943783d13598f63c", "9aa2022f4a1d75a0", "5b6650341ba8720d"]
 
 
@@ -71,13 +77,21 @@ def test_every_split_holds_every_class_in_proportion(official: Split, examples: 
     assert used == (examples or 1797)
     everything = torch.cat([split.labels for split in parts(dataset)]).bincount(minlength=10)
     assert ((everything - official.labels.bincount() * used / 1797).abs() < 1).all()
-    assert ((dataset.test.labels.bincount(minlength=10) - everything * len(dataset.test.labels) / used).abs() < 1).all()
+    assert (
+        (
+            dataset.test.labels.bincount(minlength=10)
+            - everything * len(dataset.test.labels) / used
+        ).abs()
+        < 1
+    ).all()
     rest = everything - dataset.test.labels.bincount(minlength=10)
     share = len(dataset.val.labels) / int(rest.sum())
     assert ((dataset.val.labels.bincount(minlength=10) - rest * share).abs() < 1).all()
 
 
-@pytest.mark.parametrize(("examples", "sizes"), [(100, [60, 20, 20]), (300, [180, 60, 60]), (1797, [1077, 360, 360])])
+@pytest.mark.parametrize(
+    ("examples", "sizes"), [(100, [60, 20, 20]), (300, [180, 60, 60]), (1797, [1077, 360, 360])]
+)
 def test_fewer_examples_are_split_in_the_same_proportions(examples: int, sizes: list[int]) -> None:
     assert [len(split.labels) for split in parts(loaded(examples=examples))] == sizes
 
@@ -97,7 +111,9 @@ def test_resized_digits_are_bilinear_copies() -> None:
         data = Digits(resize=side)
         dataset = data.load(NOWHERE)
         assert data.shape == dataset.train.images.shape[1:] == (1, side, side)
-        exact = functional.interpolate(loaded().val.images.float(), (side, side), mode="bilinear", antialias=True)
+        exact = functional.interpolate(
+            loaded().val.images.float(), (side, side), mode="bilinear", antialias=True
+        )
         assert (dataset.val.images.float() - exact).abs().max() <= 0.5
         assert torch.equal(dataset.val.labels, loaded().val.labels)
 

@@ -1,4 +1,5 @@
-"""What is done to every data set's images after they are read: padding, and classes left out of training."""
+"""What is done to every data set's images after they are read: padding, and classes left out of
+training."""
 
 from __future__ import annotations
 
@@ -75,13 +76,18 @@ def test_what_is_omitted_goes_along_to_the_device() -> None:
 
 
 def test_the_order_in_which_classes_are_omitted_means_nothing() -> None:
-    one, other = (parse(Digits, {"name": "digits", "omit_classes": classes}) for classes in ([7, 3], [3, 7]))
+    one, other = (
+        parse(Digits, {"name": "digits", "omit_classes": classes}) for classes in ([7, 3], [3, 7])
+    )
     assert one == other
     assert canonical_json(one) == '{"name":"digits","omit_classes":[3,7]}'
 
 
 def test_nothing_padded_and_nothing_omitted_is_no_part_of_the_identity() -> None:
-    assert canonical_json(parse(Digits, {"name": "digits", "pad": 0, "omit_classes": []})) == '{"name":"digits"}'
+    assert (
+        canonical_json(parse(Digits, {"name": "digits", "pad": 0, "omit_classes": []}))
+        == '{"name":"digits"}'
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +95,10 @@ def test_nothing_padded_and_nothing_omitted_is_no_part_of_the_identity() -> None
     [
         ([10], "omit_classes: there is no class 10 (allowed: 0 to 9)"),
         ([2, 2], "omit_classes: class 2 is there twice"),
-        (list(range(10)), "omit_classes: leaves none of 10 classes to train on; at least one must stay"),
+        (
+            list(range(10)),
+            "omit_classes: leaves none of 10 classes to train on; at least one must stay",
+        ),
         ([1.5], "omit_classes[0]: input should be a valid integer, not 1.5"),
         (3, "omit_classes: input should be a valid array, not 3"),
     ],

@@ -17,7 +17,9 @@ COLOURS = {"ant": (200, 10, 20), "bee": (10, 180, 30), "cat": (5, 15, 220)}
 """Of the images of every class; the names are in the order of their numbers."""
 
 
-def picture(path: Path, colour: Any, size: tuple[int, int] = (8, 8), mode: str = "RGB", **options: Any) -> Path:
+def picture(
+    path: Path, colour: Any, size: tuple[int, int] = (8, 8), mode: str = "RGB", **options: Any
+) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, colour).save(path, **options)
     return path
@@ -25,17 +27,22 @@ def picture(path: Path, colour: Any, size: tuple[int, int] = (8, 8), mode: str =
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """5 training images and 2 test images of each class, made in an order that is not the sorted one."""
+    """5 training images and 2 test images of each class, made in an order that is not the sorted
+    one."""
     for part, count in (("train", 5), ("test", 2)):
         for name in reversed(COLOURS):
             for number in reversed(range(count)):
                 red, green, blue = COLOURS[name]
-                picture(tmp_path / "own" / part / name / f"{number}.png", (red + number, green, blue))
+                picture(
+                    tmp_path / "own" / part / name / f"{number}.png", (red + number, green, blue)
+                )
     return tmp_path
 
 
 def own(**fields: object) -> ImageFolder:
-    return parse(ImageFolder, {"name": "image_folder", "path": "own", "classes": 3, "size": 8, **fields})
+    return parse(
+        ImageFolder, {"name": "image_folder", "path": "own", "classes": 3, "size": 8, **fields}
+    )
 
 
 def refused(root: Path, data: ImageFolder | None = None, *, checked: bool = True) -> str:
@@ -56,11 +63,17 @@ def test_images_are_numbered_by_the_sorted_names_and_read_in_order(folder: Path)
     own().check(folder)
     train, val, test = own().read(folder)
     assert test.labels.tolist() == [0, 0, 1, 1, 2, 2]
-    expected = [[red + number, green, blue] for red, green, blue in COLOURS.values() for number in range(2)]
+    expected = [
+        [red + number, green, blue] for red, green, blue in COLOURS.values() for number in range(2)
+    ]
     assert test.images[:, :, 3, 5].tolist() == expected
     assert test.images.dtype == torch.uint8
-    rest, held_out = stratified(torch.arange(3).repeat_interleave(5), 3, salt="image_folder:validation")
-    assert val.images[:, 0, 0, 0].tolist() == [list(COLOURS.values())[i // 5][0] + int(i % 5) for i in held_out]
+    rest, held_out = stratified(
+        torch.arange(3).repeat_interleave(5), 3, salt="image_folder:validation"
+    )
+    assert val.images[:, 0, 0, 0].tolist() == [
+        list(COLOURS.values())[i // 5][0] + int(i % 5) for i in held_out
+    ]
     assert train.labels.tolist() == (rest // 5).tolist()
 
 
@@ -69,7 +82,10 @@ def test_the_folders_own_validation_split_is_taken(folder: Path) -> None:
     train, val, test = own().read(folder)
     assert len(train.labels) == 15
     assert torch.equal(val.images, test.images)
-    assert refused(folder, own(validation=4)) == "own: validation: 4: there is a folder val; leave validation out"
+    assert (
+        refused(folder, own(validation=4))
+        == "own: validation: 4: there is a folder val; leave validation out"
+    )
 
 
 def test_the_shorter_side_is_scaled_and_the_centre_cut_out(folder: Path) -> None:
@@ -135,18 +151,24 @@ def test_a_class_may_be_absent_from_the_test_images(folder: Path) -> None:
 def test_a_missing_folder_is_told_with_what_it_must_hold(tmp_path: Path) -> None:
     said = refused(tmp_path)
     assert said.startswith(
-        "data set 'image_folder': own is missing; it must be a folder with train/<class>/ and test/<class>/"
+        "data set 'image_folder': own is missing; it must be a folder with train/<class>/ "
+        "and test/<class>/"
     )
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_a_missing_part_is_told(folder: Path, part: str) -> None:
     shutil.rmtree(folder / "own" / part)
-    assert refused(folder).startswith(f"own: {part} is missing; it must be a folder with train/<class>/")
+    assert refused(folder).startswith(
+        f"own: {part} is missing; it must be a folder with train/<class>/"
+    )
 
 
 def test_another_number_of_classes_is_told(folder: Path) -> None:
-    assert refused(folder, own(classes=4)) == "own/train: has 3 folders, needs one for each of 4 classes"
+    assert (
+        refused(folder, own(classes=4))
+        == "own/train: has 3 folders, needs one for each of 4 classes"
+    )
 
 
 def test_a_class_that_is_not_trained_on_is_told(folder: Path) -> None:
@@ -175,34 +197,49 @@ def test_what_is_no_folder_among_the_classes_is_told(folder: Path) -> None:
 def test_what_is_no_image_is_named(folder: Path, name: str) -> None:
     path = folder / "own" / "train" / "cat" / name
     path.mkdir() if name == "folder.png" else path.write_text("x")
-    assert refused(folder).startswith(f"own/train/cat/{name}: is no image (allowed: .bmp, .gif, .jpeg, .jpg, ")
+    assert refused(folder).startswith(
+        f"own/train/cat/{name}: is no image (allowed: .bmp, .gif, .jpeg, .jpg, "
+    )
 
 
 @pytest.mark.parametrize("bytes_", [b"", b"text", b"\x89PNG\r\n\x1a\n" + bytes(40)])
 def test_an_image_that_cannot_be_read_is_named(folder: Path, bytes_: bytes) -> None:
     (folder / "own" / "test" / "cat" / "1.png").write_bytes(bytes_)
-    assert refused(folder, checked=False).startswith("own/test/cat/1.png: cannot be read as an image (")
+    assert refused(folder, checked=False).startswith(
+        "own/test/cat/1.png: cannot be read as an image ("
+    )
 
 
 def test_an_image_that_is_cut_off_is_named(folder: Path) -> None:
     path = folder / "own" / "train" / "cat" / "1.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:2000])
-    assert refused(folder, checked=False).startswith("own/train/cat/1.png: cannot be read as an image (")
+    assert refused(folder, checked=False).startswith(
+        "own/train/cat/1.png: cannot be read as an image ("
+    )
 
 
 def test_images_of_16_bits_are_told(folder: Path) -> None:
-    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(folder / "own" / "test" / "bee" / "0.png")
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(
+        folder / "own" / "test" / "bee" / "0.png"
+    )
     said = refused(folder, checked=False)
-    assert said == "own/test/bee/0.png: has more than 8 bits a pixel (Pillow's mode I;16); convert it"
+    assert (
+        said == "own/test/bee/0.png: has more than 8 bits a pixel (Pillow's mode I;16); convert it"
+    )
 
 
 def test_a_validation_split_that_takes_too_much_is_told(folder: Path) -> None:
-    assert refused(folder, own(validation=15)) == "own: validation: 15 of 15 training images leaves none to train on"
+    assert (
+        refused(folder, own(validation=15))
+        == "own: validation: 15 of 15 training images leaves none to train on"
+    )
     assert refused(folder, own(validation=14)).endswith("leaves none of class 0 to train on")
 
 
-@pytest.mark.parametrize("field", [{"size": 3}, {"size": 1025}, {"classes": 1}, {"path": ""}, {"channels": 2}])
+@pytest.mark.parametrize(
+    "field", [{"size": 3}, {"size": 1025}, {"classes": 1}, {"path": ""}, {"channels": 2}]
+)
 def test_a_description_that_cannot_be_is_refused(field: dict[str, object]) -> None:
     with pytest.raises(InputError, match=rf"^{next(iter(field))}: "):
         own(**field)

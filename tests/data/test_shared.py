@@ -1,4 +1,5 @@
-"""One copy on a node: the same bits, made once, never stale, never believed when damaged, and done without where it must be."""
+"""One copy on a node: the same bits, made once, never stale, never believed when damaged, and done
+without where it must be."""
 
 from __future__ import annotations
 
@@ -15,7 +16,17 @@ from PIL import Image
 from torch import Tensor
 
 from kdray.core import InputError, parse, value_types
-from kdray.data import AnyData, Arrays, Dataset, Digits, ImageData, ImageFolder, Views, VisionData, base
+from kdray.data import (
+    AnyData,
+    Arrays,
+    Dataset,
+    Digits,
+    ImageData,
+    ImageFolder,
+    Views,
+    VisionData,
+    base,
+)
 from kdray.data.augmentation import Augment, Augmentation
 from kdray.data.base import _decoded, _load, _load_test
 from kdray.data.origin import origin
@@ -44,7 +55,10 @@ def drawn(root: Path, seed: int) -> None:
 
 
 def own(**fields: object) -> Arrays:
-    return parse(Arrays, {"name": "arrays", "path": "own.npz", "classes": 4, "image_shape": [3, 32, 32], **fields})
+    return parse(
+        Arrays,
+        {"name": "arrays", "path": "own.npz", "classes": 4, "image_shape": [3, 32, 32], **fields},
+    )
 
 
 def loaded(data: ImageData, root: Path) -> Dataset:
@@ -55,7 +69,11 @@ def loaded(data: ImageData, root: Path) -> Dataset:
 
 def tensors_of(dataset: Dataset) -> dict[str, Tensor]:
     splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
-    parts = {f"{name}_{part}": tensor for name, split in splits.items() for part, tensor in split._asdict().items()}
+    parts = {
+        f"{name}_{part}": tensor
+        for name, split in splits.items()
+        for part, tensor in split._asdict().items()
+    }
     return {**parts, "mean": dataset.mean, "std": dataset.std}
 
 
@@ -74,9 +92,12 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"resize": 12, "pad": 2}, {"channels": 1}, {"omit_classes": [1, 3]}, {"validation": 7}]
+    "fields",
+    [{}, {"resize": 12, "pad": 2}, {"channels": 1}, {"omit_classes": [1, 3]}, {"validation": 7}],
 )
-def test_shared_data_are_those_that_were_read(tmp_path: Path, reads: Counter[str], fields: dict[str, object]) -> None:
+def test_shared_data_are_those_that_were_read(
+    tmp_path: Path, reads: Counter[str], fields: dict[str, object]
+) -> None:
     drawn(tmp_path, 0)
     data = own(**fields)
     expected = _decoded(data, tmp_path)
@@ -97,7 +118,9 @@ def test_the_test_split_alone_is_shared_too(tmp_path: Path, reads: Counter[str])
     assert torch.equal(split.labels, expected.labels)
 
 
-def test_what_is_done_to_loaded_images_is_done_to_one_copy(tmp_path: Path, reads: Counter[str], folder: Path) -> None:
+def test_what_is_done_to_loaded_images_is_done_to_one_copy(
+    tmp_path: Path, reads: Counter[str], folder: Path
+) -> None:
     drawn(tmp_path, 0)
     plain = own().load(tmp_path)
     assert own(augment="crop_flip").load(tmp_path) is plain
@@ -106,11 +129,19 @@ def test_what_is_done_to_loaded_images_is_done_to_one_copy(tmp_path: Path, reads
     assert len(kept(folder)) == 1
 
 
-def test_descriptions_of_other_tensors_have_other_copies(tmp_path: Path, reads: Counter[str]) -> None:
+def test_descriptions_of_other_tensors_have_other_copies(
+    tmp_path: Path, reads: Counter[str]
+) -> None:
     drawn(tmp_path, 0)
     varied: list[dict[str, object]] = [
-        {}, {"resize": 16}, {"channels": 1}, {"pad": 1}, {"omit_classes": [0]}, {"omit_classes": [1]}, {"validation": 9}
-    ]  # fmt: skip
+        {},
+        {"resize": 16},
+        {"channels": 1},
+        {"pad": 1},
+        {"omit_classes": [0]},
+        {"omit_classes": [1]},
+        {"validation": 9},
+    ]
     for fields in varied:
         loaded(own(**fields), tmp_path)
     assert reads["read"] == len(varied)
@@ -123,7 +154,11 @@ def test_images_that_were_overwritten_are_read_again(tmp_path: Path) -> None:
     drawn(tmp_path, 1)  # the same file, as long and, it is made to seem, as old
     os.utime(tmp_path / "own.npz", ns=(told.st_atime_ns, told.st_mtime_ns))
     again = (tmp_path / "own.npz").stat()
-    assert (again.st_ino, again.st_size, again.st_mtime_ns) == (told.st_ino, told.st_size, told.st_mtime_ns)
+    assert (again.st_ino, again.st_size, again.st_mtime_ns) == (
+        told.st_ino,
+        told.st_size,
+        told.st_mtime_ns,
+    )
     after = tensors_of(loaded(own(), tmp_path))
     assert bits(after) == bits(_decoded(own(), tmp_path))
     assert not torch.equal(before["test_images"], after["test_images"])
@@ -145,7 +180,9 @@ def test_images_that_changed_while_they_were_read_are_not_kept(
     assert kept(folder) == set()
 
 
-def test_other_code_reads_again(tmp_path: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_code_reads_again(
+    tmp_path: Path, reads: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn(tmp_path, 0)
     loaded(own(), tmp_path)
     monkeypatch.setattr(base, "code", lambda *_: "another")
@@ -153,7 +190,9 @@ def test_other_code_reads_again(tmp_path: Path, reads: Counter[str], monkeypatch
     assert reads["read"] == 2
 
 
-def test_few_bytes_are_not_worth_a_file(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_bytes_are_not_worth_a_file(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn(tmp_path, 0)
     monkeypatch.setattr(base, "SMALL", 10**7)
     loaded(own(), tmp_path)
@@ -166,10 +205,18 @@ def test_missing_images_are_told_as_ever(tmp_path: Path, folder: Path) -> None:
     assert not folder.exists()
 
 
-def test_every_change_to_a_folder_of_images_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_change_to_a_folder_of_images_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(base, "SMALL", 0)
     place = tmp_path / "pictures"
-    for name, shade in (("train/a/1", 10), ("train/a/2", 20), ("train/b/1", 30), ("train/b/2", 40), ("test/a/1", 50)):
+    for name, shade in (
+        ("train/a/1", 10),
+        ("train/a/2", 20),
+        ("train/b/1", 30),
+        ("train/b/2", 40),
+        ("test/a/1", 50),
+    ):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (shade, 0, 0)).save(place / f"{name}.png")
     (place / "train" / ".round").symlink_to(place)  # not read, and no way to go round in for ever
@@ -193,7 +240,9 @@ def test_every_change_to_a_folder_of_images_is_noticed(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("kind", list(value_types(AnyData)))
-def test_every_kind_of_data_that_is_read_from_files_tells_where_they_are(kind: type[ImageData], tmp_path: Path) -> None:
+def test_every_kind_of_data_that_is_read_from_files_tells_where_they_are(
+    kind: type[ImageData], tmp_path: Path
+) -> None:
     given = {"path": "own", "classes": 2, "size": 8, "image_shape": (1, 8, 8)}
     data = kind(**{name: value for name, value in given.items() if name in kind.model_fields})  # type: ignore[arg-type]
     place = data.place(tmp_path)
@@ -208,7 +257,9 @@ def test_batches_leave_the_images_as_they_are(tmp_path: Path, augment: Augment) 
     drawn(tmp_path, 0)
     images = loaded(own(), tmp_path).train.images
     before = images.clone()
-    views = Views.drawn(len(images), Augmentation(augment, 32), order=torch.Generator(), draws=torch.Generator())
+    views = Views.drawn(
+        len(images), Augmentation(augment, 32), order=torch.Generator(), draws=torch.Generator()
+    )
     for batch in views.batches(images, 16):
         batch.images.zero_()
     assert torch.equal(images, before)

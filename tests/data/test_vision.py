@@ -15,7 +15,17 @@ import torch
 
 from kdray.compat import torchvision_part
 from kdray.core import InputError, parse
-from kdray.data import CIFAR10, CIFAR100, MNIST, USPS, AnyData, FashionMNIST, ImageData, VisionData, data_root
+from kdray.data import (
+    CIFAR10,
+    CIFAR100,
+    MNIST,
+    USPS,
+    AnyData,
+    FashionMNIST,
+    ImageData,
+    VisionData,
+    data_root,
+)
 from kdray.data.vision import tag
 
 KINDS: list[type[VisionData]] = [MNIST, FashionMNIST, USPS, CIFAR10, CIFAR100]
@@ -27,7 +37,10 @@ def md5(data: bytes) -> str:
 
 def idx(array: np.ndarray) -> bytes:
     """The file format of MNIST: magic number, sizes, bytes."""
-    return struct.pack(f">I{array.ndim}I", 0x800 | array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    return (
+        struct.pack(f">I{array.ndim}I", 0x800 | array.ndim, *array.shape)
+        + array.astype(np.uint8).tobytes()
+    )
 
 
 def write(path: Path, data: bytes) -> bytes:
@@ -37,7 +50,8 @@ def write(path: Path, data: bytes) -> bytes:
 
 
 def fake_mnist(root: Path, train: int = 40, test: int = 10, folder: str = "MNIST") -> np.ndarray:
-    """MNIST files of ``train`` and ``test`` images, each filled with its own number, labelled by its last digit."""
+    """MNIST files of ``train`` and ``test`` images, each filled with its own number, labelled by
+    its last digit."""
     for part, count in (("train", train), ("t10k", test)):
         images = np.broadcast_to(np.arange(count).astype(np.uint8)[:, None, None], (count, 28, 28))
         write(root / folder / "raw" / f"{part}-images-idx3-ubyte", idx(images))
@@ -78,9 +92,15 @@ def test_the_last_10000_are_the_end_of_the_training_file(tmp_path: Path) -> None
     assert val.images[:, 0, 0, 0].tolist() == (np.arange(7, 10_007) % 256).tolist()
 
 
-@pytest.mark.parametrize(("name", "validation", "images"), [("usps", "last_10000", 7291), ("mnist", 60000, 60000)])
-def test_a_validation_split_that_leaves_nothing_is_refused(name: str, validation: int | str, images: int) -> None:
-    with pytest.raises(InputError, match=f"{validation} of {images} training images leaves none to train on"):
+@pytest.mark.parametrize(
+    ("name", "validation", "images"), [("usps", "last_10000", 7291), ("mnist", 60000, 60000)]
+)
+def test_a_validation_split_that_leaves_nothing_is_refused(
+    name: str, validation: int | str, images: int
+) -> None:
+    with pytest.raises(
+        InputError, match=f"{validation} of {images} training images leaves none to train on"
+    ):
         parse(AnyData, {"name": name, "validation": validation})  # type: ignore[arg-type]  # a union of types
 
 
@@ -95,7 +115,8 @@ def test_usps_is_read_from_its_sparse_text(tmp_path: Path) -> None:
     for name, count in (("usps", 30), ("usps.t", 5)):
         pixels = rng.integers(0, 256, (count, 256))
         lines = [
-            f"{number % 10 + 1} " + " ".join(f"{i + 1}:{p / 127.5 - 1:.6f}" for i, p in enumerate(row))
+            f"{number % 10 + 1} "
+            + " ".join(f"{i + 1}:{p / 127.5 - 1:.6f}" for i, p in enumerate(row))
             for number, row in enumerate(pixels)
         ]
         write(tmp_path / "USPS" / f"{name}.bz2", bz2.compress("\n".join(lines).encode()))
@@ -103,12 +124,17 @@ def test_usps_is_read_from_its_sparse_text(tmp_path: Path) -> None:
     dataset = USPS(validation=10).load(tmp_path)
     assert dataset.train.images.shape == (20, 1, 16, 16)
     assert dataset.test.labels.tolist() == [0, 1, 2, 3, 4]
-    found = dataset.test.images.reshape(5, 256).numpy().astype(int)  # `pixels` are the last part's, the test images
+    found = (
+        dataset.test.images.reshape(5, 256).numpy().astype(int)
+    )  # `pixels` are the last part's, the test images
     assert np.abs(found - pixels).max() <= 1  # torchvision cuts off fractions
 
 
-def fake_cifar(root: Path, monkeypatch: pytest.MonkeyPatch, name: str, labels: str, classes: int) -> dict[str, Any]:
-    """Batch files of torchvision's CIFAR class ``name`` with 20 training and 10 test images, their sums made official."""
+def fake_cifar(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, labels: str, classes: int
+) -> dict[str, Any]:
+    """Batch files of torchvision's CIFAR class ``name`` with 20 training and 10 test images, their
+    sums made official."""
     kind = getattr(torchvision_part("datasets"), name)
     rng = np.random.default_rng(0)
     parts: dict[str, Any] = {}
@@ -120,14 +146,20 @@ def fake_cifar(root: Path, monkeypatch: pytest.MonkeyPatch, name: str, labels: s
         parts[attribute] = part
         data = write(root / kind.base_folder / attribute, pickle.dumps(part, protocol=2))
         monkeypatch.setattr(kind, attribute, [[attribute, md5(data)]])
-    data = write(root / kind.base_folder / "meta", pickle.dumps({kind.meta["key"]: list(range(classes))}, protocol=2))
+    data = write(
+        root / kind.base_folder / "meta",
+        pickle.dumps({kind.meta["key"]: list(range(classes))}, protocol=2),
+    )
     monkeypatch.setattr(kind, "meta", {**kind.meta, "filename": "meta", "md5": md5(data)})
     return parts
 
 
 @pytest.mark.parametrize(
     ("data", "name", "labels"),
-    [(CIFAR10(validation=10), "CIFAR10", "labels"), (CIFAR100(validation=10), "CIFAR100", "fine_labels")],
+    [
+        (CIFAR10(validation=10), "CIFAR10", "labels"),
+        (CIFAR100(validation=10), "CIFAR100", "fine_labels"),
+    ],
 )
 def test_cifar_is_read_channel_by_channel(
     data: VisionData, name: str, labels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -135,7 +167,9 @@ def test_cifar_is_read_channel_by_channel(
     parts = fake_cifar(tmp_path, monkeypatch, name, labels, data.classes)
     data.check(tmp_path)
     dataset = data.load(tmp_path)
-    assert torch.equal(dataset.test.images, torch.from_numpy(parts["test_list"]["data"]).view(10, 3, 32, 32))
+    assert torch.equal(
+        dataset.test.images, torch.from_numpy(parts["test_list"]["data"]).view(10, 3, 32, 32)
+    )
     assert dataset.test.labels.tolist() == parts["test_list"][labels]
     assert [len(split.labels) for split in dataset[:3]] == [10, 10, 10]
     assert {state.state for state in data.states(tmp_path)} == {"verified"}
@@ -146,7 +180,11 @@ def test_altered_cifar_is_not_unpickled(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "cifar-10-batches-py" / "train_list"
     # A pickle that would create a file if it were read.
     write(path, f"cbuiltins\nopen\n(S'{tmp_path / 'pwned'}'\nS'w'\ntR.".encode())
-    assert [state.state for state in CIFAR10().states(tmp_path)] == ["different", "verified", "verified"]
+    assert [state.state for state in CIFAR10().states(tmp_path)] == [
+        "different",
+        "verified",
+        "verified",
+    ]
     with pytest.raises(RuntimeError, match="corrupted"):
         CIFAR10(validation=10).read(tmp_path)
     assert not (tmp_path / "pwned").exists()
@@ -156,12 +194,16 @@ def test_altered_cifar_is_not_unpickled(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_missing_data_are_told_with_the_way_to_get_them(kind: type[VisionData], tmp_path: Path) -> None:
+def test_missing_data_are_told_with_the_way_to_get_them(
+    kind: type[VisionData], tmp_path: Path
+) -> None:
     data = kind()
     with pytest.raises(InputError) as raised:
         data.check(tmp_path)
     message = str(raised.value)
-    assert message.startswith(f"data set {tag(data)!r} is not in {tmp_path}: {data.sources()[0].path} is missing; ")
+    assert message.startswith(
+        f"data set {tag(data)!r} is not in {tmp_path}: {data.sources()[0].path} is missing; "
+    )
     assert f"'kdray data {tag(data)}'" in message
     assert "--data" in message
     assert "KDRAY_DATA" in message
@@ -179,7 +221,9 @@ def test_every_file_has_an_official_sum_and_address(kind: type[VisionData]) -> N
 def official(monkeypatch: pytest.MonkeyPatch) -> bytes:
     """The content of the one official file of MNIST, ``MNIST/raw/some.gz``."""
     content = gzip.compress(idx(np.arange(6).reshape(1, 2, 3)), mtime=0)
-    monkeypatch.setattr(torchvision_part("datasets").MNIST, "resources", [("some.gz", md5(content))])
+    monkeypatch.setattr(
+        torchvision_part("datasets").MNIST, "resources", [("some.gz", md5(content))]
+    )
     return content
 
 
@@ -199,7 +243,7 @@ def test_other_bytes_are_different(official: bytes, tmp_path: Path) -> None:
     assert state(tmp_path) == "different"
 
 
-def test_nothing_is_missing(official: bytes, tmp_path: Path) -> None:  # noqa: ARG001
+def test_nothing_is_missing(official: bytes, tmp_path: Path) -> None:
     assert state(tmp_path) == "missing"
 
 
@@ -210,7 +254,9 @@ def test_the_decompressed_file_alone_is_unpacked(official: bytes, tmp_path: Path
 
 
 @pytest.mark.parametrize("length", [0, 3, 4, 15, 16, 21, 23])
-def test_an_incomplete_decompressed_file_is_missing(official: bytes, tmp_path: Path, length: int) -> None:
+def test_an_incomplete_decompressed_file_is_missing(
+    official: bytes, tmp_path: Path, length: int
+) -> None:
     whole = gzip.decompress(official)
     assert len(whole) == 22
     write(tmp_path / "MNIST/raw/some", (whole + b"x")[:length])
@@ -219,7 +265,9 @@ def test_an_incomplete_decompressed_file_is_missing(official: bytes, tmp_path: P
         MNIST().check(tmp_path)
 
 
-def test_a_decompressed_file_that_is_no_idx_file_is_missing(official: bytes, tmp_path: Path) -> None:
+def test_a_decompressed_file_that_is_no_idx_file_is_missing(
+    official: bytes, tmp_path: Path
+) -> None:
     write(tmp_path / "MNIST/raw/some", b"<!doctype html>" + gzip.decompress(official))
     assert state(tmp_path) == "missing"
 
@@ -243,7 +291,9 @@ def test_mnist_that_is_still_packed_is_not_ready(official: bytes, tmp_path: Path
         (CIFAR100(resize=8), (3, 8, 8)),
     ],
 )
-def test_the_shape_follows_from_the_description(data: ImageData, shape: tuple[int, int, int]) -> None:
+def test_the_shape_follows_from_the_description(
+    data: ImageData, shape: tuple[int, int, int]
+) -> None:
     assert data.shape == shape
 
 
@@ -274,7 +324,18 @@ def test_real_mnist_is_the_official_one() -> None:
     # Class counts and pixel statistics as they are published for MNIST.
     official = train.labels.bincount() + val.labels.bincount()
     assert official.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    assert test.labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert test.labels.bincount().tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
     pixels = torch.cat([train.images, val.images]).double() / 255
     assert float(pixels.mean()) == pytest.approx(0.1307, abs=5e-5)
     assert float(pixels.std()) == pytest.approx(0.3081, abs=5e-5)

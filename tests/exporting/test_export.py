@@ -21,7 +21,12 @@ from kdray.results import Results, Store, write_rows
 from tests.trials import NOWHERE, digits, distillation, do, experiment, store_in
 
 PGD3 = {"name": "pgd", "label": "pgd3", "steps": 3, "epsilon": 8 / 255, "examples": 20}
-CORRUPTIONS = {"name": "corruptions", "kinds": ["fog", "contrast"], "severities": [1, 5], "examples": 20}
+CORRUPTIONS = {
+    "name": "corruptions",
+    "kinds": ["fog", "contrast"],
+    "severities": [1, 5],
+    "examples": 20,
+}
 NOISY = {"name": "cifar_resnet", "depth": 8, "weight_noise": {"name": "pni"}}
 STUDENT = distillation(noise={"input": {"name": "gaussian", "sigma": 0.1}})
 QUIET = experiment(model=NOISY, training={"epochs": 1, "batch_size": 90})
@@ -35,19 +40,37 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     do(STUDENT.teacher, there, role="teacher")
     do(STUDENT, there, {"name": "clean"}, PGD3, CORRUPTIONS)
     do(QUIET, there, PGD3)
-    write_rows(there, "trials", "f" * 16, [{"trial_id": "f" * 16, "status": "failed"}], {})  # makes whole numbers floats
-    member = {"sweep": "<script>", "trial_id": STUDENT.trial_id, "role": "student", "order": 0, "outcome": "completed"}
+    write_rows(
+        there, "trials", "f" * 16, [{"trial_id": "f" * 16, "status": "failed"}], {}
+    )  # makes whole numbers floats
+    member = {
+        "sweep": "<script>",
+        "trial_id": STUDENT.trial_id,
+        "role": "student",
+        "order": 0,
+        "outcome": "completed",
+    }
     write_rows(there, "members", "one", [member], {})
     return there
 
 
-def write(store: Store, out: Path, format: Any = "safetensors", trial: Experiment = STUDENT, **options: Any) -> Any:
+def write(
+    store: Store,
+    out: Path,
+    format: Any = "safetensors",
+    trial: Experiment = STUDENT,
+    **options: Any,
+) -> Any:
     return export(store.location, trial.trial_id, format, out=out, data=NOWHERE, **options)
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_program_on_the_card_runs(
-    store: Store, format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: Store,
+    format: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     written = write(store, tmp_path / "out", format)
     assert set(written.folder.iterdir()) == {written.model, written.card}
@@ -70,14 +93,25 @@ def test_the_card_says_what_is_known(store: Store, tmp_path: Path) -> None:
     row = measured.query("evaluation == 'pgd' and metric == 'accuracy'").iloc[0]
     assert STUDENT.teacher is not None
     for said in (
-        "# mlp on digits, method kd", "180 train, 60 val, 60 test images", "images (N, 1, 8, 8) as float32 in [0, 1]",
-        "mean 0 and standard deviation 1", f"`{STUDENT.teacher.trial_id}`: `mlp(input_sigma=0, hidden=[16], dropout=0)`",
-        "kd(alpha=", "input=gaussian(", "sweep `<script>`", f"| test | {trial['test_accuracy']:.4f} | 0.",
-        f"| `pgd3` | `digits, test` | `norm=linf, epsilon=8/255, step_size=2/255, steps=3, restarts=1, samples=1` | "
+        "# mlp on digits, method kd",
+        "180 train, 60 val, 60 test images",
+        "images (N, 1, 8, 8) as float32 in [0, 1]",
+        "mean 0 and standard deviation 1",
+        f"`{STUDENT.teacher.trial_id}`: `mlp(input_sigma=0, hidden=[16], dropout=0)`",
+        "kd(alpha=",
+        "input=gaussian(",
+        "sweep `<script>`",
+        f"| test | {trial['test_accuracy']:.4f} | 0.",
+        "| `pgd3` | `digits, test` | `norm=linf, epsilon=8/255, step_size=2/255, steps=3, "
+        "restarts=1, samples=1` | "
         f"`accuracy` | {row['value']:.4f} | {row['low']:.4f} | {row['high']:.4f} | 20 |",
-        *fogged(measured[measured["corruption"] == "fog"]), "95 % Wilson", "## Limits",
-        f"| parameters | {int(trial['parameters']):,} |", '"name": "digits"', "0.0001",
-    ):  # fmt: skip
+        *fogged(measured[measured["corruption"] == "fog"]),
+        "95 % Wilson",
+        "## Limits",
+        f"| parameters | {int(trial['parameters']):,} |",
+        '"name": "digits"',
+        "0.0001",
+    ):
         assert said in text, said
     outside = re.sub(r"`[^`\n]*`|```.*?```", "", text, flags=re.DOTALL)
     assert "<script>" not in outside
@@ -88,7 +122,9 @@ def test_the_card_says_what_is_known(store: Store, tmp_path: Path) -> None:
 def fogged(rows: pd.DataFrame) -> list[str]:
     """The head of the table of corruptions, and its row for fog."""
     shares = rows[rows["metric"] == "accuracy"]
-    by_severity = [shares.loc[shares["severity"] == severity, "value"].iloc[0] for severity in (1, 5)]
+    by_severity = [
+        shares.loc[shares["severity"] == severity, "value"].iloc[0] for severity in (1, 5)
+    ]
     over_all = shares[shares["severity"].isna()].iloc[0]
     relative = rows.loc[rows["metric"] == "relative_accuracy", "value"].iloc[0]
     head = "| corruption | severity 1 | severity 5 | all | low | high | relative_accuracy |"
@@ -110,17 +146,26 @@ def test_without_its_noise_it_is_another_model_and_its_accuracy_is_counted(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = write(store, tmp_path / "out", "onnx", QUIET, noise="off").card.read_text()
-    for said in ("**Its noise was taken away.**", "**These numbers are not this file's.**", "This file, counted when"):
+    for said in (
+        "**Its noise was taken away.**",
+        "**These numbers are not this file's.**",
+        "This file, counted when",
+    ):
         assert said in text, said
     test, model = digits(QUIET).test, load_model(store.location, QUIET.trial_id, noise="off")
     accuracy = float((model(to_unit(test.images)).argmax(1) == test.labels).float().mean())
     assert f"| test | {accuracy:.4f} |" in text.partition("With its noise")[0]
-    assert told(store, "--noise", "off", "--out", str(tmp_path / "again"), trial_id=QUIET.trial_id) == 0
+    assert (
+        told(store, "--noise", "off", "--out", str(tmp_path / "again"), trial_id=QUIET.trial_id)
+        == 0
+    )
     assert f"test {accuracy:.4f}" in capsys.readouterr().out
     assert load_model(tmp_path / "again").noise == "off"
 
 
-def test_a_card_without_evaluations_and_data_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_without_evaluations_and_data_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = store_in(tmp_path / "results")
     do(experiment(), there)
     do(QUIET, there)
@@ -140,7 +185,10 @@ def test_a_card_without_evaluations_and_data_says_so(tmp_path: Path, monkeypatch
 
 
 def test_a_file_that_answers_differently_is_not_left(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def wrong(_: Path) -> Any:
         def answer(images: Tensor) -> Tensor:
@@ -177,19 +225,26 @@ def test_what_is_there_is_replaced_only_if_it_is_an_export(store: Store, tmp_pat
 def told(store: Store, *options: str, trial_id: str = STUDENT.trial_id) -> int:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    return command.export(parser.parse_args([store.location, trial_id, "--data", str(NOWHERE), *options]))
+    return command.export(
+        parser.parse_args([store.location, trial_id, "--data", str(NOWHERE), *options])
+    )
 
 
 def test_the_command_says_how_much_differs_and_where_it_is(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert told(store, trial_id=STUDENT.trial_id[:6]) == 0
     folder = tmp_path / f"{STUDENT.trial_id}-safetensors"
     assert capsys.readouterr().out.splitlines() == [
-        "read back and compared: the logits differ by at most 0 on 64 random images, 0 on 60 test images (allowed: 0.0001)",
-        str(folder / "model.safetensors"), str(folder / "README.md"),
-    ]  # fmt: skip
+        "read back and compared: the logits differ by at most 0 on 64 random images, 0 on "
+        "60 test images (allowed: 0.0001)",
+        str(folder / "model.safetensors"),
+        str(folder / "README.md"),
+    ]
     with pytest.raises(InputError, match="no trial 'nonsense'"):
         told(store, trial_id="nonsense")
 

@@ -39,17 +39,23 @@ def plain(kind: type[Model]) -> dict[str, Any]:
 
 def model(fields: dict[str, Any], noise: NoiseMode = "active", **data: Any) -> TrainedModel:
     """As if trained: its batch norm has seen images."""
-    described = experiment(model=fields, data={"name": "digits", "examples": 300, "resize": 16, "channels": 3, **data})
+    described = experiment(
+        model=fields, data={"name": "digits", "examples": 300, "resize": 16, "channels": 3, **data}
+    )
     classifier = untrained(described).train()
     for _ in range(2):
         classifier(random_images(described.data.shape))
-    return TrainedModel(without_noise(classifier, described) if noise == "off" else classifier, described, noise)
+    return TrainedModel(
+        without_noise(classifier, described) if noise == "off" else classifier, described, noise
+    )
 
 
 def difference(built: TrainedModel, format: str, folder: Path) -> float:
     kind = FORMATS[format]  # type: ignore[index]
     kind.write(built, folder / kind.file)
-    return largest_difference(built, kind.read(folder / kind.file), random_images(built.experiment.data.shape))
+    return largest_difference(
+        built, kind.read(folder / kind.file), random_images(built.experiment.data.shape)
+    )
 
 
 KINDS: list[type[Model]] = members(AnyModel)  # type: ignore[assignment]
@@ -58,23 +64,31 @@ NOISY = [
     plain(kind) | noise
     for kind in KINDS
     if "weight_noise" in kind.model_fields
-    for noise in [{"input_sigma": 0.1}, *({"weight_noise": {"name": instance(n).name}} for n in members(AnyWeightNoise))]
+    for noise in [
+        {"input_sigma": 0.1},
+        *({"weight_noise": {"name": instance(n).name}} for n in members(AnyWeightNoise)),
+    ]
 ]
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("fields", FAMILIES, ids=lambda fields: fields["name"])
-def test_every_family_answers_the_same_from_every_format(fields: dict[str, Any], format: str, tmp_path: Path) -> None:
+def test_every_family_answers_the_same_from_every_format(
+    fields: dict[str, Any], format: str, tmp_path: Path
+) -> None:
     assert difference(model(fields), format, tmp_path) <= TOLERANCE
 
 
 def test_pooling_that_is_rounded_up_at_the_border_is_the_same_in_onnx(tmp_path: Path) -> None:
-    mnist = model({"name": "maxout", "network": "student_mnist", "scale": 0.125}, resize=28, channels=1)
+    mnist = model(
+        {"name": "maxout", "network": "student_mnist", "scale": 0.125}, resize=28, channels=1
+    )
     assert difference(mnist, "onnx", tmp_path) <= TOLERANCE
 
 
 @pytest.mark.parametrize(
-    ("format", "normalization"), [pair for pair in product(FORMATS, NORMALIZATIONS) if pair not in COSTLY]
+    ("format", "normalization"),
+    [pair for pair in product(FORMATS, NORMALIZATIONS) if pair not in COSTLY],
 )
 def test_the_normalisation_is_inside(normalization: str, format: str, tmp_path: Path) -> None:
     built = model({"name": "mlp"}, resize=8, normalization=normalization)
@@ -87,18 +101,24 @@ def test_the_normalisation_is_inside(normalization: str, format: str, tmp_path: 
 
 
 @pytest.mark.parametrize("fields", NOISY, ids=str)
-def test_a_model_whose_noise_is_off_answers_the_same_in_onnx(fields: dict[str, Any], tmp_path: Path) -> None:
+def test_a_model_whose_noise_is_off_answers_the_same_in_onnx(
+    fields: dict[str, Any], tmp_path: Path
+) -> None:
     quiet = model(fields, "off")
     assert draws(quiet.experiment)
     assert not quiet.draws
     assert torch.equal(quiet(images := random_images(quiet.experiment.data.shape)), quiet(images))
-    if "cni" in str(fields) and fields["name"] == "cifar_resnet":  # without noise they are all alike
+    if (
+        "cni" in str(fields) and fields["name"] == "cifar_resnet"
+    ):  # without noise they are all alike
         assert difference(quiet, "onnx", tmp_path) <= TOLERANCE
 
 
 @pytest.mark.parametrize("format", ["safetensors", "torch-export"])
 @pytest.mark.parametrize("fields", [f for f in NOISY if f["name"] == "cifar_resnet"], ids=str)
-def test_a_model_that_draws_draws_the_same_from_its_file(fields: dict[str, Any], format: str, tmp_path: Path) -> None:
+def test_a_model_that_draws_draws_the_same_from_its_file(
+    fields: dict[str, Any], format: str, tmp_path: Path
+) -> None:
     noisy = model(fields)
     assert noisy.draws
     images = random_images(noisy.experiment.data.shape)
@@ -117,7 +137,9 @@ def test_noise_that_is_off_leaves_every_weight_at_its_mean() -> None:
             layer.noise = Silent()
     with torch.no_grad():
         assert torch.equal(quiet.logits(images), noisy(images))
-        assert not torch.allclose(quiet.logits(images), mean, atol=1e-3)  # the mean network is not the mean answer
+        assert not torch.allclose(
+            quiet.logits(images), mean, atol=1e-3
+        )  # the mean network is not the mean answer
 
 
 class Silent(nn.Module):
@@ -132,17 +154,27 @@ def test_onnx_says_what_it_is_and_takes_any_number_of_images(tmp_path: Path) -> 
     written = onnx.load(file)
     onnx.checker.check_model(written, full_check=True)
     assert {each.domain: each.version for each in written.opset_import} == {"": OPSET}
-    assert {each.key: each.value for each in written.metadata_props}["kdray.trial_id"] == built.experiment.trial_id
+    assert {each.key: each.value for each in written.metadata_props}[
+        "kdray.trial_id"
+    ] == built.experiment.trial_id
     session = onnxruntime.InferenceSession(file)
-    assert [(each.name, each.shape) for each in session.get_inputs()] == [("images", ["batch", 3, 16, 16])]
-    assert [(each.name, each.shape) for each in session.get_outputs()] == [("logits", ["batch", 10])]
+    assert [(each.name, each.shape) for each in session.get_inputs()] == [
+        ("images", ["batch", 3, 16, 16])
+    ]
+    assert [(each.name, each.shape) for each in session.get_outputs()] == [
+        ("logits", ["batch", 10])
+    ]
 
 
 def test_torch_export_stores_weights_as_raw_bytes(tmp_path: Path) -> None:
     file = tmp_path / "model.pt2"
     FORMATS["torch-export"].write(model({"name": "mlp"}), file)
     with zipfile.ZipFile(file) as parts:
-        configs = [json.loads(parts.read(name)) for name in parts.namelist() if name.endswith("_config.json")]
+        configs = [
+            json.loads(parts.read(name))
+            for name in parts.namelist()
+            if name.endswith("_config.json")
+        ]
         assert [name for name in parts.namelist() if name.endswith((".pkl", ".pickle"))] == []
     stored = [tensor for config in configs for tensor in config["config"].values()]
     assert stored
@@ -168,8 +200,13 @@ def test_a_batch_size_that_was_built_in_shows() -> None:
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name.startswith("onnx") else sys)
-    with pytest.raises(InputError, match=r"--format onnx: needs onnx, onnxscript, onnxruntime; pip install 'kdray\[export\]'"):
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name.startswith("onnx") else sys
+    )
+    with pytest.raises(
+        InputError,
+        match=r"--format onnx: needs onnx, onnxscript, onnxruntime; pip install 'kdray\[export\]'",
+    ):
         require_packages("onnx")
     require_packages("safetensors")
     require_packages("torch-export")

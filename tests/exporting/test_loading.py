@@ -51,7 +51,11 @@ def test_it_answers_with_the_logits_of_the_stored_classifier(store: Store) -> No
 
 def test_it_is_as_accurate_as_the_results_say(store: Store) -> None:
     test = digits(experiment()).test
-    right = (load_model(store.location, TRIAL)(test.images.float() / 255).argmax(1) == test.labels).float().mean()
+    right = (
+        (load_model(store.location, TRIAL)(test.images.float() / 255).argmax(1) == test.labels)
+        .float()
+        .mean()
+    )
     known = Results(store.location).trials().set_index("trial_id").loc[TRIAL, "test_accuracy"]
     assert float(right) == pytest.approx(float(str(known)))
 
@@ -94,16 +98,32 @@ def test_missing_and_damaged_weights_are_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"{name}: is damaged"):
         load_model(there.location, TRIAL)
     there.delete(name)
-    with pytest.raises(InputError, match=f"{name}: is missing; 'kdray forget' and then 'kdray run'"):
+    with pytest.raises(
+        InputError, match=f"{name}: is missing; 'kdray forget' and then 'kdray run'"
+    ):
         load_model(there.location, TRIAL)
 
 
-def test_a_whitening_matrix_is_read_from_the_results_or_fitted_again_or_missed(tmp_path: Path) -> None:
+def test_a_whitening_matrix_is_read_from_the_results_or_fitted_again_or_missed(
+    tmp_path: Path,
+) -> None:
     images, labels = digits(experiment()).train
     images, labels, root = images[:, 0].numpy(), labels.numpy(), tmp_path / "data"
     root.mkdir()
-    np.savez(root / "own.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
-    own = {"name": "arrays", "path": "own.npz", "classes": 10, "image_shape": [1, 8, 8], "normalization": "gcn_zca"}
+    np.savez(
+        root / "own.npz",
+        train_images=images,
+        train_labels=labels,
+        test_images=images,
+        test_labels=labels,
+    )
+    own = {
+        "name": "arrays",
+        "path": "own.npz",
+        "classes": 10,
+        "image_shape": [1, 8, 8],
+        "normalization": "gcn_zca",
+    }
     described, there = experiment(data=own, training=ONE_EPOCH), store_in(tmp_path / "results")
     task = parse(Task, {"role": "student", "experiment": canonical(described)})
     list(run_task(task, store=there, data_root=root, device=CPU, threads=1))
@@ -111,15 +131,21 @@ def test_a_whitening_matrix_is_read_from_the_results_or_fitted_again_or_missed(t
     (name,) = there.names("normalizations", ".safetensors")
 
     there.delete(name)
-    assert torch.allclose(load_model(there.location, described.trial_id, data=root)(IMAGES), expected, atol=1e-4)
+    assert torch.allclose(
+        load_model(there.location, described.trial_id, data=root)(IMAGES), expected, atol=1e-4
+    )
     assert there.exists(name)  # for the next
 
     there.write(name, b"nothing")
-    with pytest.raises(InputError, match=r"missing or damaged, and cannot be fitted again: .*own\.npz.* is missing"):
+    with pytest.raises(
+        InputError, match=r"missing or damaged, and cannot be fitted again: .*own\.npz.* is missing"
+    ):
         load_model(there.location, described.trial_id, data=NOWHERE)
 
 
-@pytest.mark.parametrize("fields", [{}, {"data": WHITENED}, {"model": NOISY, "training": ONE_EPOCH}], ids=str)
+@pytest.mark.parametrize(
+    "fields", [{}, {"data": WHITENED}, {"model": NOISY, "training": ONE_EPOCH}], ids=str
+)
 def test_a_file_needs_no_results(fields: dict[str, object], tmp_path: Path) -> None:
     there, described = store_in(tmp_path / "results"), experiment(**fields)
     do(described, there)

@@ -32,7 +32,15 @@ def test_a_value_is_told_with_its_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(8 / 255, "8/255"), (0.1, "0.1"), (0.0, "0"), (1.0, "1"), (1 / 3, "85/255"), (float("nan"), "–")]
+    ("value", "text"),
+    [
+        (8 / 255, "8/255"),
+        (0.1, "0.1"),
+        (0.0, "0"),
+        (1.0, "1"),
+        (1 / 3, "85/255"),
+        (float("nan"), "–"),
+    ],
 )
 def test_pixel_values_are_told_in_levels(value: float, text: str) -> None:
     assert number(value) == text

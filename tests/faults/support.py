@@ -1,7 +1,8 @@
-"""Faults put into the workers of a sweep, at a stated place of a stated trial, and what the tests of them share.
+"""Faults put into the workers of a sweep, at a stated place of a stated trial, and what the tests
+of them share.
 
-A sweep's ``resources.runtime_env`` names :func:`wreck`, which Ray calls in every new worker. It finds the faults in a file and
-writes down what the worker does, in the order in which it is done.
+A sweep's ``resources.runtime_env`` names :func:`wreck`, which Ray calls in every new worker. It
+finds the faults in a file and writes down what the worker does, in the order in which it is done.
 """
 
 from __future__ import annotations
@@ -74,7 +75,11 @@ def wreck() -> None:
         with (folder / "events").open("a") as file:
             file.write(f"{running}\t{step}\t{os.getpid()}\t{node}\n")
         for number, fault in enumerate(json.loads((folder / "faults.json").read_text())):
-            if fault["at"] == step and running in fault["trials"] and _turn(f"{number}-{running}", fault["times"]):
+            if (
+                fault["at"] == step
+                and running in fault["trials"]
+                and _turn(f"{number}-{running}", fault["times"])
+            ):
                 do(fault["deed"])
 
     def _turn(name: str, times: int) -> bool:
@@ -102,16 +107,25 @@ def wreck() -> None:
         running = task.experiment.trial_id
         return steps(task, bench)
 
-    def train_epoch(state: Any, *rest: Any, train: Callable[..., Any] = training.train_epoch) -> Any:
+    def train_epoch(
+        state: Any, *rest: Any, train: Callable[..., Any] = training.train_epoch
+    ) -> Any:
         strike(f"epoch {len(state.history) + 1}")
         return train(state, *rest)
 
-    def measurements(evaluation: Any, *rest: Any, measure: Callable[..., Any] = trial.measurements) -> Any:
+    def measurements(
+        evaluation: Any, *rest: Any, measure: Callable[..., Any] = trial.measurements
+    ) -> Any:
         strike(label_of(evaluation))
         return measure(evaluation, *rest)
 
-    trial.task_steps, training.train_epoch, trial.measurements = task_steps, train_epoch, measurements
-    machine.device = lambda granted: torch.device("cpu")  # noqa: ARG005  # a GPU may be one that Ray was only told of
+    trial.task_steps, training.train_epoch, trial.measurements = (
+        task_steps,
+        train_epoch,
+        measurements,
+    )
+    # a GPU may be one that Ray was only told of
+    machine.device = lambda granted: torch.device("cpu")
 
 
 class Table(NamedTuple):
@@ -131,14 +145,24 @@ class Sweep:
     """The tiny sweep in a folder of its own, into which faults are put."""
 
     def __init__(
-        self, folder: Path, *faults: Fault, address: str | None = None, resources: dict[str, Any] | None = None
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        *faults: Fault,
+        address: str | None = None,
+        resources: dict[str, Any] | None = None,
+    ) -> None:
         """``address``: of the Ray to run on; none: it starts its own."""
         self.folder, self.results = folder, folder / "results"
         self.arguments = [] if address is None else ["--address", address]
         variables = {FOLDER: str(folder), "PYTHONPATH": str(REPOSITORY)}
-        runtime_env = {"worker_process_setup_hook": f"{__name__}.{wreck.__name__}", "env_vars": variables}
-        tree = {**yaml.safe_load(TINY), "resources": {**(resources or {}), "runtime_env": runtime_env}}
+        runtime_env = {
+            "worker_process_setup_hook": f"{__name__}.{wreck.__name__}",
+            "env_vars": variables,
+        }
+        tree = {
+            **yaml.safe_load(TINY),
+            "resources": {**(resources or {}), "runtime_env": runtime_env},
+        }
         (folder / "tiny.yaml").write_text(yaml.safe_dump(tree))
         self.plan(*faults)
 
@@ -149,12 +173,17 @@ class Sweep:
     @contextlib.contextmanager
     def driver(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """``kdray run`` of it, killed at the end of the block if it is still there."""
-        # A shell starts what it puts into the background with SIGINT ignored, these tests perhaps among them.
+        # A shell starts what it puts into the background with SIGINT ignored, these tests perhaps
+        # among them.
         with subprocess.Popen(
-            [sys.executable, "-m", "kdray", "run", "tiny.yaml", *self.arguments, *arguments], cwd=self.folder, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            [sys.executable, "-m", "kdray", "run", "tiny.yaml", *self.arguments, *arguments],
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        ) as driver:  # fmt: skip
+        ) as driver:
             try:
                 yield driver
             finally:
@@ -179,7 +208,9 @@ class Sweep:
     def at(self, step: str, trials: Sequence[str]) -> list[Event]:
         """Those of ``trials`` that have come to a step, and not beyond."""
         last = {event.trial_id: event for event in self.events()}
-        return [event for trial_id, event in last.items() if trial_id in trials and event.step == step]
+        return [
+            event for trial_id, event in last.items() if trial_id in trials and event.step == step
+        ]
 
     def go_on(self) -> None:
         """Nothing waits any more."""
@@ -216,14 +247,26 @@ def undisturbed() -> Table:
 
 
 def assert_as_undisturbed(sweep: Sweep, *, without: Sequence[str] = ()) -> None:
-    """The sweep has come to the same numbers as one that nothing happened to, and has nothing left to do."""
+    """The sweep has come to the same numbers as one that nothing happened to, and has nothing left
+    to do."""
     for ours, theirs in zip(sweep.table(without=without), undisturbed(), strict=True):
         wanted = theirs.drop(columns=[column for column in without if column in theirs])
         pd.testing.assert_frame_equal(ours, wanted, check_exact=True)
     before = sweep.events()
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        assert main(["run", str(sweep.folder / "tiny.yaml"), "--results", str(sweep.results), *sweep.arguments]) == 0
+        assert (
+            main(
+                [
+                    "run",
+                    str(sweep.folder / "tiny.yaml"),
+                    "--results",
+                    str(sweep.results),
+                    *sweep.arguments,
+                ]
+            )
+            == 0
+        )
     assert "nothing left to do, 6 there already" in out.getvalue()
     assert sweep.events() == before
 

@@ -1,4 +1,5 @@
-"""Disks that are full for the workers, or for all; the same command finishes when there is room, as if nothing had been.
+"""Disks that are full for the workers, or for all; the same command finishes when there is room, as
+if nothing had been.
 
 What happens to damaged files needs no Ray and is in ``sweep/test_file_faults.py``.
 """
@@ -16,7 +17,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.faults.support import FOLDER, PATIENCE, Fault, Sweep, assert_as_undisturbed, undisturbed, wait_for, wreck
+from tests.faults.support import (
+    FOLDER,
+    PATIENCE,
+    Fault,
+    Sweep,
+    assert_as_undisturbed,
+    undisturbed,
+    wait_for,
+    wreck,
+)
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
@@ -29,13 +39,20 @@ def address() -> Iterator[str]:
     """A Ray that is not the sweep's own."""
     import ray
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="CRITICAL",
+    )
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 
 
 def narrow() -> None:
-    """Called by Ray in a new worker: while there is a limit, the kernel lets no file of the process grow beyond it."""
+    """Called by Ray in a new worker: while there is a limit, the kernel lets no file of the process
+    grow beyond it."""
     wreck()
     limit = Path(os.environ[FOLDER]) / "limit"
     if limit.exists():
@@ -44,7 +61,8 @@ def narrow() -> None:
 
 @pytest.mark.parametrize("limit", [8_000, 60_000], ids=["nor states", "though states"])
 def test_workers_whose_rows_find_no_room(tmp_path: Path, address: str, limit: int) -> None:
-    """Python ignores the signal for it: a write fails, with an error of its own but otherwise as on a full disk."""
+    """Python ignores the signal for it: a write fails, with an error of its own but otherwise as on
+    a full disk."""
     sweep = Sweep(tmp_path, address=address)
     tree = yaml.safe_load((tmp_path / "tiny.yaml").read_text())
     tree["resources"]["runtime_env"]["worker_process_setup_hook"] = f"{__name__}.{narrow.__name__}"
@@ -56,11 +74,18 @@ def test_workers_whose_rows_find_no_room(tmp_path: Path, address: str, limit: in
     assert "--retry-failed" not in done.stderr
     place = f"{sweep.results}/trials"
     teachers = undisturbed().ids("teacher")
-    errors = {trial_id: f"OSError: [Errno 27] File too large: '{place}/{trial_id}.parquet'" for trial_id in teachers}
-    assert sweep.errors() == {trial_id: f"failed: {error}" for trial_id, error in errors.items()}, "written by the driver"
+    errors = {
+        trial_id: f"OSError: [Errno 27] File too large: '{place}/{trial_id}.parquet'"
+        for trial_id in teachers
+    }
+    assert sweep.errors() == {trial_id: f"failed: {error}" for trial_id, error in errors.items()}, (
+        "written by the driver"
+    )
     for trial_id, error in errors.items():
         assert f"{trial_id}: {error}" in done.stderr
-        assert (sweep.results / "checkpoints" / f"{trial_id}.safetensors").exists() == (limit == 60_000)
+        assert (sweep.results / "checkpoints" / f"{trial_id}.safetensors").exists() == (
+            limit == 60_000
+        )
     assert not list((sweep.results / ".tmp").iterdir())
     (tmp_path / "limit").unlink()
     done = sweep.run()
@@ -73,8 +98,10 @@ def disk(place: Path) -> Iterator[None]:
     """A disk of its own, and small, at ``place``."""
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(place)], check=False, capture_output=True
-    )  # fmt: skip
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(place)],
+        check=False,
+        capture_output=True,
+    )
     if mounted.returncode:
         pytest.skip("disks cannot be mounted here")
     try:
@@ -124,15 +151,25 @@ def test_a_disk_that_fills_up_in_the_middle(tmp_path: Path, address: str) -> Non
         done = sweep.run()
         assert done.returncode == 0, done.stderr
         again = sweep.events()[len(before) :]
-        assert not {event.trial_id for event in again if event.step.startswith("epoch")} & set(undisturbed().ids("teacher"))
-        begun = {event.trial_id for event in before if event.step == "epoch 2" and event.trial_id in students}
-        assert not [event for event in again if event.trial_id in begun and event.step == "epoch 1"], "they go on from there"
+        assert not {event.trial_id for event in again if event.step.startswith("epoch")} & set(
+            undisturbed().ids("teacher")
+        )
+        begun = {
+            event.trial_id
+            for event in before
+            if event.step == "epoch 2" and event.trial_id in students
+        }
+        assert not [
+            event for event in again if event.trial_id in begun and event.step == "epoch 1"
+        ], "they go on from there"
         assert_as_undisturbed(sweep)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 @pytest.mark.parametrize("folder", ["trials", ".tmp", "members"])
-def test_a_folder_that_may_only_be_read_from_some_moment_on(tmp_path: Path, address: str, folder: str) -> None:
+def test_a_folder_that_may_only_be_read_from_some_moment_on(
+    tmp_path: Path, address: str, folder: str
+) -> None:
     students = undisturbed().ids("student")
     sweep = Sweep(tmp_path, Fault("wait", "epoch 2", students), address=address)
     with sweep.driver() as driver:
@@ -150,7 +187,9 @@ def test_a_folder_that_may_only_be_read_from_some_moment_on(tmp_path: Path, addr
     assert_as_undisturbed(sweep)
 
 
-def test_parts_damaged_while_the_sweep_runs_are_made_again_by_the_next(tmp_path: Path, address: str) -> None:
+def test_parts_damaged_while_the_sweep_runs_are_made_again_by_the_next(
+    tmp_path: Path, address: str
+) -> None:
     """A teacher's weights in the hands of its students, and its row."""
     students = undisturbed().ids("student")
     sweep = Sweep(tmp_path, Fault("wait", "epoch 2", students), address=address)
@@ -162,7 +201,11 @@ def test_parts_damaged_while_the_sweep_runs_are_made_again_by_the_next(tmp_path:
         _, errors = driver.communicate(timeout=PATIENCE)
     assert "Traceback" not in errors
     assert driver.returncode == 1, errors
-    trials = pd.concat(pd.read_parquet(path) for path in (sweep.results / "trials").iterdir() if path.stem in students)
+    trials = pd.concat(
+        pd.read_parquet(path)
+        for path in (sweep.results / "trials").iterdir()
+        if path.stem in students
+    )
     assert trials["error"].dropna().str.startswith("Damaged: ").all()
     done = sweep.run()
     assert done.returncode == 0, done.stderr

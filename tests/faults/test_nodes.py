@@ -1,4 +1,5 @@
-"""Nodes of a cluster that are lost and added while a sweep runs; each time the tables come out the same.
+"""Nodes of a cluster that are lost and added while a sweep runs; each time the tables come out the
+same.
 
 The nodes are processes on this machine.
 """
@@ -11,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from tests.faults.support import PATIENCE, Fault, Sweep, assert_as_undisturbed, descendants, undisturbed, wait_for
+from tests.faults.support import (
+    PATIENCE,
+    Fault,
+    Sweep,
+    assert_as_undisturbed,
+    descendants,
+    undisturbed,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
@@ -23,8 +32,9 @@ class Cluster:
         from ray.cluster_utils import Cluster as Local
 
         self._local = Local(
-            initialize_head=True, head_node_args={"num_cpus": head, "num_gpus": 0, "include_dashboard": False}
-        )  # fmt: skip
+            initialize_head=True,
+            head_node_args={"num_cpus": head, "num_gpus": 0, "include_dashboard": False},
+        )
         self.address: str = self._local.address
         self.head: str = self._local.head_node.node_id
         self._nodes: dict[str, Any] = {}
@@ -55,7 +65,9 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 
 @pytest.mark.parametrize("cluster", [0], indirect=True)
-def test_with_every_node_lost_a_sweep_goes_on_where_one_is_added(tmp_path: Path, cluster: Cluster) -> None:
+def test_with_every_node_lost_a_sweep_goes_on_where_one_is_added(
+    tmp_path: Path, cluster: Cluster
+) -> None:
     a, b, c, d = students = undisturbed().ids("student")
     sweep = Sweep(tmp_path, Fault("wait", "epoch 2", students), address=cluster.address)
     first, second = cluster.add(), cluster.add()
@@ -79,14 +91,23 @@ def test_with_every_node_lost_a_sweep_goes_on_where_one_is_added(tmp_path: Path,
 
 
 @pytest.mark.parametrize("cluster", [1], indirect=True)
-def test_a_node_added_meanwhile_is_used_and_the_head_finishes_alone(tmp_path: Path, cluster: Cluster) -> None:
+def test_a_node_added_meanwhile_is_used_and_the_head_finishes_alone(
+    tmp_path: Path, cluster: Cluster
+) -> None:
     students = undisturbed().ids("student")
     sweep = Sweep(tmp_path, Fault("wait", "epoch 2", students), address=cluster.address)
     first = cluster.add()
     with sweep.driver() as driver:
-        wait_for(lambda: {event.node for event in sweep.at("epoch 2", students)} >= {cluster.head, first})
+        wait_for(
+            lambda: {event.node for event in sweep.at("epoch 2", students)} >= {cluster.head, first}
+        )
         second = cluster.add()
-        wait_for(lambda: {event.node for event in sweep.at("epoch 2", students)} >= {cluster.head, first, second})
+        wait_for(
+            lambda: (
+                {event.node for event in sweep.at("epoch 2", students)}
+                >= {cluster.head, first, second}
+            )
+        )
         before = len(sweep.events())
         cluster.lose(first)
         cluster.lose(second)
@@ -94,6 +115,10 @@ def test_a_node_added_meanwhile_is_used_and_the_head_finishes_alone(tmp_path: Pa
         _, errors = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 0, errors
     assert {event.node for event in sweep.events()[before:]} == {cluster.head}
-    gone_on = [trial_id for trial_id in students if "training goes on after 1 of 3 epochs" in sweep.log(trial_id)]
+    gone_on = [
+        trial_id
+        for trial_id in students
+        if "training goes on after 1 of 3 epochs" in sweep.log(trial_id)
+    ]
     assert len(gone_on) == 2
     assert_as_undisturbed(sweep)

@@ -1,4 +1,5 @@
-"""A sweep whose results are on an object store that fails again and again, through the command line."""
+"""A sweep whose results are on an object store that fails again and again, through the command
+line."""
 
 from __future__ import annotations
 
@@ -26,9 +27,15 @@ FEW = 22
 def tables(location: str | Path) -> dict[str, pd.DataFrame]:
     """What kdray reads of a results folder, without what is allowed to differ."""
     results = Results(location)
-    frames = {"trials": results.trials(), "epochs": results.epochs(), "robustness": results.robustness()}
+    frames = {
+        "trials": results.trials(),
+        "epochs": results.epochs(),
+        "robustness": results.robustness(),
+    }
     return {
-        name: frame.drop(columns=[column for column in CHANCE if column in frame]).reset_index(drop=True)
+        name: frame.drop(columns=[column for column in CHANCE if column in frame]).reset_index(
+            drop=True
+        )
         for name, frame in frames.items()
     }
 
@@ -40,7 +47,8 @@ def s3() -> Iterator[S3]:
 
 
 def misbehave(s3: S3, over: threading.Event) -> None:
-    """A bad second after every few requests, each way in turn; and some requests that are left without an answer for long."""
+    """A bad second after every few requests, each way in turn; and some requests that are left
+    without an answer for long."""
     s3.hang_seconds = 3.0
     for number, fault in enumerate(WAYS, 1):
         while len(s3.requests) < FEW * number:
@@ -60,7 +68,9 @@ def test_a_sweep_on_a_store_that_fails_ends_with_the_same_tables(s3: S3, tmp_pat
     chaos.start()
     try:
         command = [sys.executable, "-m", "kdray", "run", "tiny.yaml", "--results", s3.uri()]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False
+        )
     finally:
         over.set()
         chaos.join()
@@ -70,11 +80,20 @@ def test_a_sweep_on_a_store_that_fails_ends_with_the_same_tables(s3: S3, tmp_pat
     here, there = tables(tmp_path / "local"), tables(s3.uri())
     for name, frame in here.items():
         pd.testing.assert_frame_equal(frame, there[name], check_exact=True)
-    assert not [key for key in s3.objects if key.startswith("results/checkpoints/") and not key.endswith("/")]
-    assert "nothing left to do, 6 there already" in kdray("run", "tiny.yaml", "--results", s3.uri(), cwd=tmp_path).stdout
+    assert not [
+        key
+        for key in s3.objects
+        if key.startswith("results/checkpoints/") and not key.endswith("/")
+    ]
+    assert (
+        "nothing left to do, 6 there already"
+        in kdray("run", "tiny.yaml", "--results", s3.uri(), cwd=tmp_path).stdout
+    )
 
 
-def test_a_server_that_never_answers_does_not_hold_up_for_ever(monkeypatch: pytest.MonkeyPatch, s3: S3) -> None:
+def test_a_server_that_never_answers_does_not_hold_up_for_ever(
+    monkeypatch: pytest.MonkeyPatch, s3: S3
+) -> None:
     monkeypatch.setattr(store_module, "REQUEST_ATTEMPTS", 1)
     monkeypatch.setattr(store_module, "PATIENCE", 0.0)
     s3.hang_seconds = 600.0

@@ -35,11 +35,13 @@ AT_ONCE = 2
 NOTED = "KDRAY_TEST_NOTED"
 """Environment variable of a worker: the file in which it notes what it sees."""
 TOGETHER = "together"
-"""While there is such a file beside that one, a trial waits until as many run as may: it is shorter than a start."""
+"""While there is such a file beside that one, a trial waits until as many run as may: it is shorter
+than a start."""
 
 
 def watch() -> None:
-    """Called by Ray in a new worker: every epoch notes its process, torch's threads there, and the working directory."""
+    """Called by Ray in a new worker: every epoch notes its process, torch's threads there, and the
+    working directory."""
     from kdray import training
 
     train_epoch, together = training.train_epoch, Path(os.environ[NOTED]).with_name(TOGETHER)
@@ -50,7 +52,9 @@ def watch() -> None:
             file.write(json.dumps(note) + "\n")
         until = time.monotonic() + 60
         while together.exists() and time.monotonic() < until:
-            processes = {json.loads(line)["pid"] for line in Path(os.environ[NOTED]).read_text().splitlines()}
+            processes = {
+                json.loads(line)["pid"] for line in Path(os.environ[NOTED]).read_text().splitlines()
+            }
             if len(processes) >= AT_ONCE:
                 time.sleep(1)  # for one too many
                 together.unlink(missing_ok=True)
@@ -83,12 +87,23 @@ def noted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
     path = tmp_path_factory.mktemp("noted") / "notes"
     # Ray would set OpenMP's threads to the CPUs of a trial, and so hide what kdray does.
-    environment = {NOTED: str(path), "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = {
+        NOTED: str(path),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "OMP_NUM_THREADS": "1",
+    }
     with quiet():
         ray.init(
-            address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL",
-            runtime_env={"worker_process_setup_hook": f"{__name__}.{watch.__name__}", "env_vars": environment},
-        )  # fmt: skip
+            address="local",
+            num_cpus=8,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="CRITICAL",
+            runtime_env={
+                "worker_process_setup_hook": f"{__name__}.{watch.__name__}",
+                "env_vars": environment,
+            },
+        )
         try:
             yield path
         finally:
@@ -104,13 +119,16 @@ def on_ray(results: Path, seeds: list[int], request: Request, width: int, scratc
     seen = Seen()
 
     class Watching(tune.Callback):  # type: ignore[misc]
-        def on_trial_start(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:  # noqa: ARG002
+        def on_trial_start(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
             seen.open.add(trial.trial_id)
             seen.most = max(seen.most, len(seen.open))
 
-        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:  # noqa: ARG002
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
             seen.open.discard(trial.trial_id)
-            seen.files |= {path.name for path in (*scratch.glob(f"{TUNES}/**/*"), *Path(trial.local_path).glob("*"))}
+            seen.files |= {
+                path.name
+                for path in (*scratch.glob(f"{TUNES}/**/*"), *Path(trial.local_path).glob("*"))
+            }
 
         def close(self) -> None:
             """As kdray's own have it."""
@@ -122,19 +140,25 @@ def on_ray(results: Path, seeds: list[int], request: Request, width: int, scratc
     store.create()
     ended: list[str | None] = []
     dispatcher = Dispatcher(
-        in_turn([Group([Assignment(messy(seed), None)]) for seed in seeds]), Progress(io.StringIO()), request,
-        trial_ended=lambda _, last, __: ended.append(last.outcome), shared_trial_ended=lambda *_: None,
-    )  # fmt: skip
+        in_turn([Group([Assignment(messy(seed), None)]) for seed in seeds]),
+        Progress(io.StringIO()),
+        request,
+        trial_ended=lambda _, last, __: ended.append(last.outcome),
+        shared_trial_ended=lambda *_: None,
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(scratch))
-        engine.run_trials(dispatcher, width=width, store=store, data_root=NOWHERE, callbacks=[Watching])
+        engine.run_trials(
+            dispatcher, width=width, store=store, data_root=NOWHERE, callbacks=[Watching]
+        )
     assert ended == ["completed"] * len(seeds)
     return seen
 
 
 @dataclass
 class Ran:
-    """Trials that ran on Ray, some at once, and the same in one process one after the other, the order swapped."""
+    """Trials that ran on Ray, some at once, and the same in one process one after the other, the
+    order swapped."""
 
     scratch: Path
     seen: Seen
@@ -161,7 +185,8 @@ def ran(noted: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 def numbers(found: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Without what a trial does not decide: whether it was offered a GPU, and who commits meanwhile."""
+    """Without what a trial does not decide: whether it was offered a GPU, and who commits
+    meanwhile."""
     return {**found, "trials": found["trials"].drop(columns=["gpu", "git_commit"])}
 
 
@@ -183,7 +208,9 @@ def test_torch_has_the_threads_of_the_trial_in_the_worker(ran: Ran) -> None:
     assert set(pd.read_parquet(ran.results / "trials")["threads"]) == {2}
 
 
-def test_in_a_used_process_trials_are_to_the_bit_what_they_are_in_a_new_one(ran: Ran, tmp_path: Path) -> None:
+def test_in_a_used_process_trials_are_to_the_bit_what_they_are_in_a_new_one(
+    ran: Ran, tmp_path: Path
+) -> None:
     used = Counter(note["pid"] for note in ran.of_swapped)
     assert list(used.values()) == [2 * SEEDS], "every trial, of two epochs, in one process"
     swapped = tables(ran.swapped)
@@ -193,7 +220,9 @@ def test_in_a_used_process_trials_are_to_the_bit_what_they_are_in_a_new_one(ran:
     before = torch.get_num_threads()
     try:
         for seed in range(SEEDS):
-            *_, last = run_task(messy(seed), store=store, data_root=NOWHERE, device=torch.device("cpu"), threads=2)
+            *_, last = run_task(
+                messy(seed), store=store, data_root=NOWHERE, device=torch.device("cpu"), threads=2
+            )
             assert last.outcome == "completed"
     finally:
         torch.set_num_threads(before)
@@ -221,9 +250,17 @@ experiment:
 def test_the_console_shows_kdrays_lines_only(tmp_path: Path) -> None:
     """What Ray says, and the libraries below it, would come to either of the two."""
     (tmp_path / "tiny.yaml").write_text(TINY)
-    done = subprocess.run([sys.executable, "-m", "kdray", "run", "tiny.yaml"], cwd=tmp_path, capture_output=True, text=True,
-                          timeout=300, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "kdray", "run", "tiny.yaml"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    ours = re.compile(r"students: \d+ at once, limited by .*|students +4/4 .*|.*\b4 done\b.*|students: .*")
+    ours = re.compile(
+        r"students: \d+ at once, limited by .*|students +4/4 .*|.*\b4 done\b.*|students: .*"
+    )
     assert [line for line in done.stderr.splitlines() if not ours.fullmatch(line)] == []
     assert not re.search(r"ray|tune|warn|╭|\(pid", done.stdout + done.stderr, re.IGNORECASE)

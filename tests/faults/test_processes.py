@@ -1,7 +1,9 @@
-"""Processes of a sweep that die, hang, run out of memory or are stopped; each time the tables come out the same.
+"""Processes of a sweep that die, hang, run out of memory or are stopped; each time the tables come
+out the same.
 
-The kernel kills for memory with the same signal as ``kill -9``, so that the tests of killed workers are tests of that too:
-nobody in the process hears of it. Really filling the memory of the machine would strike down others than the test.
+The kernel kills for memory with the same signal as ``kill -9``, so that the tests of killed workers
+are tests of that too: nobody in the process hears of it. Really filling the memory of the machine
+would strike down others than the test.
 """
 
 from __future__ import annotations
@@ -14,7 +16,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.faults.support import PATIENCE, Fault, Sweep, assert_as_undisturbed, descendants, undisturbed, wait_for
+from tests.faults.support import (
+    PATIENCE,
+    Fault,
+    Sweep,
+    assert_as_undisturbed,
+    descendants,
+    undisturbed,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
@@ -25,8 +35,13 @@ def address() -> Iterator[str]:
     import ray
 
     ray.init(
-        address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL"
-    )  # fmt: skip
+        address="local",
+        num_cpus=2,
+        num_gpus=1,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="CRITICAL",
+    )
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 
@@ -34,9 +49,13 @@ def address() -> Iterator[str]:
 def test_workers_killed_while_they_train_and_measure(tmp_path: Path, address: str) -> None:
     (teacher, _), (a, b, c, _) = undisturbed().ids("teacher"), undisturbed().ids("student")
     sweep = Sweep(
-        tmp_path, Fault("kill", "epoch 2", (teacher,)), Fault("kill", "epoch 1", (a,)), Fault("kill", "pgd2", (b,)),
-        Fault("kill", "clean", (c,)), address=address,
-    )  # fmt: skip
+        tmp_path,
+        Fault("kill", "epoch 2", (teacher,)),
+        Fault("kill", "epoch 1", (a,)),
+        Fault("kill", "pgd2", (b,)),
+        Fault("kill", "clean", (c,)),
+        address=address,
+    )
     done = sweep.run()
     assert done.returncode == 0, done.stderr
     assert sweep.of(teacher)[:4] == ["epoch 1", "epoch 2", "epoch 2", "epoch 3"]
@@ -48,12 +67,17 @@ def test_workers_killed_while_they_train_and_measure(tmp_path: Path, address: st
     assert_as_undisturbed(sweep)
 
 
-def test_what_dies_again_and_again_has_failed_and_the_same_command_tries_again(tmp_path: Path, address: str) -> None:
+def test_what_dies_again_and_again_has_failed_and_the_same_command_tries_again(
+    tmp_path: Path, address: str
+) -> None:
     a, b, c, d = undisturbed().ids("student")
     sweep = Sweep(
-        tmp_path, Fault("kill", "epoch 2", (a,), times=3), Fault("segfault", "epoch 3", (b,)),
-        Fault("memory", "epoch 2", (c,)), address=address,
-    )  # fmt: skip
+        tmp_path,
+        Fault("kill", "epoch 2", (a,), times=3),
+        Fault("segfault", "epoch 3", (b,)),
+        Fault("memory", "epoch 2", (c,)),
+        address=address,
+    )
     done = sweep.run()
     assert done.returncode == 1, done.stderr
     assert set(sweep.errors()) == {a, c}
@@ -69,7 +93,9 @@ def test_what_dies_again_and_again_has_failed_and_the_same_command_tries_again(t
     before = sweep.events()
     done = sweep.run()
     assert done.returncode == 0, done.stderr
-    assert {event.trial_id for event in sweep.events()[len(before) :]} == {a, c}, "what was there ran again"
+    assert {event.trial_id for event in sweep.events()[len(before) :]} == {a, c}, (
+        "what was there ran again"
+    )
     assert sweep.of(a)[4:] == ["epoch 2", "epoch 3", "pgd2", "clean"]
     assert d not in done.stderr
     assert_as_undisturbed(sweep)
@@ -78,8 +104,11 @@ def test_what_dies_again_and_again_has_failed_and_the_same_command_tries_again(t
 def test_a_trial_that_hangs_is_ended_and_shows_where(tmp_path: Path, address: str) -> None:
     hung, *others = undisturbed().ids("student")
     sweep = Sweep(
-        tmp_path, Fault("wait", "epoch 2", (hung,), times=9), address=address, resources={"student": {"hours": 0.002}}
-    )  # fmt: skip
+        tmp_path,
+        Fault("wait", "epoch 2", (hung,), times=9),
+        address=address,
+        resources={"student": {"hours": 0.002}},
+    )
     done = sweep.run()
     assert done.returncode == 1, done.stderr
     wanted = "failed: TimeLimit: it had not ended after 0.002 hours (resources.student.hours)"
@@ -103,20 +132,31 @@ def test_a_trial_that_hangs_is_ended_and_shows_where(tmp_path: Path, address: st
     assert_as_undisturbed(sweep)
 
 
-def test_a_trial_that_runs_out_of_a_gpus_memory_has_twice_the_share_in_another_process(tmp_path: Path, address: str) -> None:
+def test_a_trial_that_runs_out_of_a_gpus_memory_has_twice_the_share_in_another_process(
+    tmp_path: Path, address: str
+) -> None:
     hungry, measuring, *_ = undisturbed().ids("student")
     sweep = Sweep(
-        tmp_path, Fault("gpu memory", "epoch 2", (hungry,)), Fault("gpu memory", "clean", (measuring,)), address=address,
+        tmp_path,
+        Fault("gpu memory", "epoch 2", (hungry,)),
+        Fault("gpu memory", "clean", (measuring,)),
+        address=address,
         resources={"student": {"gpu": 0.25}},
-    )  # fmt: skip
+    )
     done = sweep.run()
     assert done.returncode == 0, done.stderr
     text = "out of memory with 0.25 of a GPU, run again with 0.5"
     for trial_id, again_at in ((hungry, "epoch 2"), (measuring, "clean")):
         assert f"{trial_id}: {text}" in done.stderr
         events = sweep.events()
-        place = next(i for i, event in enumerate(events) if (event.trial_id, event.step) == (trial_id, again_at))
-        assert all(event.pid != events[place].pid for event in events[place + 1 :]), "the process was used again"
+        place = next(
+            i
+            for i, event in enumerate(events)
+            if (event.trial_id, event.step) == (trial_id, again_at)
+        )
+        assert all(event.pid != events[place].pid for event in events[place + 1 :]), (
+            "the process was used again"
+        )
     trials = pd.read_parquet(sweep.results / "trials").set_index("trial_id")
     assert (trials.loc[hungry, "gpu"], trials.loc[hungry, "retried"]) == (0.5, text)
     assert trials.drop(index=[hungry, measuring])["retried"].isna().all()
@@ -124,12 +164,16 @@ def test_a_trial_that_runs_out_of_a_gpus_memory_has_twice_the_share_in_another_p
     assert_as_undisturbed(sweep, without=["gpu", "retried"])
 
 
-def test_a_loss_that_is_not_finite_is_a_row_and_is_not_tried_again(tmp_path: Path, address: str) -> None:
+def test_a_loss_that_is_not_finite_is_a_row_and_is_not_tried_again(
+    tmp_path: Path, address: str
+) -> None:
     sweep = Sweep(tmp_path, address=address)
     diverging = [
-        "--set", "training.optimizer.learning_rate={grid: [0.05, 1.0e+9]}",
-        "--set", "teacher.training={epochs: 3, optimizer: {name: sgd, learning_rate: 0.05}}",
-    ]  # fmt: skip
+        "--set",
+        "training.optimizer.learning_rate={grid: [0.05, 1.0e+9]}",
+        "--set",
+        "teacher.training={epochs: 3, optimizer: {name: sgd, learning_rate: 0.05}}",
+    ]
     done = sweep.run(*diverging)
     assert done.returncode == 1, done.stderr
     assert "4 failed" in done.stderr
@@ -154,13 +198,17 @@ def test_a_driver_killed_between_teachers_and_students_gives_its_lock_back(tmp_p
         second = sweep.run()
         assert second.returncode == 2
         assert len(second.stderr.splitlines()) == 1, second.stderr
-        assert f"is being run in {sweep.results} already, by process {first.pid} on " in second.stderr
+        assert (
+            f"is being run in {sweep.results} already, by process {first.pid} on " in second.stderr
+        )
         first.kill()
     before = sweep.events()
     sweep.plan()
     done = sweep.run()
     assert done.returncode == 0, done.stderr
-    assert {event.trial_id for event in sweep.events()[len(before) :]} == set(students), "a teacher was trained again"
+    assert {event.trial_id for event in sweep.events()[len(before) :]} == set(students), (
+        "a teacher was trained again"
+    )
     assert_as_undisturbed(sweep)
 
 

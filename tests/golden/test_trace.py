@@ -1,7 +1,8 @@
 """The losses of 20 steps on a CPU, which a refactor must reproduce.
 
-Everything that draws takes part: initialisation, order, augmentation, dropout, input noise, label noise. A change that is
-meant to change numbers raises the version of what it changes, and these literals with it.
+Everything that draws takes part: initialisation, order, augmentation, dropout, input noise, label
+noise. A change that is meant to change numbers raises the version of what it changes, and these
+literals with it.
 """
 
 from __future__ import annotations
@@ -35,18 +36,43 @@ class Recorded(KD):
 DESCRIBED = experiment(
     data=DATA,
     model={"name": "mlp", "hidden": [24, 16], "dropout": 0.1},
-    teacher={"data": DATA, "model": {"name": "mlp", "hidden": [32]}, "seed": 1,
-             "training": {"epochs": 5, "batch_size": 32}},
+    teacher={
+        "data": DATA,
+        "model": {"name": "mlp", "hidden": [32]},
+        "seed": 1,
+        "training": {"epochs": 5, "batch_size": 32},
+    },
     noise={"input": {"name": "gaussian", "sigma": 0.1}, "labels": {"name": "uniform", "rate": 0.2}},
     method={"name": "kd", "alpha": 0.7, "temperature": 3},
-    training={"epochs": 1, "batch_size": BATCH_SIZE,
-              "optimizer": {"name": "sgd", "learning_rate": 0.2, "momentum": 0.9, "weight_decay": 0.0005}},
-)  # fmt: skip
+    training={
+        "epochs": 1,
+        "batch_size": BATCH_SIZE,
+        "optimizer": {"name": "sgd", "learning_rate": 0.2, "momentum": 0.9, "weight_decay": 0.0005},
+    },
+)
 
 LOSSES = [
-    5.668467, 4.686247, 4.579248, 4.898367, 4.892451, 5.512337, 4.739303, 4.218803, 4.183354, 4.745149,
-    4.144207, 3.967335, 4.637338, 4.604244, 4.489059, 4.565384, 4.277484, 4.253061, 3.790037, 4.295827,
-]  # fmt: skip
+    5.668467,
+    4.686247,
+    4.579248,
+    4.898367,
+    4.892451,
+    5.512337,
+    4.739303,
+    4.218803,
+    4.183354,
+    4.745149,
+    4.144207,
+    3.967335,
+    4.637338,
+    4.604244,
+    4.489059,
+    4.565384,
+    4.277484,
+    4.253061,
+    3.790037,
+    4.295827,
+]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +81,10 @@ def epoch() -> Epoch:
     assert isinstance(DESCRIBED.method, KD)
     assert DESCRIBED.teacher is not None
     method = Recorded(**DESCRIBED.method.model_dump())
-    (only,) = train(fresh(DESCRIBED), lesson(DESCRIBED, method=method, teacher=briefly_trained(DESCRIBED.teacher)))
+    (only,) = train(
+        fresh(DESCRIBED),
+        lesson(DESCRIBED, method=method, teacher=briefly_trained(DESCRIBED.teacher)),
+    )
     return only
 
 

@@ -1,4 +1,5 @@
-"""A training step for a method, and a teacher that is a network asked plainly and remembers what it was asked."""
+"""A training step for a method, and a teacher that is a network asked plainly and remembers what it
+was asked."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ LABELS = torch.tensor([0, 3, 1, 2, 2])
 
 
 class Linear(NamedTuple):
-    """A linear student and teacher, whose every formula can be written out, on a noisy and a clean image."""
+    """A linear student and teacher, whose every formula can be written out, on a noisy and a clean
+    image."""
 
     student: Any
     teacher: Any
@@ -55,11 +57,14 @@ class Linear(NamedTuple):
         teacher = Plain(linear_classifier(torch.tensor(self.teacher)))
         student = linear_classifier(torch.tensor(self.student)).train().requires_grad_(True)
         total, terms, logits = method.losses("main", step(method, student, self.batch, teacher))
-        return Losses(total.detach(), {name: term.detach() for name, term in terms.items()}, logits.detach()), teacher
+        return Losses(
+            total.detach(), {name: term.detach() for name, term in terms.items()}, logits.detach()
+        ), teacher
 
     @property
     def logits(self) -> tuple[Any, Any]:
-        """The student's of the noisy images and the teacher's of the clean ones, in double precision."""
+        """The student's of the noisy images and the teacher's of the clean ones, in double
+        precision."""
         noisy, clean = (part.flatten(1).double().numpy() for part in self.batch[:2])
         return noisy @ self.student.astype(float).T, clean @ self.teacher.astype(float).T
 
@@ -89,7 +94,9 @@ def soft(student: Any, teacher: Any, temperature: float) -> Any:
 def shortfall(student: Any, teacher: Any, margin: float, labels: Tensor = LABELS) -> Any:
     """max(0, γ + f_T - f_S), the mean."""
     rows = range(len(labels))
-    return np.maximum(0, margin + softmax(teacher)[rows, labels] - softmax(student)[rows, labels]).mean()
+    return np.maximum(
+        0, margin + softmax(teacher)[rows, labels] - softmax(student)[rows, labels]
+    ).mean()
 
 
 def slope(weight: Any, logits: Any, temperature: float, labels: Tensor = LABELS) -> Any:
@@ -102,5 +109,7 @@ def mismatch(case: Linear, temperature: float, student: Any = None) -> Any:
     """L_G of ``case``, or of another ``student`` (weights) in it."""
     case = case if student is None else case._replace(student=student)
     of_student, of_teacher = case.logits
-    gap = slope(case.student, of_student, temperature) - slope(case.teacher, of_teacher, temperature)
+    gap = slope(case.student, of_student, temperature) - slope(
+        case.teacher, of_teacher, temperature
+    )
     return (gap**2).sum(1).mean()

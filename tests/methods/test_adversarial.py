@@ -1,4 +1,5 @@
-"""Adversarial training is the weighted sum of its two halves, and crafting leaves no trace in the student."""
+"""Adversarial training is the weighted sum of its two halves, and crafting leaves no trace in the
+student."""
 
 from __future__ import annotations
 
@@ -47,8 +48,13 @@ def shown_to(asked: Step) -> list[Tensor]:
 
 @pytest.mark.parametrize("mix", [0.25, 0.5, 0.9])
 @pytest.mark.parametrize("teacher_sees", ["perturbed", "clean"])
-def test_wiring_of_both_halves_with_weights_of_the_teacher_of_their_own(mix: float, teacher_sees: str) -> None:
-    case, distilled = linear(), method(clean=CLEAN_KD, perturbed=PERTURBED_KD, mix=mix, teacher_sees=teacher_sees)
+def test_wiring_of_both_halves_with_weights_of_the_teacher_of_their_own(
+    mix: float, teacher_sees: str
+) -> None:
+    case, distilled = (
+        linear(),
+        method(clean=CLEAN_KD, perturbed=PERTURBED_KD, mix=mix, teacher_sees=teacher_sees),
+    )
     working = given(case, distilled)
     total, terms, logits = distilled.losses("main", working)
     adversarial = distilled.craft(given(case, distilled))
@@ -56,29 +62,45 @@ def test_wiring_of_both_halves_with_weights_of_the_teacher_of_their_own(mix: flo
     shown = x if teacher_sees == "perturbed" else case.batch.clean.flatten(1).double().numpy()
     of_student, of_teacher = x @ case.student.T.astype(float), shown @ case.teacher.T.astype(float)
     expected = {
-        "clean_cross_entropy": hard(case.logits[0]), "clean_soft": soft(*case.logits, 2.0),
-        "perturbed_cross_entropy": hard(of_student), "perturbed_soft": soft(of_student, of_teacher, 3.0),
-    }  # fmt: skip
-    assert {name: float(term.detach()) for name, term in terms.items()} == pytest.approx(expected, rel=1e-4)
+        "clean_cross_entropy": hard(case.logits[0]),
+        "clean_soft": soft(*case.logits, 2.0),
+        "perturbed_cross_entropy": hard(of_student),
+        "perturbed_soft": soft(of_student, of_teacher, 3.0),
+    }
+    assert {name: float(term.detach()) for name, term in terms.items()} == pytest.approx(
+        expected, rel=1e-4
+    )
     clean = 0.25 * expected["clean_cross_entropy"] + 0.75 * 2.0**2 * expected["clean_soft"]
-    perturbed = 0.75 * expected["perturbed_cross_entropy"] + 0.25 * 3.0**2 * expected["perturbed_soft"]
+    perturbed = (
+        0.75 * expected["perturbed_cross_entropy"] + 0.25 * 3.0**2 * expected["perturbed_soft"]
+    )
     assert float(total.detach()) == pytest.approx((1 - mix) * clean + mix * perturbed, rel=1e-4)
     assert torch.equal(logits, working.student.logits(case.batch.images))
     assert not torch.equal(adversarial, case.batch.images)
 
 
 @pytest.mark.parametrize("teacher_sees", ["perturbed", "clean"])
-def test_the_teacher_is_shown_the_clean_image_and_in_the_perturbed_half_what_is_said(teacher_sees: str) -> None:
-    case, distilled = linear(), method(clean=CLEAN_KD, perturbed=PERTURBED_KD, teacher_sees=teacher_sees)
+def test_the_teacher_is_shown_the_clean_image_and_in_the_perturbed_half_what_is_said(
+    teacher_sees: str,
+) -> None:
+    case, distilled = (
+        linear(),
+        method(clean=CLEAN_KD, perturbed=PERTURBED_KD, teacher_sees=teacher_sees),
+    )
     working = given(case, distilled)
     distilled.losses("main", working)
     first, second = shown_to(working)
     assert torch.equal(first, case.batch.clean)
-    expected = distilled.craft(given(case, distilled)) if teacher_sees == "perturbed" else case.batch.clean
+    expected = (
+        distilled.craft(given(case, distilled)) if teacher_sees == "perturbed" else case.batch.clean
+    )
     assert torch.equal(second, expected)
     assert isinstance(working.teacher, Plain)
     assert [asked.temperature for asked in working.teacher.asked] == [2.0, 3.0]
-    assert all(torch.equal(asked.labels, LABELS) and not asked.with_graph for asked in working.teacher.asked)
+    assert all(
+        torch.equal(asked.labels, LABELS) and not asked.with_graph
+        for asked in working.teacher.asked
+    )
 
 
 def test_mix_0_is_the_clean_loss_and_no_attack_is_made() -> None:
@@ -116,7 +138,9 @@ def test_mix_1_is_the_perturbed_loss_and_nothing_is_computed_of_the_clean_image(
         ({"clean": CLEAN_KD, "perturbed": {"name": "output_regression"}}, True, 2),
     ],
 )
-def test_a_teacher_is_asked_only_by_the_half_that_needs_one(halves: dict[str, Any], asks: bool, asked: int) -> None:
+def test_a_teacher_is_asked_only_by_the_half_that_needs_one(
+    halves: dict[str, Any], asks: bool, asked: int
+) -> None:
     distilled = method(**halves)
     working = given(linear(), distilled)
     distilled.losses("main", working)
@@ -129,16 +153,20 @@ def test_without_a_teacher_it_is_adversarial_training() -> None:
     working = given(case, plain)._replace(teacher=None)
     total, terms, _ = plain.losses("main", working)
     adversarial = plain.craft(given(case, plain))
-    expected = hard(case.logits[0]), hard(adversarial.flatten(1).double().numpy() @ case.student.T.astype(float))
+    expected = (
+        hard(case.logits[0]),
+        hard(adversarial.flatten(1).double().numpy() @ case.student.T.astype(float)),
+    )
     assert [float(term.detach()) for term in terms.values()] == pytest.approx(expected, rel=1e-4)
     assert float(total.detach()) == pytest.approx(sum(expected) / 2, rel=1e-4)
 
 
 def test_terms_are_those_of_every_loss_it_may_have_twice() -> None:
     assert set(Adversarial.terms) == {
-        f"{half}_{term}" for half in ("clean", "perturbed")
+        f"{half}_{term}"
+        for half in ("clean", "perturbed")
         for term in ("cross_entropy", "soft", "regression", "margin")
-    }  # fmt: skip
+    }
 
 
 # The examples
@@ -166,17 +194,26 @@ def test_examples_are_in_the_ball_and_in_0_to_1_and_raise_the_loss_of_the_studen
     norm: str, batch_norm: str
 ) -> None:
     epsilon = 0.1 if norm == "linf" else 0.8
-    attack = {"norm": norm, "epsilon": epsilon, "step_size": epsilon / 4, "steps": 5, "batch_norm": batch_norm}
+    attack = {
+        "norm": norm,
+        "epsilon": epsilon,
+        "step_size": epsilon / 4,
+        "steps": 5,
+        "batch_norm": batch_norm,
+    }
     trained = copy.deepcopy(trained_on_digits()).requires_grad_(True).train()
     working = on_digits(method(attack=attack), trained)
     images, labels = working.batch.images, working.batch.labels
     adversarial = method(attack=attack).craft(working)
-    lengths = torch.linalg.vector_norm((adversarial - images).flatten(1), ord=torch.inf if norm == "linf" else 2, dim=1)
+    lengths = torch.linalg.vector_norm(
+        (adversarial - images).flatten(1), ord=torch.inf if norm == "linf" else 2, dim=1
+    )
     assert (lengths <= epsilon * (1 + 1e-5)).all()
     assert lengths.max() > 0.9 * epsilon
     assert (adversarial.min() >= 0, adversarial.max() <= 1) == (True, True)
     clean, perturbed = (
-        functional.cross_entropy(trained.logits(shown), labels, reduction="none") for shown in (images, adversarial)
+        functional.cross_entropy(trained.logits(shown), labels, reduction="none")
+        for shown in (images, adversarial)
     )
     assert (perturbed > clean).float().mean() > 0.95
     assert not adversarial.requires_grad
@@ -186,15 +223,24 @@ def test_examples_are_made_from_the_noisy_image_and_the_label_that_is_trained_on
     case, plain = linear(), method()
     working = given(case, plain)
     expected = pgd(
-        working.student.logits, case.batch.images, LABELS, norm="linf", epsilon=0.1, step_size=0.05, steps=3,
+        working.student.logits,
+        case.batch.images,
+        LABELS,
+        norm="linf",
+        epsilon=0.1,
+        step_size=0.05,
+        steps=3,
         start=random_start(case.batch.images, "linf", 0.1, draws()),
-    )  # fmt: skip
+    )
     assert torch.equal(plain.craft(working), expected)
 
 
 @pytest.mark.parametrize("samples", [1, 4])
 def test_the_gradient_of_every_step_is_of_so_many_passes(samples: int) -> None:
-    student, runs = build(MLP(hidden=(8,), input_sigma=0.2), Digits(), fit(Digits(), digits()), seed=0).train(), []
+    student, runs = (
+        build(MLP(hidden=(8,), input_sigma=0.2), Digits(), fit(Digits(), digits()), seed=0).train(),
+        [],
+    )
     student.register_forward_hook(lambda *_: runs.append(1))
     plain = method(attack={**ATTACK, "samples": samples})
     plain.losses("main", on_digits(plain, student))
@@ -208,14 +254,22 @@ def test_examples_are_crafted_with_running_or_with_batch_statistics(batch_norm: 
     working = on_digits(plain, student)
     reference.train(batch_norm == "batch")
     expected = pgd(
-        reference.logits, working.batch.images, working.batch.labels, norm="linf", epsilon=0.1, step_size=0.05, steps=3,
+        reference.logits,
+        working.batch.images,
+        working.batch.labels,
+        norm="linf",
+        epsilon=0.1,
+        step_size=0.05,
+        steps=3,
         start=random_start(working.batch.images, "linf", 0.1, draws()),
-    )  # fmt: skip
+    )
     assert torch.equal(plain.craft(working), expected)
 
 
 @both_modes
-def test_crafting_changes_no_running_statistic_and_leaves_train_mode_and_momenta_and_gradients(batch_norm: str) -> None:
+def test_crafting_changes_no_running_statistic_and_leaves_train_mode_and_momenta_and_gradients(
+    batch_norm: str,
+) -> None:
     student, before = networks(BATCH_NORM)
     for module in student.modules():
         if isinstance(module, _BatchNorm):
@@ -226,12 +280,16 @@ def test_crafting_changes_no_running_statistic_and_leaves_train_mode_and_momenta
     for name in (name for name in expected if "num_batches" not in name):
         assert torch.equal(found[name], expected[name]), name
     assert all(module.training for module in student.modules())
-    assert {module.momentum for module in student.modules() if isinstance(module, _BatchNorm)} == {0.37}
+    assert {module.momentum for module in student.modules() if isinstance(module, _BatchNorm)} == {
+        0.37
+    }
     assert all(parameter.grad is None for parameter in student.parameters())
 
 
 @both_modes
-def test_the_running_statistics_are_those_of_the_clean_and_then_the_perturbed_pass(batch_norm: str) -> None:
+def test_the_running_statistics_are_those_of_the_clean_and_then_the_perturbed_pass(
+    batch_norm: str,
+) -> None:
     student, reference = networks(BATCH_NORM)
     plain = method(attack={**ATTACK, "batch_norm": batch_norm})
     working = on_digits(plain, student)
@@ -250,29 +308,49 @@ def test_a_student_is_as_it_was_though_crafting_raises(batch_norm: Any) -> None:
     momenta = [module.momentum for module in student.modules() if isinstance(module, _BatchNorm)]
     with pytest.raises(RuntimeError, match="out of memory"), crafting(student, batch_norm):
         raise RuntimeError("out of memory")
-    assert [module.momentum for module in student.modules() if isinstance(module, _BatchNorm)] == momenta
+    assert [
+        module.momentum for module in student.modules() if isinstance(module, _BatchNorm)
+    ] == momenta
     assert all(module.training for module in student.modules())
 
 
 @pytest.mark.parametrize(("batch_norm", "active"), [("running", False), ("batch", True)])
-def test_dropout_is_active_while_crafting_with_batch_statistics_only(batch_norm: Any, active: bool) -> None:
+def test_dropout_is_active_while_crafting_with_batch_statistics_only(
+    batch_norm: Any, active: bool
+) -> None:
     student, _ = networks(MLP(hidden=(32,), dropout=0.5))
     with crafting(student, batch_norm):
         one, other = (student.logits(torch.full((1, 1, 8, 8), 0.5)) for _ in range(2))
     assert torch.equal(one, other) is not active
 
 
-@pytest.mark.parametrize("field", [{"mix": -0.1}, {"mix": 1.1}, {"teacher_sees": "both"}, {"attack": {"steps": 0}},
-                                   {"attack": {"samples": 0}}, {"attack": {"batch_norm": "eval"}}])  # fmt: skip
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"mix": -0.1},
+        {"mix": 1.1},
+        {"teacher_sees": "both"},
+        {"attack": {"steps": 0}},
+        {"attack": {"samples": 0}},
+        {"attack": {"batch_norm": "eval"}},
+    ],
+)
 def test_what_makes_no_sense_is_refused(field: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=rf"^{next(iter(field))}"):
         method(**field)
 
 
 def test_a_half_cannot_be_a_method_that_owns_its_forward_passes() -> None:
-    with pytest.raises(InputError, match=r"^clean: unknown name 'fitnet' .*allowed: cross_entropy, kd, additive_kd"):
+    with pytest.raises(
+        InputError, match=r"^clean: unknown name 'fitnet' .*allowed: cross_entropy, kd, additive_kd"
+    ):
         method(clean={"name": "fitnet"})
 
 
 def test_by_default_it_is_pgd_10_with_epsilon_8_of_255() -> None:
-    assert (Attack().steps, Attack().epsilon, Attack().norm, Attack().samples) == (10, 8 / 255, "linf", 1)
+    assert (Attack().steps, Attack().epsilon, Attack().norm, Attack().samples) == (
+        10,
+        8 / 255,
+        "linf",
+        1,
+    )

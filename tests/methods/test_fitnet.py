@@ -1,4 +1,5 @@
-"""Hints against NumPy, what each stage teaches and what it leaves alone, and the main stage's distillation."""
+"""Hints against NumPy, what each stage teaches and what it leaves alone, and the main stage's
+distillation."""
 
 from __future__ import annotations
 
@@ -60,9 +61,18 @@ def guided_layer(working: Step, index: int) -> Tensor:
 
 
 def learned(working: Step) -> set[str]:
-    """The parameters that a gradient reached: those of the student, and the helper's by their module."""
-    student = {name for name, parameter in working.student.network.named_parameters() if parameter.grad is not None}
-    helper = {f"helper.{name}" for name, parameter in working.helper.named_parameters() if parameter.grad is not None}
+    """The parameters that a gradient reached: those of the student, and the helper's by their
+    module."""
+    student = {
+        name
+        for name, parameter in working.student.network.named_parameters()
+        if parameter.grad is not None
+    }
+    helper = {
+        f"helper.{name}"
+        for name, parameter in working.helper.named_parameters()
+        if parameter.grad is not None
+    }
     return student | helper
 
 
@@ -106,7 +116,9 @@ def test_wiring_the_regressed_guided_layer_of_the_noisy_image_against_the_hint_l
     squares = (regressed - hint) ** 2 / 2
     expected = squares.mean() if reduction == "mean" else squares.sum() / 9
     assert float(total.detach()) == pytest.approx(expected, rel=1e-5)
-    assert {name: float(term.detach()) for name, term in terms.items()} == {"hint": float(total.detach())}
+    assert {name: float(term.detach()) for name, term in terms.items()} == {
+        "hint": float(total.detach())
+    }
     assert torch.equal(logits, working.student.logits(working.batch.images))
 
 
@@ -114,7 +126,10 @@ def test_the_regressor_of_vectors_is_linear() -> None:
     working = given(method(), VECTORS)
     found = hints(working).regressor
     assert isinstance(found, nn.Linear)
-    assert (found.in_features, found.out_features) == (6, 12)  # the second of three and the first of two
+    assert (found.in_features, found.out_features) == (
+        6,
+        12,
+    )  # the second of three and the first of two
 
 
 @pytest.mark.parametrize(
@@ -137,13 +152,20 @@ def test_the_regressor_of_maps_is_a_convolution_as_large_as_the_guided_map_excee
 
 @pytest.mark.parametrize(
     ("guided", "hint"),
-    [((16, 4, 4), (16, 8, 8)), ((16, 8, 4), (16, 4, 8)), ((16,), (16, 8, 8)), ((16, 8, 8), (16,)), ((4, 4), (4, 4))],
+    [
+        ((16, 4, 4), (16, 8, 8)),
+        ((16, 8, 4), (16, 4, 8)),
+        ((16,), (16, 8, 8)),
+        ((16, 8, 8), (16,)),
+        ((4, 4), (4, 4)),
+    ],
 )
 def test_a_smaller_map_and_a_vector_for_a_map_cannot_be_regressed(
     guided: tuple[int, ...], hint: tuple[int, ...]
 ) -> None:
     with pytest.raises(
-        ValueError, match=r"^method fitnet: the student's stage .* cannot be regressed onto the teacher's"
+        ValueError,
+        match=r"^method fitnet: the student's stage .* cannot be regressed onto the teacher's",
     ):
         check_regression(guided, hint)
     with pytest.raises(ValueError, match="cannot be regressed"):
@@ -167,15 +189,24 @@ BELOW = {"stem": 0, "stages.0": 1, "stages.1": 2}
 
 @both_readings
 @pytest.mark.parametrize("guided", [0, 1])
-def test_a_hint_teaches_the_layers_up_to_the_guided_one_and_the_regressor(hint: str, guided: int) -> None:
+def test_a_hint_teaches_the_layers_up_to_the_guided_one_and_the_regressor(
+    hint: str, guided: int
+) -> None:
     fitnet = method(hint=hint, student_stage=guided, teacher_stage=2)
     working = given(fitnet)
     fitnet.losses("hint", working).total.backward()
     names = {name for name, _ in working.student.network.named_parameters()}
-    expected = {name for name in names for top, depth in BELOW.items() if name.startswith(top) and depth <= guided + 1}
+    expected = {
+        name
+        for name in names
+        for top, depth in BELOW.items()
+        if name.startswith(top) and depth <= guided + 1
+    }
     assert learned(working) == expected | {"helper.regressor.weight", "helper.regressor.bias"}
     for module in (working.student, working.helper):
-        assert all(parameter.grad is None or parameter.grad.any() for parameter in module.parameters())
+        assert all(
+            parameter.grad is None or parameter.grad.any() for parameter in module.parameters()
+        )
     assert isinstance(working.teacher, Plain)
     assert all(parameter.grad is None for parameter in working.teacher.classifier.parameters())
 
@@ -210,10 +241,14 @@ def test_wiring_the_classifier_learns_the_labels_from_the_mean_over_the_teachers
     hint = hint_layer(working, middle(3 if networks is MAPS else 2)).double().numpy()
     pooled = hint.mean((2, 3)) if hint.ndim == 4 else hint
     linear = hints(working).classifier
-    expected = pooled @ linear.weight.detach().double().numpy().T + linear.bias.detach().double().numpy()
+    expected = (
+        pooled @ linear.weight.detach().double().numpy().T + linear.bias.detach().double().numpy()
+    )
     np.testing.assert_allclose(logits.detach(), expected, atol=1e-5)
     assert float(total.detach()) == pytest.approx(hard(expected, working.batch.labels), rel=1e-5)
-    assert {name: float(term.detach()) for name, term in terms.items()} == {"hint_classifier": float(total.detach())}
+    assert {name: float(term.detach()) for name, term in terms.items()} == {
+        "hint_classifier": float(total.detach())
+    }
 
 
 @both_kinds
@@ -226,10 +261,16 @@ def test_wiring_the_classifier_is_then_applied_to_the_students_regressed_feature
     regressed = hints(working).regressor(guided_layer(working, 1)).detach().double().numpy()
     pooled = regressed.mean((2, 3)) if regressed.ndim == 4 else regressed
     linear = hints(working).classifier
-    answers = pooled @ linear.weight.detach().double().numpy().T + linear.bias.detach().double().numpy()
+    answers = (
+        pooled @ linear.weight.detach().double().numpy().T + linear.bias.detach().double().numpy()
+    )
     assert float(total.detach()) == pytest.approx(hard(answers, working.batch.labels), rel=1e-5)
-    assert {name: float(term.detach()) for name, term in terms.items()} == {"hint": float(total.detach())}
-    assert torch.equal(logits, working.student.logits(working.batch.images)), "its training accuracy is the student's"
+    assert {name: float(term.detach()) for name, term in terms.items()} == {
+        "hint": float(total.detach())
+    }
+    assert torch.equal(logits, working.student.logits(working.batch.images)), (
+        "its training accuracy is the student's"
+    )
 
 
 # The main stage
@@ -262,9 +303,17 @@ def test_the_teacher_is_asked_about_the_clean_image_in_every_stage(hint: str) ->
 
 @pytest.mark.parametrize(
     "fields",
-    [{"hint": "both"}, {"hint_epochs": 0}, {"classifier_epochs": 0}, {"student_stage": -1}, {"teacher_stage": -1},
-     {"hint_reduction": "max"}, {"weight": -1.0}, {"temperature": 0}],
-)  # fmt: skip
+    [
+        {"hint": "both"},
+        {"hint_epochs": 0},
+        {"classifier_epochs": 0},
+        {"student_stage": -1},
+        {"teacher_stage": -1},
+        {"hint_reduction": "max"},
+        {"weight": -1.0},
+        {"temperature": 0},
+    ],
+)
 def test_what_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=rf"^{next(iter(fields))}: "):
         method(**fields)

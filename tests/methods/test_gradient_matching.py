@@ -1,4 +1,5 @@
-"""Input-gradient matching against a linear model's closed form, finite differences, and examples one by one."""
+"""Input-gradient matching against a linear model's closed form, finite differences, and examples
+one by one."""
 
 from __future__ import annotations
 
@@ -12,7 +13,19 @@ from kdray.methods import AdditiveKD, Batch, GradientMatching
 from kdray.methods.gradient_matching import gradient_loss
 from kdray.methods.gradients import input_gradient
 from kdray.models import MLP, build
-from tests.methods.steps import CLASSES, LABELS, PIXELS, ROWS, Plain, hard, linear, mismatch, slope, soft, step
+from tests.methods.steps import (
+    CLASSES,
+    LABELS,
+    PIXELS,
+    ROWS,
+    Plain,
+    hard,
+    linear,
+    mismatch,
+    slope,
+    soft,
+    step,
+)
 from tests.tensors import draws, linear_classifier
 
 
@@ -23,18 +36,27 @@ def test_input_gradient_of_a_linear_model_is_its_closed_form(temperature: float)
     logits = linear_classifier(torch.tensor(case.student)).logits(images)
     found = input_gradient(images, logits, LABELS, temperature, create_graph=False)
     assert not found.requires_grad
-    np.testing.assert_allclose(found.flatten(1), slope(case.student, case.logits[0], temperature), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        found.flatten(1), slope(case.student, case.logits[0], temperature), rtol=1e-4, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 3.0])
-def test_wiring_each_gradient_is_taken_at_the_image_that_its_network_sees(temperature: float) -> None:
+def test_wiring_each_gradient_is_taken_at_the_image_that_its_network_sees(
+    temperature: float,
+) -> None:
     case = linear()
-    found, teacher = case.losses(GradientMatching(weight=2.0, temperature=temperature, gradient_weight=5.0))
+    found, teacher = case.losses(
+        GradientMatching(weight=2.0, temperature=temperature, gradient_weight=5.0)
+    )
     terms = {
-        "cross_entropy": hard(case.logits[0]), "soft": soft(*case.logits, temperature),
+        "cross_entropy": hard(case.logits[0]),
+        "soft": soft(*case.logits, temperature),
         "gradient": mismatch(case, temperature),
-    }  # fmt: skip
-    assert {name: float(term) for name, term in found.terms.items()} == pytest.approx(terms, rel=1e-4)
+    }
+    assert {name: float(term) for name, term in found.terms.items()} == pytest.approx(
+        terms, rel=1e-4
+    )
     expected = terms["cross_entropy"] + 2 * terms["soft"] + 5 * terms["gradient"]
     assert float(found.total) == pytest.approx(expected, rel=1e-4)
     (asked,) = teacher.asked
@@ -44,7 +66,8 @@ def test_wiring_each_gradient_is_taken_at_the_image_that_its_network_sees(temper
 
 
 def test_its_gradient_in_the_weights_is_that_of_finite_differences() -> None:
-    """The second backward pass: L_G of a linear student, moved weight by weight in double precision."""
+    """The second backward pass: L_G of a linear student, moved weight by weight in double
+    precision."""
     case, temperature, width = linear(), 2.0, 1e-5
     student = linear_classifier(torch.tensor(case.student)).train().requires_grad_(True)
     method = GradientMatching(temperature=temperature)
@@ -54,7 +77,10 @@ def test_its_gradient_in_the_weights_is_that_of_finite_differences() -> None:
     for index in np.ndindex(expected.shape):
         nudge = np.zeros_like(expected)
         nudge[index] = width
-        up, down = (mismatch(case, temperature, case.student.astype(float) + sign * nudge) for sign in (1, -1))
+        up, down = (
+            mismatch(case, temperature, case.student.astype(float) + sign * nudge)
+            for sign in (1, -1)
+        )
         expected[index] = (up - down) / (2 * width)
     found = dict(student.named_parameters())["network.head.weight"].grad
     assert found is not None
@@ -82,7 +108,9 @@ def test_the_gradient_of_the_batch_is_that_of_every_example_alone() -> None:
     for index in range(8):
         image = images[index : index + 1].detach().requires_grad_(True)
         (network.logits(image) / 2).softmax(1)[0, index].backward()
-        torch.testing.assert_close(together[index], image.grad[0] if image.grad is not None else None)
+        torch.testing.assert_close(
+            together[index], image.grad[0] if image.grad is not None else None
+        )
 
 
 def test_distance_is_summed_over_pixels_and_channels_and_averaged_over_the_batch() -> None:
@@ -117,7 +145,9 @@ def test_the_batch_asks_for_no_gradient_afterwards() -> None:
 def test_a_single_example_of_a_batch_is_weighed_by_the_size_of_the_batch() -> None:
     case = linear()
     alone = [
-        case._replace(batch=Batch(*(part[row : row + 1] for part in case.batch[:3]))).losses(GradientMatching())[0]
+        case._replace(batch=Batch(*(part[row : row + 1] for part in case.batch[:3]))).losses(
+            GradientMatching()
+        )[0]
         for row in range(ROWS)
     ]
     together, _ = case.losses(GradientMatching())
@@ -125,7 +155,9 @@ def test_a_single_example_of_a_batch_is_weighed_by_the_size_of_the_batch() -> No
     assert float(together.terms["gradient"]) == pytest.approx(mean, rel=1e-5)
 
 
-@pytest.mark.parametrize("fields", [{"gradient_weight": -1.0}, {"weight": -1.0}, {"temperature": 0}])
+@pytest.mark.parametrize(
+    "fields", [{"gradient_weight": -1.0}, {"weight": -1.0}, {"temperature": 0}]
+)
 def test_what_makes_no_sense_is_refused(fields: dict[str, float]) -> None:
     with pytest.raises(InputError, match=rf"^{next(iter(fields))}: "):
         parse(GradientMatching, {"name": "gradient_matching", **fields})

@@ -1,4 +1,5 @@
-"""Knowledge distillation against NumPy, its limits in temperature and alpha, and its gradient written out."""
+"""Knowledge distillation against NumPy, its limits in temperature and alpha, and its gradient
+written out."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ from tests.tensors import draws, linear_classifier
 LABELS = torch.tensor([0, 3, 1, 4, 4, 2, 0])
 ROWS, CLASSES = 7, 5
 both_divergences = pytest.mark.parametrize("divergence", ["teacher_student", "student_teacher"])
-every_divergence = pytest.mark.parametrize("divergence", ["teacher_student", "student_teacher", "cross_entropy"])
+every_divergence = pytest.mark.parametrize(
+    "divergence", ["teacher_student", "student_teacher", "cross_entropy"]
+)
 
 
 def logits(seed: int) -> Tensor:
@@ -47,25 +50,35 @@ def written_out(student: Any, teacher: Any, method: KD) -> tuple[float, float]:
 @every_divergence
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0, 20.0])
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
-def test_equals_the_formula_computed_with_numpy(alpha: float, temperature: float, divergence: Any) -> None:
+def test_equals_the_formula_computed_with_numpy(
+    alpha: float, temperature: float, divergence: Any
+) -> None:
     method = KD(alpha=alpha, temperature=temperature, divergence=divergence)
     total, terms = method.compare(STUDENT, LABELS, TEACHER)
     hard, soft = written_out(STUDENT.numpy(), TEACHER.numpy(), method)
     assert float(terms["cross_entropy"]) == pytest.approx(hard, rel=1e-12)
     assert float(terms["soft"]) == pytest.approx(soft, rel=1e-12)
-    assert float(total) == pytest.approx((1 - alpha) * hard + alpha * temperature**2 * soft, rel=1e-12)
+    assert float(total) == pytest.approx(
+        (1 - alpha) * hard + alpha * temperature**2 * soft, rel=1e-12
+    )
 
 
-def test_by_default_a_tenth_cross_entropy_and_nine_tenths_of_16_times_kl_from_the_teacher_to_the_student() -> None:
+def test_by_default_a_tenth_cross_entropy_and_nine_tenths_of_16_times_kl_from_the_teacher_to_the_student() -> (
+    None
+):
     total, _ = KD().compare(STUDENT, LABELS, TEACHER)
     hard = -np.log(softmax(STUDENT)[range(ROWS), LABELS]).mean()
     p, q = softmax(TEACHER / 4), softmax(STUDENT / 4)
-    assert float(total) == pytest.approx(0.1 * hard + 0.9 * 16 * (p * np.log(p / q)).sum() / ROWS, rel=1e-12)
+    assert float(total) == pytest.approx(
+        0.1 * hard + 0.9 * 16 * (p * np.log(p / q)).sum() / ROWS, rel=1e-12
+    )
 
 
 def test_the_teacher_is_asked_about_the_clean_image_and_the_student_about_the_noisy_one() -> None:
     noisy, clean = torch.rand(2, ROWS, 1, 1, 4, generator=draws(2))
-    student, network = (linear_classifier(torch.randn(CLASSES, 4, generator=draws(seed))) for seed in (3, 4))
+    student, network = (
+        linear_classifier(torch.randn(CLASSES, 4, generator=draws(seed))) for seed in (3, 4)
+    )
     teacher, method = Plain(network), KD(temperature=2.5)
     losses = method.losses("main", step(method, student, Batch(noisy, clean, LABELS), teacher))
     total, _ = method.compare(student.logits(noisy), LABELS, network.logits(clean))
@@ -82,11 +95,16 @@ def test_hot_limit_is_half_the_mean_squared_gap_of_the_centred_logits(divergence
     """Hinton et al. 2015, eq. 4: τ²·KL → Σ (gap of the centred logits)² / 2K."""
     _, terms = KD(temperature=1e4, divergence=divergence).compare(STUDENT, LABELS, TEACHER)
     gap = (STUDENT - STUDENT.mean(1, keepdim=True)) - (TEACHER - TEACHER.mean(1, keepdim=True))
-    assert 1e8 * float(terms["soft"]) == pytest.approx(float(gap.square().sum() / (2 * CLASSES * ROWS)), rel=1e-3)
+    assert 1e8 * float(terms["soft"]) == pytest.approx(
+        float(gap.square().sum() / (2 * CLASSES * ROWS)), rel=1e-3
+    )
 
 
-def test_cold_limit_is_temperature_times_what_the_student_lacks_for_the_teachers_first_class() -> None:
-    """τ²·KL → τ·(max z_S - z_S of the teacher's first class): only that class matters, and the term vanishes."""
+def test_cold_limit_is_temperature_times_what_the_student_lacks_for_the_teachers_first_class() -> (
+    None
+):
+    """τ²·KL → τ·(max z_S - z_S of the teacher's first class): only that class matters, and the term
+    vanishes."""
     _, terms = KD(temperature=1e-3).compare(STUDENT, LABELS, TEACHER)
     lacking = STUDENT.max(1).values - STUDENT[range(ROWS), TEACHER.argmax(1)]
     assert lacking.max() > 1
@@ -96,13 +114,17 @@ def test_cold_limit_is_temperature_times_what_the_student_lacks_for_the_teachers
 def test_alpha_0_is_cross_entropy_and_alpha_1_knows_no_labels() -> None:
     total, terms = KD(alpha=0.0).compare(STUDENT, LABELS, TEACHER)
     assert float(total) == float(terms["cross_entropy"])
-    first, second = (KD(alpha=1.0).compare(STUDENT, labels, TEACHER)[0] for labels in (LABELS, LABELS.flip(0)))
+    first, second = (
+        KD(alpha=1.0).compare(STUDENT, labels, TEACHER)[0] for labels in (LABELS, LABELS.flip(0))
+    )
     assert float(first) == float(second)
 
 
 def test_kl_keeps_its_factor_of_temperature_squared_as_alpha_goes_to_0() -> None:
     """No cliff at alpha 0: the loss is linear in alpha all the way."""
-    ends = [float(KD(alpha=alpha).compare(STUDENT, LABELS, TEACHER)[0]) for alpha in (0.0, 1e-3, 1.0)]
+    ends = [
+        float(KD(alpha=alpha).compare(STUDENT, LABELS, TEACHER)[0]) for alpha in (0.0, 1e-3, 1.0)
+    ]
     assert ends[1] - ends[0] == pytest.approx(1e-3 * (ends[2] - ends[0]), rel=1e-9)
 
 
@@ -123,8 +145,13 @@ def test_cross_entropy_is_the_default_divergence_plus_the_teachers_entropy_with_
 ) -> None:
     soft, gradients = {}, {}
     for name in ("teacher_student", "cross_entropy"):
-        student, method = STUDENT.clone().requires_grad_(True), parse(KD, {"name": "kd", "divergence": name})
-        _, terms = method.model_copy(update={"temperature": temperature}).compare(student, LABELS, TEACHER)
+        student, method = (
+            STUDENT.clone().requires_grad_(True),
+            parse(KD, {"name": "kd", "divergence": name}),
+        )
+        _, terms = method.model_copy(update={"temperature": temperature}).compare(
+            student, LABELS, TEACHER
+        )
         terms["soft"].backward()
         soft[name], gradients[name] = float(terms["soft"].detach()), student.grad
     p = softmax(TEACHER / temperature)
@@ -134,7 +161,8 @@ def test_cross_entropy_is_the_default_divergence_plus_the_teachers_entropy_with_
 
 
 def test_cross_entropy_is_finite_against_a_teacher_that_gives_classes_no_probability() -> None:
-    """The reason for the target first (smoothed_models' prediction smoothing): 0·log p_S is 0, log 0 never appears."""
+    """The reason for the target first (smoothed_models' prediction smoothing): 0·log p_S is 0, log
+    0 never appears."""
     certain = torch.tensor([[0.0, -1e5, -1e5]], dtype=torch.float64)
     student = torch.tensor([[1.0, 2.0, 0.5]], dtype=torch.float64)
     found = float(soft_cross_entropy(student, certain, 1.0))
@@ -142,7 +170,10 @@ def test_cross_entropy_is_finite_against_a_teacher_that_gives_classes_no_probabi
 
 
 def test_kl_is_positive_and_not_symmetric() -> None:
-    forward, backward = float(divergence(TEACHER, STUDENT, 2.0)), float(divergence(STUDENT, TEACHER, 2.0))
+    forward, backward = (
+        float(divergence(TEACHER, STUDENT, 2.0)),
+        float(divergence(STUDENT, TEACHER, 2.0)),
+    )
     assert min(forward, backward) > 0
     assert forward != pytest.approx(backward, rel=0.01)
 
@@ -157,8 +188,11 @@ def test_a_perfect_student_does_not_score_worse_than_a_uniform_one(alpha: float)
 
 @pytest.mark.parametrize("alpha", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_gradient_of_the_default_divergence_is_that_of_the_paper(alpha: float, temperature: float) -> None:
-    """(1-α)(softmax(z_S) - y) + ατ(softmax(z_S/τ) - softmax(z_T/τ)), over the batch: Hinton et al. 2015, eq. 2, times τ²."""
+def test_gradient_of_the_default_divergence_is_that_of_the_paper(
+    alpha: float, temperature: float
+) -> None:
+    """(1-α)(softmax(z_S) - y) + ατ(softmax(z_S/τ) - softmax(z_T/τ)), over the batch: Hinton et al.
+    2015, eq. 2, times τ²."""
     student = STUDENT.clone().requires_grad_(True)
     KD(alpha=alpha, temperature=temperature).compare(student, LABELS, TEACHER)[0].backward()
     hard = softmax(STUDENT) - np.eye(CLASSES)[LABELS]
@@ -169,7 +203,9 @@ def test_gradient_of_the_default_divergence_is_that_of_the_paper(alpha: float, t
 
 @every_divergence
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 4.0])
-def test_loss_and_gradient_are_finite_at_logits_of_10000(divergence: Any, temperature: float) -> None:
+def test_loss_and_gradient_are_finite_at_logits_of_10000(
+    divergence: Any, temperature: float
+) -> None:
     extreme = 1e4 * torch.tensor([[1.0, -1.0, 0.0], [-1.0, 1.0, 1.0]])
     student = extreme.clone().requires_grad_(True)
     total, terms = KD(temperature=temperature, divergence=divergence).compare(
@@ -184,13 +220,23 @@ def test_loss_and_gradient_are_finite_at_logits_of_10000(divergence: Any, temper
 
 @pytest.mark.parametrize(
     "fields",
-    [{"alpha": -0.1}, {"alpha": 1.1}, {"temperature": 0}, {"temperature": -1.0}, {"temperature": float("nan")}],
+    [
+        {"alpha": -0.1},
+        {"alpha": 1.1},
+        {"temperature": 0},
+        {"temperature": -1.0},
+        {"temperature": float("nan")},
+    ],
 )
-def test_alpha_outside_0_to_1_and_a_temperature_not_above_0_are_refused(fields: dict[str, float]) -> None:
+def test_alpha_outside_0_to_1_and_a_temperature_not_above_0_are_refused(
+    fields: dict[str, float],
+) -> None:
     with pytest.raises(InputError, match=rf"^method\.{next(iter(fields))}: "):
         parse(KD, {"name": "kd", **fields}, "method")
 
 
 def test_an_unknown_divergence_is_refused_with_the_three_there_are() -> None:
-    with pytest.raises(InputError, match=r"divergence: .*'teacher_student', 'student_teacher' or 'cross_entropy'"):
+    with pytest.raises(
+        InputError, match=r"divergence: .*'teacher_student', 'student_teacher' or 'cross_entropy'"
+    ):
         parse(KD, {"name": "kd", "divergence": "kl"})

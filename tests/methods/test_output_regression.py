@@ -18,7 +18,9 @@ STUDENT, TEACHER = 3 * torch.randn(2, ROWS, CLASSES, generator=draws(), dtype=to
 
 
 def distance(student: Any, teacher: Any, on: str) -> Any:
-    first, second = (softmax(student), softmax(teacher)) if on == "probabilities" else (student, teacher)
+    first, second = (
+        (softmax(student), softmax(teacher)) if on == "probabilities" else (student, teacher)
+    )
     return ((np.asarray(first) - np.asarray(second)) ** 2).sum(1).mean() / 2
 
 
@@ -28,7 +30,9 @@ def test_equals_the_formula_computed_with_numpy(weight: float, on: Any) -> None:
     total, terms = OutputRegression(weight=weight, on=on).compare(STUDENT, LABELS, TEACHER)
     assert float(terms["cross_entropy"]) == pytest.approx(hard(STUDENT), rel=1e-12)
     assert float(terms["regression"]) == pytest.approx(distance(STUDENT, TEACHER, on), rel=1e-12)
-    assert float(total) == pytest.approx(hard(STUDENT) + weight * distance(STUDENT, TEACHER, on), rel=1e-12)
+    assert float(total) == pytest.approx(
+        hard(STUDENT) + weight * distance(STUDENT, TEACHER, on), rel=1e-12
+    )
 
 
 def test_wiring_the_noisy_student_and_the_clean_teacher_on_probabilities_unless_told() -> None:
@@ -49,7 +53,9 @@ def test_gradient_of_regression_on_logits_is_their_difference() -> None:
     np.testing.assert_allclose(student.grad, (STUDENT - TEACHER) / ROWS, atol=1e-14)
 
 
-def test_on_probabilities_a_shift_of_all_logits_changes_nothing_and_two_certain_networks_are_1_apart() -> None:
+def test_on_probabilities_a_shift_of_all_logits_changes_nothing_and_two_certain_networks_are_1_apart() -> (
+    None
+):
     _, plain = OutputRegression().compare(STUDENT, LABELS, TEACHER)
     _, shifted = OutputRegression().compare(STUDENT + 5, LABELS, TEACHER - 3)
     assert float(shifted["regression"]) == pytest.approx(float(plain["regression"]), rel=1e-9)

@@ -13,15 +13,23 @@ from tests.tensors import linear_classifier
 
 def test_wiring_kd_plus_c1_times_the_gradient_loss_plus_c2_times_the_margin_loss() -> None:
     case = linear()
-    method = RobustStudent(weight=2.0, temperature=1.5, gradient_weight=5.0, margin=0.3, margin_weight=7.0)
+    method = RobustStudent(
+        weight=2.0, temperature=1.5, gradient_weight=5.0, margin=0.3, margin_weight=7.0
+    )
     found, teacher = case.losses(method)
     terms = {
-        "cross_entropy": hard(case.logits[0]), "soft": soft(*case.logits, 1.5),
-        "gradient": mismatch(case, 1.5), "margin": shortfall(*case.logits, 0.3),
-    }  # fmt: skip
+        "cross_entropy": hard(case.logits[0]),
+        "soft": soft(*case.logits, 1.5),
+        "gradient": mismatch(case, 1.5),
+        "margin": shortfall(*case.logits, 0.3),
+    }
     assert min(terms.values()) > 0.05
-    assert {name: float(term) for name, term in found.terms.items()} == pytest.approx(terms, rel=1e-4)
-    expected = terms["cross_entropy"] + 2 * terms["soft"] + 5 * terms["gradient"] + 7 * terms["margin"]
+    assert {name: float(term) for name, term in found.terms.items()} == pytest.approx(
+        terms, rel=1e-4
+    )
+    expected = (
+        terms["cross_entropy"] + 2 * terms["soft"] + 5 * terms["gradient"] + 7 * terms["margin"]
+    )
     assert float(found.total) == pytest.approx(expected, rel=1e-4)
     (asked,) = teacher.asked
     assert torch.equal(asked.images, case.batch.clean)
@@ -48,7 +56,14 @@ def test_the_student_is_run_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"gradient_weight": -1.0}, {"margin_weight": -1.0}, {"margin": 0}, {"weight": -1.0}, {"temperature": 0}]
+    "fields",
+    [
+        {"gradient_weight": -1.0},
+        {"margin_weight": -1.0},
+        {"margin": 0},
+        {"weight": -1.0},
+        {"temperature": 0},
+    ],
 )
 def test_what_makes_no_sense_is_refused(fields: dict[str, float]) -> None:
     with pytest.raises(InputError, match=rf"^{next(iter(fields))}: "):

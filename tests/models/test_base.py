@@ -1,4 +1,5 @@
-"""What a classifier adds to its network: normalisation, and initial weights that follow from the seed."""
+"""What a classifier adds to its network: normalisation, and initial weights that follow from the
+seed."""
 
 from __future__ import annotations
 
@@ -8,7 +9,17 @@ import pytest
 import torch
 
 from kdray.data import Digits, to_unit
-from kdray.models import MLP, Classifier, Model, Network, Outputs, Standardize, WideResNet, build, fit
+from kdray.models import (
+    MLP,
+    Classifier,
+    Model,
+    Network,
+    Outputs,
+    Standardize,
+    WideResNet,
+    build,
+    fit,
+)
 
 DIGITS = Digits(examples=100)
 MODELS = [MLP(hidden=(12, 9)), MLP(hidden=()), WideResNet(depth=10, width=1)]
@@ -30,7 +41,9 @@ def images(count: int = 6) -> torch.Tensor:
 def test_normalisation_is_the_first_layer(model: Model) -> None:
     classifier, dataset = built(model).eval(), DIGITS.load(Path())
     normalised = (images() - dataset.mean.view(1, 1, 1, 1)) / dataset.std.view(1, 1, 1, 1)
-    for found, expected in zip(classifier(images())[::2], classifier.network(normalised)[::2], strict=True):
+    for found, expected in zip(
+        classifier(images())[::2], classifier.network(normalised)[::2], strict=True
+    ):
         assert torch.equal(found, expected)
     assert torch.equal(classifier.logits(images()), classifier(images()).logits)
 
@@ -40,7 +53,9 @@ def test_each_channel_is_normalised_by_its_own_statistics() -> None:
         def forward(self, images: torch.Tensor) -> Outputs:
             return Outputs(images.flatten(1), (), images.flatten(1))
 
-    classifier = Classifier(Echo(), Standardize(torch.tensor([0.1, 0.2]), torch.tensor([0.5, 0.25])))
+    classifier = Classifier(
+        Echo(), Standardize(torch.tensor([0.1, 0.2]), torch.tensor([0.5, 0.25]))
+    )
     found = classifier.logits(torch.full((1, 2, 1, 3), 0.6))
     assert torch.allclose(found, torch.tensor([[1.0, 1.0, 1.0, 1.6, 1.6, 1.6]]))
 
@@ -55,7 +70,9 @@ def test_without_normalisation_the_network_sees_the_pixels(model: Model) -> None
 def test_normalisation_is_stored_with_the_weights_and_not_learned(model: Model) -> None:
     classifier = built(model)
     assert {"normalization.mean", "normalization.std"} <= classifier.state_dict().keys()
-    assert not {"normalization.mean", "normalization.std"} & {name for name, _ in classifier.named_parameters()}
+    assert not {"normalization.mean", "normalization.std"} & {
+        name for name, _ in classifier.named_parameters()
+    }
     empty = build(model, DIGITS, Standardize(torch.zeros(1), torch.ones(1)), seed=7)
     empty.load_state_dict(classifier.state_dict())
     assert torch.equal(empty.eval().logits(images()), classifier.eval().logits(images()))

@@ -23,14 +23,20 @@ def test_the_papers_sizes(depth: int, parameters: int) -> None:
 
 
 @pytest.mark.parametrize(("depth", "blocks"), [(8, 1), (14, 2), (20, 3), (32, 5)])
-def test_a_depth_of_6n_plus_2_has_n_blocks_of_two_convolutions_in_each_stage(depth: int, blocks: int) -> None:
+def test_a_depth_of_6n_plus_2_has_n_blocks_of_two_convolutions_in_each_stage(
+    depth: int, blocks: int
+) -> None:
     built = network(depth)
     assert [len(stage) for stage in built.stages] == [blocks] * 3  # type: ignore[union-attr]
     assert len([m for m in built.modules() if isinstance(m, nn.Conv2d)]) == 1 + 6 * blocks
 
 
 def test_stages_have_the_papers_channels_and_halve_the_image_twice() -> None:
-    assert stage_shapes(CifarResNet(depth=8), COLOUR, 10) == ((16, 32, 32), (32, 16, 16), (64, 8, 8))
+    assert stage_shapes(CifarResNet(depth=8), COLOUR, 10) == (
+        (16, 32, 32),
+        (32, 16, 16),
+        (64, 8, 8),
+    )
 
 
 @pytest.mark.parametrize("depth", [2, 6, 7, 9, 10, 16, 18])
@@ -50,7 +56,9 @@ def test_a_block_adds_two_convolutions_to_its_input_before_the_last_activation()
 
 
 @pytest.mark.parametrize("side", [5, 6])
-def test_a_shortcut_that_changes_shape_takes_every_second_pixel_and_adds_empty_channels(side: int) -> None:
+def test_a_shortcut_that_changes_shape_takes_every_second_pixel_and_adds_empty_channels(
+    side: int,
+) -> None:
     block, x = Block(4, 6, 2).eval(), torch.randn(2, 4, side, side)
     added = residual(block, x)
     added[:, :4] += x[:, :, ::2, ::2]

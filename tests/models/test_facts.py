@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from kdray.models import MLP, CifarResNet, ResNet, WideResNet, blueprint, has_dropout, is_stochastic, stage_shapes
+from kdray.models import (
+    MLP,
+    CifarResNet,
+    ResNet,
+    WideResNet,
+    blueprint,
+    has_dropout,
+    is_stochastic,
+    stage_shapes,
+)
 from kdray.perturbations.weight_noise import Coloured, Independent
 
 GREY, COLOUR = (1, 8, 8), (3, 32, 32)
@@ -40,4 +49,8 @@ def test_noise_on_the_input_or_on_the_weights_makes_a_model_stochastic() -> None
 def test_stages_are_listed_input_side_first_without_the_batch() -> None:
     assert stage_shapes(MLP(hidden=(5, 4)), GREY, 10) == ((5,), (4,))
     assert stage_shapes(MLP(hidden=()), GREY, 10) == ()
-    assert stage_shapes(WideResNet(depth=10, width=2), COLOUR, 10) == ((32, 32, 32), (64, 16, 16), (128, 8, 8))
+    assert stage_shapes(WideResNet(depth=10, width=2), COLOUR, 10) == (
+        (32, 32, 32),
+        (64, 16, 16),
+        (128, 8, 8),
+    )

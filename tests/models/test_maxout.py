@@ -1,4 +1,5 @@
-"""The networks have the sizes that robust_student counted; their units are the larger of two pieces; they learn."""
+"""The networks have the sizes that robust_student counted; their units are the larger of two
+pieces; they learn."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ def sized(name: str, classes: int = 10) -> Size:
         ("student_4", 2_544_712, 381_749_128),
     ],
 )
-def test_the_networks_have_the_sizes_that_the_paper_counted(name: str, weights: int, macs: int) -> None:
+def test_the_networks_have_the_sizes_that_the_paper_counted(
+    name: str, weights: int, macs: int
+) -> None:
     assert sized(name)[1:] == (weights, macs)
 
 
@@ -55,7 +58,9 @@ def test_biases_are_parameters_and_no_weights() -> None:
     ("name", "convolutions", "layers"),
     [("student_1", 9, 11), ("student_2", 9, 11), ("student_3", 11, 13), ("student_4", 17, 19)],
 )
-def test_students_have_as_many_layers_as_table_vii_counts(name: str, convolutions: int, layers: int) -> None:
+def test_students_have_as_many_layers_as_table_vii_counts(
+    name: str, convolutions: int, layers: int
+) -> None:
     modules = list(built(name, scale=0.05).modules())
     assert len([m for m in modules if isinstance(m, nn.Conv2d)]) == convolutions
     assert len([m for m in modules if isinstance(m, nn.Conv2d | nn.Linear)]) == layers
@@ -70,7 +75,9 @@ def test_students_have_as_many_layers_as_table_vii_counts(name: str, convolution
         ("student_4", ((48, 16, 16), (80, 8, 8), (128, 1, 1))),
     ],
 )
-def test_a_stage_ends_in_pooling_that_is_rounded_up(name: str, stages: tuple[tuple[int, ...], ...]) -> None:
+def test_a_stage_ends_in_pooling_that_is_rounded_up(
+    name: str, stages: tuple[tuple[int, ...], ...]
+) -> None:
     assert stage_shapes(Maxout.model_validate({"network": name}), SHAPES[name], 10) == stages
 
 
@@ -83,7 +90,11 @@ def test_a_unit_is_the_larger_of_its_two_pieces() -> None:
 @every_network
 def test_the_forward_pass_by_hand(name: str) -> None:
     network, images = built(name, scale=0.1).eval(), torch.randn(2, *SHAPES[name])
-    architecture, x, hidden = ARCHITECTURES[name], images, [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    architecture, x, hidden = (
+        ARCHITECTURES[name],
+        images,
+        [m for m in network.modules() if isinstance(m, nn.Conv2d)],
+    )
     remaining = iter(hidden)
     for stage, found in zip(architecture.stages, network(images).stages, strict=True):
         for conv in stage.convs:
@@ -118,9 +129,13 @@ def test_dropout_is_on_the_inputs_of_linear_layers() -> None:
     assert torch.equal(dropping.eval()(images).logits, plain.eval()(images).logits)
 
 
-@pytest.mark.parametrize(("name", "side"), [("teacher_mnist", 8), ("student_mnist", 5), ("teacher_mnist", 6)])
+@pytest.mark.parametrize(
+    ("name", "side"), [("teacher_mnist", 8), ("student_mnist", 5), ("teacher_mnist", 6)]
+)
 def test_images_that_are_too_small_are_refused(name: str, side: int) -> None:
-    with pytest.raises(InputError, match=rf"network: images of 28 x {side} pixels are too small.*28 x 28.*32 x 32"):
+    with pytest.raises(
+        InputError, match=rf"network: images of 28 x {side} pixels are too small.*28 x 28.*32 x 32"
+    ):
         Maxout.model_validate({"network": name}).build((1, 28, side), 10)
 
 
@@ -139,7 +154,12 @@ def test_what_is_not_refused_works(name: str, side: int) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"network": "student_5"}, {}, {"network": "student_1", "scale": 0.0}, {"network": "student_1", "scale": 1.5}],
+    [
+        {"network": "student_5"},
+        {},
+        {"network": "student_1", "scale": 0.0},
+        {"network": "student_1", "scale": 1.5},
+    ],
 )
 def test_other_networks_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"^(network|scale)"):
@@ -179,8 +199,12 @@ def test_signals_keep_their_size_up_to_the_last_layers_and_logits_start_small(na
 def test_gradients_keep_their_size_through_all_convolutions(name: str) -> None:
     network, outputs = outputs_at_the_start(name)
     convolutions = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
-    gradients = torch.autograd.grad(functional.cross_entropy(outputs.logits, torch.arange(8)), convolutions)
-    steepness = [float(g.norm() / w.detach().norm()) for g, w in zip(gradients, convolutions, strict=True)]
+    gradients = torch.autograd.grad(
+        functional.cross_entropy(outputs.logits, torch.arange(8)), convolutions
+    )
+    steepness = [
+        float(g.norm() / w.detach().norm()) for g, w in zip(gradients, convolutions, strict=True)
+    ]
     assert max(steepness) < 10 * min(steepness)
 
 

@@ -10,7 +10,9 @@ from kdray.models.mlp import MLPNetwork
 
 def test_the_layers_are_linear_maps_with_relu_between() -> None:
     network = MLP(hidden=(5, 4)).build((2, 3, 3), 7).double()
-    images = torch.randn(6, 2, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(
+        6, 2, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     weights = network.state_dict()
     x, stages = images.reshape(6, 18), []
     for layer in ("hidden.0.0", "hidden.1.0"):

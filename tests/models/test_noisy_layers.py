@@ -1,4 +1,5 @@
-"""Weights are noisy in every forward pass; what is learned, stored and counted is what it should be."""
+"""Weights are noisy in every forward pass; what is learned, stored and counted is what it should
+be."""
 
 from __future__ import annotations
 
@@ -23,14 +24,18 @@ def conv(noise: Independent | Coloured) -> NoisyConv2d:
 
 @both_noises
 @pytest.mark.parametrize("training", [True, False])
-def test_a_layer_adds_the_noise_of_its_draws_to_its_weights(noise: Independent | Coloured, training: bool) -> None:
+def test_a_layer_adds_the_noise_of_its_draws_to_its_weights(
+    noise: Independent | Coloured, training: bool
+) -> None:
     layer, x = conv(noise).train(training), torch.randn(2, 4, 5, 5)
     torch.manual_seed(3)
     found = layer(x)
     torch.manual_seed(3)
     epsilon = torch.randn(6, 4, 3, 3)
     if isinstance(layer.noise, ColouredNoise):
-        added = coloured(layer.weight, layer.noise.diagonal, layer.noise.factor, epsilon, torch.randn(5))
+        added = coloured(
+            layer.weight, layer.noise.diagonal, layer.noise.factor, epsilon, torch.randn(5)
+        )
     else:
         added = independent(layer.weight, layer.noise.amplitude, epsilon)
     assert torch.equal(found, functional.conv2d(x, layer.weight + added, layer.bias, 2, 1))
@@ -94,7 +99,9 @@ each_model = pytest.mark.parametrize("model", MODELS, ids=str)
 
 @each_model
 @both_noises
-def test_every_convolution_and_linear_layer_is_noisy(model: Model, noise: Independent | Coloured) -> None:
+def test_every_convolution_and_linear_layer_is_noisy(
+    model: Model, noise: Independent | Coloured
+) -> None:
     network = model.model_copy(update={"weight_noise": noise}).build(SHAPE, 10)
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     plain = [m for m in model.build(SHAPE, 10).modules() if isinstance(m, nn.Conv2d | nn.Linear)]
@@ -110,7 +117,10 @@ def test_noise_is_learned_but_neither_a_weight_nor_a_multiplication(
     def sized(described: Model) -> tuple[int, int, int]:
         return size(Classifier(described.build(SHAPE, 10), nn.Identity()), SHAPE)
 
-    (parameters, *plain), (noisy, *rest) = sized(model), sized(model.model_copy(update={"weight_noise": noise}))
+    (parameters, *plain), (noisy, *rest) = (
+        sized(model),
+        sized(model.model_copy(update={"weight_noise": noise})),
+    )
     assert rest == plain
     linear, convolutions = 64 * 10, plain[0] - 64 * 10
     assert noisy == parameters + linear + convolutions * (6 if isinstance(noise, Coloured) else 1)
@@ -122,7 +132,11 @@ def test_noise_of_amplitude_zero_changes_nothing(model: Model) -> None:
     torch.manual_seed(0)
     plain = model.build(SHAPE, 10).eval()
     torch.manual_seed(0)
-    silent = model.model_copy(update={"weight_noise": Independent(amplitude=0.0)}).build(SHAPE, 10).eval()
+    silent = (
+        model.model_copy(update={"weight_noise": Independent(amplitude=0.0)})
+        .build(SHAPE, 10)
+        .eval()
+    )
     assert torch.equal(plain(images).logits, silent(images).logits)
 
 

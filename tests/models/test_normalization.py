@@ -12,7 +12,17 @@ from torch import Tensor, nn
 
 from kdray.core import parse
 from kdray.data import Dataset, Digits, Split, to_unit
-from kdray.models import MLP, ContrastNormalize, Standardize, Whiten, build, fit, fitted, normalizer, storage_key
+from kdray.models import (
+    MLP,
+    ContrastNormalize,
+    Standardize,
+    Whiten,
+    build,
+    fit,
+    fitted,
+    normalizer,
+    storage_key,
+)
 from kdray.models.normalization import zca
 
 NOWHERE = Path("/nowhere")
@@ -23,12 +33,17 @@ def images(count: int, shape: tuple[int, ...] = (3, 4, 5), seed: int = 0) -> Ten
     """Images whose pixels depend on each other."""
     rng = np.random.default_rng(seed)
     size = int(np.prod(shape))
-    mixed = rng.normal(size=(count, size)) @ rng.normal(size=(size, size)) * 12 + 128 + 20 * rng.normal(size=(1, size))
+    mixed = (
+        rng.normal(size=(count, size)) @ rng.normal(size=(size, size)) * 12
+        + 128
+        + 20 * rng.normal(size=(1, size))
+    )
     return torch.from_numpy(mixed.clip(0, 255).astype(np.uint8)).view(count, *shape)
 
 
 def contrast(pixels: np.ndarray) -> np.ndarray:
-    """pylearn2's global contrast normalisation of rows, subtract_mean, scale 55, no bias in the root."""
+    """pylearn2's global contrast normalisation of rows, subtract_mean, scale 55, no bias in the
+    root."""
     centred = pixels - pixels.mean(1, keepdims=True)
     norms = np.sqrt((centred**2).sum(1)) / 55
     norms[norms < 1e-8] = 1
@@ -47,7 +62,9 @@ def rows(pixels: Tensor) -> np.ndarray:
 
 
 def described(normalization: str, **fields: object) -> Digits:
-    return parse(Digits, {"name": "digits", "examples": 300, "normalization": normalization, **fields})
+    return parse(
+        Digits, {"name": "digits", "examples": 300, "normalization": normalization, **fields}
+    )
 
 
 # Global contrast normalisation
@@ -57,7 +74,9 @@ def test_contrast_is_normalised_as_in_pylearn2() -> None:
     pixels = images(20)
     found = ContrastNormalize()(to_unit(pixels))
     assert found.shape == pixels.shape
-    np.testing.assert_allclose(found.numpy().reshape(20, -1), contrast(rows(pixels)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        found.numpy().reshape(20, -1), contrast(rows(pixels)), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_every_image_gets_mean_0_and_norm_55_whatever_its_brightness_and_contrast() -> None:
@@ -69,11 +88,21 @@ def test_every_image_gets_mean_0_and_norm_55_whatever_its_brightness_and_contras
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (3, 7, 11)])
-def test_images_of_one_colour_become_zero_and_have_finite_derivatives(shape: tuple[int, ...]) -> None:
-    flat = to_unit(torch.arange(256, dtype=torch.uint8)).view(-1, 1, 1, 1).expand(-1, *shape).clone().requires_grad_()
+def test_images_of_one_colour_become_zero_and_have_finite_derivatives(
+    shape: tuple[int, ...],
+) -> None:
+    flat = (
+        to_unit(torch.arange(256, dtype=torch.uint8))
+        .view(-1, 1, 1, 1)
+        .expand(-1, *shape)
+        .clone()
+        .requires_grad_()
+    )
     found = ContrastNormalize()(flat)
     assert found.abs().max() < 1e-6
-    (first,) = torch.autograd.grad(found.square().sum() + found[:, 0, 0, 0].sum(), flat, create_graph=True)
+    (first,) = torch.autograd.grad(
+        found.square().sum() + found[:, 0, 0, 0].sum(), flat, create_graph=True
+    )
     (second,) = torch.autograd.grad(first.square().sum(), flat)
     assert first.isfinite().all()
     assert second.isfinite().all()
@@ -106,7 +135,9 @@ def test_whitened_images_have_variance_of_their_eigenvalue_over_itself_and_a_ten
     data, dataset = described("gcn_zca"), of(pixels)
     after = fit(data, dataset)(to_unit(pixels)).numpy().reshape(2000, -1).astype(np.float64)
     covariance = np.cov(after.T, bias=True)
-    np.testing.assert_allclose(vectors.T @ covariance @ vectors, np.diag(values / (values + 0.1)), atol=1e-3)
+    np.testing.assert_allclose(
+        vectors.T @ covariance @ vectors, np.diag(values / (values + 0.1)), atol=1e-3
+    )
     assert np.abs(after.mean(0)).max() < 1e-4
 
 
@@ -159,8 +190,11 @@ def test_the_fit_knows_the_training_images_only() -> None:
 def test_means_are_among_the_weights_and_a_matrix_is_not() -> None:
     layers = {kind: fit(described(kind), described(kind).load(NOWHERE)) for kind in KINDS}
     assert {kind: set(layer.state_dict()) for kind, layer in layers.items()} == {
-        "none": set(), "standardize": {"mean", "std"}, "gcn": set(), "gcn_zca": set(),
-    }  # fmt: skip
+        "none": set(),
+        "standardize": {"mean", "std"},
+        "gcn": set(),
+        "gcn_zca": set(),
+    }
     assert {name for name, _ in layers["gcn_zca"].named_buffers()} == {"1.mean", "1.matrix"}
 
 
@@ -200,7 +234,9 @@ def test_a_classifier_is_attacked_in_pixel_space_and_its_size_is_the_networks(ki
     (gradient,) = torch.autograd.grad(loss, unit)
     assert gradient.isfinite().all()
     assert gradient.flatten(1).norm(dim=1).min() > 0
-    assert sum(parameter.numel() for parameter in classifier.parameters()) == 64 * 8 + 8 + 8 * 10 + 10
+    assert (
+        sum(parameter.numel() for parameter in classifier.parameters()) == 64 * 8 + 8 + 8 * 10 + 10
+    )
     assert not any("matrix" in name for name in classifier.state_dict())
 
 
@@ -213,9 +249,18 @@ def test_only_a_whitening_is_stored() -> None:
 
 def test_the_name_depends_on_what_the_training_images_are() -> None:
     changes: list[dict[str, object]] = [
-        {}, {"examples": 301}, {"resize": 12}, {"channels": 3}, {"pad": 1}, {"omit_classes": [4]},
-    ]  # fmt: skip
+        {},
+        {"examples": 301},
+        {"resize": 12},
+        {"channels": 3},
+        {"pad": 1},
+        {"omit_classes": [4]},
+    ]
     names = [storage_key(described("gcn_zca", **change)) for change in changes]
     assert len(set(names)) == len(names)
-    assert names[0] == storage_key(described("gcn_zca", augment="flip")) == storage_key(described("gcn_zca"))
+    assert (
+        names[0]
+        == storage_key(described("gcn_zca", augment="flip"))
+        == storage_key(described("gcn_zca"))
+    )
     assert str(names[0]).startswith("digits-")

@@ -14,21 +14,28 @@ def network(depth: int = 18, channels: int = 3, side: int = 8) -> Network:
 
 
 def sized(depth: int) -> Size:
-    return size(Classifier(blueprint(ResNet(depth=depth), (3, 32, 32), 10), nn.Identity()), (3, 32, 32))  # type: ignore[arg-type]
+    return size(
+        Classifier(blueprint(ResNet(depth=depth), (3, 32, 32), 10), nn.Identity()), (3, 32, 32)
+    )  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("depth", "parameters"), [(18, 11_173_962), (34, 21_282_122), (50, 23_520_842)])
+@pytest.mark.parametrize(
+    ("depth", "parameters"), [(18, 11_173_962), (34, 21_282_122), (50, 23_520_842)]
+)
 def test_the_networks_are_torchvisions_with_a_small_stem(depth: int, parameters: int) -> None:
     found = sized(depth)
     assert found.parameters == parameters
-    by_layers = sum(m.weight.numel() for m in network(depth).modules() if isinstance(m, nn.Conv2d | nn.Linear))
+    by_layers = sum(
+        m.weight.numel() for m in network(depth).modules() if isinstance(m, nn.Conv2d | nn.Linear)
+    )
     assert found.weights == by_layers
 
 
 @pytest.mark.parametrize(("depth", "expansion"), [(10, 1), (18, 1), (34, 1), (50, 4)])
 def test_four_stages_the_first_of_the_images_size(depth: int, expansion: int) -> None:
     expected = tuple(
-        (width * expansion, 32 // shrunk, 32 // shrunk) for width, shrunk in ((64, 1), (128, 2), (256, 4), (512, 8))
+        (width * expansion, 32 // shrunk, 32 // shrunk)
+        for width, shrunk in ((64, 1), (128, 2), (256, 4), (512, 8))
     )
     assert stage_shapes(ResNet(depth=depth), (3, 32, 32), 10) == expected  # type: ignore[arg-type]
 

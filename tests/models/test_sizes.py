@@ -31,7 +31,9 @@ def sized(model: Model, data: ImageData) -> Size:
 
 
 @pytest.mark.parametrize(
-    ("model", "parameters", "macs"), [(WRN_40_2, 2_243_546, 327_599_360), (WRN_16_2, 691_674, 101_106_944)], ids=str
+    ("model", "parameters", "macs"),
+    [(WRN_40_2, 2_243_546, 327_599_360), (WRN_16_2, 691_674, 101_106_944)],
+    ids=str,
 )
 def test_wide_resnets_have_the_papers_size(model: Model, parameters: int, macs: int) -> None:
     found = sized(model, CIFAR)
@@ -39,7 +41,9 @@ def test_wide_resnets_have_the_papers_size(model: Model, parameters: int, macs: 
     assert found.macs == macs
 
 
-@pytest.mark.parametrize(("hidden", "weights"), [((1200, 1200), 2_392_800), ((400,), 317_600), ((), 7_840)])
+@pytest.mark.parametrize(
+    ("hidden", "weights"), [((1200, 1200), 2_392_800), ((400,), 317_600), ((), 7_840)]
+)
 def test_an_mlp_multiplies_once_per_weight(hidden: tuple[int, ...], weights: int) -> None:
     found = sized(MLP(hidden=hidden), MNIST())
     assert found.weights == found.macs == weights
@@ -51,7 +55,11 @@ class OneConvolution(Network):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv, self.norm, self.head = nn.Conv2d(3, 5, 3, stride=2, padding=1), nn.BatchNorm2d(5), nn.Linear(80, 7)
+        self.conv, self.norm, self.head = (
+            nn.Conv2d(3, 5, 3, stride=2, padding=1),
+            nn.BatchNorm2d(5),
+            nn.Linear(80, 7),
+        )
 
     def forward(self, images: Tensor) -> Outputs:
         embedding = self.norm(self.conv(images)).flatten(1)
@@ -66,7 +74,9 @@ def convolution() -> Classifier:
 def test_a_convolution_multiplies_once_per_weight_and_output_pixel(convolution: Classifier) -> None:
     weights, head = 5 * 3 * 3 * 3, 80 * 7
     assert size(convolution, (3, 8, 8)) == Size(
-        parameters=weights + 5 + 2 * 5 + head + 7, weights=weights + head, macs=weights * 4 * 4 + head
+        parameters=weights + 5 + 2 * 5 + head + 7,
+        weights=weights + head,
+        macs=weights * 4 * 4 + head,
     )
 
 
@@ -77,7 +87,9 @@ def test_measuring_changes_nothing(convolution: Classifier, training: bool) -> N
     size(convolution, (3, 8, 8))
     assert images_per_second(convolution, (3, 8, 8), batch_size=4, seconds=0.0) > 0
     assert all(module.training is training for module in convolution.modules())
-    assert all(torch.equal(before[name], tensor) for name, tensor in convolution.state_dict().items())
+    assert all(
+        torch.equal(before[name], tensor) for name, tensor in convolution.state_dict().items()
+    )
     assert all(parameter.grad is None for parameter in convolution.parameters())
 
 
@@ -92,14 +104,19 @@ def test_measuring_a_noisy_model_leaves_the_global_generator_alone() -> None:
 
 def test_the_normalisation_is_not_counted() -> None:
     network = MLP(hidden=(4,)).build((1, 3, 3), 2)
-    assert size(Classifier(network, nn.Sequential(nn.Flatten(), nn.Linear(9, 9))), (1, 3, 3)).macs == 9 * 4 + 4 * 2
+    assert (
+        size(Classifier(network, nn.Sequential(nn.Flatten(), nn.Linear(9, 9))), (1, 3, 3)).macs
+        == 9 * 4 + 4 * 2
+    )
 
 
 def test_dropout_costs_nothing() -> None:
     assert sized(MLP(hidden=(30,), dropout=0.5), MNIST()) == sized(MLP(hidden=(30,)), MNIST())
 
 
-def test_throughput_counts_images_and_not_batches(convolution: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_throughput_counts_images_and_not_batches(
+    convolution: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = iter([0.0, 0.5, 1.5, 2.0])  # the start, then the time before each further batch
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     assert images_per_second(convolution, (3, 8, 8), batch_size=10, seconds=2.0) == 20 / 2.0

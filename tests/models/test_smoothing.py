@@ -1,4 +1,5 @@
-"""Smoothed inference against a plain loop over the same draws: its answers, and its gradients though passes are made twice."""
+"""Smoothed inference against a plain loop over the same draws: its answers, and its gradients
+though passes are made twice."""
 
 from __future__ import annotations
 
@@ -59,7 +60,10 @@ every_subject = pytest.mark.parametrize("name", SUBJECTS)
 def smooth(name: str, aggregate: str, samples: int) -> tuple[Classifier, Classifier, Smoothing]:
     """The classifier, and it smoothed."""
     make, sigma = SUBJECTS[name]
-    classifier, smoothing = make(), parse(Smoothing, {"samples": samples, "aggregate": aggregate, "sigma": sigma})
+    classifier, smoothing = (
+        make(),
+        parse(Smoothing, {"samples": samples, "aggregate": aggregate, "sigma": sigma}),
+    )
     return classifier, smoothed(classifier, smoothing), smoothing
 
 
@@ -93,14 +97,18 @@ def written_out(logits: Any, aggregate: str) -> Any:
 
 @every_aggregate
 @every_subject
-def test_the_answer_is_the_aggregate_of_a_plain_loop_over_the_same_draws(name: str, aggregate: str) -> None:
+def test_the_answer_is_the_aggregate_of_a_plain_loop_over_the_same_draws(
+    name: str, aggregate: str
+) -> None:
     classifier, whole, smoothing = smooth(name, aggregate, samples=7)
     torch.manual_seed(3)
     logits = passes(classifier, smoothing, IMAGES)
     assert logits.std(0).mean() > 0.05, "the passes differ"
     torch.manual_seed(3)
     found = whole(IMAGES)
-    np.testing.assert_allclose(found.logits, written_out(logits.double().numpy(), aggregate), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        found.logits, written_out(logits.double().numpy(), aggregate), rtol=1e-4, atol=1e-5
+    )
     assert found.stages == ()
     assert found.embedding.shape == (6, 0)
     assert not found.logits.requires_grad
@@ -122,7 +130,9 @@ def test_live_dropout_is_what_a_smoothed_model_may_draw(aggregate: str) -> None:
 
 def test_a_class_without_a_vote_has_the_log_of_half_a_vote() -> None:
     says_two = linear_classifier(torch.zeros(4, 64), torch.tensor([0.0, 0.0, 1e4, 0.0]))
-    answer = smoothed(says_two, Smoothing(samples=8, aggregate="prediction", sigma=0.5)).logits(IMAGES)
+    answer = smoothed(says_two, Smoothing(samples=8, aggregate="prediction", sigma=0.5)).logits(
+        IMAGES
+    )
     expected = torch.tensor([1 / 16, 1 / 16, 1.0, 1 / 16]).log().expand(6, 4)
     torch.testing.assert_close(answer, expected)
     soft = smoothed(says_two, Smoothing(samples=8, sigma=0.5)).logits(IMAGES)
@@ -132,7 +142,9 @@ def test_a_class_without_a_vote_has_the_log_of_half_a_vote() -> None:
 def test_of_one_pass_the_soft_prediction_is_log_softmax_and_the_logits_are_its_own() -> None:
     plain = trained_on_digits().logits(IMAGES)
     soft, logits = (
-        smoothed(trained_on_digits(), parse(Smoothing, {"samples": 1, "aggregate": aggregate})).logits(IMAGES)
+        smoothed(
+            trained_on_digits(), parse(Smoothing, {"samples": 1, "aggregate": aggregate})
+        ).logits(IMAGES)
         for aggregate in ("soft_prediction", "logits")
     )
     torch.testing.assert_close(soft, functional.log_softmax(plain, dim=1), rtol=1e-5, atol=1e-5)
@@ -156,7 +168,9 @@ def test_a_smoothed_classifier_is_in_the_mode_of_the_classifier(training: bool) 
     assert {module.training for module in whole.modules()} == {training}
     if not training:
         whole.logits(IMAGES)
-        assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
+        assert all(
+            torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items()
+        )
     assert whole.device == classifier.device
 
 
@@ -256,10 +270,14 @@ def test_many_passes_keep_no_more_for_the_backward_pass_than_few() -> None:
 def test_an_evaluation_measures_the_smoothed_answer(aggregate: str) -> None:
     split = digits().test
     smoothing = parse(Smoothing, {"samples": 6, "aggregate": aggregate, "sigma": 0.6})
-    accuracy, loss, *_ = measurements(Clean(smoothing=smoothing, seed=2), Subject(trained_on_digits(), split))
+    accuracy, loss, *_ = measurements(
+        Clean(smoothing=smoothing, seed=2), Subject(trained_on_digits(), split)
+    )
     right, total = 0, 0.0
     with seeds.ambient(2, "evaluation"):
-        for images, labels in zip(to_unit(split.images).split(BLOCK), split.labels.split(BLOCK), strict=True):
+        for images, labels in zip(
+            to_unit(split.images).split(BLOCK), split.labels.split(BLOCK), strict=True
+        ):
             logits = passes(trained_on_digits(), smoothing, images).double().numpy()
             answer = written_out(logits, aggregate)
             right += int((answer.argmax(1) == labels.numpy()).sum())
@@ -269,7 +287,8 @@ def test_an_evaluation_measures_the_smoothed_answer(aggregate: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"samples": 0}, {"samples": 4, "sigma": -1.0}, {"samples": 4, "aggregate": "mean"}, {}]
+    "fields",
+    [{"samples": 0}, {"samples": 4, "sigma": -1.0}, {"samples": 4, "aggregate": "mean"}, {}],
 )
 def test_what_is_no_smoothing_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"^(samples|sigma|aggregate): "):

@@ -1,5 +1,5 @@
-"""Networks made of these layers have torch's outputs and first derivatives to the bit, and second ones that differences agree
-with."""
+"""Networks made of these layers have torch's outputs and first derivatives to the bit, and second
+ones that differences agree with."""
 
 from __future__ import annotations
 
@@ -18,13 +18,19 @@ from tests.tensors import draws
 
 CPU = torch.device("cpu")
 COLOUR = Digits(resize=32, channels=3)
-MODELS = [WideResNet(depth=10, width=1), CifarResNet(depth=8), Maxout(network="student_1", scale=0.05)]
+MODELS = [
+    WideResNet(depth=10, width=1),
+    CifarResNet(depth=8),
+    Maxout(network="student_1", scale=0.05),
+]
 networks = pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 
 
 def classifier(model: Model) -> Classifier:
     """In train mode, batch norm's weights drawn."""
-    made = build(model, COLOUR, Standardize(torch.full((3,), 0.5), torch.full((3,), 0.25)), seed=0).train()
+    made = build(
+        model, COLOUR, Standardize(torch.full((3,), 0.5), torch.full((3,), 0.25)), seed=0
+    ).train()
     for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5, generator=draws(1))
@@ -39,11 +45,15 @@ def images() -> Tensor:
 def slope(model: Classifier, pixels: Tensor, *, create_graph: bool) -> tuple[Tensor, Tensor]:
     """The logits, and the gradient of the first class's probability for the images."""
     logits = model.logits(pixels)
-    return logits, torch.autograd.grad(logits.softmax(1)[:, 0].sum(), pixels, create_graph=create_graph)[0]
+    return logits, torch.autograd.grad(
+        logits.softmax(1)[:, 0].sum(), pixels, create_graph=create_graph
+    )[0]
 
 
 @networks
-def test_outputs_running_statistics_and_first_derivatives_are_torchs_to_the_bit(model: Model) -> None:
+def test_outputs_running_statistics_and_first_derivatives_are_torchs_to_the_bit(
+    model: Model,
+) -> None:
     one, other = classifier(model), classifier(model)
     pixels = images().requires_grad_(True)
     expected = slope(one, pixels, create_graph=False)
@@ -78,11 +88,19 @@ def test_a_loss_of_the_input_gradient_has_torchs_gradients_up_to_rounding(model:
         else:
             with context:
                 logits, gradient = slope(each, pixels, create_graph=True)
-        (functional.cross_entropy(logits, torch.arange(4)) + 1e3 * gradient.square().sum()).backward(
-            inputs=list(each.parameters())
+        (
+            functional.cross_entropy(logits, torch.arange(4)) + 1e3 * gradient.square().sum()
+        ).backward(inputs=list(each.parameters()))
+    for (name, weight), counterpart in zip(
+        one.named_parameters(), other.named_parameters(), strict=True
+    ):
+        torch.testing.assert_close(
+            counterpart[1].grad,
+            weight.grad,
+            rtol=1e-9,
+            atol=1e-9,
+            msg=lambda m, n=name: f"{n}: {m}",
         )
-    for (name, weight), counterpart in zip(one.named_parameters(), other.named_parameters(), strict=True):
-        torch.testing.assert_close(counterpart[1].grad, weight.grad, rtol=1e-9, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def normalised(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
@@ -91,17 +109,26 @@ def normalised(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
 
 LAYERS: dict[str, tuple[Callable[..., Tensor], tuple[tuple[int, ...], ...]]] = {
     "convolution": (lambda x, w: functional.conv2d(x, w, padding=1), ((2, 2, 5, 4), (3, 2, 3, 3))),
-    "with a stride": (lambda x, w: functional.conv2d(x, w, stride=2, padding=1), ((2, 2, 6, 5), (3, 2, 3, 3))),
+    "with a stride": (
+        lambda x, w: functional.conv2d(x, w, stride=2, padding=1),
+        ((2, 2, 6, 5), (3, 2, 3, 3)),
+    ),
     "with a bias": (lambda x, w, b: functional.conv2d(x, w, b), ((2, 2, 3, 4), (3, 2, 2, 3), (3,))),
-    "in groups, dilated": (lambda x, w: functional.conv2d(x, w, groups=2, dilation=2), ((2, 4, 5, 5), (6, 2, 2, 2))),
+    "in groups, dilated": (
+        lambda x, w: functional.conv2d(x, w, groups=2, dilation=2),
+        ((2, 4, 5, 5), (6, 2, 2, 2)),
+    ),
     "batch norm": (normalised, ((3, 2, 2, 2), (2,), (2,))),
     "batch norm of vectors": (normalised, ((5, 3), (3,), (3,))),
     "relu": (functional.relu, ((4, 5),)),
-}  # fmt: skip
+}
 
 
 def doubles(shapes: tuple[tuple[int, ...], ...]) -> list[Tensor]:
-    return [torch.randn(shape, generator=draws(i), dtype=torch.float64).requires_grad_() for i, shape in enumerate(shapes)]
+    return [
+        torch.randn(shape, generator=draws(i), dtype=torch.float64).requires_grad_()
+        for i, shape in enumerate(shapes)
+    ]
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -112,7 +139,9 @@ def test_first_derivatives_are_those_of_differences(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_derivatives_of_the_images_derivative_are_those_of_differences_also_for_weights(name: str) -> None:
+def test_derivatives_of_the_images_derivative_are_those_of_differences_also_for_weights(
+    name: str,
+) -> None:
     layer, shapes = LAYERS[name]
     x, *weights = doubles(shapes)
     g = torch.randn(layer(x, *weights).shape, generator=draws(8), dtype=torch.float64)
@@ -125,7 +154,9 @@ def test_derivatives_of_the_images_derivative_are_those_of_differences_also_for_
         return (torch.autograd.grad(y, pixels, g, create_graph=True)[0] * v).sum()
 
     # A bias takes no part in it.
-    assert gradcheck(pulled, (x, g.requires_grad_(), *weights[:1], *(bias.detach() for bias in weights[1:])))
+    assert gradcheck(
+        pulled, (x, g.requires_grad_(), *weights[:1], *(bias.detach() for bias in weights[1:]))
+    )
 
 
 @networks
@@ -168,5 +199,15 @@ def test_in_mixed_precision_and_on_another_device_it_changes_nothing() -> None:
 
 
 def test_one_value_in_a_channel_is_refused_as_by_torch() -> None:
-    with differentiable_twice(CPU), pytest.raises(ValueError, match="more than 1 value per channel"):
-        functional.batch_norm(torch.ones(1, 3), torch.zeros(3), torch.ones(3), torch.ones(3), torch.zeros(3), training=True)
+    with (
+        differentiable_twice(CPU),
+        pytest.raises(ValueError, match="more than 1 value per channel"),
+    ):
+        functional.batch_norm(
+            torch.ones(1, 3),
+            torch.zeros(3),
+            torch.ones(3),
+            torch.ones(3),
+            torch.zeros(3),
+            training=True,
+        )

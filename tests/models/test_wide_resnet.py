@@ -14,10 +14,17 @@ def network(depth: int = 10, width: int = 1, channels: int = 3, **fields: float)
     return WideResNet(depth=depth, width=width, **fields).build((channels, 32, 32), 10)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("depth", "blocks"), [(10, 1), (16, 2), (22, 3), (28, 4), (34, 5), (40, 6)])
-def test_a_depth_of_6n_plus_4_has_n_blocks_of_two_convolutions_in_each_stage(depth: int, blocks: int) -> None:
+@pytest.mark.parametrize(
+    ("depth", "blocks"), [(10, 1), (16, 2), (22, 3), (28, 4), (34, 5), (40, 6)]
+)
+def test_a_depth_of_6n_plus_4_has_n_blocks_of_two_convolutions_in_each_stage(
+    depth: int, blocks: int
+) -> None:
     built = network(depth)
-    stages = [[module for module in stage.modules() if isinstance(module, Block)] for stage in built.stages]  # type: ignore[union-attr,operator]
+    stages = [
+        [module for module in stage.modules() if isinstance(module, Block)]
+        for stage in built.stages
+    ]  # type: ignore[union-attr,operator]
     assert [len(stage) for stage in stages] == [blocks] * 3
     threes = [m for m in built.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
     assert len(threes) == 1 + 6 * blocks
@@ -25,7 +32,11 @@ def test_a_depth_of_6n_plus_4_has_n_blocks_of_two_convolutions_in_each_stage(dep
 
 @pytest.mark.parametrize(("width", "shortcuts"), [(1, 2), (2, 3), (4, 3)])
 def test_shortcuts_are_convolved_only_where_the_channels_change(width: int, shortcuts: int) -> None:
-    found = [m for m in network(width=width).modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)]
+    found = [
+        m
+        for m in network(width=width).modules()
+        if isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1)
+    ]
     assert len(found) == shortcuts
 
 
@@ -37,7 +48,11 @@ def test_a_depth_that_is_not_6n_plus_4_is_refused(depth: int) -> None:
 
 def test_stages_have_the_papers_channels_and_halve_the_image_twice() -> None:
     outputs = network(width=2)(torch.rand(2, 3, 32, 32))
-    assert [tuple(stage.shape) for stage in outputs.stages] == [(2, 32, 32, 32), (2, 64, 16, 16), (2, 128, 8, 8)]
+    assert [tuple(stage.shape) for stage in outputs.stages] == [
+        (2, 32, 32, 32),
+        (2, 64, 16, 16),
+        (2, 128, 8, 8),
+    ]
     assert outputs.embedding.shape == (2, 128)
 
 
@@ -58,7 +73,9 @@ def test_a_block_that_changes_shape_starts_its_shortcut_after_the_activation() -
     block, x = Block(4, 6, 2, 0.0).eval(), torch.randn(2, 4, 6, 6)
     activated = functional.relu(block.norm1(x))
     assert block.shortcut is not None
-    added = block.shortcut(activated) + block.conv2(functional.relu(block.norm2(block.conv1(activated))))
+    added = block.shortcut(activated) + block.conv2(
+        functional.relu(block.norm2(block.conv1(activated)))
+    )
     assert torch.equal(block(x), added)
     assert added.shape == (2, 6, 3, 3)
 
@@ -66,7 +83,9 @@ def test_a_block_that_changes_shape_starts_its_shortcut_after_the_activation() -
 def test_dropout_is_between_the_two_convolutions_only() -> None:
     block, x = Block(4, 4, 1, 0.5).train(), torch.randn(2, 4, 5, 5)
     assert not torch.equal(block(x), block(x))
-    assert (block(x) - x != 0).all()  # the second convolution mixes what was dropped with what was not
+    assert (
+        block(x) - x != 0
+    ).all()  # the second convolution mixes what was dropped with what was not
     nn.init.zeros_(block.conv2.weight)
     assert torch.equal(block(x), x)
 

@@ -1,4 +1,5 @@
-"""Every corruption keeps to what all share, and does what its formula says; none of it needs any data."""
+"""Every corruption keeps to what all share, and does what its formula says; none of it needs any
+data."""
 
 from __future__ import annotations
 
@@ -46,11 +47,14 @@ every_severity = pytest.mark.parametrize("severity", SEVERITIES)
 
 
 def natural(count: int = 8, channels: int = 3, side: int = 32, width: int | None = None) -> Tensor:
-    """Images with a natural spectrum: amplitudes of 1/frequency, the channels alike, in whole levels."""
+    """Images with a natural spectrum: amplitudes of 1/frequency, the channels alike, in whole
+    levels."""
     width = width or side
     noise = torch.randn(count, channels, side, width, generator=draws())
     noise = noise + 2 * noise.mean(1, keepdim=True)
-    frequency = torch.hypot(torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(width)).clamp(min=1 / side)
+    frequency = torch.hypot(torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(width)).clamp(
+        min=1 / side
+    )
     grain = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency, s=(side, width))
     return ((0.5 + 0.2 * grain / grain.std()).clamp(0, 1) * 255).round() / 255
 
@@ -68,7 +72,9 @@ def test_there_are_19_kinds() -> None:
 @every_kind
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (28, 28), (32, 32), (64, 64), (24, 40)])
-def test_a_corrupted_image_is_an_image_in_8_bits(kind: str, channels: int, height: int, width: int) -> None:
+def test_a_corrupted_image_is_an_image_in_8_bits(
+    kind: str, channels: int, height: int, width: int
+) -> None:
     images = natural(2, channels, height, width)
     for severity in SEVERITIES:
         out = corrupt(images, kind, severity, draws())
@@ -85,7 +91,11 @@ def test_a_corrupted_image_is_an_image_in_8_bits(kind: str, channels: int, heigh
 def test_black_and_white_images_are_no_trouble(kind: str, value: float) -> None:
     for channels in (1, 3):
         for severity in SEVERITIES:
-            assert corrupt(torch.full((2, channels, 32, 32), value), kind, severity, draws()).isfinite().all()
+            assert (
+                corrupt(torch.full((2, channels, 32, 32), value), kind, severity, draws())
+                .isfinite()
+                .all()
+            )
 
 
 @every_kind
@@ -119,9 +129,13 @@ def test_what_draws_nothing_treats_each_image_by_itself(kind: str, severity: int
 
 @every_kind
 def test_the_more_severe_the_more_changes_where_the_reference_says_so(kind: str) -> None:
-    """At every step from one severity to the next, but those where the reference itself does not change more."""
+    """At every step from one severity to the next, but those where the reference itself does not
+    change more."""
     images = natural(64)
-    changes = {severity: change(images, corrupt(images, kind, severity, draws())) for severity in SEVERITIES}
+    changes = {
+        severity: change(images, corrupt(images, kind, severity, draws()))
+        for severity in SEVERITIES
+    }
     for severity in SEVERITIES[:-1]:
         before, after = (reference()[kind, step]["change"] for step in (severity, severity + 1))
         if after > 1.02 * before:
@@ -131,41 +145,84 @@ def test_the_more_severe_the_more_changes_where_the_reference_says_so(kind: str)
 
 
 FALLING = {
-    ("glass_blur", 1), ("glass_blur", 2), ("glass_blur", 4), ("frost", 3), ("frost", 4), ("spatter", 3), ("saturate", 2),
-    ("motion_blur", 3), *(("elastic_transform", severity) for severity in SEVERITIES[:-1]),
-}  # fmt: skip
-"""Where the reference changes less, or not 2 % more, at the next severity: its figures on 500 images of CIFAR-10."""
+    ("glass_blur", 1),
+    ("glass_blur", 2),
+    ("glass_blur", 4),
+    ("frost", 3),
+    ("frost", 4),
+    ("spatter", 3),
+    ("saturate", 2),
+    ("motion_blur", 3),
+    *(("elastic_transform", severity) for severity in SEVERITIES[:-1]),
+}
+"""Where the reference changes less, or not 2 % more, at the next severity: its figures on 500
+images of CIFAR-10."""
 
 
-@pytest.mark.parametrize("kind", ["defocus_blur", "motion_blur", "zoom_blur", "gaussian_blur", "glass_blur", "pixelate",
-                                  "snow", "frost", "fog", "elastic_transform", "spatter"])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "defocus_blur",
+        "motion_blur",
+        "zoom_blur",
+        "gaussian_blur",
+        "glass_blur",
+        "pixelate",
+        "snow",
+        "frost",
+        "fog",
+        "elastic_transform",
+        "spatter",
+    ],
+)
 def test_lengths_grow_with_the_image(kind: str) -> None:
     small = natural(64)
     large = functional.interpolate(small, (64, 64), mode="bilinear")
     for severity in (3, 5):
         at_32 = change(small, corrupt(small, kind, severity, draws()))
         at_64 = change(large, corrupt(large, kind, severity, draws()))
-        assert 0.5 < at_64 / at_32 < 1.7  # blurs of as many pixels as at 32 change a quarter to a half as much
+        assert (
+            0.5 < at_64 / at_32 < 1.7
+        )  # blurs of as many pixels as at 32 change a quarter to a half as much
 
 
-@pytest.mark.parametrize("kind", ["defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "gaussian_blur", "contrast",
-                                  "elastic_transform", "pixelate", "jpeg_compression"])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "defocus_blur",
+        "glass_blur",
+        "motion_blur",
+        "zoom_blur",
+        "gaussian_blur",
+        "contrast",
+        "elastic_transform",
+        "pixelate",
+        "jpeg_compression",
+    ],
+)
 @every_severity
 @pytest.mark.parametrize("level", [0, 77, 255])
 def test_a_constant_image_stays_as_it_is(kind: str, severity: int, level: int) -> None:
     images = torch.full((2, 3, 32, 32), level / 255)
     most = 1 / 255 if kind == "jpeg_compression" else 0  # its mean, too, has a step
-    torch.testing.assert_close(corrupt(images, kind, severity, draws()), images, atol=most + 1e-5, rtol=0)
+    torch.testing.assert_close(
+        corrupt(images, kind, severity, draws()), images, atol=most + 1e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize("severity", [0, 6, -1])
 def test_a_severity_outside_of_1_to_5_is_refused(severity: int) -> None:
-    with pytest.raises(InputError, match=rf"^severity: {severity} is out of range \(allowed: 1 to 5\)$"):
+    with pytest.raises(
+        InputError, match=rf"^severity: {severity} is out of range \(allowed: 1 to 5\)$"
+    ):
         corrupt(natural(1), "fog", severity, draws())
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"^corruption: 'rain' is not one \(allowed: gaussian_noise, .*, saturate\)$"):
+    with pytest.raises(
+        InputError,
+        match=r"^corruption: 'rain' is not one \(allowed: gaussian_noise, .*, saturate\)$",
+    ):
         corrupt(natural(1), "rain", 1, draws())
 
 
@@ -175,7 +232,9 @@ def test_two_channels_are_refused() -> None:
 
 
 @every_severity
-def test_shot_noise_has_the_variance_of_its_photons_and_speckle_none_on_black(severity: int) -> None:
+def test_shot_noise_has_the_variance_of_its_photons_and_speckle_none_on_black(
+    severity: int,
+) -> None:
     out = RANDOM["shot_noise"](torch.full((16, 1, 32, 32), 0.5), severity, draws())
     assert float(out.var()) == pytest.approx(0.5 / SHOT_PEAK[severity - 1], rel=0.05)
     assert not corrupt(torch.zeros(2, 3, 8, 8), "speckle_noise", severity, draws()).any()
@@ -184,7 +243,10 @@ def test_shot_noise_has_the_variance_of_its_photons_and_speckle_none_on_black(se
 @every_severity
 def test_impulse_noise_makes_its_share_of_values_black_or_white(severity: int) -> None:
     out = RANDOM["impulse_noise"](torch.full((32, 3, 32, 32), 0.5), severity, draws())
-    share, error = IMPULSE_SHARE[severity - 1] / 2, 4 * (IMPULSE_SHARE[severity - 1] / 2 / out.numel()) ** 0.5
+    share, error = (
+        IMPULSE_SHARE[severity - 1] / 2,
+        4 * (IMPULSE_SHARE[severity - 1] / 2 / out.numel()) ** 0.5,
+    )
     assert float((out == 0).float().mean()) == pytest.approx(share, abs=error)
     assert float((out == 1).float().mean()) == pytest.approx(share, abs=error)
     assert set(out.unique().tolist()) == {0.0, 0.5, 1.0}
@@ -234,21 +296,27 @@ def test_gaussian_blur_is_scipys(sigma: float) -> None:
     images = natural(2)
     for edge, mode, reach in ((None, "nearest", 4.0), (mirrored, "reflect", 3.0)):
         options = {"edge": edge} if edge else {}
-        expected = ndimage.gaussian_filter(images.numpy(), (0, 0, sigma, sigma), mode=mode, truncate=reach)
+        expected = ndimage.gaussian_filter(
+            images.numpy(), (0, 0, sigma, sigma), mode=mode, truncate=reach
+        )
         blurred = gaussian_blur(images, sigma, reach=reach, **options)  # type: ignore[arg-type]
         torch.testing.assert_close(blurred, torch.from_numpy(expected))
 
 
 def test_convolved_is_a_correlation_mirrored_at_the_edge() -> None:
     images, kernel = natural(1, 1, 8), torch.randn(5, 5, generator=draws())
-    expected = functional.conv2d(functional.pad(images, (2,) * 4, mode="reflect"), kernel[None, None])
+    expected = functional.conv2d(
+        functional.pad(images, (2,) * 4, mode="reflect"), kernel[None, None]
+    )
     torch.testing.assert_close(convolved(images, kernel), expected)
 
 
 def test_motion_smears_a_point_along_its_direction_to_one_side() -> None:
     point = torch.zeros(3, 1, 17, 17)
     point[:, :, 8, 8] = 1
-    out = moved(point, radius=4.0, sigma=2.0, angles=torch.tensor([0, math.pi / 2, math.pi / 4]))[:, 0]
+    out = moved(point, radius=4.0, sigma=2.0, angles=torch.tensor([0, math.pi / 2, math.pi / 4]))[
+        :, 0
+    ]
     weights = torch.tensor([math.exp(-(i**2) / 8) for i in range(9)])
     weights = weights / weights.sum()
     for line in (out[0, 8, :9], out[1, :9, 8]):
@@ -272,14 +340,18 @@ def test_snow_whitens_where_none_falls_and_falls_both_ways(severity: int) -> Non
     share = weather.SNOW[severity - 1][-1]
     for level in (0.0, 0.2):
         snowy = RANDOM["snow"](torch.full((16, 3, 32, 32), level), severity, draws())
-        assert float(snowy.min()) == pytest.approx(share * level + (1 - share) * (1.5 * level + 0.5))
+        assert float(snowy.min()) == pytest.approx(
+            share * level + (1 - share) * (1.5 * level + 0.5)
+        )
         torch.testing.assert_close(snowy, snowy.rot90(2, (2, 3)))
         assert snowy.flatten(1).std(1).min() > 0
 
 
 def test_glass_blur_takes_values_from_above_and_the_left_and_leaves_two_rows() -> None:
     images = torch.arange(32.0).view(1, 1, 32, 1).expand(1, 1, 32, 32) / 255
-    rows = (RANDOM["glass_blur"](images, 1, draws()) * 255).round()[0, 0] - torch.arange(32.0)[:, None]
+    rows = (RANDOM["glass_blur"](images, 1, draws()) * 255).round()[0, 0] - torch.arange(32.0)[
+        :, None
+    ]
     assert set(rows[2:, 2:].unique().tolist()) == {-1.0, 0.0}
     assert not rows[:2].any()
     assert not rows[:, :2].any()
@@ -296,7 +368,10 @@ def test_an_enlarged_ramp_is_a_flatter_ramp_and_factor_1_changes_nothing() -> No
 @every_severity
 def test_zoom_blur_flattens_a_ramp_by_the_mean_of_its_factors(severity: int) -> None:
     ramp = torch.linspace(0, 1, 32).expand(1, 1, 32, -1)
-    sizes = [enlarged_size(32, 1 + 0.010000000000000009 * i) for i in range(blur.ZOOM_FACTORS[severity - 1])]
+    sizes = [
+        enlarged_size(32, 1 + 0.010000000000000009 * i)
+        for i in range(blur.ZOOM_FACTORS[severity - 1])
+    ]
     slopes = [1.0, *((crop - 1) / (enlarged - 1) for crop, enlarged in sizes)]
     steps = DETERMINISTIC["zoom_blur"](ramp, severity)[0, 0, 0].diff()
     torch.testing.assert_close(steps, torch.full((31,), sum(slopes) / len(slopes) / 31))
@@ -330,7 +405,9 @@ def test_an_affine_map_of_three_equal_shifts_moves_the_image() -> None:
     out = digital.affine(images, points, shifts)
     torch.testing.assert_close(out[0, :, :, 3:], images[0, :, :, :-3], atol=1e-5, rtol=0)
     torch.testing.assert_close(out[1, :, :-2], images[1, :, 2:], atol=1e-5, rtol=0)
-    torch.testing.assert_close(out[0, :, :, :3], images[0, :, :, 1:4].flip(2), atol=1e-5, rtol=0)  # the edge's mirror
+    torch.testing.assert_close(
+        out[0, :, :, :3], images[0, :, :, 1:4].flip(2), atol=1e-5, rtol=0
+    )  # the edge's mirror
 
 
 @every_severity
@@ -338,15 +415,23 @@ def test_pixelate_and_jpeg_are_pillows(severity: int) -> None:
     images = natural(4)
     small = int(32 * digital.PIXELATE[severity - 1])
     for image, pixelated, compressed in zip(
-        images, corrupt(images, "pixelate", severity, draws()), corrupt(images, "jpeg_compression", severity, draws()),
+        images,
+        corrupt(images, "pixelate", severity, draws()),
+        corrupt(images, "jpeg_compression", severity, draws()),
         strict=True,
-    ):  # fmt: skip
+    ):
         picture = Image.fromarray((image * 255).round().byte().movedim(0, 2).numpy())
-        boxes = picture.resize((small, small), Image.Resampling.BOX).resize((32, 32), Image.Resampling.BOX)
-        assert np.array_equal(np.asarray(boxes), (pixelated * 255).round().byte().movedim(0, 2).numpy())
+        boxes = picture.resize((small, small), Image.Resampling.BOX).resize(
+            (32, 32), Image.Resampling.BOX
+        )
+        assert np.array_equal(
+            np.asarray(boxes), (pixelated * 255).round().byte().movedim(0, 2).numpy()
+        )
         file = BytesIO()
         picture.save(file, "JPEG", quality=digital.JPEG_QUALITY[severity - 1])
-        assert np.array_equal(np.asarray(Image.open(file)), (compressed * 255).round().byte().movedim(0, 2).numpy())
+        assert np.array_equal(
+            np.asarray(Image.open(file)), (compressed * 255).round().byte().movedim(0, 2).numpy()
+        )
 
 
 def test_edges_are_the_outline_of_a_square() -> None:
@@ -381,7 +466,9 @@ def test_distance_is_the_shortest_sum_of_steps() -> None:
 
 def test_equalised_levels_are_evenly_spaced_and_one_level_stays() -> None:
     levels = torch.tensor([3, 3, 7, 7, 7, 7, 9, 200.0]).view(1, 1, 2, 4)
-    expected = torch.tensor([0, 0, 170, 170, 170, 170, 212, 255.0]).view(1, 1, 2, 4)  # of 6: 4, 5, 6 at or below
+    expected = torch.tensor([0, 0, 170, 170, 170, 170, 212, 255.0]).view(
+        1, 1, 2, 4
+    )  # of 6: 4, 5, 6 at or below
     assert torch.equal(equalised(levels), expected)
     assert torch.equal(equalised(torch.full((1, 1, 2, 4), 9.0)), torch.full((1, 1, 2, 4), 9.0))
 

@@ -34,7 +34,9 @@ def cumulative(noise: Any, x: Tensor) -> Tensor:
 def test_mean_is_zero_and_standard_deviation_is_sigma(noise: Any, sigma: float) -> None:
     drawn = noise(GREY, sigma, draws()) - GREY
     assert abs(drawn.mean()) < 4 * sigma / drawn.numel() ** 0.5
-    assert abs(drawn.std() - sigma) < 4 * sigma * ((KURTOSIS[noise] - 1) / (4 * drawn.numel())) ** 0.5
+    assert (
+        abs(drawn.std() - sigma) < 4 * sigma * ((KURTOSIS[noise] - 1) / (4 * drawn.numel())) ** 0.5
+    )
 
 
 @every_additive
@@ -51,7 +53,9 @@ def test_share_within_one_and_two_sigma_is_that_of_a_normal_distribution() -> No
     assert (size < 2).float().mean() == pytest.approx(0.9545, abs=0.003)
 
 
-def test_uniform_noise_moves_no_pixel_by_more_than_root_3_sigma_and_laplace_some_by_much_more() -> None:
+def test_uniform_noise_moves_no_pixel_by_more_than_root_3_sigma_and_laplace_some_by_much_more() -> (
+    None
+):
     black = torch.zeros(64, 3, 32, 32)
     assert 0.99 < uniform(black, 0.2, draws()).abs().max() / (0.2 * math.sqrt(3)) <= 1
     assert laplace(black, 0.2, draws()).abs().max() > 5 * 0.2
@@ -87,8 +91,17 @@ def test_noise_scales_with_sigma_for_the_same_draws(noise: Any) -> None:
     torch.testing.assert_close(noise(black, 0.4, draws()), 2 * noise(black, 0.2, draws()))
 
 
-@pytest.mark.parametrize("noise", [Gaussian(sigma=0.1), Laplace(sigma=0.1), UniformNoise(sigma=0.1), Poisson(),
-                                   GaussianSNR(snr=10)], ids=lambda noise: noise.name)  # fmt: skip
+@pytest.mark.parametrize(
+    "noise",
+    [
+        Gaussian(sigma=0.1),
+        Laplace(sigma=0.1),
+        UniformNoise(sigma=0.1),
+        Poisson(),
+        GaussianSNR(snr=10),
+    ],
+    ids=lambda noise: noise.name,
+)
 def test_same_draws_same_noise_and_fresh_noise_in_every_call(noise: Any) -> None:
     generator = draws()
     first, second = noise(GREY, generator), noise(GREY, generator)
@@ -105,7 +118,12 @@ def test_sigma_zero_is_the_identity(kind: Any, clip: bool) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "fields"),
-    [(Gaussian, {"sigma": 0.5}), (Laplace, {"sigma": 0.5}), (UniformNoise, {"sigma": 0.5}), (GaussianSNR, {"snr": 1})],
+    [
+        (Gaussian, {"sigma": 0.5}),
+        (Laplace, {"sigma": 0.5}),
+        (UniformNoise, {"sigma": 0.5}),
+        (GaussianSNR, {"snr": 1}),
+    ],
 )
 def test_not_clipped_unless_asked(kind: Any, fields: dict[str, Any]) -> None:
     images = torch.rand(8, 1, 8, 8, generator=draws())
@@ -150,7 +168,9 @@ def test_poisson_counts_are_whole_and_as_frequent_as_the_formula_says() -> None:
 
 def test_under_poisson_noise_black_stays_black_and_more_photons_are_less_noise() -> None:
     assert not Poisson()(torch.zeros(2, 1, 8, 8), draws()).any()
-    spreads = [float((Poisson(peak=peak)(GREY, draws()) - GREY).std()) for peak in (10.0, 255.0, 1e6)]
+    spreads = [
+        float((Poisson(peak=peak)(GREY, draws()) - GREY).std()) for peak in (10.0, 255.0, 1e6)
+    ]
     assert spreads[0] > spreads[1] > spreads[2]
     assert spreads[2] == pytest.approx((0.5 / 1e6) ** 0.5, rel=0.02)
 
@@ -163,12 +183,15 @@ def test_poisson_noise_is_clipped_at_white_if_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("snr", "unit", "ratio"), [(10.0, "db", 10.0), (3.0, "db", 1.99526), (-10.0, "db", 0.1), (2.0, "ratio", 2.0)]
+    ("snr", "unit", "ratio"),
+    [(10.0, "db", 10.0), (3.0, "db", 1.99526), (-10.0, "db", 0.1), (2.0, "ratio", 2.0)],
 )
 def test_the_ratio_of_mean_squares_measured_back_is_the_one_asked_for_on_every_image(
     snr: float, unit: Any, ratio: float
 ) -> None:
-    images = torch.rand(6, 3, 64, 64, generator=draws()) * torch.linspace(0.1, 1, 6).view(-1, 1, 1, 1)
+    images = torch.rand(6, 3, 64, 64, generator=draws()) * torch.linspace(0.1, 1, 6).view(
+        -1, 1, 1, 1
+    )
     noise = white_noise(images, snr, unit, draws(1)) - images
     measured = images.square().mean((1, 2, 3)) / noise.square().mean((1, 2, 3))
     relative_error = (2 / images[0].numel()) ** 0.5
@@ -186,7 +209,9 @@ def test_10_db_is_a_ratio_of_10_and_a_black_image_gets_no_noise() -> None:
     assert not torch.equal(noisy[1], images[1])
 
 
-@pytest.mark.parametrize("fields", [{"snr": 0.0, "unit": "ratio"}, {"snr": -3.0, "unit": "ratio"}, {"snr": 4000.0}])
+@pytest.mark.parametrize(
+    "fields", [{"snr": 0.0, "unit": "ratio"}, {"snr": -3.0, "unit": "ratio"}, {"snr": 4000.0}]
+)
 def test_an_snr_that_no_noise_has_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"snr: .* \(allowed: "):
         parse(GaussianSNR, {"name": "gaussian_snr", **fields})

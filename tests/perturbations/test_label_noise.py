@@ -1,4 +1,5 @@
-"""Label noise has the transition matrix that it states: noisy_collaboration's section 4.4, and the symmetric one."""
+"""Label noise has the transition matrix that it states: noisy_collaboration's section 4.4, and the
+symmetric one."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ both_noises = pytest.mark.parametrize("noise", [uniform_incorrect, symmetric])
 both_kinds = pytest.mark.parametrize("kind", [Uniform, Symmetric])
 
 
-def transitions(rate: float, classes: int, per_class: int, noise: Any = uniform_incorrect) -> Tensor:
+def transitions(
+    rate: float, classes: int, per_class: int, noise: Any = uniform_incorrect
+) -> Tensor:
     """How often each class (row) became each class (column)."""
     labels = torch.arange(classes).repeat(per_class)
     noisy = noise(labels, rate, classes, draws())
@@ -25,7 +28,9 @@ def transitions(rate: float, classes: int, per_class: int, noise: Any = uniform_
 
 
 @pytest.mark.parametrize(("rate", "classes"), [(0.1, 10), (0.4, 10), (0.8, 10), (0.5, 2), (0.3, 3)])
-def test_transition_is_1_minus_rate_on_the_diagonal_and_rate_over_the_others_off_it(rate: float, classes: int) -> None:
+def test_transition_is_1_minus_rate_on_the_diagonal_and_rate_over_the_others_off_it(
+    rate: float, classes: int
+) -> None:
     count = 20_000
     expected = torch.full((classes, classes), rate / (classes - 1)).fill_diagonal_(1 - rate)
     deviation = transitions(rate, classes, count) - count * expected
@@ -33,9 +38,13 @@ def test_transition_is_1_minus_rate_on_the_diagonal_and_rate_over_the_others_off
 
 
 @pytest.mark.parametrize(("rate", "classes"), [(0.1, 10), (0.8, 10), (1.0, 10), (0.5, 2), (0.3, 3)])
-def test_symmetric_is_rate_over_all_classes_and_what_is_left_on_the_diagonal(rate: float, classes: int) -> None:
+def test_symmetric_is_rate_over_all_classes_and_what_is_left_on_the_diagonal(
+    rate: float, classes: int
+) -> None:
     count = 20_000
-    expected = torch.full((classes, classes), rate / classes).fill_diagonal_(1 - rate + rate / classes)
+    expected = torch.full((classes, classes), rate / classes).fill_diagonal_(
+        1 - rate + rate / classes
+    )
     deviation = transitions(rate, classes, count, symmetric) - count * expected
     assert (deviation.abs() < 4.5 * (count * expected * (1 - expected)).sqrt()).all()
 

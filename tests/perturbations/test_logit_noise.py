@@ -1,4 +1,5 @@
-"""Noise on the teacher's logits: eq. 1's moments, and swapping against a loop over rows and the example worked by hand."""
+"""Noise on the teacher's logits: eq. 1's moments, and swapping against a loop over rows and the
+example worked by hand."""
 
 from __future__ import annotations
 
@@ -40,7 +41,9 @@ def by_hand(logits: Any, temperature: float, threshold: float, which: Which) -> 
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.5])
-def test_factors_have_mean_1_and_standard_deviation_sigma_and_each_logit_its_own(sigma: float) -> None:
+def test_factors_have_mean_1_and_standard_deviation_sigma_and_each_logit_its_own(
+    sigma: float,
+) -> None:
     factors = SignalDependent(sigma=sigma)(LOGITS, 4.0, draws(1)) / LOGITS - 1
     assert abs(factors.mean()) < 4 * sigma / factors.numel() ** 0.5
     assert abs(factors.std() - sigma) < 4 * sigma / (2 * factors.numel()) ** 0.5
@@ -76,7 +79,9 @@ def test_the_worked_example_comes_out_at_every_temperature(which: Which) -> None
     for temperature in (0.5, 1.0, 4.0):
         swap = Swap(which=which, probability=1.0, threshold=0.0625)
         noisy = swap(temperature * WORKED.log(), temperature, draws())
-        torch.testing.assert_close(torch.softmax(noisy / temperature, 1), swapped(WORKED, 0.0625, which))
+        torch.testing.assert_close(
+            torch.softmax(noisy / temperature, 1), swapped(WORKED, 0.0625, which)
+        )
 
 
 @both_swaps
@@ -89,7 +94,9 @@ def test_a_difference_equal_to_the_threshold_does_not_swap(which: Which) -> None
 @both_swaps
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 @pytest.mark.parametrize("threshold", [0.0, 0.003, 0.02, 0.1, 1.1])
-def test_equals_a_loop_over_rows_and_ranks(threshold: float, temperature: float, which: Which) -> None:
+def test_equals_a_loop_over_rows_and_ranks(
+    threshold: float, temperature: float, which: Which
+) -> None:
     noisy = Swap(which=which, probability=1.0, threshold=threshold)(LOGITS, temperature, draws())
     expected = by_hand(LOGITS.numpy(), temperature, threshold, which)
     np.testing.assert_array_equal(noisy, expected)
@@ -106,12 +113,18 @@ def test_the_given_share_of_samples_is_considered(which: Which) -> None:
 
 
 @both_swaps
-@pytest.mark.parametrize("fields", [{"probability": 0.0, "threshold": 2.0}, {"probability": 1.0, "threshold": 0.0}])
-def test_probability_0_and_threshold_0_are_the_identity(which: Which, fields: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "fields", [{"probability": 0.0, "threshold": 2.0}, {"probability": 1.0, "threshold": 0.0}]
+)
+def test_probability_0_and_threshold_0_are_the_identity(
+    which: Which, fields: dict[str, float]
+) -> None:
     assert torch.equal(Swap(which=which, **fields)(LOGITS, 4.0, draws(1)), LOGITS)
 
 
-def test_above_every_difference_top2_exchanges_the_first_two_and_all_takes_the_first_to_the_last() -> None:
+def test_above_every_difference_top2_exchanges_the_first_two_and_all_takes_the_first_to_the_last() -> (
+    None
+):
     row = torch.tensor([[0.4, 0.1, 0.3, 0.2]])
     assert swapped(row, 2.0, "top2").tolist() == torch.tensor([[0.3, 0.1, 0.4, 0.2]]).tolist()
     assert swapped(row, 2.0, "all").tolist() == torch.tensor([[0.3, 0.4, 0.2, 0.1]]).tolist()
@@ -119,7 +132,10 @@ def test_above_every_difference_top2_exchanges_the_first_two_and_all_takes_the_f
 
 def test_a_higher_temperature_swaps_more_because_softened_probabilities_are_closer() -> None:
     swap = Swap(probability=1.0, threshold=0.1)
-    changed = [int((swap(LOGITS, temperature, draws()) != LOGITS).any(1).sum()) for temperature in (1.0, 4.0)]
+    changed = [
+        int((swap(LOGITS, temperature, draws()) != LOGITS).any(1).sum())
+        for temperature in (1.0, 4.0)
+    ]
     assert 0 < changed[0] < changed[1]
 
 

@@ -41,5 +41,7 @@ def test_the_rest_of_the_image_and_the_argument_stay_as_they_are() -> None:
 
 
 def test_a_square_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^a square of 6 x 6 pixels does not fit into images of 6 x 5$"):
+    with pytest.raises(
+        ValueError, match=r"^a square of 6 x 6 pixels does not fit into images of 6 x 5$"
+    ):
         occlude(6, WHITE, draws())

@@ -1,4 +1,5 @@
-"""PNI and CNI are what their formulas say, computed by NumPy; their draws have the formulas' moments."""
+"""PNI and CNI are what their formulas say, computed by NumPy; their draws have the formulas'
+moments."""
 
 from __future__ import annotations
 
@@ -8,7 +9,13 @@ import torch
 from torch import Tensor
 
 from kdray.core import InputError, canonical, parse
-from kdray.perturbations.weight_noise import AnyWeightNoise, Coloured, Independent, coloured, independent
+from kdray.perturbations.weight_noise import (
+    AnyWeightNoise,
+    Coloured,
+    Independent,
+    coloured,
+    independent,
+)
 from tests.tensors import draws
 
 SHAPE = (3, 2, 2, 2)
@@ -26,17 +33,22 @@ WEIGHT, AMPLITUDE, DIAGONAL, FACTOR = (
 )
 
 
-def test_independent_noise_is_the_amplitude_times_the_spread_of_the_weights_times_the_draw() -> None:
+def test_independent_noise_is_the_amplitude_times_the_spread_of_the_weights_times_the_draw() -> (
+    None
+):
     epsilon = normal(*SHAPE, seed=4)
     w, a, e = (tensor.numpy() for tensor in (WEIGHT, AMPLITUDE, epsilon))
-    np.testing.assert_allclose(independent(WEIGHT, AMPLITUDE, epsilon), a * np.std(w) * e, rtol=1e-12)
+    np.testing.assert_allclose(
+        independent(WEIGHT, AMPLITUDE, epsilon), a * np.std(w) * e, rtol=1e-12
+    )
 
 
 def test_coloured_noise_is_diagonal_plus_low_rank() -> None:
     epsilon, shared = normal(*SHAPE, seed=4), normal(5, seed=5)
     w, d, f, e, u = (tensor.numpy() for tensor in (WEIGHT, DIAGONAL, FACTOR, epsilon, shared))
     expected = [
-        np.sqrt(abs(d.flat[i]) * np.std(w)) * e.flat[i] + sum(f[i, k] * u[k] for k in range(5)) for i in range(24)
+        np.sqrt(abs(d.flat[i]) * np.std(w)) * e.flat[i] + sum(f[i, k] * u[k] for k in range(5))
+        for i in range(24)
     ]
     found = coloured(WEIGHT, DIAGONAL, FACTOR, epsilon, shared)
     np.testing.assert_allclose(found, np.reshape(expected, SHAPE), rtol=1e-10)
@@ -74,7 +86,9 @@ def test_weights_that_are_all_equal_have_no_spread_and_finite_gradients(constant
     weight = torch.full(SHAPE, constant)
     assert independent(weight, torch.ones(SHAPE), torch.randn(SHAPE)).abs().max() < 1e-6
     diagonal = torch.ones(SHAPE, requires_grad=True)
-    coloured(weight, diagonal, torch.zeros(24, 5), torch.randn(SHAPE), torch.randn(5)).sum().backward()
+    coloured(
+        weight, diagonal, torch.zeros(24, 5), torch.randn(SHAPE), torch.randn(5)
+    ).sum().backward()
     assert diagonal.grad is not None
     assert diagonal.grad.isfinite().all()
 
@@ -85,13 +99,17 @@ def test_a_gradient_reaches_every_coefficient_as_the_formulas_say() -> None:
     independent(WEIGHT, a, epsilon).sum().backward()
     coloured(WEIGHT, d, f, epsilon, shared).sum().backward()
     torch.testing.assert_close(a.grad, s * epsilon)
-    torch.testing.assert_close(d.grad, epsilon * DIAGONAL.sign() * (s / (4 * DIAGONAL.abs())).sqrt())
+    torch.testing.assert_close(
+        d.grad, epsilon * DIAGONAL.sign() * (s / (4 * DIAGONAL.abs())).sqrt()
+    )
     torch.testing.assert_close(f.grad, shared.expand(24, 5))
 
 
 def test_the_gradient_of_a_diagonal_of_zero_is_finite() -> None:
     d = torch.zeros(SHAPE, requires_grad=True)
-    coloured(WEIGHT.float(), d, torch.zeros(24, 5), torch.randn(SHAPE), torch.randn(5)).square().sum().backward()
+    coloured(
+        WEIGHT.float(), d, torch.zeros(24, 5), torch.randn(SHAPE), torch.randn(5)
+    ).square().sum().backward()
     assert d.grad is not None
     assert d.grad.isfinite().all()
 
@@ -108,12 +126,16 @@ def test_defaults_are_the_papers() -> None:
     assert (Coloured().diagonal, Coloured().factor, Coloured().rank) == (0.0625, 0.01, 5)
 
 
-@pytest.mark.parametrize("value", [Independent(amplitude=0.5), Coloured(rank=2), Coloured()], ids=str)
+@pytest.mark.parametrize(
+    "value", [Independent(amplitude=0.5), Coloured(rank=2), Coloured()], ids=str
+)
 def test_noise_is_read_back_from_its_canonical_json(value: Independent | Coloured) -> None:
     assert parse(AnyWeightNoise, canonical(value)) == value  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("field", "wrong"), [("amplitude", -0.1), ("diagonal", -1), ("rank", 0), ("rank", 1.5)])
+@pytest.mark.parametrize(
+    ("field", "wrong"), [("amplitude", -0.1), ("diagonal", -1), ("rank", 0), ("rank", 1.5)]
+)
 def test_what_is_no_noise_is_refused(field: str, wrong: float) -> None:
     with pytest.raises(InputError, match=field):
         parse(Coloured, {"name": "cni", field: wrong})

@@ -25,7 +25,11 @@ class Element:
     def all(self, tag: str, **attributes: str) -> list[Element]:
         """Those below with this tag and these attributes (``_`` for ``-`` and at the end)."""
         wanted = {name.strip("_").replace("_", "-"): value for name, value in attributes.items()}
-        return [each for each in self.inside if each.tag == tag and wanted.items() <= each.attributes.items()]
+        return [
+            each
+            for each in self.inside
+            if each.tag == tag and wanted.items() <= each.attributes.items()
+        ]
 
 
 class _Reader(HTMLParser):

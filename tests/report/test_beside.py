@@ -26,14 +26,20 @@ def trials(*accuracies: float, size: int = 1000) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "trial_id": [str(number) for number in range(len(accuracies))],
-            "sweep": "a-sweep", "case": "kd", "seed": range(len(accuracies)), "data.name": "digits", "Clean": accuracies,
+            "sweep": "a-sweep",
+            "case": "kd",
+            "seed": range(len(accuracies)),
+            "data.name": "digits",
+            "Clean": accuracies,
             "Size": size,
         }
-    )  # fmt: skip
+    )
 
 
 def table(*lines: Line, under: bool = False) -> pd.DataFrame:
-    made = beside("Table I", PRINTED, COLUMNS, lines, title="t", what="What", source="a paper", under=under)
+    made = beside(
+        "Table I", PRINTED, COLUMNS, lines, title="t", what="What", source="a paper", under=under
+    )
     return made.frame.set_index("Method")
 
 
@@ -53,7 +59,10 @@ def test_columns_beside_ours() -> None:
 
 def test_rows_under_ours() -> None:
     frame = table(
-        Line("KD", trials(0.8)), Line("Other", trials().iloc[:0]), Line("Ours alone", trials(0.5)), under=True
+        Line("KD", trials(0.8)),
+        Line("Other", trials().iloc[:0]),
+        Line("Ours alone", trials(0.5)),
+        under=True,
     )
     assert list(frame.index) == ["KD", "KD (published)", "Other (published)", "Ours alone"]
     assert frame.loc["KD (published)", "Weights"] == 2_500_000
@@ -80,7 +89,15 @@ def test_numbers_that_some_trials_lack_are_counted() -> None:
 
 
 def test_the_caption_says_data_seeds_and_doubts() -> None:
-    made = beside("Table I", PRINTED, COLUMNS, [Line("KD", trials(0.8, 0.9))], title="t", what="What", source="a paper")
+    made = beside(
+        "Table I",
+        PRINTED,
+        COLUMNS,
+        [Line("KD", trials(0.8, 0.9))],
+        title="t",
+        what="What",
+        source="a paper",
+    )
     assert made.name == "table_i"
     assert made.caption.startswith("What. digits (8 × 8, scikit-learn), 2 seeds.")
     assert "After table I of a paper" in made.caption
@@ -99,10 +116,16 @@ def test_a_trial_that_was_measured_twice_counts_with_the_mean() -> None:
 
 def test_means_are_over_what_models_of_one_cell_differ_in() -> None:
     both = trials(0.8, 0.9).assign(seed=0, **{"method.temperature": [1.0, 8.0]})
-    made = beside("Table I", PRINTED, COLUMNS, [Line("KD", both)], title="t", what="What", source="p")
+    made = beside(
+        "Table I", PRINTED, COLUMNS, [Line("KD", both)], title="t", what="What", source="p"
+    )
     assert "1 seed. Means: ± one standard deviation over method.temperature." in made.caption
     # Each in a column of its own, they are not mixed.
-    apart = both.assign(PGD=both["Clean"].where(both["method.temperature"].eq(1)), Clean=[math.nan, 0.9])
+    apart = both.assign(
+        PGD=both["Clean"].where(both["method.temperature"].eq(1)), Clean=[math.nan, 0.9]
+    )
     columns = [COLUMNS[0], Column("PGD", "PGD, %")]
-    made = beside("Table I", PRINTED, columns, [Line("KD", apart)], title="t", what="What", source="p")
+    made = beside(
+        "Table I", PRINTED, columns, [Line("KD", apart)], title="t", what="What", source="p"
+    )
     assert "one seed has no spread" in made.caption

@@ -1,4 +1,5 @@
-"""The report in a real browser: what a reader does with it, on large and small screens, in the light, in the dark, on paper."""
+"""The report in a real browser: what a reader does with it, on large and small screens, in the
+light, in the dark, on paper."""
 
 from __future__ import annotations
 
@@ -16,12 +17,22 @@ from tests.report.synthetic import Made
 CHROMIUM = shutil.which("chromium")
 REQUIRED = os.environ.get("CI_BROWSER") == "required"
 if CHROMIUM is None and not REQUIRED:
-    pytest.skip("no chromium here (Debian's package; CI_BROWSER=required makes this an error)", allow_module_level=True)
+    pytest.skip(
+        "no chromium here (Debian's package; CI_BROWSER=required makes this an error)",
+        allow_module_level=True,
+    )
 
 from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync"]  # fmt: skip
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 TALL = 900
 
 
@@ -41,16 +52,31 @@ class Watched:
         self.browser = browser
         self.complaints: list[str] = []
 
-    def open(self, file: Path, width: int = 1280, scheme: str = "light", script: bool = True, anchor: str = "") -> Page:
+    def open(
+        self,
+        file: Path,
+        width: int = 1280,
+        scheme: str = "light",
+        script: bool = True,
+        anchor: str = "",
+    ) -> Page:
         context = self.browser.new_context(
-            viewport={"width": width, "height": TALL}, color_scheme=scheme, java_script_enabled=script,  # type: ignore[arg-type]
+            viewport={"width": width, "height": TALL},
+            color_scheme=scheme,
+            java_script_enabled=script,  # type: ignore[arg-type]
             accept_downloads=True,
-        )  # fmt: skip
+        )
         page = context.new_page()
         page.set_default_timeout(10_000)
         page.on("console", lambda message: self.complaints.append(message.text))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda asked: asked.url.startswith(("file:", "blob:", "data:")) or self.complaints.append(asked.url))
+        page.on(
+            "request",
+            lambda asked: (
+                asked.url.startswith(("file:", "blob:", "data:"))
+                or self.complaints.append(asked.url)
+            ),
+        )
         page.goto(f"{file.as_uri()}{anchor}")
         return page
 
@@ -67,9 +93,14 @@ def watched(browser: Browser) -> Iterator[Watched]:
 
 def column(page: Page, title: str) -> list[str]:
     """The shown cells of a column of the table of points."""
-    heads = [text.strip() for text in page.locator("table.points thead tr").first.locator("th").all_inner_texts()]
+    heads = [
+        text.strip()
+        for text in page.locator("table.points thead tr").first.locator("th").all_inner_texts()
+    ]
     at = [head.replace("\n", "") for head in heads].index(title)
-    return page.locator("table.points tbody tr").evaluate_all(f"rows => rows.map(row => row.cells[{at}].innerText.trim())")
+    return page.locator("table.points tbody tr").evaluate_all(
+        f"rows => rows.map(row => row.cells[{at}].innerText.trim())"
+    )
 
 
 def head(title: str) -> str:
@@ -107,7 +138,9 @@ def test_filtering_by_text_and_by_number(watched: Watched, small: Path) -> None:
 
 def test_columns_are_chosen(watched: Watched, small: Path) -> None:
     page = watched.open(small)
-    assert "noise.accuracy" not in re.sub(r"\s", "", page.locator("table.points thead tr").first.inner_text())
+    assert "noise.accuracy" not in re.sub(
+        r"\s", "", page.locator("table.points thead tr").first.inner_text()
+    )
     page.click("summary:has-text('Columns')")
     page.get_by_label("noise.accuracy[sigma=0.3]", exact=True).check()
     page.get_by_label("seeds", exact=True).uncheck()
@@ -142,7 +175,9 @@ def test_a_trial_is_opened_read_and_closed(watched: Watched, small: Path) -> Non
     assert not dialog.is_visible()
 
 
-def test_failed_trials_and_teachers_can_be_opened_and_linked_to(watched: Watched, small: Path) -> None:
+def test_failed_trials_and_teachers_can_be_opened_and_linked_to(
+    watched: Watched, small: Path
+) -> None:
     page = watched.open(small)
     page.locator("table", has_text="CUDA out of memory").locator("a.trial").last.click()
     assert "failed: RuntimeError: CUDA out of memory" in page.locator("dialog").inner_text()
@@ -166,7 +201,9 @@ def test_the_keyboard_alone_gets_everywhere(watched: Watched, small: Path) -> No
     assert page.evaluate("document.activeElement.id") == "trial-title"
     for _ in range(30):
         page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement === document.body || !!document.activeElement.closest('dialog')")
+        assert page.evaluate(
+            "document.activeElement === document.body || !!document.activeElement.closest('dialog')"
+        )
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.textContent").startswith("Point ")
 
@@ -220,7 +257,9 @@ def test_light_and_dark_follow_the_system_and_the_button(watched: Watched, small
 
 
 @pytest.mark.parametrize("width", [320, 400, 768])
-def test_a_narrow_screen_scrolls_tables_and_not_the_page(watched: Watched, small: Path, width: int) -> None:
+def test_a_narrow_screen_scrolls_tables_and_not_the_page(
+    watched: Watched, small: Path, width: int
+) -> None:
     page = watched.open(small, width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     box = page.locator(".points-box")
@@ -232,7 +271,9 @@ def test_a_narrow_screen_scrolls_tables_and_not_the_page(watched: Watched, small
     assert page.locator("dialog").evaluate("e => e.scrollWidth <= e.clientWidth")
 
 
-def test_statistics_fit_a_desktop_and_say_the_verdict_first_on_a_phone(watched: Watched, small: Path) -> None:
+def test_statistics_fit_a_desktop_and_say_the_verdict_first_on_a_phone(
+    watched: Watched, small: Path
+) -> None:
     box = watched.open(small, 1280).locator(".comparison .scroll").first
     assert box.evaluate("e => e.scrollWidth <= e.clientWidth")
     box = watched.open(small, 400).locator(".comparison .scroll").first
@@ -240,7 +281,9 @@ def test_statistics_fit_a_desktop_and_say_the_verdict_first_on_a_phone(watched: 
     assert box.evaluate(f"e => e.querySelector('td:nth-child(3)').{right} <= e.{right}")
 
 
-def test_paper_shows_all_that_can_be_read_there(watched: Watched, small: Path, tmp_path: Path) -> None:
+def test_paper_shows_all_that_can_be_read_there(
+    watched: Watched, small: Path, tmp_path: Path
+) -> None:
     page = watched.open(small, scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(28, 30, 33)"
@@ -282,7 +325,16 @@ def test_a_thousand_trials_open_at_once(watched: Watched, made: object) -> None:
 def test_what_is_hostile_stays_text(watched: Watched, made: object) -> None:
     assert callable(made)
     name = "<img src=x onerror=alert(1)>&<script>alert(2)</script>"
-    few = Made(sweep=name, case=name, points=2, seeds=2, epochs=2, failed=1, robustness=False, teacher=False)
+    few = Made(
+        sweep=name,
+        case=name,
+        points=2,
+        seeds=2,
+        epochs=2,
+        failed=1,
+        robustness=False,
+        teacher=False,
+    )
     page = watched.open(made(few))
     assert page.locator("h1").inner_text() == name
     assert column(page, "case") == [name, name]

@@ -35,10 +35,15 @@ from kdray.report.caption import beyond_seeds
 from kdray.report.drawing import DODGE
 from kdray.report.style import PALETTE
 
-SEEDS = pd.DataFrame({
-    "x": [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0], "y": [0.5, 0.7, 0.8, 0.8, 0.2, 0.4, math.nan],
-    "g": ["a", "a", "a", "a", "b", "b", "b"], "seed": [0, 1, 0, 1, 0, 1, 0], "data.name": "cifar10",
-})  # fmt: skip
+SEEDS = pd.DataFrame(
+    {
+        "x": [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0],
+        "y": [0.5, 0.7, 0.8, 0.8, 0.2, 0.4, math.nan],
+        "g": ["a", "a", "a", "a", "b", "b", "b"],
+        "seed": [0, 1, 0, 1, 0, 1, 0],
+        "data.name": "cifar10",
+    }
+)
 
 
 def one() -> Axes:
@@ -51,7 +56,11 @@ def drawn(axes: Axes) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     for container in axes.containers:
         if isinstance(container, ErrorbarContainer) and container.lines[0] is not None:
             x, y = container.lines[0].get_data()
-            ends = [np.ptp(s[:, 1]) / 2 if len(s) else math.nan for b in container.lines[2] for s in b.get_segments()]
+            ends = [
+                np.ptp(s[:, 1]) / 2 if len(s) else math.nan
+                for b in container.lines[2]
+                for s in b.get_segments()
+            ]
             found[str(container.get_label())] = (np.asarray(x), np.asarray(y), np.asarray(ends))
     return found
 
@@ -84,12 +93,15 @@ def test_one_seed_has_no_bars_and_the_caption_says_so() -> None:
 def test_a_caption_names_data_seeds_bars_and_source() -> None:
     few = SEEDS.drop(index=0)
     assert caption("Shown", SEEDS.dropna(), ["g", "x"], source="Paper, figure 3") == (
-        "Shown. CIFAR-10, 2 seeds. Error bars: ± one standard deviation over the seeds. After Paper, figure 3."
+        "Shown. CIFAR-10, 2 seeds. Error bars: ± one standard deviation over the seeds. "
+        "After Paper, figure 3."
     )
     assert "CIFAR-10, 1 to 2 seeds" in caption("Shown", few, ["g", "x"])
     assert "± is one standard" in caption("Shown", few, ["g", "x"], band="±")
     assert caption("Shown", few, ["g", "x"], band="") == "Shown. CIFAR-10, 1 to 2 seeds."
-    assert "CIFAR-10, MNIST" in caption("Shown", pd.concat([few, few.assign(**{"data.name": "mnist"})]), [])
+    assert "CIFAR-10, MNIST" in caption(
+        "Shown", pd.concat([few, few.assign(**{"data.name": "mnist"})]), []
+    )
 
 
 def test_groups_keep_their_looks_in_the_given_order_and_from_the_given_number() -> None:
@@ -113,8 +125,11 @@ def test_a_heat_map_writes_every_number_and_hatches_what_is_missing() -> None:
     table = cells(SEEDS, "g", "x", "y")
     heat_map(axes, table, bar=False)
     assert {(t.get_position(), t.get_text()) for t in axes.texts} == {
-        ((0, 0), "60.0"), ((1, 0), "80.0"), ((0, 1), "30.0"), ((1, 1), "–")
-    }  # fmt: skip
+        ((0, 0), "60.0"),
+        ((1, 0), "80.0"),
+        ((0, 1), "30.0"),
+        ((1, 1), "–"),
+    }
     hatched = [p for p in axes.patches if isinstance(p, Rectangle) and p.get_hatch()]
     assert [p.get_xy() for p in hatched] == [(0.5, 0.5)]
     assert [t.get_text() for t in axes.get_yticklabels()] == ["a", "b"]
@@ -141,9 +156,10 @@ def test_bars_are_means_with_deviations_and_a_missing_one_is_marked() -> None:
     assert [t.get_text() for t in axes.texts] == ["–"]
 
 
-@pytest.mark.parametrize(("modes", "front"), [
-    (("max", "max"), {(10, 40), (20, 30)}), (("max", "min"), {(20, 30), (10, 10)}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("modes", "front"),
+    [(("max", "max"), {(10, 40), (20, 30)}), (("max", "min"), {(20, 30), (10, 10)})],
+)
 def test_the_line_in_a_scatter_plot_is_the_pareto_front(modes: tuple, front: set) -> None:
     axes = one()
     points = pd.DataFrame({"x": [0.1, 0.2, 0.1, 0.15], "y": [0.4, 0.3, 0.1, math.nan]})
@@ -162,7 +178,12 @@ def test_a_legend_names_each_group_once_measured_ones_first_and_the_figure_grows
         lines(axes, SEEDS, "x", "y", by="g")
     before = figure.get_figheight()
     legend(figure)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "level", "published"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "a",
+        "b",
+        "level",
+        "published",
+    ]
     assert figure.get_figheight() > before
 
 
@@ -199,7 +220,9 @@ def test_an_absent_panel_says_why() -> None:
 
 
 def test_parallel_coordinates_draw_a_line_per_point_and_leave_out_those_without_a_result() -> None:
-    points = pd.DataFrame({"a": [1.0, 2.0, 3.0, 2.0], "b": ["x", "y", "x", "y"], "r": [0.1, 0.9, 0.5, math.nan]})
+    points = pd.DataFrame(
+        {"a": [1.0, 2.0, 3.0, 2.0], "b": ["x", "y", "x", "y"], "r": [0.1, 0.9, 0.5, math.nan]}
+    )
     figure = parallel_coordinates(points, ["a", "b", "r"], "r", names={"r": "result"})
     axes = figure.axes[0]
     (lines_,) = axes.collections
@@ -211,10 +234,17 @@ def test_parallel_coordinates_draw_a_line_per_point_and_leave_out_those_without_
 
 
 def test_images_stand_beside_the_mean_score_of_every_class() -> None:
-    scores = pd.DataFrame({
-        "image": 0, "class": [0, 1, 0, 1, 1], "score": [0.2, 0.8, 0.9, 0.3, 0.1], "model": ["s", "s", "r", "r", "r"],
-    })  # fmt: skip
-    figure = images_with_scores(np.zeros((1, 4, 4)), scores, ["clean"], by="model", classes=["no", "yes"], truth=[1])
+    scores = pd.DataFrame(
+        {
+            "image": 0,
+            "class": [0, 1, 0, 1, 1],
+            "score": [0.2, 0.8, 0.9, 0.3, 0.1],
+            "model": ["s", "s", "r", "r", "r"],
+        }
+    )
+    figure = images_with_scores(
+        np.zeros((1, 4, 4)), scores, ["clean"], by="model", classes=["no", "yes"], truth=[1]
+    )
     left, right = figure.axes
     assert left.images[0].get_array().shape == (4, 4)
     heights = [p.get_height() for container in right.containers for p in container]
@@ -223,17 +253,23 @@ def test_images_stand_beside_the_mean_score_of_every_class() -> None:
 
 
 def test_a_caption_says_what_models_of_one_seed_differ_in() -> None:
-    both = pd.concat([SEEDS.assign(**{"method.temperature": t, "teacher.method.temperature": t}) for t in (1, 8)])
+    both = pd.concat(
+        [SEEDS.assign(**{"method.temperature": t, "teacher.method.temperature": t}) for t in (1, 8)]
+    )
     assert "deviation over the seeds and method.temperature." in caption("Shown", both, ["g", "x"])
     one_seed = both[both["seed"].eq(0)]
     assert caption("Shown", one_seed, ["g", "x"]) == (
         "Shown. CIFAR-10, 1 seed. Error bars: ± one standard deviation over method.temperature."
     )
-    assert "No error bars: one seed has no spread" in caption("Shown", one_seed, ["g", "x", "method.temperature"])
+    assert "No error bars: one seed has no spread" in caption(
+        "Shown", one_seed, ["g", "x", "method.temperature"]
+    )
     assert "deviation over pairs." in caption("Shown", one_seed, ["g", "x"], over="pairs")
 
 
 def test_the_closest_path_stands_for_what_it_is_in() -> None:
     noise = [f'[{{"sigma": {sigma}}}]' for sigma in (1, 2)]
-    frame = pd.DataFrame({"seed": 0, "supervision.noise": noise, "supervision.noise.0.sigma": [1, 2]})
+    frame = pd.DataFrame(
+        {"seed": 0, "supervision.noise": noise, "supervision.noise.0.sigma": [1, 2]}
+    )
     assert beyond_seeds(frame, []) == ["supervision.noise.0.sigma"]

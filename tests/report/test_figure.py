@@ -15,7 +15,9 @@ from kdray.report.style import DPI, INK
 
 
 def figure(name: str = "a", title: str = "Title", label: str = "Accuracy (%)") -> Figure:
-    frame = pd.DataFrame({"x": [0, 0, 1, 1], "y": [0.5, 0.6, 0.7, 0.9], "g": ["one", "two", "one", "two"]})
+    frame = pd.DataFrame(
+        {"x": [0, 0, 1, 1], "y": [0.5, 0.6, 0.7, 0.9], "g": ["one", "two", "one", "two"]}
+    )
     drawn, (axes,) = panels()
     lines(axes, frame, "x", "y", by="g")
     labelled(axes, "x", label)
@@ -23,7 +25,9 @@ def figure(name: str = "a", title: str = "Title", label: str = "Accuracy (%)") -
     return Figure(name, title, "caption", drawn)
 
 
-def test_it_is_saved_as_pdf_svg_and_png_and_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_it_is_saved_as_pdf_svg_and_png_and_the_same_figure_gives_the_same_bytes(
+    tmp_path: Path,
+) -> None:
     first, second = (figure().save(tmp_path / folder) for folder in ("first", "second"))
     assert [path.name for path in first] == ["a.pdf", "a.svg", "a.png"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
@@ -62,7 +66,9 @@ def test_titles_and_labels_stay_text(name: str) -> None:
     text = figure(title=name, label=name).svg()
     root = ElementTree.fromstring(text)
     assert root.get("aria-label") == name
-    assert name in ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert name in [
+        "".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")
+    ]
     assert "<script" not in text
 
 

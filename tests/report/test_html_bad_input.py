@@ -52,7 +52,9 @@ def test_without_robustness_the_page_has_no_robust_figure(tmp_path: Path) -> Non
 
 
 def test_only_failed_trials(tmp_path: Path) -> None:
-    page = outline(render(write_made(tmp_path, Made(**{**FEW, "points": 1, "seeds": 1, "failed": 1}))))
+    page = outline(
+        render(write_made(tmp_path, Made(**{**FEW, "points": 1, "seeds": 1, "failed": 1})))
+    )
     assert "No student has completed" in page.text
     assert "CUDA out of memory" in page.text
     assert not page.all("figure")
@@ -60,8 +62,16 @@ def test_only_failed_trials(tmp_path: Path) -> None:
 
 def test_a_student_whose_teacher_failed_has_no_trial_but_a_reason(tmp_path: Path) -> None:
     results = write_made(tmp_path, Made(**FEW))
-    row = {"sweep": "made-up", "trial_id": "none-3", "role": "student", "point": 3, "order": 9, "outcome": "failed",
-           "parameters": '{"noise.input.sigma": 0.9}', "error": "its teacher failed"}  # fmt: skip
+    row = {
+        "sweep": "made-up",
+        "trial_id": "none-3",
+        "role": "student",
+        "point": 3,
+        "order": 9,
+        "outcome": "failed",
+        "parameters": '{"noise.input.sigma": 0.9}',
+        "error": "its teacher failed",
+    }
     write_rows(results.store, "members", "late", [row], {})
     page = outline(render(results))
     assert "its teacher failed" in page.text
@@ -73,10 +83,16 @@ def test_a_sweep_of_which_only_teachers_are_trained_says_so(tmp_path: Path) -> N
     for table in ("members", "trials", "epochs"):
         part = tmp_path / table / "part-1.parquet"
         frame = pd.read_parquet(part)
-        ids = pd.read_parquet(tmp_path / "members" / "part-1.parquet").query("role == 'teacher'")["trial_id"].tolist()
+        ids = (
+            pd.read_parquet(tmp_path / "members" / "part-1.parquet")
+            .query("role == 'teacher'")["trial_id"]
+            .tolist()
+        )
         frame[frame["trial_id"].isin(ids)].to_parquet(part)
     page = outline(render(Results(tmp_path)))
-    (begun,) = [each for each in page.all("section", class_="sweep") if "Of the sweep “begun”" in each.text]
+    (begun,) = [
+        each for each in page.all("section", class_="sweep") if "Of the sweep “begun”" in each.text
+    ]
     assert "only teachers have been trained so far (1 of the 1 begun, on digits" in begun.text
     assert "very trial completed" not in begun.text
     assert len(page.all("table", class_="points")[0].all("tr")) == 3
@@ -86,16 +102,25 @@ def test_students_without_a_result_are_counted(tmp_path: Path) -> None:
     results = write_made(tmp_path, Made(**{**FEW, "points": 3}))
     part = tmp_path / "trials" / "part-0.parquet"
     pd.read_parquet(part).iloc[:4].to_parquet(part)
-    results.store.write(aims_file("made-up"), Aims(objectives=(Objective(),), seeds=4).model_dump_json().encode())
+    results.store.write(
+        aims_file("made-up"), Aims(objectives=(Objective(),), seeds=4).model_dump_json().encode()
+    )
     page = outline(render(Results(tmp_path)))
-    assert "8 of 12 students are missing (not trained yet, given up, or failed): 2 missing (see Failures)" in page.text
+    assert (
+        "8 of 12 students are missing (not trained yet, given up, or failed): 2 missing "
+        "(see Failures)" in page.text
+    )
     assert "no row of its training is there" in page.text
     assert "very trial completed" not in page.text
 
 
-def test_a_point_with_fewer_seeds_than_the_sweep_lacks_some_even_if_nothing_failed(tmp_path: Path) -> None:
+def test_a_point_with_fewer_seeds_than_the_sweep_lacks_some_even_if_nothing_failed(
+    tmp_path: Path,
+) -> None:
     results = write_made(tmp_path, Made(**FEW))
-    results.store.write(aims_file("made-up"), Aims(objectives=(Objective(),), seeds=3).model_dump_json().encode())
+    results.store.write(
+        aims_file("made-up"), Aims(objectives=(Objective(),), seeds=3).model_dump_json().encode()
+    )
     page = outline(render(Results(tmp_path)))
     assert "2 of 6 students are missing" in page.text
     assert "2 students of those that the points need have no result yet" in page.text
@@ -107,10 +132,19 @@ def test_points_that_share_the_best_place_are_no_winner(tmp_path: Path) -> None:
     part = tmp_path / "trials" / "part-0.parquet"
     pd.read_parquet(part).assign(val_accuracy=[0.95, 0.93, 0.93, 0.95, 0.8, 0.8]).to_parquet(part)
     page = outline(render(Results(tmp_path)))
-    assert "2 points share the highest val_accuracy, 0.940: 0 and 1. There is no single best." in page.text
-    marks = [row.all("td")[0].text for row in page.all("table", class_="points")[0].all("tbody")[0].all("tr")]
+    assert (
+        "2 points share the highest val_accuracy, 0.940: 0 and 1. There is no single best."
+        in page.text
+    )
+    marks = [
+        row.all("td")[0].text
+        for row in page.all("table", class_="points")[0].all("tbody")[0].all("tr")
+    ]
     assert marks == ["shares the best", "shares the best", ""]
-    assert "Against point 0 (noise.input.sigma = 0), the first of those that share the best place" in page.text
+    assert (
+        "Against point 0 (noise.input.sigma = 0), the first of those that share the best place"
+        in page.text
+    )
 
 
 def test_seeds_that_gave_the_same_have_no_interval(tmp_path: Path) -> None:
@@ -154,10 +188,16 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         open_results(tmp_path)
 
 
-@pytest.mark.parametrize(("text", "value"), [
-    (None, None), ("3", 3), ("no_teacher", "no_teacher"), ("method.alpha=0.5", {"method.alpha": 0.5}),
-    ("noise.input.name=off,seed=1e-4", {"noise.input.name": "off", "seed": 1e-4}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (None, None),
+        ("3", 3),
+        ("no_teacher", "no_teacher"),
+        ("method.alpha=0.5", {"method.alpha": 0.5}),
+        ("noise.input.name=off,seed=1e-4", {"noise.input.name": "off", "seed": 1e-4}),
+    ],
+)
 def test_how_a_baseline_is_written(text: str | None, value: object) -> None:
     assert baseline(text) == value
 

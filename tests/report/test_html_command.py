@@ -59,10 +59,13 @@ def test_a_table_for_latex(results: Path, tmp_path: Path) -> None:
     assert r"$\pm$" in text
 
 
-@pytest.mark.parametrize(("out", "said"), [
-    ("points.xlsx", r"allowed: \.html, \.csv, \.tex"), ("nowhere/report.html", "no such folder"),
-])  # fmt: skip
-def test_what_cannot_be_written_is_refused_before_anything_is_read(tmp_path: Path, out: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [("points.xlsx", r"allowed: \.html, \.csv, \.tex"), ("nowhere/report.html", "no such folder")],
+)
+def test_what_cannot_be_written_is_refused_before_anything_is_read(
+    tmp_path: Path, out: str, said: str
+) -> None:
     with pytest.raises(InputError, match=said):
         run(str(tmp_path / "no-results"), "--out", str(tmp_path / out))
 
@@ -76,8 +79,12 @@ def test_a_table_is_of_one_sweep(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["report.html", "points.csv", "points.tex"])
-def test_damaged_files_are_told_on_the_terminal_too(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    write_made(tmp_path / "results", Made(points=2, seeds=2, epochs=1, robustness=False, teacher=False))
+def test_damaged_files_are_told_on_the_terminal_too(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_made(
+        tmp_path / "results", Made(points=2, seeds=2, epochs=1, robustness=False, teacher=False)
+    )
     (tmp_path / "results" / "epochs" / "part-0.parquet").write_bytes(b"PAR1, once")
     assert run(str(tmp_path / "results"), "--out", str(tmp_path / name)) == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]

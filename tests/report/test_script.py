@@ -49,18 +49,37 @@ def results(tmp_path: Path) -> Path:
 def test_everything_is_written_said_and_shown_on_one_page(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("The paper", [picture, several, impossible], [str(results), "--out", str(tmp_path / "new" / "out")]) == 0
+    assert (
+        run(
+            "The paper",
+            [picture, several, impossible],
+            [str(results), "--out", str(tmp_path / "new" / "out")],
+        )
+        == 0
+    )
     written = {path.name for path in (tmp_path / "new" / "out").iterdir()}
-    assert written == {"picture.pdf", "picture.svg", "picture.png", "table.csv", "table.tex", "README.md"}
+    assert written == {
+        "picture.pdf",
+        "picture.svg",
+        "picture.png",
+        "table.csv",
+        "table.tex",
+        "README.md",
+    }
     assert capsys.readouterr().out.splitlines() == [
-        "picture: picture.pdf, picture.svg, picture.png", "table: table.csv, table.tex", "gone: run it first",
+        "picture: picture.pdf, picture.svg, picture.png",
+        "table: table.csv, table.tex",
+        "gone: run it first",
         "impossible: nothing in 1 sweep",
-    ]  # fmt: skip
+    ]
     page = (tmp_path / "new" / "out" / "README.md").read_text()
-    assert page.startswith("# The paper\n\n## A picture\n\n![A picture](picture.png)\n\nWhat it shows.")
+    assert page.startswith(
+        "# The paper\n\n## A picture\n\n![A picture](picture.png)\n\nWhat it shows."
+    )
     assert "| a |\n| ---: |\n| 1 |\n\nWhat is in it." in page
     assert page.endswith(
-        "## Gone\n\n*Not drawn: run it first*\n\n## What cannot be drawn\n\n*Not drawn: nothing in 1 sweep*\n"
+        "## Gone\n\n*Not drawn: run it first*\n\n## What cannot be drawn\n\n*Not drawn: "
+        "nothing in 1 sweep*\n"
     )
 
 
@@ -68,7 +87,9 @@ def test_a_missing_figure_is_named_after_its_function() -> None:
     class Nothing:
         sweeps = ("one",)
 
-    assert drawn(impossible, Nothing()) == [Missing("impossible", "What cannot be drawn", "nothing in 1 sweep")]
+    assert drawn(impossible, Nothing()) == [
+        Missing("impossible", "What cannot be drawn", "nothing in 1 sweep")
+    ]
 
 
 def test_a_mistake_in_a_figure_is_not_hidden(results: Path, tmp_path: Path) -> None:
@@ -80,7 +101,9 @@ def test_a_mistake_in_a_figure_is_not_hidden(results: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("there", ["nothing", "empty", "teachers"])
-def test_no_students_are_one_clear_line(there: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_students_are_one_clear_line(
+    there: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = Folder(tmp_path / "results")
     if there == "teachers":
         folder.trial("sweep", 0, 0, role="teacher")
@@ -112,5 +135,8 @@ def test_reports_load_neither_torch_nor_ray_nor_a_window_system() -> None:
     heavy = "torch", "ray", "optuna", "matplotlib.pyplot"
     told = f"import sys, kdray.report; print([name for name in {heavy} if name in sys.modules])"
     assert (
-        subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+        subprocess.run(
+            [sys.executable, "-c", told], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
     )

@@ -23,7 +23,9 @@ def contrast(one: str, two: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_no_two_of_twenty_groups_share_color_and_marker_and_no_two_of_eight_marker_or_dashes() -> None:
+def test_no_two_of_twenty_groups_share_color_and_marker_and_no_two_of_eight_marker_or_dashes() -> (
+    None
+):
     assert len({(style.color, style.marker) for style in map(look, range(20))}) == 20
     for field in ("color", "marker", "dashes", "hatch"):
         assert len({getattr(look(position), field) for position in range(8)}) == 8, field
@@ -38,11 +40,17 @@ def test_text_is_readable_on_the_page_and_lines_are_seen() -> None:
 @pytest.mark.parametrize("lacking", ["red", "green"])
 def test_colors_differ_for_who_does_not_see_red_or_green(lacking: str) -> None:
     # Viénot, Brettel, Mollon (1999): what a dichromat sees, in linear RGB.
-    seen_as = {"red": ((0.11238, 0.88762, 0), (0.11238, 0.88762, 0), (0.00401, -0.00401, 1)),
-               "green": ((0.29275, 0.70725, 0), (0.29275, 0.70725, 0), (-0.02234, 0.02234, 1))}[lacking]  # fmt: skip
-    seen = [[sum(w * c for w, c in zip(row, to_rgb(color), strict=True)) for row in seen_as] for color in PALETTE[:7]]
+    seen_as = {
+        "red": ((0.11238, 0.88762, 0), (0.11238, 0.88762, 0), (0.00401, -0.00401, 1)),
+        "green": ((0.29275, 0.70725, 0), (0.29275, 0.70725, 0), (-0.02234, 0.02234, 1)),
+    }[lacking]
+    seen = [
+        [sum(w * c for w, c in zip(row, to_rgb(color), strict=True)) for row in seen_as]
+        for color in PALETTE[:7]
+    ]
     nearest = min(
-        max(abs(a - b) for a, b in zip(one, two, strict=True)) for one, two in itertools.combinations(seen, 2)
+        max(abs(a - b) for a, b in zip(one, two, strict=True))
+        for one, two in itertools.combinations(seen, 2)
     )
     assert nearest > 0.07
 

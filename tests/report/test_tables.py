@@ -22,11 +22,21 @@ def test_a_spread_is_the_mean_and_the_sample_deviation_of_what_is_there() -> Non
     assert math.isnan(Spread.of(pd.Series([0.5])).std)
 
 
-def test_cells_are_shown_with_their_deviation_where_there_is_one_and_missing_ones_as_missing() -> None:
-    shown = table(name=["a", "b", "c"], value=[Spread(60.123, 1.5, 2), Spread(3, math.nan, 1), None], n=[2, 1, 0])
+def test_cells_are_shown_with_their_deviation_where_there_is_one_and_missing_ones_as_missing() -> (
+    None
+):
+    shown = table(
+        name=["a", "b", "c"],
+        value=[Spread(60.123, 1.5, 2), Spread(3, math.nan, 1), None],
+        n=[2, 1, 0],
+    )
     assert shown.to_markdown().splitlines() == [
-        "| name | value | n |", "| --- | ---: | ---: |", "| a | 60.12 ± 1.50 | 2 |", "| b | 3.00 | 1 |", "| c | – | 0 |",
-    ]  # fmt: skip
+        "| name | value | n |",
+        "| --- | ---: | ---: |",
+        "| a | 60.12 ± 1.50 | 2 |",
+        "| b | 3.00 | 1 |",
+        "| c | – | 0 |",
+    ]
     assert table(x=[math.nan, -0.001, np.float32(0.5)]).to_markdown().splitlines()[2:] == [
         "| – |",
         "| 0.00 |",

@@ -26,7 +26,11 @@ def add_point(
     **columns: Any,
 ) -> list[str]:
     """A point with a seed for each of ``values``; None for one that failed. The trials' ids."""
-    extra: dict[str, type] = {name: type(value) for name, value in (parameters or {}).items() if not isinstance(value, list)}
+    extra: dict[str, type] = {
+        name: type(value)
+        for name, value in (parameters or {}).items()
+        if not isinstance(value, list)
+    }
     extra |= {name: type(value) for name, value in columns.items() if "." in name}
     made = []
     for seed, value in enumerate(values):
@@ -37,19 +41,40 @@ def add_point(
         if teachers:
             experiment["teacher"] = teachers[seed]
             row["teacher_id"] = json.dumps(teachers[seed])
-        row |= {"experiment": json.dumps(experiment), "status": "failed" if value is None else "completed"}
+        row |= {
+            "experiment": json.dumps(experiment),
+            "status": "failed" if value is None else "completed",
+        }
         row |= {name: value for name, value in (parameters or {}).items() if name in extra}
         if "." not in metric:
             row[metric] = value
         write_rows(results.store, "trials", trial_id, [row], extra)
         if "." in metric and value is not None:
             label, name = metric.split(".")
-            number_ = {"trial_id": trial_id, "evaluation_id": label, "label": label, "metric": name, "value": value}
-            write_rows(results.store, "robustness", f"{trial_id}-{label}", [{**number_, "split": "test"}], {})
+            number_ = {
+                "trial_id": trial_id,
+                "evaluation_id": label,
+                "label": label,
+                "metric": name,
+                "value": value,
+            }
+            write_rows(
+                results.store,
+                "robustness",
+                f"{trial_id}-{label}",
+                [{**number_, "split": "test"}],
+                {},
+            )
         member = {
-            "sweep": sweep, "trial_id": trial_id, "role": "student", "point": number, "case": case, "order": order,
-            "parameters": json.dumps(parameters or {}), "outcome": "failed" if value is None else "completed",
-        }  # fmt: skip
+            "sweep": sweep,
+            "trial_id": trial_id,
+            "role": "student",
+            "point": number,
+            "case": case,
+            "order": order,
+            "parameters": json.dumps(parameters or {}),
+            "outcome": "failed" if value is None else "completed",
+        }
         write_rows(results.store, "members", f"{sweep}-{number}-{trial_id}", [member], {})
         made.append(trial_id)
     return made

@@ -1,6 +1,8 @@
-"""An object store on this machine that speaks S3 and, while told to, fails as networks and servers do.
+"""An object store on this machine that speaks S3 and, while told to, fails as networks and servers
+do.
 
-It keeps its objects in memory and knows the requests that pyarrow makes. Signatures are not checked, only whose they are.
+It keeps its objects in memory and knows the requests that pyarrow makes. Signatures are not
+checked, only whose they are.
 """
 
 from __future__ import annotations
@@ -20,10 +22,19 @@ from xml.sax.saxutils import escape
 
 KEY, SECRET, BUCKET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCY", "bucket"
 
-Fault = Literal["drop", "lose answer", "cut answer", "short answer", "hang", "500", "503", "429", "403"]
-"""What happens to a request: its connection is closed before it is done; after it was done; in the middle of the answer; the
-answer has half of the data and claims to be complete; it waits, and is closed; or it is answered with an error."""
-CODES = {500: "InternalError", 503: "SlowDown", 429: "TooManyRequests", 403: "AccessDenied", 404: "NoSuchKey"}
+Fault = Literal[
+    "drop", "lose answer", "cut answer", "short answer", "hang", "500", "503", "429", "403"
+]
+"""What happens to a request: its connection is closed before it is done; after it was done; in the
+middle of the answer; the answer has half of the data and claims to be complete; it waits, and is
+closed; or it is answered with an error."""
+CODES = {
+    500: "InternalError",
+    503: "SlowDown",
+    429: "TooManyRequests",
+    403: "AccessDenied",
+    404: "NoSuchKey",
+}
 
 
 class Request(NamedTuple):
@@ -36,7 +47,7 @@ class Request(NamedTuple):
 class Answer(NamedTuple):
     status: int
     body: bytes = b""
-    headers: dict[str, str] = {}  # noqa: RUF012  # never changed
+    headers: dict[str, str] = {}  # never changed  # noqa: RUF012
 
 
 class S3(ThreadingHTTPServer):
@@ -64,7 +75,9 @@ class S3(ThreadingHTTPServer):
     def objects(self) -> dict[str, bytes]:
         return self.buckets[BUCKET]
 
-    def uri(self, prefix: str = "results", *, bucket: str = BUCKET, key: str = KEY, more: str = "") -> str:
+    def uri(
+        self, prefix: str = "results", *, bucket: str = BUCKET, key: str = KEY, more: str = ""
+    ) -> str:
         """Where pyarrow finds ``prefix``."""
         host = f"127.0.0.1:{self.server_port}"
         user = f"{key}:{quote(SECRET, safe='')}"
@@ -77,7 +90,8 @@ class S3(ThreadingHTTPServer):
 
     @contextmanager
     def failing(self, fault: Fault, pattern: str = "") -> Iterator[None]:
-        """Within the block every request fails so whose "METHOD bucket/key?query" has ``pattern`` in it."""
+        """Within the block every request fails so whose "METHOD bucket/key?query" has ``pattern``
+        in it."""
         self._always = (fault, re.compile(pattern))
         try:
             yield
@@ -112,12 +126,18 @@ class S3(ThreadingHTTPServer):
                 return error(404, "NoSuchBucket")
             objects = self.buckets[request.bucket]
             if not request.key:
-                return Answer(200) if request.method == "HEAD" else self._listing(objects, request.query)
+                return (
+                    Answer(200)
+                    if request.method == "HEAD"
+                    else self._listing(objects, request.query)
+                )
             if "uploads" in request.query or "uploadId" in request.query:
                 return self._multipart(objects, request, body)
             return self._object(objects, request, body, headers.get("range"))
 
-    def _object(self, objects: dict[str, bytes], request: Request, body: bytes, span: str | None) -> Answer:
+    def _object(
+        self, objects: dict[str, bytes], request: Request, body: bytes, span: str | None
+    ) -> Answer:
         if request.method == "PUT":
             objects[request.key] = body
             return Answer(200, headers={"ETag": etag(body)})
@@ -127,7 +147,11 @@ class S3(ThreadingHTTPServer):
         if request.key not in objects:
             return error(404, "NoSuchKey")
         data = objects[request.key]
-        facts = {"ETag": etag(data), "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT", "Accept-Ranges": "bytes"}
+        facts = {
+            "ETag": etag(data),
+            "Last-Modified": "Thu, 01 Jan 2026 00:00:00 GMT",
+            "Accept-Ranges": "bytes",
+        }
         if span is None:
             return Answer(200, data, facts)
         first, last = (int(part) for part in span.removeprefix("bytes=").split("-"))
@@ -149,7 +173,9 @@ class S3(ThreadingHTTPServer):
         parts = self.uploads.pop(upload)
         if request.method == "POST":
             objects[request.key] = b"".join(parts[number] for number in sorted(parts))
-            return xml("CompleteMultipartUploadResult", f"<ETag>{etag(objects[request.key])}</ETag>")
+            return xml(
+                "CompleteMultipartUploadResult", f"<ETag>{etag(objects[request.key])}</ETag>"
+            )
         return Answer(204)
 
     def _listing(self, objects: dict[str, bytes], query: dict[str, str]) -> Answer:
@@ -157,7 +183,9 @@ class S3(ThreadingHTTPServer):
         entries = set()
         for key in objects:
             if key.startswith(prefix):
-                inside, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else (key, "", "")
+                inside, found, _ = (
+                    key[len(prefix) :].partition(delimiter) if delimiter else (key, "", "")
+                )
                 entries.add(prefix + inside + found if found else key)
         after = query.get("continuation-token", query.get("start-after", ""))
         wanted = sorted(entry for entry in entries if entry > after)
@@ -175,7 +203,9 @@ class S3(ThreadingHTTPServer):
         return xml("ListBucketResult", text)
 
     def __enter__(self) -> S3:
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -195,7 +225,10 @@ class Handler(BaseHTTPRequestHandler):
     def _do(self) -> None:
         split = urlsplit(self.path)
         bucket, _, key = unquote(split.path).removeprefix("/").partition("/")
-        query = {name: values[0] for name, values in parse_qs(split.query, keep_blank_values=True).items()}
+        query = {
+            name: values[0]
+            for name, values in parse_qs(split.query, keep_blank_values=True).items()
+        }
         request, body = Request(self.command, bucket, key, query), self._body()
         fault = self.server.fault(request)
         if fault == "hang":
@@ -204,7 +237,9 @@ class Handler(BaseHTTPRequestHandler):
             return self._hang_up()
         if fault is not None and fault.isdigit():
             return self._send(error(int(fault), CODES[int(fault)]))
-        answer = self.server.answer(request, body, {name.lower(): value for name, value in self.headers.items()})
+        answer = self.server.answer(
+            request, body, {name.lower(): value for name, value in self.headers.items()}
+        )
         if fault == "lose answer":
             return self._hang_up()
         if fault == "short answer":
@@ -218,7 +253,11 @@ class Handler(BaseHTTPRequestHandler):
             body = chunks(self.rfile)
         else:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        return chunks(BytesIO(body)) if "aws-chunked" in self.headers.get("Content-Encoding", "") else body
+        return (
+            chunks(BytesIO(body))
+            if "aws-chunked" in self.headers.get("Content-Encoding", "")
+            else body
+        )
 
     def _send(self, answer: Answer, *, cut: bool = False) -> None:
         self.send_response(answer.status)
@@ -238,7 +277,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def chunks(file: BinaryIO) -> bytes:
-    """A body in chunks, of HTTP as of AWS: size and perhaps a signature, data, …, zero and perhaps a checksum."""
+    """A body in chunks, of HTTP as of AWS: size and perhaps a signature, data, …, zero and perhaps
+    a checksum."""
     body = b""
     while size := int(file.readline().partition(b";")[0], 16):
         body += file.read(size)
@@ -249,11 +289,17 @@ def chunks(file: BinaryIO) -> bytes:
 
 
 def xml(name: str, inner: str) -> Answer:
-    return Answer(200, f'<?xml version="1.0"?><{name}>{inner}</{name}>'.encode(), {"Content-Type": "application/xml"})
+    return Answer(
+        200,
+        f'<?xml version="1.0"?><{name}>{inner}</{name}>'.encode(),
+        {"Content-Type": "application/xml"},
+    )
 
 
 def error(status: int, code: str) -> Answer:
-    return xml("Error", f"<Code>{code}</Code><Message>{code}, says the test</Message>")._replace(status=status)
+    return xml("Error", f"<Code>{code}</Code><Message>{code}, says the test</Message>")._replace(
+        status=status
+    )
 
 
 def etag(body: bytes) -> str:

@@ -9,10 +9,23 @@ import pandas as pd
 from kdray.results.checks import with_transfers
 
 COLUMNS = {
-    "trial_id": "t", "evaluation_id": "e", "label": "x", "evaluation": "transfer", "split": "test", "dataset": "digits",
-    "metric": "accuracy", "value": 0.5, "examples": 100, "norm": "linf", "epsilon": 0.1, "epoch": None,
-    "source_trial_id": None, "checks": None, "steps": 10, "parameters": "{}",
-}  # fmt: skip
+    "trial_id": "t",
+    "evaluation_id": "e",
+    "label": "x",
+    "evaluation": "transfer",
+    "split": "test",
+    "dataset": "digits",
+    "metric": "accuracy",
+    "value": 0.5,
+    "examples": 100,
+    "norm": "linf",
+    "epsilon": 0.1,
+    "epoch": None,
+    "source_trial_id": None,
+    "checks": None,
+    "steps": 10,
+    "parameters": "{}",
+}
 
 
 def checks(*rows: dict[str, Any]) -> list[str | None]:
@@ -50,7 +63,14 @@ def test_an_attack_of_fewer_steps_is_not_compared_with_one_of_more() -> None:
         {"evaluation": "fgsm", "value": 0.35, "steps": 1},
         {"evaluation": "autoattack", "value": 0.35, "steps": None},
     )
-    assert [text and text.split()[6] for text in found] == [None, None, "0.4000", "0.3000", None, "0.3000"]
+    assert [text and text.split()[6] for text in found] == [
+        None,
+        None,
+        "0.4000",
+        "0.3000",
+        None,
+        "0.3000",
+    ]
 
 
 def test_an_equal_one_is_no_reason_and_nothing_transferred_is_nothing_to_say() -> None:

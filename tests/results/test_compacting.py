@@ -1,4 +1,5 @@
-"""``kdray compact``: few files instead of many, and not a row more or less, whatever happens meanwhile."""
+"""``kdray compact``: few files instead of many, and not a row more or less, whatever happens
+meanwhile."""
 
 from __future__ import annotations
 
@@ -51,7 +52,11 @@ def parts(results: Results) -> dict[str, int]:
 
 
 def contents(results: Results) -> dict[str, bytes]:
-    return {name: results.store.read(name) for table in TABLES for name in results.store.names(table, ".parquet")}
+    return {
+        name: results.store.read(name)
+        for table in TABLES
+        for name in results.store.names(table, ".parquet")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -71,26 +76,50 @@ def done(made: Path, tmp_path: Path) -> Results:
 
 @pytest.fixture
 def odd(empty: Results) -> Results:
-    """Awkward rows: missing, not finite, replaced, failed, in a file of two names, of an older kdray, of wider types."""
+    """Awkward rows: missing, not finite, replaced, failed, in a file of two names, of an older
+    kdray, of wider types."""
     store = empty.store
     trial = {"status": "completed", "val_accuracy": 0.5}
-    write_rows(store, "trials", "a", [{"trial_id": "a", **trial, "model.width": 2}], {"model.width": int})
-    write_rows(store, "trials", "b", [{"trial_id": "b", **trial, "model.width": 2.5}], {"model.width": float})
+    write_rows(
+        store, "trials", "a", [{"trial_id": "a", **trial, "model.width": 2}], {"model.width": int}
+    )
+    write_rows(
+        store,
+        "trials",
+        "b",
+        [{"trial_id": "b", **trial, "model.width": 2.5}],
+        {"model.width": float},
+    )
     write_rows(store, "trials", "c", [{"trial_id": "c", **trial, "host": "old"}], {})
     write_rows(store, "trials", "c again", [{"trial_id": "c", **trial, "host": "new"}], {})
-    write_rows(store, "trials", "c failed", [{"trial_id": "c", "status": "failed", "error": "late"}], {})
+    write_rows(
+        store, "trials", "c failed", [{"trial_id": "c", "status": "failed", "error": "late"}], {}
+    )
     losses = [math.nan, math.inf, -0.0, None, 1.5]
-    rows = [{"trial_id": "a", "stage": "main", "epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses)]
+    rows = [
+        {"trial_id": "a", "stage": "main", "epoch": epoch, "loss": loss}
+        for epoch, loss in enumerate(losses)
+    ]
     write_rows(store, "epochs", "a", rows, {})
     store.write("epochs/other-a.parquet", store.read("epochs/a.parquet"))
     number = {"trial_id": "a", "evaluation_id": "e", "label": "noise", "metric": "accuracy"}
-    write_rows(store, "robustness", "a", [number | {"value": s, "sigma": s} for s in (0.2, 0.1)], {})
-    write_rows(store, "robustness", "b", [number | {"trial_id": "b", "value": 0.5, "sigma": 0.1}], {})
+    write_rows(
+        store, "robustness", "a", [number | {"value": s, "sigma": s} for s in (0.2, 0.1)], {}
+    )
+    write_rows(
+        store, "robustness", "b", [number | {"trial_id": "b", "value": 0.5, "sigma": 0.1}], {}
+    )
     part = pq.read_table(empty_folder(empty) / "robustness" / "b.parquet")
     older = part.drop_columns(["snr", "class"]).replace_schema_metadata(None)
     pq.write_table(older, empty_folder(empty) / "robustness" / "b.parquet")
     for point in (0, 1):
-        write_rows(store, "members", f"{point}", [{"sweep": "s", "trial_id": "a", "role": "student", "point": point}], {})
+        write_rows(
+            store,
+            "members",
+            f"{point}",
+            [{"sweep": "s", "trial_id": "a", "role": "student", "point": point}],
+            {},
+        )
     return empty
 
 
@@ -102,18 +131,25 @@ def empty_folder(results: Results) -> Path:
 def test_every_table_is_one_file_and_reads_as_before(done: Results) -> None:
     before, many = read(done), parts(done)
     found = compact(done.store)
-    assert {table: (files.before, files.after) for table, files in found.items()} == {t: (many[t], 1) for t in TABLES}
+    assert {table: (files.before, files.after) for table, files in found.items()} == {
+        t: (many[t], 1) for t in TABLES
+    }
     assert parts(done) == dict.fromkeys(TABLES, 1)
     assert_same(read(done), before)
 
 
 def test_awkward_rows_read_as_before(odd: Results) -> None:
-    before, stored = read(odd), {table: odd.table(table).num_rows for table in ("trials", "epochs", "robustness")}
+    before, stored = (
+        read(odd),
+        {table: odd.table(table).num_rows for table in ("trials", "epochs", "robustness")},
+    )
     compact(odd.store)
     assert parts(odd) == dict.fromkeys(TABLES, 1)
     assert_same(read(odd), before)
     rows = {table: odd.table(table).num_rows for table in stored}
-    assert rows == {**stored, "epochs": 5}, "copies go; what is replaced stays, so that a conflict is still seen"
+    assert rows == {**stored, "epochs": 5}, (
+        "copies go; what is replaced stays, so that a conflict is still seen"
+    )
     schema = pq.read_schema(empty_folder(odd) / odd.store.names("trials", ".parquet")[0])
     assert schema.field("val_accuracy").metadata[b"unit"] == b"fraction"
 
@@ -178,18 +214,30 @@ def test_what_reads_back_otherwise_is_taken_away_and_the_old_files_stay(
     odd: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, write = contents(odd), Store.write
-    for spoiled in (lambda data: data[:-40], lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:]):
+    for spoiled in (
+        lambda data: data[:-40],
+        lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:],
+    ):
         with monkeypatch.context() as patch:
-            patch.setattr(Store, "write", lambda store, name, data, spoiled=spoiled: write(store, name, spoiled(data)))
-            with pytest.raises(OSError, match=r"members/compacted-.*: reads back otherwise than it was written; the old"):
+            patch.setattr(
+                Store,
+                "write",
+                lambda store, name, data, spoiled=spoiled: write(store, name, spoiled(data)),
+            )
+            with pytest.raises(
+                OSError,
+                match=r"members/compacted-.*: reads back otherwise than it was written; the old",
+            ):
                 compact(odd.store)
         assert contents(odd) == before
 
 
-def test_another_file_that_is_whole_but_of_other_rows_is_noticed(odd: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_file_that_is_whole_but_of_other_rows_is_noticed(
+    odd: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before, write, other = contents(odd), Store.write, odd.store.read("members/1.parquet")
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "write", lambda store, name, data: write(store, name, other))  # noqa: ARG005
+        patch.setattr(Store, "write", lambda store, name, data: write(store, name, other))
         with pytest.raises(OSError, match="reads back otherwise"):
             compact(odd.store)
     assert contents(odd) == before
@@ -204,20 +252,30 @@ def test_a_damaged_file_is_named_and_left_where_it_is(odd: Results) -> None:
     assert odd.store.read("trials/broken.parquet") == b"PAR1 half a file"
 
 
-def test_a_file_that_is_written_anew_meanwhile_stays(odd: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_written_anew_meanwhile_stays(
+    odd: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write = Store.write
 
     def meddling(store: Store, name: str, data: bytes) -> None:
         write(store, name, data)
         if name.startswith("trials/compacted-"):
             monkeypatch.undo()
-            write_rows(store, "trials", "a", [{"trial_id": "a", "status": "completed", "val_accuracy": 0.9}], {})
+            write_rows(
+                store,
+                "trials",
+                "a",
+                [{"trial_id": "a", "status": "completed", "val_accuracy": 0.9}],
+                {},
+            )
 
     monkeypatch.setattr(Store, "write", meddling)
     compact(odd.store)
     assert len(odd.store.names("trials", ".parquet")) == 2
     with pytest.warns(ConflictingRows):
-        assert odd.trials(["val_accuracy"], [("trial_id", "==", "a")])["val_accuracy"].tolist() == [0.9]
+        assert odd.trials(["val_accuracy"], [("trial_id", "==", "a")])["val_accuracy"].tolist() == [
+            0.9
+        ]
 
 
 def test_files_that_go_away_while_a_table_is_read_are_found_in_the_new_one(
@@ -236,8 +294,11 @@ def test_files_that_go_away_while_a_table_is_read_are_found_in_the_new_one(
     pd.testing.assert_frame_equal(odd.robustness(), before["robustness"])
 
 
-def test_a_listing_that_a_merge_overtakes_misses_nothing(odd: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that changes need not be listed whole: here neither the new file nor those that it replaced."""
+def test_a_listing_that_a_merge_overtakes_misses_nothing(
+    odd: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that changes need not be listed whole: here neither the new file nor those that it
+    replaced."""
     before, names = read(odd), Store.names
 
     def overtaken(store: Store, folder: str, suffix: str) -> list[str]:
@@ -252,7 +313,9 @@ def test_a_listing_that_a_merge_overtakes_misses_nothing(odd: Results, monkeypat
     pd.testing.assert_frame_equal(odd.trials(), before["trials"])
 
 
-def test_a_completed_trial_is_found_while_its_file_is_merged(odd: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_completed_trial_is_found_while_its_file_is_merged(
+    odd: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = Store.names
 
     def too_early(store: Store, folder: str, suffix: str) -> list[str]:
@@ -265,8 +328,11 @@ def test_a_completed_trial_is_found_while_its_file_is_merged(odd: Results, monke
     assert has_completed(odd.store, "c")
 
 
-def test_small_files_are_merged_beside_those_that_come_and_go(odd: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process merges the new file on before it is read back: no error, and nothing is lost."""
+def test_small_files_are_merged_beside_those_that_come_and_go(
+    odd: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process merges the new file on before it is read back: no error, and nothing is
+    lost."""
     before, write = read(odd), Store.write
 
     def merged_on(store: Store, name: str, data: bytes) -> None:
@@ -299,7 +365,12 @@ def test_results_of_a_newer_schema_are_refused(odd: Results) -> None:
 def test_a_completed_trial_is_found_in_the_one_file(odd: Results) -> None:
     write_rows(odd.store, "trials", "f", [{"trial_id": "f", "status": "failed"}], {})
     compact(odd.store)
-    assert [has_completed(odd.store, trial_id) for trial_id in ("a", "c", "f", "nobody")] == [True, True, False, False]
+    assert [has_completed(odd.store, trial_id) for trial_id in ("a", "c", "f", "nobody")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_the_same_command_has_nothing_to_do_and_a_larger_one_does_the_rest(done: Results) -> None:
@@ -356,18 +427,25 @@ def test_folders_merge_by_copying_compacted_or_not(made: Path, tmp_path: Path, w
 
 
 @pytest.mark.filterwarnings("default")
-def test_the_command_says_what_became_of_the_files(odd: Results, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_became_of_the_files(
+    odd: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = parts(odd)
     odd.store.write("trials/broken.parquet", b"PAR1")
     assert main(["compact", os.fspath(empty_folder(odd))]) == 0
     told = capsys.readouterr()
-    assert f"trials: {before['trials'] + 1} files are 2 now, 1 of them damaged and left as they are\n" in told.out
+    assert (
+        f"trials: {before['trials'] + 1} files are 2 now, 1 of them damaged and left as they are\n"
+        in told.out
+    )
     assert f"epochs: {before['epochs']} files are 1 now\n" in told.out
     assert "kdray: warning: " in told.err
     assert "trials/broken.parquet: damaged" in told.err
 
 
-def test_the_command_is_refused_while_a_sweep_runs(odd: Results, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_is_refused_while_a_sweep_runs(
+    odd: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = contents(odd)
     (empty_folder(odd) / "locks").mkdir()
     with only_driver(odd.store, "tiny"):
@@ -378,6 +456,8 @@ def test_the_command_is_refused_while_a_sweep_runs(odd: Results, capsys: pytest.
     assert contents(odd) == before
 
 
-def test_the_command_is_refused_where_there_are_no_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_is_refused_where_there_are_no_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["compact", os.fspath(tmp_path)]) == 2
     assert "no results here (no schema.json)" in capsys.readouterr().err

@@ -21,14 +21,21 @@ TEACHERS = [{"model": "big", "seed": 0}] * 4
 @pytest.fixture
 def three(empty: Results) -> Results:
     for number, values in enumerate((BASE, BETTER, OTHER)):
-        add_point(empty, number, values, {SIGMA: number / 10}, case=f"case {number}", teachers=TEACHERS)
+        add_point(
+            empty, number, values, {SIGMA: number / 10}, case=f"case {number}", teachers=TEACHERS
+        )
     return empty
 
 
-def test_points_are_paired_by_seed_and_the_p_values_adjusted_for_their_number(three: Results) -> None:
+def test_points_are_paired_by_seed_and_the_p_values_adjusted_for_their_number(
+    three: Results,
+) -> None:
     table = three.compare(0, "val_accuracy")
     assert table["point"].tolist() == [1, 2]
-    assert table[["baseline", "n", "n_baseline", "paired"]].to_numpy().tolist() == [[0, 4, 4, True]] * 2
+    assert (
+        table[["baseline", "n", "n_baseline", "paired"]].to_numpy().tolist()
+        == [[0, 4, 4, True]] * 2
+    )
     for (_, row), values in zip(table.iterrows(), (BETTER, OTHER), strict=True):
         expected = of_pairs(np.array(values), np.array(BASE))._asdict()
         assert row[list(expected)].tolist() == pytest.approx(list(expected.values()))
@@ -36,7 +43,9 @@ def test_points_are_paired_by_seed_and_the_p_values_adjusted_for_their_number(th
         assert table[f"{test}_holm"].tolist() == pytest.approx(holm(table[test].tolist(), 2))
 
 
-def test_a_comparison_without_a_p_value_counts_in_the_correction_and_has_no_interval(empty: Results) -> None:
+def test_a_comparison_without_a_p_value_counts_in_the_correction_and_has_no_interval(
+    empty: Results,
+) -> None:
     for number, values in enumerate(([0.5, 0.6, 0.7], [0.6, 0.7, 0.8], [0.6, 0.65, 0.9])):
         add_point(empty, number, values, {SIGMA: number / 10})
     table = empty.compare(0, "val_accuracy")
@@ -48,7 +57,9 @@ def test_a_number_that_two_points_have_is_no_baseline(empty: Results) -> None:
     """Members written before the sweep's file was changed and after it."""
     for number, sigma in ((0, 0.0), (1, 0.1), (1, 0.2)):
         add_point(empty, number, BASE, {SIGMA: sigma})
-    with pytest.raises(InputError, match=r"both point 1 of s .*0\.1.* and point 1 of s .*0\.2.* are point 1"):
+    with pytest.raises(
+        InputError, match=r"both point 1 of s .*0\.1.* and point 1 of s .*0\.2.* are point 1"
+    ):
         empty.compare(1, "val_accuracy")
     assert len(empty.compare(0, "val_accuracy")) == 2
 
@@ -60,7 +71,9 @@ def test_values_out_of_a_table_are_baselines(three: Results, baseline: object) -
         three.compare(np.int64(9), "val_accuracy")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("baseline", [0, "case 0", {SIGMA: 0.0}, {SIGMA: 0, "case": "case 0"}, {"point": 0}])
+@pytest.mark.parametrize(
+    "baseline", [0, "case 0", {SIGMA: 0.0}, {SIGMA: 0, "case": "case 0"}, {"point": 0}]
+)
 def test_a_baseline_is_a_number_a_case_or_values(three: Results, baseline: object) -> None:
     table = three.compare(baseline, "val_accuracy")  # type: ignore[arg-type]
     assert table["point"].tolist() == [1, 2]
@@ -69,8 +82,12 @@ def test_a_baseline_is_a_number_a_case_or_values(three: Results, baseline: objec
 
 
 def test_values_pair_each_point_with_the_one_that_shares_all_others(empty: Results) -> None:
-    for number, (sigma, alpha) in enumerate([(0.0, 0.1), (0.0, 0.9), (0.2, 0.1), (0.2, 0.9), (0.2, 0.5)]):
-        add_point(empty, number, [sigma + alpha / 100, sigma + alpha / 50], {SIGMA: sigma, ALPHA: alpha})
+    for number, (sigma, alpha) in enumerate(
+        [(0.0, 0.1), (0.0, 0.9), (0.2, 0.1), (0.2, 0.9), (0.2, 0.5)]
+    ):
+        add_point(
+            empty, number, [sigma + alpha / 100, sigma + alpha / 50], {SIGMA: sigma, ALPHA: alpha}
+        )
     table = empty.compare({SIGMA: 0.0}, "val_accuracy").set_index("point")
     assert table["baseline"].fillna(-1).to_dict() == {2: 0, 3: 1, 4: -1}
     assert table.loc[[2, 3], "difference"].tolist() == pytest.approx([0.2, 0.2])
@@ -79,7 +96,9 @@ def test_values_pair_each_point_with_the_one_that_shares_all_others(empty: Resul
 
 
 def test_a_case_of_several_points_pairs_by_the_paths_that_both_have(empty: Results) -> None:
-    for number, (case, sigma) in enumerate([("plain", 0.0), ("plain", 0.2), ("kd", 0.0), ("kd", 0.2)]):
+    for number, (case, sigma) in enumerate(
+        [("plain", 0.0), ("plain", 0.2), ("kd", 0.0), ("kd", 0.2)]
+    ):
         add_point(empty, number, [number / 10, number / 10 + 0.01], {SIGMA: sigma}, case=case)
     assert empty.compare("plain", "val_accuracy")["baseline"].tolist() == [0, 1]
 
@@ -87,7 +106,10 @@ def test_a_case_of_several_points_pairs_by_the_paths_that_both_have(empty: Resul
 def test_a_baseline_that_fits_twice_is_refused(empty: Results) -> None:
     for number, case in enumerate(("a", "a", "b")):
         add_point(empty, number, [0.5, 0.6], {ALPHA: number} if case == "a" else {}, case=case)
-    with pytest.raises(InputError, match=r"for point 2 \(b\) of s both point 0 \(a\) of s and point 1 \(a\) of s fit"):
+    with pytest.raises(
+        InputError,
+        match=r"for point 2 \(b\) of s both point 0 \(a\) of s and point 1 \(a\) of s fit",
+    ):
         empty.compare("a", "val_accuracy")
 
 
@@ -117,7 +139,13 @@ def test_one_shared_seed_is_not_enough_to_pair(empty: Results) -> None:
         ([{"model": "big", "seed": 0}] * 3 + [{"model": "big", "seed": 1}], False),
         ([], True),
     ],
-    ids=["the same", "another by description", "the same by another seed", "one of them by another seed", "none"],
+    ids=[
+        "the same",
+        "another by description",
+        "the same by another seed",
+        "one of them by another seed",
+        "none",
+    ],
 )
 def test_seeds_are_paired_unless_a_teacher_differs_by_its_seed_alone(
     empty: Results, teachers: list[dict[str, object]], paired: bool
@@ -135,14 +163,23 @@ def test_one_seed_has_a_difference_and_no_test(empty: Results) -> None:
     add_point(empty, 1, [0.75], {SIGMA: 0.1})
     (row,) = empty.compare(0, "val_accuracy").to_dict("records")
     assert row["difference"] == 0.25
-    assert all(math.isnan(row[name]) for name in row if name in ("low", "high", "effect_size") or "_p" in name)
+    assert all(
+        math.isnan(row[name])
+        for name in row
+        if name in ("low", "high", "effect_size") or "_p" in name
+    )
 
 
 @pytest.mark.parametrize("data", [{"name": "mnist"}, {"name": "digits", "resize": 16}])
-def test_different_data_are_refused_with_both_names(empty: Results, data: dict[str, object]) -> None:
+def test_different_data_are_refused_with_both_names(
+    empty: Results, data: dict[str, object]
+) -> None:
     add_point(empty, 0, [0.5, 0.6], {SIGMA: 0.0}, case="ours")
     add_point(empty, 1, [0.5, 0.6], {SIGMA: 0.1}, data=data)
-    told = f"point 1 of s and point 0 \\(ours\\) of s: different data cannot be compared: {data['name']}.* and digits"
+    told = (
+        "point 1 of s and point 0 \\(ours\\) of s: different data cannot be compared: "
+        f"{data['name']}.* and digits"
+    )
     with pytest.raises(InputError, match=told):
         empty.compare(0, "val_accuracy")
 
@@ -172,7 +209,9 @@ def test_a_number_that_several_sweeps_have_needs_the_sweep(three: Results) -> No
         ({"sgma": 5}, "baseline: no column 'sgma'"),
     ],
 )
-def test_a_baseline_that_is_not_there_is_refused_with_what_is(three: Results, baseline: object, told: str) -> None:
+def test_a_baseline_that_is_not_there_is_refused_with_what_is(
+    three: Results, baseline: object, told: str
+) -> None:
     with pytest.raises(InputError, match=told):
         three.compare(baseline, "val_accuracy")  # type: ignore[arg-type]
 

@@ -25,7 +25,9 @@ def test_pairs_are_tested_by_their_differences() -> None:
     assert found.t_p == pytest.approx(2 * stats.t.sf(t, 4))
     margin = stats.t.ppf(0.975, 4) * deviation / math.sqrt(5)
     assert (found.low, found.high) == pytest.approx((mean - margin, mean + margin))
-    assert found.wilcoxon_p == pytest.approx(2 / 2**5), "all five are positive: of 32 signs two are as far out"
+    assert found.wilcoxon_p == pytest.approx(2 / 2**5), (
+        "all five are positive: of 32 signs two are as far out"
+    )
     assert found.effect_size == pytest.approx(mean / deviation * (1 - 3 / 15))
 
 
@@ -33,7 +35,10 @@ def test_the_signed_ranks_are_exact_also_with_ties() -> None:
     """2 and 2 only differ by rounding, so their ranks are tied."""
     apart = [0.1, 0.1, 0.1, -0.2, 0.3]
     ranks = stats.rankdata(np.abs(np.round(apart, 6)))
-    sums = [sum(r for r, sign in zip(ranks, signs, strict=True) if sign) for signs in product([0, 1], repeat=5)]
+    sums = [
+        sum(r for r, sign in zip(ranks, signs, strict=True) if sign)
+        for signs in product([0, 1], repeat=5)
+    ]
     ours = sum(r for r, each in zip(ranks, apart, strict=True) if each > 0)
     extreme = np.mean([abs(each - 7.5) >= abs(ours - 7.5) for each in sums])
     theirs = np.array([0.1, 0.3, 0.5, 0.4, 0.2])
@@ -44,13 +49,17 @@ def test_independent_samples_are_tested_by_welch_and_by_ranks() -> None:
     theirs = np.array([0.7, 0.75, 0.62])
     found = of_independent(OURS, theirs)
     errors = OURS.var(ddof=1) / 5, theirs.var(ddof=1) / 3
-    freedom = sum(errors) ** 2 / (errors[0] ** 2 / 4 + errors[1] ** 2 / 2)  # Welch and Satterthwaite
+    freedom = sum(errors) ** 2 / (
+        errors[0] ** 2 / 4 + errors[1] ** 2 / 2
+    )  # Welch and Satterthwaite
     difference = OURS.mean() - theirs.mean()
     assert found.difference == pytest.approx(difference)
     assert found.t_p == pytest.approx(2 * stats.t.sf(difference / math.sqrt(sum(errors)), freedom))
     margin = stats.t.ppf(0.975, freedom) * math.sqrt(sum(errors))
     assert (found.low, found.high) == pytest.approx((difference - margin, difference + margin))
-    assert found.wilcoxon_p == pytest.approx(2 / math.comb(8, 3)), "all of one are above all of the other"
+    assert found.wilcoxon_p == pytest.approx(2 / math.comb(8, 3)), (
+        "all of one are above all of the other"
+    )
     pooled = math.sqrt((4 * OURS.var(ddof=1) + 2 * theirs.var(ddof=1)) / 6)
     assert found.effect_size == pytest.approx(difference / pooled * (1 - 3 / 23))
 
@@ -84,7 +93,9 @@ def test_the_same_difference_everywhere_leaves_no_t_test(difference: type) -> No
     assert math.isnan(found.high)
     assert math.isnan(found.t_p)
     assert math.isnan(found.effect_size)
-    assert found.wilcoxon_p == pytest.approx(2 / 2**4 if difference is of_pairs else 2 / math.comb(8, 4))
+    assert found.wilcoxon_p == pytest.approx(
+        2 / 2**4 if difference is of_pairs else 2 / math.comb(8, 4)
+    )
 
 
 def test_one_number_is_no_sample() -> None:

@@ -22,7 +22,10 @@ def usual(rows: pa.Table) -> bytes:
 
 @pytest.mark.parametrize("count", [1, FEW, FEW + 1, 500])
 def test_rows_come_back_and_take_no_more_room_than_usual(count: int) -> None:
-    rows = [{"trial_id": f"{number:016x}", "status": "completed", "val_accuracy": number / 3} for number in range(count)]
+    rows = [
+        {"trial_id": f"{number:016x}", "status": "completed", "val_accuracy": number / 3}
+        for number in range(count)
+    ]
     table = pa.Table.from_pylist(rows, schema=arrow_schema("trials", configuration_columns()))
     data = encoded(table)
     assert pq.read_table(pa.BufferReader(data)).equals(table, check_metadata=True)
@@ -31,7 +34,10 @@ def test_rows_come_back_and_take_no_more_room_than_usual(count: int) -> None:
 
 @pytest.mark.parametrize("count", [1, 100])
 def test_a_number_that_has_changed_is_noticed(empty: Results, count: int) -> None:
-    rows = [{"trial_id": "a", "stage": "main", "epoch": epoch, "loss": 1.2345 + epoch} for epoch in range(count)]
+    rows = [
+        {"trial_id": "a", "stage": "main", "epoch": epoch, "loss": 1.2345 + epoch}
+        for epoch in range(count)
+    ]
     write_rows(empty.store, "epochs", "a", rows, {})
     data = bytearray(empty.store.read("epochs/a.parquet"))
     column = pq.ParquetFile(pa.BufferReader(data)).metadata.row_group(0).column(4)

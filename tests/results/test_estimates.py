@@ -12,7 +12,8 @@ from scipy import stats
 from kdray.results.estimates import bootstrap_interval, hedges, holm, spread, t_interval
 
 STUDENT = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])
-"""Additional hours of sleep by dextro-hyoscyamine (Student 1908, section IX): mean 0.75, standard deviation 1.70 with n."""
+"""Additional hours of sleep by dextro-hyoscyamine (Student 1908, section IX): mean 0.75, standard
+deviation 1.70 with n."""
 
 
 def test_the_t_interval_is_scipys() -> None:
@@ -51,13 +52,16 @@ def test_equal_values_have_no_spread_and_so_no_interval(values: list[float]) -> 
 
 def test_the_bootstrap_is_that_of_all_resamples_and_draws_the_same_every_time() -> None:
     values = np.array([0.1, 0.2, 0.4, 0.8])
-    everything = np.quantile([np.mean(drawn) for drawn in product(values, repeat=4)], [0.025, 0.975])
+    everything = np.quantile(
+        [np.mean(drawn) for drawn in product(values, repeat=4)], [0.025, 0.975]
+    )
     assert bootstrap_interval(values) == pytest.approx(tuple(everything), abs=0.03)
     assert bootstrap_interval(values) == bootstrap_interval(values)
 
 
 def test_holm_step_by_step() -> None:
-    """The smallest times 4, the next times 3, …, and none below the one before it: at 0.05 two of the four are rejected."""
+    """The smallest times 4, the next times 3, …, and none below the one before it: at 0.05 two of
+    the four are rejected."""
     assert holm([0.01, 0.04, 0.03, 0.005], 4) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
@@ -74,7 +78,9 @@ def test_holm_rejects_what_its_rule_rejects() -> None:
         assert {i for i, p in enumerate(holm(list(p_values), 6)) if p <= 0.05} == rejected
 
 
-def test_holm_of_one_is_itself_none_is_above_one_and_what_has_no_p_value_counts_as_the_largest() -> None:
+def test_holm_of_one_is_itself_none_is_above_one_and_what_has_no_p_value_counts_as_the_largest() -> (
+    None
+):
     assert holm([0.04], 1) == [0.04]
     assert holm([0.6, 0.7], 2) == [1.0, 1.0]
     assert holm([0.02, math.nan, 0.04], 3) == pytest.approx([0.06, math.nan, 0.08], nan_ok=True)

@@ -1,4 +1,5 @@
-"""A disk that is full, or cannot be written: the old file stays, no rest of the new one does, and nothing is tried again."""
+"""A disk that is full, or cannot be written: the old file stays, no rest of the new one does, and
+nothing is tried again."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def room_for(size: int) -> Iterator[None]:
-    """Within the block the kernel refuses to make a file larger than ``size`` bytes. Python ignores the signal for that."""
+    """Within the block the kernel refuses to make a file larger than ``size`` bytes. Python ignores
+    the signal for that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -55,7 +57,11 @@ def folder_of(store: Store) -> Path:
 def files(store: Store) -> dict[str, bytes]:
     """Everything there is, by its name, but what the store itself makes."""
     folder = folder_of(store)
-    found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
+    found = {
+        str(path.relative_to(folder)): path
+        for path in folder.rglob("*")
+        if path.is_file() or path.is_symlink()
+    }
     return {name: path.read_bytes() for name, path in found.items() if name != "schema.json"}
 
 
@@ -73,7 +79,9 @@ def test_a_disk_that_fills_up_while_writing(store: Store, name: str) -> None:
 def test_a_disk_without_room(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
     monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=7))
     (folder_of(store) / ".tmp" / uuid.UUID(int=7).hex).symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"No space left on device: '.*/trials/old\.parquet'$") as caught:
+    with pytest.raises(
+        OSError, match=r"No space left on device: '.*/trials/old\.parquet'$"
+    ) as caught:
         store.write("trials/old.parquet", b"new")
     assert caught.value.errno == errno.ENOSPC
     assert files(store) == {"trials/old.parquet": b"old"}
@@ -81,7 +89,10 @@ def test_a_disk_without_room(monkeypatch: pytest.MonkeyPatch, store: Store) -> N
 
 def test_rows_for_which_there_is_no_room_replace_none(store: Store) -> None:
     def rows(count: int) -> list[dict[str, object]]:
-        return [{"trial_id": uuid.uuid4().hex, "stage": "main", "epoch": epoch} for epoch in range(count)]
+        return [
+            {"trial_id": uuid.uuid4().hex, "stage": "main", "epoch": epoch}
+            for epoch in range(count)
+        ]
 
     write_rows(store, "epochs", "a", rows(3), {})
     with room_for(16 * 1024), pytest.raises(OSError, match=r"epochs/a\.parquet"):

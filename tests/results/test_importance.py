@@ -14,7 +14,12 @@ from tests.results.made import add_point
 def grid(results: Results, effect: float = 0.1) -> None:
     for number, (sigma, alpha) in enumerate(product((0.0, 0.1, 0.2, 0.3), repeat=2)):
         value = 0.5 + sigma + effect * alpha
-        add_point(results, number, [value, value], {"sigma": sigma, "alpha": alpha, "name": f"n{number % 2}", "same": 1})
+        add_point(
+            results,
+            number,
+            [value, value],
+            {"sigma": sigma, "alpha": alpha, "name": f"n{number % 2}", "same": 1},
+        )
 
 
 def test_shares_sum_to_one_and_fall_from_the_parameter_that_matters(empty: Results) -> None:
@@ -22,14 +27,22 @@ def test_shares_sum_to_one_and_fall_from_the_parameter_that_matters(empty: Resul
     shares = empty.importance("val_accuracy", sweep="s")
     assert shares.index.tolist()[:2] == ["sigma", "alpha"]
     assert set(shares.index) == {"sigma", "alpha", "name"}
-    assert shares["sigma"] == pytest.approx(1 / 1.01, abs=0.05), "variances add: 0.1² of the effect is 0.01 of it"
+    assert shares["sigma"] == pytest.approx(1 / 1.01, abs=0.05), (
+        "variances add: 0.1² of the effect is 0.01 of it"
+    )
     assert shares.sum() == pytest.approx(1)
     assert shares.equals(empty.importance("val_accuracy", sweep="s")), "the draws are fixed"
 
 
 def test_a_case_counts_as_a_parameter(empty: Results) -> None:
     for number in range(6):
-        add_point(empty, number, [0.2 if number % 2 else 0.8], {"alpha": number // 2}, case=f"c{number % 2}")
+        add_point(
+            empty,
+            number,
+            [0.2 if number % 2 else 0.8],
+            {"alpha": number // 2},
+            case=f"c{number % 2}",
+        )
     assert empty.importance("val_accuracy", sweep="s").idxmax() == "case"
 
 

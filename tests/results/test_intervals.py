@@ -20,14 +20,20 @@ Z = NormalDist().inv_cdf(0.975)
 
 def ends(correct: Any, examples: Any) -> Any:
     """Columns: low, high."""
-    return np.stack(wilson(pd.Series(correct, dtype=float), pd.Series(examples, dtype=float)), axis=1)
+    return np.stack(
+        wilson(pd.Series(correct, dtype=float), pd.Series(examples, dtype=float)), axis=1
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 97, 1000, 10_000, 10**7])
 def test_the_interval_is_scipys(n: int) -> None:
     counts = sorted({0, n, *np.linspace(0, n, 40).astype(int).tolist()})
-    expected = [binomtest(k, n).proportion_ci(confidence_level=0.95, method="wilson") for k in counts]
-    np.testing.assert_allclose(ends(counts, n * np.ones(len(counts))), expected, rtol=1e-9, atol=1e-15)
+    expected = [
+        binomtest(k, n).proportion_ci(confidence_level=0.95, method="wilson") for k in counts
+    ]
+    np.testing.assert_allclose(
+        ends(counts, n * np.ones(len(counts))), expected, rtol=1e-9, atol=1e-15
+    )
 
 
 def test_at_its_ends_the_share_is_z_standard_errors_away() -> None:
@@ -42,14 +48,18 @@ def test_at_its_ends_the_share_is_z_standard_errors_away() -> None:
 
 def test_none_and_all_right_end_at_exactly_0_and_1_and_are_no_point() -> None:
     n = np.array([1, 7, 1000, 123_457])
-    np.testing.assert_allclose(ends(0 * n, n), np.stack([0 * n, Z**2 / (n + Z**2)], axis=1), rtol=1e-9)
+    np.testing.assert_allclose(
+        ends(0 * n, n), np.stack([0 * n, Z**2 / (n + Z**2)], axis=1), rtol=1e-9
+    )
     assert (ends(0 * n, n)[:, 0] == 0).all()
     assert (ends(n, n)[:, 1] == 1).all()
 
 
 def test_wrong_answers_have_the_mirrored_interval() -> None:
     k = np.arange(51)
-    np.testing.assert_allclose(ends(50 - k, 50 + 0 * k), 1 - ends(k, 50 + 0 * k)[:, ::-1], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(
+        ends(50 - k, 50 + 0 * k), 1 - ends(k, 50 + 0 * k)[:, ::-1], rtol=0, atol=1e-15
+    )
 
 
 def test_a_million_rows_take_well_under_a_second() -> None:
@@ -89,7 +99,9 @@ def test_rows_that_count_correct_ones_have_an_interval_and_others_none(results: 
 @pytest.mark.parametrize("rows", ["none", "none that counts", "some"])
 def test_they_are_two_columns_of_numbers_after_examples(results: Results, rows: str) -> None:
     if rows != "none":
-        write(results, metric="accuracy", value=0.5, examples=2, correct=1 if rows == "some" else None)
+        write(
+            results, metric="accuracy", value=0.5, examples=2, correct=1 if rows == "some" else None
+        )
     read = results.robustness()
     stored = [column.name for column in TABLES["robustness"] if column.name != "written_at"]
     after = stored.index("examples") + 1

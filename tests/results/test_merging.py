@@ -1,4 +1,5 @@
-"""Two results folders merge by copying one into the other: what either had is there, and the same command does the rest."""
+"""Two results folders merge by copying one into the other: what either had is there, and the same
+command does the rest."""
 
 from __future__ import annotations
 
@@ -18,13 +19,18 @@ from tests.sweep.fakes import ALONE, assert_same_bits, go, instead_of_ray, table
 SIGMA = "experiment.noise.input.sigma"
 FIRST, SECOND = {SIGMA: {"grid": [0]}}, {SIGMA: {"grid": [0.2]}}
 """Halves of the tiny sweep, under its name and with its teachers."""
-SEARCH: dict[str, Any] = {**ALONE, SIGMA: {"uniform": [0, 1]}, "search": {"sampler": "random", "points": 3}}
+SEARCH: dict[str, Any] = {
+    **ALONE,
+    SIGMA: {"uniform": [0, 1]},
+    "search": {"sampler": "random", "points": 3},
+}
 Made = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Makes a results folder by runs of the tiny sweep, each with its changes; not to be changed, and made once."""
+    """Makes a results folder by runs of the tiny sweep, each with its changes; not to be changed,
+    and made once."""
     known: dict[str, Path] = {}
 
     def make(*runs: dict[str, Any]) -> Path:
@@ -76,7 +82,9 @@ def contents(results: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["one way", "other way"])
-def test_two_halves_of_a_sweep_make_the_whole(made: Made, folder: Path, order: tuple[int, int]) -> None:
+def test_two_halves_of_a_sweep_make_the_whole(
+    made: Made, folder: Path, order: tuple[int, int]
+) -> None:
     halves = made(FIRST), made(SECOND)
     for half in order:
         copy(halves[half], folder)
@@ -137,11 +145,16 @@ def test_sweeps_of_different_names_stand_beside_each_other(made: Made, folder: P
         pd.testing.assert_frame_equal(members(alone, name), members(folder, name), check_exact=True)
     trials = Results(folder).trials()
     assert trials["trial_id"].is_unique
-    assert set(trials["trial_id"]) == {*Results(made({})).trials()["trial_id"], *Results(made(other)).trials()["trial_id"]}
+    assert set(trials["trial_id"]) == {
+        *Results(made({})).trials()["trial_id"],
+        *Results(made(other)).trials()["trial_id"],
+    }
 
 
 @pytest.mark.parametrize("points", [1, 2])
-def test_the_study_of_a_shorter_search_over_that_of_a_longer_one(made: Made, folder: Path, points: int) -> None:
+def test_the_study_of_a_shorter_search_over_that_of_a_longer_one(
+    made: Made, folder: Path, points: int
+) -> None:
     shorter = {**SEARCH, "search": {**SEARCH["search"], "points": points}}
     copy(made(SEARCH), folder)
     copy(made(shorter), folder)
@@ -161,7 +174,8 @@ def test_a_study_of_another_space_under_the_same_name(made: Made, folder: Path) 
 
 
 def interrupted(folder: Path, *, checkpoints: int) -> str:
-    """Results as they are when the tiny sweep is interrupted right after so many checkpoints: the trial of the last one."""
+    """Results as they are when the tiny sweep is interrupted right after so many checkpoints: the
+    trial of the last one."""
     written, write = [], Store.write
 
     def counting(store: Store, name: str, data: bytes) -> None:
@@ -187,7 +201,9 @@ def with_failed_students(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("checkpoints", [1, 4, 5, 8])
-def test_an_older_copy_over_a_newer_one_is_harmless(made: Made, tmp_path: Path, folder: Path, checkpoints: int) -> None:
+def test_an_older_copy_over_a_newer_one_is_harmless(
+    made: Made, tmp_path: Path, folder: Path, checkpoints: int
+) -> None:
     interrupted(tmp_path / "old", checkpoints=checkpoints)
     copy(made({}), folder)
     copy(tmp_path / "old", folder)
@@ -240,7 +256,9 @@ def test_weights_that_only_one_of_them_has_serve_both(made: Made, folder: Path) 
     for path in (folder / "weights").iterdir():
         path.unlink()
     copy(made(FIRST), folder)
-    assert run(folder, {"evaluate.suite": [{"name": "clean", "split": "test", "label": "test"}], **FIRST}) == sorted(
+    assert run(
+        folder, {"evaluate.suite": [{"name": "clean", "split": "test", "label": "test"}], **FIRST}
+    ) == sorted(
         {teacher_of(folder), *Results(made(FIRST)).trials().query("role == 'student'")["trial_id"]}
     ), "measured with the weights that came"
     assert Results(folder).robustness()["error"].isna().all()

@@ -1,4 +1,5 @@
-"""What an object store does to a results folder when it or the network fails: nothing but a wait."""
+"""What an object store does to a results folder when it or the network fails: nothing but a
+wait."""
 
 from __future__ import annotations
 
@@ -26,7 +27,13 @@ ACTS: dict[str, Callable[[Store], object]] = {
     "names": lambda store: store.names("weights", "a"),
     "delete": lambda store: store.delete("weights/a"),
 }
-EXPECTED: dict[str, object] = {"read": DATA, "write": None, "exists": True, "names": ["weights/a"], "delete": None}
+EXPECTED: dict[str, object] = {
+    "read": DATA,
+    "write": None,
+    "exists": True,
+    "names": ["weights/a"],
+    "delete": None,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +58,9 @@ def store(s3: S3) -> Store:
 
 @pytest.mark.parametrize("fault", TRANSIENT)
 @pytest.mark.parametrize("act", ACTS)
-def test_what_fails_for_a_while_is_done_in_the_end(s3: S3, store: Store, act: str, fault: Fault) -> None:
+def test_what_fails_for_a_while_is_done_in_the_end(
+    s3: S3, store: Store, act: str, fault: Fault
+) -> None:
     s3.fail(fault, fault, fault)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutOfReach)
@@ -61,7 +70,9 @@ def test_what_fails_for_a_while_is_done_in_the_end(s3: S3, store: Store, act: st
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_what_goes_on_failing_is_a_connection_error_that_names_the_file(s3: S3, store: Store, act: str) -> None:
+def test_what_goes_on_failing_is_a_connection_error_that_names_the_file(
+    s3: S3, store: Store, act: str
+) -> None:
     with (
         s3.failing("503"),
         pytest.warns(OutOfReach, match="trying again"),
@@ -74,7 +85,10 @@ def test_what_goes_on_failing_is_a_connection_error_that_names_the_file(s3: S3, 
 
 @pytest.mark.parametrize("act", ACTS)
 def test_what_is_forbidden_fails_at_once(s3: S3, store: Store, act: str) -> None:
-    with s3.failing("403"), pytest.raises(OSError, match=f"^s3://{BUCKET}/results/weights.*ACCESS_DENIED") as caught:
+    with (
+        s3.failing("403"),
+        pytest.raises(OSError, match=f"^s3://{BUCKET}/results/weights.*ACCESS_DENIED") as caught,
+    ):
         ACTS[act](store)
     assert not isinstance(caught.value, ConnectionError)
     assert len(s3.requests) == 1
@@ -87,7 +101,9 @@ def test_what_is_not_there_is_not_asked_for_again(s3: S3, store: Store) -> None:
     assert len(s3.requests) == 2
 
 
-def test_pauses_double_up_to_a_longest_and_end_with_the_patience(monkeypatch: pytest.MonkeyPatch, s3: S3) -> None:
+def test_pauses_double_up_to_a_longest_and_end_with_the_patience(
+    monkeypatch: pytest.MonkeyPatch, s3: S3
+) -> None:
     monkeypatch.undo()
     monkeypatch.setattr(store_module, "REQUEST_ATTEMPTS", 1)
     pauses: list[float] = []
@@ -100,7 +116,9 @@ def test_pauses_double_up_to_a_longest_and_end_with_the_patience(monkeypatch: py
     full = [min(0.5 * 2**i, 30.0) for i in range(len(pauses))]
     assert all(whole / 2 <= pause <= whole for pause, whole in zip(pauses, full, strict=True))
     assert 260 <= sum(pauses) <= 300
-    assert len({pause / whole for pause, whole in zip(pauses, full, strict=True)}) > 5, "many workers do not come back at once"
+    assert len({pause / whole for pause, whole in zip(pauses, full, strict=True)}) > 5, (
+        "many workers do not come back at once"
+    )
     assert len(s3.requests) == len(pauses) + 1
 
 
@@ -114,11 +132,17 @@ def test_waiting_draws_nothing_from_the_generator_of_what_is_trained(s3: S3, sto
 
 @pytest.mark.parametrize("fault", ["cut answer", "short answer"])
 def test_a_read_that_ends_early_is_not_believed(s3: S3, store: Store, fault: Fault) -> None:
-    with s3.failing(fault, "^GET"), pytest.warns(OutOfReach), pytest.raises(ConnectionError, match="results/weights/a: "):
+    with (
+        s3.failing(fault, "^GET"),
+        pytest.warns(OutOfReach),
+        pytest.raises(ConnectionError, match="results/weights/a: "),
+    ):
         store.read("weights/a")
 
 
-def test_an_object_in_parts_appears_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch, s3: S3, store: Store) -> None:
+def test_an_object_in_parts_appears_whole_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch, s3: S3, store: Store
+) -> None:
     big = random.Random(0).randbytes(11 * 2**20)
     monkeypatch.setattr(store_module, "PATIENCE", 0.0)
     with s3.failing("503", "PUT .*partNumber"), pytest.raises(ConnectionError):
@@ -141,7 +165,14 @@ def test_a_small_file_is_written_by_one_request_and_read_by_two(s3: S3, store: S
 
 def test_names_are_those_of_every_page_and_of_this_folder_only(s3: S3, store: Store) -> None:
     names = [f"trials/{number:04}.parquet" for number in range(2500)]
-    others = ["trials/", "trials/sub/a.parquet", "trials/.hidden.parquet", "trials-old/a.parquet", "weights/", "trials/a.txt"]
+    others = [
+        "trials/",
+        "trials/sub/a.parquet",
+        "trials/.hidden.parquet",
+        "trials-old/a.parquet",
+        "weights/",
+        "trials/a.txt",
+    ]
     s3.objects.update({f"results/{name}": b"" for name in [*names, *others]})
     assert store.names("trials", ".parquet") == names
     assert sum("list-type" in request.query for request in s3.requests) == 3
@@ -174,14 +205,20 @@ def test_a_bucket_is_made_where_the_uri_allows_it(s3: S3) -> None:
         ({"bucket": "none"}, "there is no such bucket, and kdray makes none"),
         ({"key": "OTHER"}, "cannot be written .*ACCESS_DENIED"),
     ],
-)  # fmt: skip
-def test_a_place_that_cannot_be_written_is_an_input_error_at_once(s3: S3, of: dict[str, str], problem: str) -> None:
-    with pytest.raises(InputError, match=rf"^--results s3://{of.get('bucket', BUCKET)}/results: {problem}"):
+)
+def test_a_place_that_cannot_be_written_is_an_input_error_at_once(
+    s3: S3, of: dict[str, str], problem: str
+) -> None:
+    with pytest.raises(
+        InputError, match=rf"^--results s3://{of.get('bucket', BUCKET)}/results: {problem}"
+    ):
         Store(s3.uri(**of)).create()
     assert len(s3.requests) <= 2
 
 
-def test_a_bucket_that_may_only_be_read_is_an_input_error_when_written_and_can_be_read(s3: S3) -> None:
+def test_a_bucket_that_may_only_be_read_is_an_input_error_when_written_and_can_be_read(
+    s3: S3,
+) -> None:
     Store(s3.uri()).create()
     with s3.failing("403", "^(PUT|POST|DELETE)"):
         with pytest.raises(InputError, match="cannot be written"):
@@ -195,7 +232,13 @@ def test_rows_written_through_failures_are_read_through_failures(s3: S3) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutOfReach)
         s3.fail("503", "lose answer")
-        write_rows(store, "epochs", "a", [{"trial_id": "a", "stage": "main", "epoch": e} for e in range(3)], {})
+        write_rows(
+            store,
+            "epochs",
+            "a",
+            [{"trial_id": "a", "stage": "main", "epoch": e} for e in range(3)],
+            {},
+        )
         s3.fail("drop", "cut answer", "short answer", "500", "cut answer", "short answer")
         assert open_results(s3.uri()).epochs()["epoch"].nunique() == 3
     assert s3.failures_left == 0
@@ -204,11 +247,17 @@ def test_rows_written_through_failures_are_read_through_failures(s3: S3) -> None
 @pytest.mark.parametrize(
     "uri",
     [
-        "s3://AK:se%2Fcret@bucket/a/b?region=x", "s3://AK:se/cret@bucket/a/b", "s3://AK:12/cret@bucket/a/b", "s3://AK@bucket/a/b",
-        "s3://AK:se?cret@bucket/a/b?region=x", "s3://AK:se@cret@bucket/a/b", "s3://AK:se#cr et@bucket/a/b", "s3://bucket/a/b?x=y",
+        "s3://AK:se%2Fcret@bucket/a/b?region=x",
+        "s3://AK:se/cret@bucket/a/b",
+        "s3://AK:12/cret@bucket/a/b",
+        "s3://AK@bucket/a/b",
+        "s3://AK:se?cret@bucket/a/b?region=x",
+        "s3://AK:se@cret@bucket/a/b",
+        "s3://AK:se#cr et@bucket/a/b",
+        "s3://bucket/a/b?x=y",
         "s3://AK:se%ZZcret@bucket/a/b",
     ],
-)  # fmt: skip
+)
 def test_a_location_is_shown_without_key_secret_and_options(uri: str) -> None:
     assert shown(uri) == "s3://bucket/a/b"
     with pytest.raises(InputError) as caught:
@@ -218,7 +267,9 @@ def test_a_location_is_shown_without_key_secret_and_options(uri: str) -> None:
     assert not [part for part in parts if part in str(caught.value)]
 
 
-@pytest.mark.parametrize("location", ["results", "/a/b@c/d", "file:///a/b", "s3://bucket/me@home/b"])
+@pytest.mark.parametrize(
+    "location", ["results", "/a/b@c/d", "file:///a/b", "s3://bucket/me@home/b"]
+)
 def test_a_location_without_secrets_is_shown_as_it_is(location: str) -> None:
     assert shown(location) == location
 
@@ -230,7 +281,11 @@ def test_no_message_holds_key_or_secret(s3: S3) -> None:
     told: list[str] = []
     with s3.failing("503"), warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        for act in (store.create, store.check_version, *(lambda act=act: act(store) for act in ACTS.values())):
+        for act in (
+            store.create,
+            store.check_version,
+            *(lambda act=act: act(store) for act in ACTS.values()),
+        ):
             with pytest.raises((OSError, InputError)) as caught:
                 act()
             told.append(repr(caught.value))
@@ -249,7 +304,10 @@ def test_a_timeout_is_a_number_of_seconds(s3: S3, option: str, text: str) -> Non
 def test_the_options_of_the_uri_come_first(s3: S3) -> None:
     def options(more: str) -> tuple[object, ...]:
         _, (found,) = Store(s3.uri(more=more))._files.__reduce__()
-        return tuple(found[name] for name in ("connect_timeout", "request_timeout", "allow_delayed_open", "region"))
+        return tuple(
+            found[name]
+            for name in ("connect_timeout", "request_timeout", "allow_delayed_open", "region")
+        )
 
     assert options("") == (5, 20, True, "us-east-1")
     assert options("&connect_timeout=1.5&request_timeout=60") == (1.5, 60, True, "us-east-1")
@@ -257,7 +315,10 @@ def test_the_options_of_the_uri_come_first(s3: S3) -> None:
 
 
 def test_a_name_gets_its_ending_before_the_options() -> None:
-    assert beside("s3://k:s@bucket/results/?region=x", "-smoke") == "s3://k:s@bucket/results-smoke?region=x"
+    assert (
+        beside("s3://k:s@bucket/results/?region=x", "-smoke")
+        == "s3://k:s@bucket/results-smoke?region=x"
+    )
     assert beside("results/", "-smoke") == "results-smoke"
     assert beside("what?/results", "-smoke") == "what?/results-smoke"
 
@@ -266,7 +327,10 @@ def test_small_files_are_merged_there_too_and_the_tables_stay_the_same(s3: S3) -
     store = Store(s3.uri())
     store.create()
     for trial in range(9):
-        rows = [{"trial_id": f"t{trial}", "stage": "main", "epoch": epoch, "loss": trial / epoch} for epoch in (1, 2)]
+        rows = [
+            {"trial_id": f"t{trial}", "stage": "main", "epoch": epoch, "loss": trial / epoch}
+            for epoch in (1, 2)
+        ]
         write_rows(store, "epochs", f"t{trial}", rows, {})
     before = open_results(s3.uri()).epochs()
     assert merge_small(store, "epochs", 9) == set()

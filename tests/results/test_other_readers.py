@@ -21,8 +21,16 @@ SIGMA = "noise.input.sigma"
 def folder(request: pytest.FixtureRequest, empty: Results) -> Path:
     """Two points of two seeds and their accuracy under attack."""
     for number, values in enumerate(([0.5, 0.7], [0.4, 0.2])):
-        for trial_id, value in zip(add_point(empty, number, values, {SIGMA: number / 10}), values, strict=True):
-            row = {"trial_id": trial_id, "evaluation_id": "e", "label": "pgd20", "metric": "accuracy", "value": value / 2}
+        for trial_id, value in zip(
+            add_point(empty, number, values, {SIGMA: number / 10}), values, strict=True
+        ):
+            row = {
+                "trial_id": trial_id,
+                "evaluation_id": "e",
+                "label": "pgd20",
+                "metric": "accuracy",
+                "value": value / 2,
+            }
             write_rows(empty.store, "robustness", f"{trial_id}-e", [row], {})
     if request.param == "compacted":
         compact(empty.store)
@@ -63,7 +71,11 @@ def test_polars_reads_only_the_columns_and_rows_of_a_question(folder: Path) -> N
         trials.filter(pl.col("status") == "completed")
         .join(robustness.filter(pl.col("label") == "pgd20"), on="trial_id")
         .group_by(SIGMA)
-        .agg(pl.len().alias("n"), pl.col("value").mean().alias("mean"), pl.col("value").std().alias("std"))
+        .agg(
+            pl.len().alias("n"),
+            pl.col("value").mean().alias("mean"),
+            pl.col("value").std().alias("std"),
+        )
         .sort(SIGMA)
         .collect()
     )

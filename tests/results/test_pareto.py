@@ -14,7 +14,9 @@ MODES = st.lists(st.sampled_from(["max", "min"]), min_size=1, max_size=3)
 
 def better(one: list[float], other: list[float], modes: list[str]) -> bool:
     """Whether ``one`` dominates ``other``, written out."""
-    signed = [(a, b) if mode == "max" else (-a, -b) for a, b, mode in zip(one, other, modes, strict=True)]
+    signed = [
+        (a, b) if mode == "max" else (-a, -b) for a, b, mode in zip(one, other, modes, strict=True)
+    ]
     return all(a >= b for a, b in signed) and any(a > b for a, b in signed)
 
 

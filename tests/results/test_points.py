@@ -21,13 +21,27 @@ def results(tmp_path: Path) -> Results:
     return Results(tmp_path / "results")
 
 
-def member(results: Results, trial_id: str, point: int, parameters: str = "{}", **fields: Any) -> None:
-    row = {"sweep": "s", "trial_id": trial_id, "role": "student", "point": point, "parameters": parameters,
-           "order": ORDER[trial_id], "outcome": "completed", **fields}  # fmt: skip
-    write_rows(results.store, "members", f"{fields.get('sweep', 's')}-{trial_id}-{point}", [row], {})
+def member(
+    results: Results, trial_id: str, point: int, parameters: str = "{}", **fields: Any
+) -> None:
+    row = {
+        "sweep": "s",
+        "trial_id": trial_id,
+        "role": "student",
+        "point": point,
+        "parameters": parameters,
+        "order": ORDER[trial_id],
+        "outcome": "completed",
+        **fields,
+    }
+    write_rows(
+        results.store, "members", f"{fields.get('sweep', 's')}-{trial_id}-{point}", [row], {}
+    )
 
 
-def trial(results: Results, trial_id: str, val_accuracy: float | None, status: str = "completed") -> None:
+def trial(
+    results: Results, trial_id: str, val_accuracy: float | None, status: str = "completed"
+) -> None:
     row = {"trial_id": trial_id, "status": status, "val_accuracy": val_accuracy}
     write_rows(results.store, "trials", trial_id, [row], {})
 
@@ -54,12 +68,20 @@ def test_teachers_failures_and_other_sweeps_do_not_count(results: Results) -> No
     assert points(results, "s")["n"].tolist() == [1]
 
 
-def test_an_accuracy_of_an_evaluation_is_a_metric_and_other_numbers_are_not(results: Results) -> None:
+def test_an_accuracy_of_an_evaluation_is_a_metric_and_other_numbers_are_not(
+    results: Results,
+) -> None:
     member(results, "a", 0)
     trial(results, "a", 0.5)
     number = {"trial_id": "a", "evaluation_id": "e", "label": "noise", "metric": "accuracy"}
     rows = [number | {"value": 1 - sigma, "sigma": sigma} for sigma in (0.1, 0.2)]
-    write_rows(results.store, "robustness", "e", [*rows, number | {"metric": "loss", "value": 2.0, "sigma": 0.1}], {})
+    write_rows(
+        results.store,
+        "robustness",
+        "e",
+        [*rows, number | {"metric": "loss", "value": 2.0, "sigma": 0.1}],
+        {},
+    )
     metrics = {name for name, statistic in points(results, "s").columns if statistic}
     assert metrics == {"val_accuracy", "noise.accuracy[sigma=0.1]", "noise.accuracy[sigma=0.2]"}
 
@@ -68,11 +90,19 @@ def test_a_radius_is_a_metric_and_a_number_taken_during_training_is_none(results
     member(results, "a", 0)
     trial(results, "a", 0.5)
     number = {"trial_id": "a", "label": "bound", "value": 0.25}
-    write_rows(results.store, "robustness", "bound", [
-        number | {"evaluation_id": "bound", "metric": "radius"}, number | {"evaluation_id": "bound", "metric": "ahead"},
-    ], {})  # fmt: skip
+    write_rows(
+        results.store,
+        "robustness",
+        "bound",
+        [
+            number | {"evaluation_id": "bound", "metric": "radius"},
+            number | {"evaluation_id": "bound", "metric": "ahead"},
+        ],
+        {},
+    )
     looked = [
-        number | {"evaluation_id": "look", "label": "pgd", "metric": "accuracy", "epoch": epoch} for epoch in (1, 2)
+        number | {"evaluation_id": "look", "label": "pgd", "metric": "accuracy", "epoch": epoch}
+        for epoch in (1, 2)
     ]
     write_rows(results.store, "robustness", "training", looked, {})
     metrics = {name for name, statistic in points(results, "s").columns if statistic}
@@ -87,9 +117,14 @@ def test_accuracies_on_seen_and_on_omitted_classes_are_metrics(results: Results)
     rows = [number | {"metric": metric, "value": value} for metric, value in values.items()]
     write_rows(results.store, "robustness", "e", rows, {})
     table = points(results, "s")
-    found = {name: table[name, "mean"][0] for name, statistic in table.columns if statistic == "mean"}
+    found = {
+        name: table[name, "mean"][0] for name, statistic in table.columns if statistic == "mean"
+    }
     del values["loss"]
-    assert found == {"val_accuracy": 0.5, **{f"clean.{metric}": value for metric, value in values.items()}}
+    assert found == {
+        "val_accuracy": 0.5,
+        **{f"clean.{metric}": value for metric, value in values.items()},
+    }
 
 
 def test_one_trial_may_stand_for_several_points(results: Results) -> None:

@@ -26,14 +26,28 @@ def two(empty: Results) -> Results:
 
 def test_a_row_has_the_mean_and_its_intervals_over_the_seeds(two: Results) -> None:
     table = two.points("val_accuracy")
-    assert table.columns.tolist() == ["sweep", "point", "case", SIGMA, "n", "mean", "std", "sem", "low", "high",
-                                      "bootstrap_low", "bootstrap_high"]  # fmt: skip
+    assert table.columns.tolist() == [
+        "sweep",
+        "point",
+        "case",
+        SIGMA,
+        "n",
+        "mean",
+        "std",
+        "sem",
+        "low",
+        "high",
+        "bootstrap_low",
+        "bootstrap_high",
+    ]
     first = table.iloc[0]
     assert first[["sweep", "point", SIGMA, "n"]].tolist() == ["s", 0, 0.0, 3]
     assert first[["mean", "std", "sem"]].tolist() == pytest.approx([0.6, 0.1, 0.1 / math.sqrt(3)])
     margin = 4.30265 * 0.1 / math.sqrt(3)  # of 2 degrees of freedom
     assert first[["low", "high"]].tolist() == pytest.approx([0.6 - margin, 0.6 + margin], abs=1e-5)
-    assert first[["bootstrap_low", "bootstrap_high"]].tolist() == pytest.approx([0.5, 0.7], abs=0.04)
+    assert first[["bootstrap_low", "bootstrap_high"]].tolist() == pytest.approx(
+        [0.5, 0.7], abs=0.04
+    )
 
 
 def test_one_seed_has_a_mean_and_nothing_else(two: Results) -> None:
@@ -42,7 +56,9 @@ def test_one_seed_has_a_mean_and_nothing_else(two: Results) -> None:
     assert one[["std", "sem", "low", "high", "bootstrap_low", "bootstrap_high"]].isna().all()
 
 
-def test_failed_seeds_do_not_count_and_a_point_of_failures_is_there_without_numbers(empty: Results) -> None:
+def test_failed_seeds_do_not_count_and_a_point_of_failures_is_there_without_numbers(
+    empty: Results,
+) -> None:
     add_point(empty, 0, [0.5, None], {SIGMA: 0.0})
     add_point(empty, 1, [None, None], {SIGMA: 0.1})
     table = empty.points("val_accuracy")
@@ -60,9 +76,13 @@ def test_a_number_of_an_evaluation_is_a_metric(empty: Results) -> None:
 
 
 def test_where_is_about_trials_and_points(two: Results) -> None:
-    assert two.points("val_accuracy", where=[("seed", "!=", 1)])["mean"].tolist() == pytest.approx([0.55, 0.8])
+    assert two.points("val_accuracy", where=[("seed", "!=", 1)])["mean"].tolist() == pytest.approx(
+        [0.55, 0.8]
+    )
     assert two.points("val_accuracy", where=[(SIGMA, ">", 0.05)])["point"].tolist() == [1]
-    assert two.points("val_accuracy", where=[("point", "in", [0]), ("val_accuracy", ">=", 0.6)])["n"].tolist() == [2]
+    assert two.points("val_accuracy", where=[("point", "in", [0]), ("val_accuracy", ">=", 0.6)])[
+        "n"
+    ].tolist() == [2]
 
 
 def test_sweeps_are_told_apart_and_come_in_the_order_of_their_first_row(empty: Results) -> None:
@@ -79,12 +99,17 @@ def test_sweeps_are_told_apart_and_come_in_the_order_of_their_first_row(empty: R
 
 def test_values_of_a_path_keep_their_kind(empty: Results) -> None:
     for number, (whole, part, text) in enumerate([(1, 0, "a"), (2, 0.5, "b")]):
-        add_point(empty, number, [0.5], {"whole": whole, "part": part, "text": text, "list": [number]})
+        add_point(
+            empty, number, [0.5], {"whole": whole, "part": part, "text": text, "list": [number]}
+        )
     add_point(empty, 2, [0.5], {"part": 1})
     table = empty.points("val_accuracy")
     assert {name: str(table[name].dtype) for name in ("whole", "part", "text", "list")} == {
-        "whole": "Int64", "part": "float64", "text": "str", "list": "object",
-    }  # fmt: skip
+        "whole": "Int64",
+        "part": "float64",
+        "text": "str",
+        "list": "object",
+    }
     assert table["list"].tolist() == [[0], [1], None]
 
 
@@ -92,7 +117,9 @@ def test_the_best_come_first(two: Results) -> None:
     assert two.best("val_accuracy")["point"].tolist() == [1]
     assert two.best("val_accuracy", mode="min", count=5)["point"].tolist() == [0, 1]
     add_point(two, 2, [0.8], {SIGMA: 0.2})
-    assert two.best("val_accuracy", count=2)["point"].tolist() == [1, 2], "a tie: in the sweep's order"
+    assert two.best("val_accuracy", count=2)["point"].tolist() == [1, 2], (
+        "a tie: in the sweep's order"
+    )
 
 
 def test_choosing_by_the_test_split_is_warned_of(empty: Results) -> None:
@@ -106,13 +133,26 @@ def test_choosing_by_the_test_split_is_warned_of(empty: Results) -> None:
 
 
 def test_the_front_of_two_metrics(empty: Results) -> None:
-    for number, (accuracy, seconds) in enumerate([(0.9, 30.0), (0.8, 10.0), (0.7, 20.0), (0.6, 40.0)]):
-        add_point(empty, number, [accuracy - 0.05, accuracy + 0.05], train_seconds=seconds, case=f"c{number}")
+    for number, (accuracy, seconds) in enumerate(
+        [(0.9, 30.0), (0.8, 10.0), (0.7, 20.0), (0.6, 40.0)]
+    ):
+        add_point(
+            empty,
+            number,
+            [accuracy - 0.05, accuracy + 0.05],
+            train_seconds=seconds,
+            case=f"c{number}",
+        )
     table = empty.pareto(["val_accuracy", "train_seconds"])
     assert table["front"].tolist() == [0, 0, 1, 2]
     assert table["val_accuracy"].tolist() == pytest.approx([0.9, 0.8, 0.7, 0.6])
     assert table["n"].tolist() == [2] * 4
-    assert empty.pareto(["val_accuracy", "train_seconds"], ["max", "max"])["front"].tolist() == [0, 1, 1, 0]
+    assert empty.pareto(["val_accuracy", "train_seconds"], ["max", "max"])["front"].tolist() == [
+        0,
+        1,
+        1,
+        0,
+    ]
 
 
 def test_a_front_is_of_points_that_have_all_metrics(two: Results) -> None:
@@ -122,7 +162,10 @@ def test_a_front_is_of_points_that_have_all_metrics(two: Results) -> None:
 
 def test_best_of_different_data_is_refused_unless_one_is_chosen(two: Results) -> None:
     add_point(two, 0, [0.9], {SIGMA: 0.0}, sweep="other", data={"name": "mnist", "resize": 16})
-    refused = r"different data cannot be compared: mnist \(data.resize=16\) and digits; choose one of them with sweep="
+    refused = (
+        r"different data cannot be compared: mnist \(data.resize=16\) and digits; choose one of "
+        r"them with sweep="
+    )
     with pytest.raises(InputError, match=refused):
         two.best("val_accuracy")
     with pytest.raises(InputError, match="different data cannot be compared"):
@@ -133,26 +176,38 @@ def test_best_of_different_data_is_refused_unless_one_is_chosen(two: Results) ->
 
 def test_wrong_input_names_what_there_is(two: Results) -> None:
     for ask, told in {
-        lambda: two.points("val_acuracy"): "metric: no column 'val_acuracy'; did you mean val_accuracy",
+        lambda: two.points(
+            "val_acuracy"
+        ): "metric: no column 'val_acuracy'; did you mean val_accuracy",
         lambda: two.points("status"): "metric: no column 'status'",
-        lambda: two.points("val_accuracy", sweep="t"): r"no sweep 't' with students \(there are: s\)",
-        lambda: two.points("val_accuracy", where=[("noise.input.sgma", ">", 0)]): "where: no column .*mean noise.input.sigma",
+        lambda: two.points(
+            "val_accuracy", sweep="t"
+        ): r"no sweep 't' with students \(there are: s\)",
+        lambda: two.points(
+            "val_accuracy", where=[("noise.input.sgma", ">", 0)]
+        ): "where: no column .*mean noise.input.sigma",
         lambda: two.best("val_accuracy", mode="best"): "mode: 'best' is neither 'max' nor 'min'",  # type: ignore[arg-type]
         lambda: two.pareto([]): "needs one for each, and a metric",
         lambda: two.pareto(["val_accuracy", "seed"], ["max"]): "2 different metrics and 1 modes",
-    }.items():  # fmt: skip
+    }.items():
         with pytest.raises(InputError, match=told):
             ask()
 
 
 def test_empty_results_have_no_points(empty: Results) -> None:
     assert empty.sweeps() == []
-    for table in (empty.points("val_accuracy"), empty.best("val_accuracy"), empty.pareto(["val_accuracy"])):
+    for table in (
+        empty.points("val_accuracy"),
+        empty.best("val_accuracy"),
+        empty.pareto(["val_accuracy"]),
+    ):
         assert table.empty
         assert {"sweep", "point", "case", "n"} <= set(table.columns)
 
 
-def test_a_snapshot_reads_once_and_gives_the_same(two: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_reads_once_and_gives_the_same(
+    two: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = two.points("val_accuracy")
     snapshot = two.snapshot()
     snapshot.frame(), snapshot.members()
@@ -176,7 +231,14 @@ def test_a_trial_whose_number_is_nan_is_no_seed(empty: Results) -> None:
 
 
 def test_a_sweep_that_trained_nobody_has_no_points(empty: Results) -> None:
-    row = {"sweep": "s", "role": "student", "point": 0, "parameters": "{}", "outcome": "failed", "error": "no teacher"}
+    row = {
+        "sweep": "s",
+        "role": "student",
+        "point": 0,
+        "parameters": "{}",
+        "outcome": "failed",
+        "error": "no teacher",
+    }
     write_rows(empty.store, "members", "s-0", [row], {})
     assert empty.sweeps() == ["s"]
     assert empty.points("val_accuracy", sweep="s").empty
@@ -207,7 +269,9 @@ def test_a_sweep_whose_students_are_all_no_longer_needed_is_none(empty: Results)
     assert empty.sweeps() == []
 
 
-@pytest.mark.parametrize("metric", ["clean.brier", "clean.loss", "train_seconds", "bound.abstained"])
+@pytest.mark.parametrize(
+    "metric", ["clean.brier", "clean.loss", "train_seconds", "bound.abstained"]
+)
 def test_of_some_metrics_less_is_better(metric: str) -> None:
     assert default_mode(metric) == "min"
     assert default_mode("clean.accuracy") == "max"

@@ -21,9 +21,14 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     folder = tmp_path / "results"
     with S3() if request.param == "S3" else nullcontext() as server:
         yield (
-            server.uri() if server is not None
-            else {"path": str(folder), "file URI": folder.as_uri(), "other file system": "mock:///results"}[request.param]
-        )  # fmt: skip
+            server.uri()
+            if server is not None
+            else {
+                "path": str(folder),
+                "file URI": folder.as_uri(),
+                "other file system": "mock:///results",
+            }[request.param]
+        )
 
 
 @pytest.fixture
@@ -92,16 +97,23 @@ def test_a_write_that_fails_leaves_neither_the_file_nor_a_rest_of_it(
         with pytest.raises(OSError, match="No space left"):
             store.write(f"trials/{name}.parquet", b"new")
     monkeypatch.undo()
-    assert {path.name for path in local.folder.rglob("*") if path.is_file()} == {"schema.json", "old.parquet"}
+    assert {path.name for path in local.folder.rglob("*") if path.is_file()} == {
+        "schema.json",
+        "old.parquet",
+    }
     assert store.read("trials/old.parquet") == b"old"
 
 
-def test_nothing_unfinished_is_ever_among_the_tables(monkeypatch: pytest.MonkeyPatch, local: Store) -> None:
+def test_nothing_unfinished_is_ever_among_the_tables(
+    monkeypatch: pytest.MonkeyPatch, local: Store
+) -> None:
     assert local.folder is not None
     folder, replace, seen = local.folder, Path.replace, []
 
     def look(self: Path, target: Path) -> Path:
-        seen.append([path.relative_to(folder).parts[0] for path in folder.rglob("*.*") if path.is_file()])
+        seen.append(
+            [path.relative_to(folder).parts[0] for path in folder.rglob("*.*") if path.is_file()]
+        )
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", look)
@@ -112,7 +124,9 @@ def test_nothing_unfinished_is_ever_among_the_tables(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("below", ["", "/results"])
 @pytest.mark.parametrize("uri", [False, True], ids=["path", "file URI"])
-def test_a_place_that_cannot_be_written_is_an_input_error(tmp_path: Path, below: str, uri: bool) -> None:
+def test_a_place_that_cannot_be_written_is_an_input_error(
+    tmp_path: Path, below: str, uri: bool
+) -> None:
     file = tmp_path / "file"
     file.write_text("no folder")
     place = (file.as_uri() if uri else str(file)) + below
@@ -136,19 +150,27 @@ def test_a_folder_without_results_is_an_input_error_and_stays_as_it_is(tmp_path:
 
 def test_results_of_a_newer_schema_are_refused(store: Store) -> None:
     store.write("schema.json", json.dumps({"kdray_schema": SCHEMA_VERSION + 1}).encode())
-    with pytest.raises(InputError, match=rf"results of schema {SCHEMA_VERSION + 1}, this kdray reads up to"):
+    with pytest.raises(
+        InputError, match=rf"results of schema {SCHEMA_VERSION + 1}, this kdray reads up to"
+    ):
         store.create()
     with pytest.raises(InputError, match="update kdray"):
         store.check_version()
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"{}", b'{"kdray_schema": null}', b"\xff\xfe"])
-def test_a_damaged_schema_file_is_an_input_error_that_says_what_to_do(local: Store, text: bytes) -> None:
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"null", b"{}", b'{"kdray_schema": null}', b"\xff\xfe"]
+)
+def test_a_damaged_schema_file_is_an_input_error_that_says_what_to_do(
+    local: Store, text: bytes
+) -> None:
     local.write("schema.json", text)
     with pytest.raises(InputError, match=r"schema\.json: damaged; delete it"):
         open_results(local.location)
 
 
-def test_a_home_folder_may_be_written_with_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_home_folder_may_be_written_with_a_tilde(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Store("~/results").location == str(tmp_path / "results")

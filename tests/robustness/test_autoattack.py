@@ -1,4 +1,5 @@
-"""AutoAttack is the package's own on a model that answers one way, exact on a linear one, and judged by new predictions."""
+"""AutoAttack is the package's own on a model that answers one way, exact on a linear one, and
+judged by new predictions."""
 
 from __future__ import annotations
 
@@ -30,7 +31,11 @@ EPSILON = {"linf": 0.1, "l2": 0.6}
 
 
 def small(norm: Norm = "linf", attacks: Ensemble = "standard", **fields: Any) -> AutoAttack:
-    given = {"steps": 10, **({"queries": 50} if attacks == "standard" else {"samples": 2}), **fields}
+    given = {
+        "steps": 10,
+        **({"queries": 50} if attacks == "standard" else {"samples": 2}),
+        **fields,
+    }
     return AutoAttack(**{"norm": norm, "epsilon": EPSILON[norm], "attacks": attacks, **given})
 
 
@@ -43,7 +48,9 @@ def by_metric(attack: AutoAttack, classifier: Classifier, split: Split) -> dict[
 
 
 def examples_of(attack: AutoAttack, classifier: Classifier, split: Split) -> Tensor:
-    return torch.cat([shown for block in blocks(split) for shown in attack.perturbed(classifier, block)])
+    return torch.cat(
+        [shown for block in blocks(split) for shown in attack.perturbed(classifier, block)]
+    )
 
 
 class Rounded(Network):
@@ -67,7 +74,11 @@ class Coin(Network):
 
     def forward(self, images: Tensor) -> Outputs:
         said = (torch.rand(len(images)) < 0.2).long()
-        logits = torch.nn.functional.one_hot(said, 4) + 0 * images.flatten(1).sum(1, keepdim=True) + self.nothing
+        logits = (
+            torch.nn.functional.one_hot(said, 4)
+            + 0 * images.flatten(1).sum(1, keepdim=True)
+            + self.nothing
+        )
         return Outputs(logits, (), logits)
 
 
@@ -80,7 +91,9 @@ def noisy() -> Classifier:
     return Classifier(inner.network, inner.normalization, input_sigma=0.1).eval()
 
 
-def test_is_the_package_own_from_the_first_attack_to_the_last_query(caplog: pytest.LogCaptureFixture) -> None:
+def test_is_the_package_own_from_the_first_attack_to_the_last_query(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level("CRITICAL")
     split, attack = some(), AutoAttack(norm="l2", epsilon=0.4, queries=100)
     ours, theirs = Watched(), Watched()
@@ -88,26 +101,37 @@ def test_is_the_package_own_from_the_first_attack_to_the_last_query(caplog: pyte
     original.square.n_queries = 100
     measured = by_metric(attack, ours, split)
     with torch.random.fork_rng():
-        for metric, attacks in (("accuracy_after_apgd_ce", ["apgd-ce"]), ("accuracy", original.attacks_to_run)):
+        for metric, attacks in (
+            ("accuracy_after_apgd_ce", ["apgd-ce"]),
+            ("accuracy", original.attacks_to_run),
+        ):
             theirs.shown.clear()
             original.attacks_to_run = attacks
             found, _ = original.run_standard_evaluation(to_unit(split.images), split.labels)
             right = trained_on_digits().logits(found).argmax(1) == split.labels
             assert measured[metric].correct == int(right.sum())
     assert measured["accuracy"].correct < measured["accuracy_after_apgd_ce"].correct
-    while_attacking, as_published = ([each for each in w.shown if 1 < len(each) < 40] for w in (ours, theirs))
-    # The package judges what stands alone after each of four attacks; kdray all images together, and looks at gradients once
-    # and whether two passes differ.
+    while_attacking, as_published = (
+        [each for each in w.shown if 1 < len(each) < 40] for w in (ours, theirs)
+    )
+    # The package judges what stands alone after each of four attacks; kdray all images together,
+    # and looks at gradients once and whether two passes differ.
     assert len(while_attacking) - 3 == len(as_published) - 4
     theirs_in_order = iter(as_published)
-    assert all(any(torch.equal(each, other) for other in theirs_in_order) for each in while_attacking[1:-2])
+    assert all(
+        any(torch.equal(each, other) for other in theirs_in_order) for each in while_attacking[1:-2]
+    )
 
 
 @both_norms
 def test_is_not_above_pgd_in_the_same_ball(norm: Norm) -> None:
     subject, epsilon = Subject(trained_on_digits(), some()), EPSILON[norm]
-    weaker, *_ = measurements(PGD(norm=norm, epsilon=epsilon, step_size=epsilon / 4, steps=20, restarts=3), subject)
-    after = [m.correct for m in by_metric(small(norm, steps=30), trained_on_digits(), some()).values()]
+    weaker, *_ = measurements(
+        PGD(norm=norm, epsilon=epsilon, step_size=epsilon / 4, steps=20, restarts=3), subject
+    )
+    after = [
+        m.correct for m in by_metric(small(norm, steps=30), trained_on_digits(), some()).values()
+    ]
     assert after == sorted(after, reverse=True)
     assert 0 < after[-1] <= weaker.correct < all_correct(subject)
 
@@ -117,16 +141,24 @@ def test_is_not_above_pgd_in_the_same_ball(norm: Norm) -> None:
 def test_is_exact_on_a_linear_model(norm: Norm, attacks: Ensemble) -> None:
     draws, epsilon = torch.Generator().manual_seed(5), {"linf": 0.05, "l2": 0.15}[norm]
     weight = torch.randn(5, 25, generator=draws)
-    pixels = torch.randint(60, 196, (80, 1, 5, 5), generator=draws).to(torch.uint8)  # the ball stays inside [0, 1]
+    pixels = torch.randint(60, 196, (80, 1, 5, 5), generator=draws).to(
+        torch.uint8
+    )  # the ball stays inside [0, 1]
     classifier = linear_classifier(weight)
     logits = classifier.logits(to_unit(pixels))
     labels = logits.argmax(1)
     lead = logits.gather(1, labels[:, None]) - logits
-    slopes = torch.linalg.vector_norm(weight[labels][:, None] - weight, ord=1 if norm == "linf" else 2, dim=2)
+    slopes = torch.linalg.vector_norm(
+        weight[labels][:, None] - weight, ord=1 if norm == "linf" else 2, dim=2
+    )
     distance = torch.where(slopes > 0, lead / slopes, torch.inf).amin(1)
     clear = (distance / epsilon - 1).abs() > 0.02
     assert 10 < int((distance[clear] > epsilon).sum()) < int(clear.sum()) - 10
-    found = by_metric(small(norm, attacks, epsilon=epsilon, steps=40), classifier, Split(pixels[clear], labels[clear]))
+    found = by_metric(
+        small(norm, attacks, epsilon=epsilon, steps=40),
+        classifier,
+        Split(pixels[clear], labels[clear]),
+    )
     assert found["accuracy"].correct == int((distance[clear] > epsilon).sum())
 
 
@@ -156,13 +188,16 @@ def test_examples_are_in_the_ball_and_in_range(norm: Norm, attacks: Ensemble) ->
     assert int((~wrong).sum()) == by_metric(attack, classifier, split)["accuracy"].correct
     if attacks == "standard":
         already = classifier.logits(images).argmax(1) != split.labels
-        assert torch.equal(length > 0, wrong & ~already), "what is broken is perturbed, and nothing else"
+        assert torch.equal(length > 0, wrong & ~already), (
+            "what is broken is perturbed, and nothing else"
+        )
     else:
         assert bool((length > 0).all())
 
 
 def test_a_model_that_draws_is_judged_by_new_predictions() -> None:
-    """Of hundreds of draws some are wrong for every image, and none says more than 0.8 about the next."""
+    """Of hundreds of draws some are wrong for every image, and none says more than 0.8 about the
+    next."""
     split = Split(digits().test.images[:20], torch.zeros(20, dtype=torch.long))
     found = by_metric(small(attacks="rand", repeats=200, samples=3), coin(), split)["accuracy"]
     assert (found.examples, found.samples) == (4000, 3)
@@ -175,7 +210,11 @@ def test_rand_counts_predictions_and_lowers_accuracy_of_a_noisy_model() -> None:
     clean = by_metric(AutoAttack(attacks="rand", epsilon=0.0, repeats=30), noisy(), split)
     assert found["accuracy"].examples == 30 * 40
     assert found["accuracy"].checks is None
-    assert found["accuracy"].value < found["accuracy_after_apgd_ce"].value + 0.02 < clean["accuracy"].value - 0.1
+    assert (
+        found["accuracy"].value
+        < found["accuracy_after_apgd_ce"].value + 0.02
+        < clean["accuracy"].value - 0.1
+    )
 
 
 def test_images_that_only_square_breaks_are_told_of_and_flat_gradients() -> None:
@@ -206,7 +245,9 @@ def test_other_random_numbers_output_and_warnings_are_left_alone(
     attacks: Ensemble, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     inner = trained_on_digits()
-    masked = frozen(Classifier(Rounded(inner.network), inner.normalization))  # of which the package warns
+    masked = frozen(
+        Classifier(Rounded(inner.network), inner.normalization)
+    )  # of which the package warns
     (block,) = blocks(some(10))
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()
     first = next(small(attacks=attacks).perturbed(masked, block))
@@ -219,26 +260,46 @@ def test_other_random_numbers_output_and_warnings_are_left_alone(
     assert not torch.equal(next(small(attacks=attacks, seed=1).perturbed(masked, block)), first)
 
 
-def test_what_it_needs_and_has_no_use_for_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    three, four = (Arrays(path="own.npz", classes=classes, image_shape=(1, 8, 8)) for classes in (3, 4))
-    expected = "attacks: standard has the targeted DLR loss, which needs 4 classes or more, and there are 3"
+def test_what_it_needs_and_has_no_use_for_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    three, four = (
+        Arrays(path="own.npz", classes=classes, image_shape=(1, 8, 8)) for classes in (3, 4)
+    )
+    expected = (
+        "attacks: standard has the targeted DLR loss, which needs 4 classes or more, and there "
+        "are 3"
+    )
     assert AutoAttack().misfit(three) == expected
     assert AutoAttack().misfit(four) is AutoAttack(attacks="rand").misfit(three) is None
     assert (
         AutoAttack(norm="l2").misfit(Digits(resize=4))
         == "norm: Square with l2 needs images of 5 rows or more, and there are 4"
     )
-    assert AutoAttack().misfit(Digits(resize=4)) is AutoAttack(norm="l2").misfit(Digits(resize=5)) is None
+    assert (
+        AutoAttack().misfit(Digits(resize=4))
+        is AutoAttack(norm="l2").misfit(Digits(resize=5))
+        is None
+    )
     AutoAttack().check(Digits(), Path())
     monkeypatch.setitem(sys.modules, "pyautoattack", None)
     with pytest.raises(InputError, match=r"not installed: pip install 'kdray\[attacks\]'$"):
         AutoAttack().check(Digits(), Path())
-    for written in ({"attacks": "rand", "queries": 10}, {"repeats": 2}, {"samples": 5}, {"epsilon": -0.1}):
+    for written in (
+        {"attacks": "rand", "queries": 10},
+        {"repeats": 2},
+        {"samples": 5},
+        {"epsilon": -0.1},
+    ):
         with pytest.raises(InputError):
             parse(AutoAttack, {"name": "autoattack", **written})
 
 
 def test_less_than_the_published_attack_is_cautioned_of() -> None:
-    assert list(AutoAttack().cautions()) == list(AutoAttack(attacks="rand", samples=40).cautions()) == []
+    assert (
+        list(AutoAttack().cautions())
+        == list(AutoAttack(attacks="rand", samples=40).cautions())
+        == []
+    )
     assert len(list(AutoAttack(steps=20, queries=100).cautions())) == 2
     assert canonical(AutoAttack()) == {"name": "autoattack"}

@@ -1,4 +1,5 @@
-"""Certificates against the exact radius of linear classifiers, the bound against scipy's test, and the ends of both."""
+"""Certificates against the exact radius of linear classifiers, the bound against scipy's test, and
+the ends of both."""
 
 from __future__ import annotations
 
@@ -30,25 +31,35 @@ def split(count: int = 60) -> Split:
     return Split(images, torch.randint(0, 2, (count,), generator=draws(1)))
 
 
-def measured(evaluation: CertifiedRadius, classifier: Classifier, on: Split) -> dict[Any, Measurement]:
+def measured(
+    evaluation: CertifiedRadius, classifier: Classifier, on: Split
+) -> dict[Any, Measurement]:
     """By metric, or by radius where there is one."""
     found = measurements(evaluation, Subject(classifier, on))
     return {m.metric if m.epsilon is None else m.epsilon: m for m in found}
 
 
 def margins(on: Split) -> Tensor:
-    """(z₁ - z₀)/‖w₁ - w₀‖ of the linear classifier: the signed distance to its decision boundary."""
+    """(z₁ - z₀)/‖w₁ - w₀‖ of the linear classifier: the signed distance to its decision
+    boundary."""
     direction = (WEIGHT[1] - WEIGHT[0]).double()
-    return (to_unit(on.images).flatten(1).double() @ direction + float(BIAS[1] - BIAS[0])) / direction.norm()
+    return (
+        to_unit(on.images).flatten(1).double() @ direction + float(BIAS[1] - BIAS[0])
+    ) / direction.norm()
 
 
-# Linear classifiers: class 1 has the probability Φ(margin/σ), so that the exact radius is |margin|, whatever σ is
+# Linear classifiers: class 1 has the probability Φ(margin/σ), so that the exact radius is |margin|,
+# whatever σ is
 
 
 @pytest.mark.parametrize("sigma", [0.1, 0.5])
-def test_the_radius_of_a_linear_classifier_is_below_its_margin_by_no_more_than_the_bound_costs(sigma: float) -> None:
+def test_the_radius_of_a_linear_classifier_is_below_its_margin_by_no_more_than_the_bound_costs(
+    sigma: float,
+) -> None:
     on, samples = split(), 3000
-    found = CertifiedRadius(sigma=sigma, samples=samples).certified(linear_classifier(WEIGHT, BIAS), on)
+    found = CertifiedRadius(sigma=sigma, samples=samples).certified(
+        linear_classifier(WEIGHT, BIAS), on
+    )
     certain = found.classes != ABSTAINED
     assert int(certain.sum()) > 30
     assert torch.equal(found.classes[certain], (margins(on) > 0).long()[certain])
@@ -62,16 +73,25 @@ def test_the_radius_of_a_linear_classifier_is_below_its_margin_by_no_more_than_t
 def test_more_passes_come_closer_to_the_margin() -> None:
     on, classifier = split(), linear_classifier(WEIGHT, BIAS)
     gaps = [
-        float((margins(on).abs() - CertifiedRadius(sigma=0.5, samples=n).certified(classifier, on).radii).mean())
+        float(
+            (
+                margins(on).abs()
+                - CertifiedRadius(sigma=0.5, samples=n).certified(classifier, on).radii
+            ).mean()
+        )
         for n in (30, 300, 3000)
     ]
     assert gaps[0] > 1.5 * gaps[1] > 2 * gaps[2] > 0
 
 
-def test_in_the_worst_direction_the_answer_changes_right_behind_the_margin_and_not_within_the_radius() -> None:
+def test_in_the_worst_direction_the_answer_changes_right_behind_the_margin_and_not_within_the_radius() -> (
+    None
+):
     on, classifier, sigma = split(), linear_classifier(WEIGHT, BIAS), 0.25
     found = CertifiedRadius(sigma=sigma).certified(classifier, on)
-    worst = -torch.sign(margins(on))[:, None] * (WEIGHT[1] - WEIGHT[0]) / (WEIGHT[1] - WEIGHT[0]).norm()
+    worst = (
+        -torch.sign(margins(on))[:, None] * (WEIGHT[1] - WEIGHT[0]) / (WEIGHT[1] - WEIGHT[0]).norm()
+    )
 
     def answer(shift: Tensor) -> Tensor:
         """Of the smoothed classifier, which is the linear one itself: the noise is symmetric."""
@@ -86,14 +106,20 @@ def test_in_the_worst_direction_the_answer_changes_right_behind_the_margin_and_n
 # The algorithm, written out
 
 
-def written_out(evaluation: CertifiedRadius, classifier: Classifier, on: Split) -> tuple[list[int], list[float]]:
+def written_out(
+    evaluation: CertifiedRadius, classifier: Classifier, on: Split
+) -> tuple[list[int], list[float]]:
     classes, radii = [], []
     for number, block in enumerate(to_unit(on.images).split(BLOCK)):
         noise = evaluation.generator(torch.device("cpu"), number)
-        answers = torch.stack([
-            classifier.logits(block + evaluation.sigma * torch.randn(block.shape, generator=noise)).argmax(1)
-            for _ in range(evaluation.selection + evaluation.samples)
-        ])  # fmt: skip
+        answers = torch.stack(
+            [
+                classifier.logits(
+                    block + evaluation.sigma * torch.randn(block.shape, generator=noise)
+                ).argmax(1)
+                for _ in range(evaluation.selection + evaluation.samples)
+            ]
+        )
         for of_image in answers.T.tolist():
             first, again = of_image[: evaluation.selection], of_image[evaluation.selection :]
             chosen = max(range(10), key=first.count)
@@ -105,7 +131,9 @@ def written_out(evaluation: CertifiedRadius, classifier: Classifier, on: Split) 
 
 
 def test_every_number_is_that_of_the_algorithm_written_out() -> None:
-    evaluation = CertifiedRadius(sigma=0.4, selection=7, samples=40, alpha=0.05, radii=(0.0, 0.2, 0.4), seed=3)
+    evaluation = CertifiedRadius(
+        sigma=0.4, selection=7, samples=40, alpha=0.05, radii=(0.0, 0.2, 0.4), seed=3
+    )
     images, labels = digits().test.first(BLOCK + 20)
     on = Split(images, torch.where(torch.arange(BLOCK + 20) % 4 == 0, (labels + 1) % 10, labels))
     classes, radii = written_out(evaluation, trained_on_digits(), on)
@@ -115,14 +143,18 @@ def test_every_number_is_that_of_the_algorithm_written_out() -> None:
     assert len(right) - sum(right) - classes.count(ABSTAINED) > 20, "some are certain and wrong"
     assert found["abstained"].correct == classes.count(ABSTAINED)
     for r in evaluation.radii:
-        assert found[r].correct == sum(ok and radius >= r for ok, radius in zip(right, radii, strict=True))
+        assert found[r].correct == sum(
+            ok and radius >= r for ok, radius in zip(right, radii, strict=True)
+        )
     mean = sum(radius for ok, radius in zip(right, radii, strict=True) if ok) / len(radii)
     assert found["radius"].value == pytest.approx(mean, rel=1e-9)
     assert {m.examples for m in found.values()} == {BLOCK + 20}
     assert {(m.sigma, m.samples) for m in found.values()} == {(0.4, 40)}
     assert [(m.metric, m.norm, m.epsilon) for m in found.values()] == [
-        *(("certified_accuracy", "l2", r) for r in (0.0, 0.2, 0.4)), ("abstained", None, None), ("radius", "l2", None),
-    ]  # fmt: skip
+        *(("certified_accuracy", "l2", r) for r in (0.0, 0.2, 0.4)),
+        ("abstained", None, None),
+        ("radius", "l2", None),
+    ]
 
 
 @pytest.mark.parametrize("trials", [1, 9, 100, 100_000])
@@ -130,7 +162,8 @@ def test_every_number_is_that_of_the_algorithm_written_out() -> None:
 def test_the_bound_is_that_of_clopper_and_pearson(trials: int, alpha: float) -> None:
     successes = sorted({0, 1, trials // 2, trials * 9 // 10, trials - 1, trials})
     expected = [
-        binomtest(k, trials, alternative="greater").proportion_ci(1 - alpha, method="exact").low for k in successes
+        binomtest(k, trials, alternative="greater").proportion_ci(1 - alpha, method="exact").low
+        for k in successes
     ]
     found = lower_bound(torch.tensor(successes), trials=trials, alpha=alpha)
     assert found.tolist() == pytest.approx(expected, rel=1e-9)
@@ -157,11 +190,15 @@ def test_a_classifier_that_never_changes_its_mind_has_the_largest_radius_that_th
 ) -> None:
     sure, on = linear_classifier(torch.zeros(2, PIXELS), torch.tensor([0.0, 1.0])), split()
     largest = 0.25 * NORMAL.inv_cdf(0.001 ** (1 / samples))
-    chosen = CertifiedRadius(sigma=0.25, samples=samples, radii=(0.0, 0.99999 * largest, 1.00001 * largest))
+    chosen = CertifiedRadius(
+        sigma=0.25, samples=samples, radii=(0.0, 0.99999 * largest, 1.00001 * largest)
+    )
     assert chosen.certified(sure, on).radii.tolist() == pytest.approx(60 * [largest])
     found, ones = measured(chosen, sure, on), int(on.labels.sum())
     assert [found[r].correct for r in chosen.radii] == [ones, ones, 0]
-    assert found["radius"].value == pytest.approx(largest * ones / 60), "0 of the others, which are certified wrong"
+    assert found["radius"].value == pytest.approx(largest * ones / 60), (
+        "0 of the others, which are certified wrong"
+    )
     assert found["abstained"].correct == 0
     (reached,) = chosen.certified(sure, on).radii.unique().tolist()
     at_it = chosen.model_copy(update={"radii": (reached,)})
@@ -230,7 +267,10 @@ def test_fewer_images_are_certified_within_larger_radii() -> None:
 
 
 def test_an_images_certificate_does_not_depend_on_the_other_blocks() -> None:
-    chosen, on = CertifiedRadius(selection=5, samples=30, alpha=0.05), digits().test.first(BLOCK + 30)
+    chosen, on = (
+        CertifiedRadius(selection=5, samples=30, alpha=0.05),
+        digits().test.first(BLOCK + 30),
+    )
     black = on.images.clone()
     black[:BLOCK] = 0
     whole = chosen.certified(trained_on_digits(), on)
@@ -261,7 +301,9 @@ def test_an_images_certificate_does_not_depend_on_the_other_blocks() -> None:
         ),
     ],
 )
-def test_what_makes_no_certificate_is_refused_in_one_line(written: dict[str, Any], message: str) -> None:
+def test_what_makes_no_certificate_is_refused_in_one_line(
+    written: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InputError, match=message) as refused:
         parse(CertifiedRadius, {"name": "certified_radius", **written})
     assert "\n" not in str(refused.value)

@@ -1,4 +1,5 @@
-"""Every reason to distrust a robust accuracy, tripped by a model made for it, and by no ordinary one."""
+"""Every reason to distrust a robust accuracy, tripped by a model made for it, and by no ordinary
+one."""
 
 from __future__ import annotations
 
@@ -67,14 +68,18 @@ def test_randomised_output(attack: Evaluation) -> None:
 
 
 def test_the_gradient_in_expectation_is_not_distrusted_for_the_models_draws() -> None:
-    assert "randomised" not in doubts(STRONG.model_copy(update={"samples": 2, "steps": 2}), Trembling())
+    assert "randomised" not in doubts(
+        STRONG.model_copy(update={"samples": 2, "steps": 2}), Trembling()
+    )
 
 
 def test_robust_above_clean_accuracy() -> None:
     assert "robust above clean accuracy: " in doubts(FGSM(epsilon=0.1), Contrary())
 
 
-@pytest.mark.parametrize("attack", [FGSM(epsilon=0.0), PGD(epsilon=0.0, steps=2)], ids=["fgsm", "pgd"])
+@pytest.mark.parametrize(
+    "attack", [FGSM(epsilon=0.0), PGD(epsilon=0.0, steps=2)], ids=["fgsm", "pgd"]
+)
 def test_an_accuracy_that_no_attack_lowers_is_not_above_clean(attack: Evaluation) -> None:
     assert doubts(attack, trained_on_digits()) == "None"
 
@@ -96,9 +101,12 @@ def test_a_final_iterate_better_than_the_best() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "examples", "counts"), [(0, 0, False), (1, 40, False), (2, 40, True), (100, 10_000, False), (101, 10_000, True)]
+    ("count", "examples", "counts"),
+    [(0, 0, False), (1, 40, False), (2, 40, True), (100, 10_000, False), (101, 10_000, True)],
 )
-def test_a_single_image_and_one_in_a_hundred_are_no_reason(count: int, examples: int, counts: bool) -> None:
+def test_a_single_image_and_one_in_a_hundred_are_no_reason(
+    count: int, examples: int, counts: bool
+) -> None:
     assert noticed(count, examples) is counts
 
 
@@ -121,8 +129,15 @@ def test_a_transferred_attack_that_beats_the_white_box_one() -> None:
     for source, classifier in models.items():
         others = {name: partial(models.get, name) for name in models}
         subject = Subject(classifier, digits().test.first(200), others=others)  # type: ignore[arg-type]
-        common = {**columns_of(evaluation), "source_trial_id": source, "dataset": "digits", "epoch": None}
-        rows += [{**common, **measurement.row()} for measurement in measurements(evaluation, subject)]
+        common = {
+            **columns_of(evaluation),
+            "source_trial_id": source,
+            "dataset": "digits",
+            "epoch": None,
+        }
+        rows += [
+            {**common, **measurement.row()} for measurement in measurements(evaluation, subject)
+        ]
     found = with_transfers(pd.DataFrame(rows)).set_index(["source_trial_id", "trial_id"])
     assert found.loc[("honest", "masked"), "value"] < found.loc[("masked", "masked"), "value"] - 0.2
     assert "transferred attack beats the white-box one" in found.loc[("masked", "masked"), "checks"]

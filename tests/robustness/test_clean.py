@@ -14,21 +14,27 @@ from kdray.robustness.clean import BINS, brier, calibration_error
 from tests.tensors import digits, linear_classifier, trained_on_digits
 
 
-def test_accuracy_is_the_share_of_images_given_their_label_and_loss_their_mean_cross_entropy() -> None:
+def test_accuracy_is_the_share_of_images_given_their_label_and_loss_their_mean_cross_entropy() -> (
+    None
+):
     split = digits().test
     assert len(split.labels) % BLOCK, "the last block is a short one"
     logits = trained_on_digits().logits(to_unit(split.images))
     accuracy, loss, *_ = Clean().measure(Subject(trained_on_digits(), split))
     assert accuracy.correct == int((logits.argmax(1) == split.labels).sum())
     assert accuracy.value == accuracy.correct / len(split.labels)
-    assert loss.value == pytest.approx(float(functional.cross_entropy(logits, split.labels)), rel=1e-6)
+    assert loss.value == pytest.approx(
+        float(functional.cross_entropy(logits, split.labels)), rel=1e-6
+    )
     assert (accuracy.metric, loss.metric) == ("accuracy", "loss")
 
 
 def test_a_classifier_that_always_says_seven_is_right_about_the_sevens() -> None:
     split = digits().test
     says_seven = linear_classifier(torch.zeros(10, 64), torch.eye(10)[7])
-    accuracy, *_ = Clean().measure(Subject(says_seven, Split(split.images.reshape(-1, 1, 1, 64), split.labels)))
+    accuracy, *_ = Clean().measure(
+        Subject(says_seven, Split(split.images.reshape(-1, 1, 1, 64), split.labels))
+    )
     assert accuracy.correct == int((split.labels == 7).sum())
 
 
@@ -47,7 +53,9 @@ def test_classes_are_counted_apart_and_together_are_all_images() -> None:
     classes = [m for m in rest if m.metric == "class_accuracy"]
     right = trained_on_digits().logits(to_unit(split.images)).argmax(1) == split.labels
     assert [m.class_ for m in classes] == list(range(10))
-    assert [m.correct for m in classes] == [int(right[split.labels == label].sum()) for label in range(10)]
+    assert [m.correct for m in classes] == [
+        int(right[split.labels == label].sum()) for label in range(10)
+    ]
     assert sum(m.examples for m in classes) == total.examples
     assert [m.row()["class"] for m in classes] == list(range(10))
 
@@ -58,7 +66,9 @@ def numpy_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> fl
     for number in range(BINS):
         inside = (confidence > number / BINS) & (confidence <= (number + 1) / BINS)
         if inside.any():
-            total += inside.mean() * abs((predicted == labels)[inside].mean() - confidence[inside].mean())
+            total += inside.mean() * abs(
+                (predicted == labels)[inside].mean() - confidence[inside].mean()
+            )
     return total
 
 
@@ -104,7 +114,10 @@ def test_images_of_omitted_classes_and_of_the_others_are_counted_apart() -> None
     left_out = (split.labels == 3) | (split.labels == 7)
     assert (seen.metric, omitted.metric) == ("seen_accuracy", "omitted_accuracy")
     assert (seen.correct, seen.examples) == (int((right & ~left_out).sum()), int((~left_out).sum()))
-    assert (omitted.correct, omitted.examples) == (int((right & left_out).sum()), int(left_out.sum()))
+    assert (omitted.correct, omitted.examples) == (
+        int((right & left_out).sum()),
+        int(left_out.sum()),
+    )
     assert seen.value != omitted.value
     weighted = (seen.value * seen.examples + omitted.value * omitted.examples) / accuracy.examples
     assert weighted == pytest.approx(accuracy.value, rel=1e-12)
@@ -119,9 +132,17 @@ def test_a_classifier_that_never_says_an_omitted_class_has_no_omitted_accuracy_r
     assert by_metric["seen_accuracy"] > by_metric["accuracy"] > 0
 
 
-@pytest.mark.parametrize(("labels", "metric"), [((3, 7), "omitted_accuracy"), ((1, 2), "seen_accuracy")])
-def test_of_a_part_without_an_image_there_is_no_accuracy(labels: tuple[int, int], metric: str) -> None:
+@pytest.mark.parametrize(
+    ("labels", "metric"), [((3, 7), "omitted_accuracy"), ((1, 2), "seen_accuracy")]
+)
+def test_of_a_part_without_an_image_there_is_no_accuracy(
+    labels: tuple[int, int], metric: str
+) -> None:
     chosen = torch.isin(digits().test.labels, torch.tensor(labels)).nonzero().flatten()
-    measured = list(Clean().measure(Subject(trained_on_digits(), digits().test.take(chosen), OMITTED)))
-    assert [m.metric for m in measured if m.metric.endswith(("seen_accuracy", "omitted_accuracy"))] == [metric]
+    measured = list(
+        Clean().measure(Subject(trained_on_digits(), digits().test.take(chosen), OMITTED))
+    )
+    assert [
+        m.metric for m in measured if m.metric.endswith(("seen_accuracy", "omitted_accuracy"))
+    ] == [metric]
     assert measured[-1].value == measured[0].value

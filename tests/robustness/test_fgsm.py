@@ -32,7 +32,9 @@ def test_on_a_linear_model_of_two_classes_it_is_the_strongest_attack() -> None:
     assert 0 < expected < 200
     subject = Subject(classifier, Split(images, labels))
     (found,) = measurements(FGSM(epsilon=(epsilon,)), subject)
-    stronger, *_ = measurements(PGD(epsilon=epsilon, step_size=epsilon, steps=5, restarts=3), subject)
+    stronger, *_ = measurements(
+        PGD(epsilon=epsilon, step_size=epsilon, steps=5, restarts=3), subject
+    )
     assert found.correct == expected == stronger.correct
 
 
@@ -40,5 +42,7 @@ def test_on_a_linear_model_of_two_classes_it_is_the_strongest_attack() -> None:
 def test_it_is_no_stronger_than_many_steps_with_restarts(epsilon: float) -> None:
     subject = Subject(trained_on_digits(), digits().test.first(200))
     (one,) = measurements(FGSM(epsilon=(epsilon,)), subject)
-    many, *_ = measurements(PGD(epsilon=epsilon, step_size=epsilon / 4, steps=20, restarts=2), subject)
+    many, *_ = measurements(
+        PGD(epsilon=epsilon, step_size=epsilon / 4, steps=20, restarts=2), subject
+    )
     assert many.value <= one.value

@@ -1,4 +1,5 @@
-"""Accuracy under Gaussian noise: the clean one at sigma 0, less at every larger sigma, from the same draws."""
+"""Accuracy under Gaussian noise: the clean one at sigma 0, less at every larger sigma, from the
+same draws."""
 
 from __future__ import annotations
 
@@ -16,7 +17,11 @@ from tests.tensors import Watched, digits, trained_on_digits
 def noise_shown(sigma: float, **fields: bool | int) -> Tensor:
     """What was added to the test images."""
     watched = Watched()
-    list(GaussianNoise(sigmas=(sigma,), clip=False, **fields).measure(Subject(watched, digits().test)))
+    list(
+        GaussianNoise(sigmas=(sigma,), clip=False, **fields).measure(
+            Subject(watched, digits().test)
+        )
+    )
     return torch.cat(watched.shown) - to_unit(digits().test.images)
 
 
@@ -29,12 +34,19 @@ def test_sigma_0_gives_clean_accuracy() -> None:
 
 
 def test_accuracy_falls_with_sigma() -> None:
-    values = [m.value for m in GaussianNoise(sigmas=(0.0, 0.2, 0.4, 0.8)).measure(Subject(trained_on_digits(), digits().test))]
+    values = [
+        m.value
+        for m in GaussianNoise(sigmas=(0.0, 0.2, 0.4, 0.8)).measure(
+            Subject(trained_on_digits(), digits().test)
+        )
+    ]
     assert values[0] > values[1] > values[2] > values[3]
 
 
 def test_every_sigma_has_its_own_number_and_they_come_in_the_order_given() -> None:
-    measured = list(GaussianNoise(sigmas=(0.3, 0.1)).measure(Subject(trained_on_digits(), digits().test)))
+    measured = list(
+        GaussianNoise(sigmas=(0.3, 0.1)).measure(Subject(trained_on_digits(), digits().test))
+    )
     assert [m.sigma for m in measured] == [0.3, 0.1]
     (alone,) = GaussianNoise(sigmas=(0.1,)).measure(Subject(trained_on_digits(), digits().test))
     assert alone.correct == measured[1].correct
@@ -57,7 +69,9 @@ def test_noisy_images_are_clipped_unless_told_otherwise() -> None:
     list(GaussianNoise(sigmas=(0.5,)).measure(Subject(watched, digits().test)))
     shown = torch.cat(watched.shown)
     assert (float(shown.min()), float(shown.max())) == (0, 1)
-    torch.testing.assert_close(shown, (to_unit(digits().test.images) + noise_shown(0.5)).clamp(0, 1), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        shown, (to_unit(digits().test.images) + noise_shown(0.5)).clamp(0, 1), rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("sigmas", [[], [-0.1], [0.1, "0.2"], 0.1])

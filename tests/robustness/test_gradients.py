@@ -24,7 +24,10 @@ def values(gradients: Gradients) -> dict[str, float]:
 
 
 def test_of_one_step_it_is_the_mean_magnitude_of_the_gradient_of_cross_entropy() -> None:
-    weight, images = torch.randn(4, 6, generator=draws()), torch.rand(5, 1, 1, 6, generator=draws(1))
+    weight, images = (
+        torch.randn(4, 6, generator=draws()),
+        torch.rand(5, 1, 1, 6, generator=draws(1)),
+    )
     classifier = linear_classifier(weight).requires_grad_(True)
     functional.cross_entropy(classifier.logits(images), LABELS).backward()
     gradients = Gradients(classifier)
@@ -37,7 +40,10 @@ def test_of_one_step_it_is_the_mean_magnitude_of_the_gradient_of_cross_entropy()
 def test_of_several_steps_it_is_their_mean_and_signs_do_not_cancel() -> None:
     classifier = linear_classifier(torch.zeros(2, 3)).requires_grad_(True)
     gradients = Gradients(classifier)
-    for step in (torch.tensor([[1.0, -2.0, 3.0], [0.0, 0.0, 0.0]]), torch.tensor([[-3.0, 2.0, -1.0], [6.0, 0.0, 6.0]])):
+    for step in (
+        torch.tensor([[1.0, -2.0, 3.0], [0.0, 0.0, 0.0]]),
+        torch.tensor([[-3.0, 2.0, -1.0], [6.0, 0.0, 6.0]]),
+    ):
         classifier.network.head.weight.grad = step  # type: ignore[union-attr]
         gradients.add()
     assert values(gradients) == {"head": pytest.approx((1 + 3) / 2)}
@@ -52,7 +58,9 @@ def test_a_layer_that_no_gradient_reaches_counts_as_zero() -> None:
             network(torch.ones(1, 1, 2, 2)).logits[0, 0].backward()
         gradients.add()
     found = values(gradients)
-    assert found["hidden.0.0"] == pytest.approx(float(network.hidden[0][0].weight.grad.abs().mean()) / 2)  # type: ignore[index,union-attr]
+    assert found["hidden.0.0"] == pytest.approx(
+        float(network.hidden[0][0].weight.grad.abs().mean()) / 2
+    )  # type: ignore[index,union-attr]
     network.zero_grad()
     silent = Gradients(network)
     silent.add()
@@ -77,6 +85,14 @@ def test_rows_have_the_columns_of_the_robustness_table_and_an_identity_of_their_
     gradients.add()
     (row,) = gradients.rows(7)
     assert row.keys() <= {column.name for column in TABLES["robustness"]}
-    assert (row["evaluation_id"], row["examples"], row["split"]) == (fingerprint(GradientRecord()), 7, "train")
-    assert (row["label"], row["evaluation"], row["metric"]) == ("gradients", "gradients", "mean_gradient")
+    assert (row["evaluation_id"], row["examples"], row["split"]) == (
+        fingerprint(GradientRecord()),
+        7,
+        "train",
+    )
+    assert (row["label"], row["evaluation"], row["metric"]) == (
+        "gradients",
+        "gradients",
+        "mean_gradient",
+    )
     assert json.loads(row["parameters"]) == {"name": "gradients"}

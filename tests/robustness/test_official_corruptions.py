@@ -1,4 +1,5 @@
-"""Published corrupted test sets: every image is counted under its kind and severity, and nothing in a file is trusted."""
+"""Published corrupted test sets: every image is counted under its kind and severity, and nothing in
+a file is trusted."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from kdray.robustness.official_corruptions import OfficialCorruptions
 from tests.tensors import Watched, digits, trained_on_digits
 
 EACH = 20
-"""Images of each kind and severity: the first test digits, enlarged and the more noisy the higher the severity."""
+"""Images of each kind and severity: the first test digits, enlarged and the more noisy the higher
+the severity."""
 CIFAR, SMALL_MNIST = CIFAR10(resize=8, channels=1), MNIST(resize=8)
 
 
@@ -40,7 +42,9 @@ def labels() -> np.ndarray:
     return found
 
 
-def write_cifar_c(root: Path, folder: str = "CIFAR-10-C", kinds: tuple[str, ...] = BENCHMARKS["cifar10"].kinds) -> Path:
+def write_cifar_c(
+    root: Path, folder: str = "CIFAR-10-C", kinds: tuple[str, ...] = BENCHMARKS["cifar10"].kinds
+) -> Path:
     place = root / folder
     place.mkdir(parents=True)
     for number, kind in enumerate(kinds):
@@ -83,10 +87,20 @@ def as_the_model_takes_them(images: np.ndarray) -> Tensor:
 
 
 def right(images: np.ndarray) -> int:
-    return int((trained_on_digits().logits(as_the_model_takes_them(images)).argmax(1).numpy() == labels()).sum())
+    return int(
+        (
+            trained_on_digits().logits(as_the_model_takes_them(images)).argmax(1).numpy()
+            == labels()
+        ).sum()
+    )
 
 
-CLEAN = int((trained_on_digits().logits(to_unit(digits().test.images[:EACH])).argmax(1).numpy() == labels()).sum())
+CLEAN = int(
+    (
+        trained_on_digits().logits(to_unit(digits().test.images[:EACH])).argmax(1).numpy()
+        == labels()
+    ).sum()
+)
 
 
 def test_every_kind_is_counted_at_every_severity_with_its_means(root: Path) -> None:
@@ -156,10 +170,19 @@ def test_images_are_resized_and_padded_as_the_models_own(pad: int, root: Path) -
     assert float(inside.amax()) > 0.5
 
 
-def test_relative_is_to_the_share_of_the_test_images_where_there_are_other_numbers_of_them(root: Path) -> None:
+def test_relative_is_to_the_share_of_the_test_images_where_there_are_other_numbers_of_them(
+    root: Path,
+) -> None:
     subject = Subject(trained_on_digits(), digits().test, data=CIFAR, root=root)
     found = measurements(evaluation(kinds=["fog"]), subject)
-    share = trained_on_digits().logits(to_unit(digits().test.images)).argmax(1).eq(digits().test.labels).float().mean()
+    share = (
+        trained_on_digits()
+        .logits(to_unit(digits().test.images))
+        .argmax(1)
+        .eq(digits().test.labels)
+        .float()
+        .mean()
+    )
     by = {(m.metric, m.severity): m.value for m in found}
     assert by["relative_accuracy", None] == pytest.approx(by["accuracy", None] / float(share))
 
@@ -180,8 +203,10 @@ def test_cifar_100_has_its_own_folder_and_classes(tmp_path: Path) -> None:
 
 def test_its_rows_name_the_corrupted_set() -> None:
     assert [evaluation().dataset(data) for data in (CIFAR10(), CIFAR100(), MNIST())] == [
-        "cifar10_c", "cifar100_c", "mnist_c",
-    ]  # fmt: skip
+        "cifar10_c",
+        "cifar100_c",
+        "mnist_c",
+    ]
 
 
 # What is refused
@@ -191,13 +216,23 @@ def test_its_rows_name_the_corrupted_set() -> None:
     ("fields", "data", "problem"),
     [
         ({}, USPS(), "there is no corrupted test set of usps (allowed: cifar10, cifar100, mnist)"),
-        ({"kinds": ["fog", "frost"]}, MNIST(), "kinds: MNIST-C has no 'frost' (allowed: shot_noise, "),
-        ({"kinds": ["zigzag"]}, CIFAR10(), "kinds: CIFAR-10-C has no 'zigzag' (allowed: gaussian_noise, "),
+        (
+            {"kinds": ["fog", "frost"]},
+            MNIST(),
+            "kinds: MNIST-C has no 'frost' (allowed: shot_noise, ",
+        ),
+        (
+            {"kinds": ["zigzag"]},
+            CIFAR10(),
+            "kinds: CIFAR-10-C has no 'zigzag' (allowed: gaussian_noise, ",
+        ),
         ({"kinds": ["identity"]}, CIFAR100(), "kinds: CIFAR-100-C has no 'identity' (allowed: "),
         ({"severities": [5]}, MNIST(), "severities: MNIST-C has none; leave them out"),
     ],
 )
-def test_what_a_benchmark_does_not_have_is_refused(fields: dict[str, Any], data: ImageData, problem: str) -> None:
+def test_what_a_benchmark_does_not_have_is_refused(
+    fields: dict[str, Any], data: ImageData, problem: str
+) -> None:
     assert str(evaluation(**fields).misfit(data)).startswith(problem)
 
 
@@ -208,7 +243,14 @@ def test_what_a_benchmark_has_is_not_refused(data: ImageData) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [{"split": "val"}, {"severities": [6]}, {"severities": []}, {"kinds": []}, {"kinds": ["sepia"]}]
+    "field",
+    [
+        {"split": "val"},
+        {"severities": [6]},
+        {"severities": []},
+        {"kinds": []},
+        {"kinds": ["sepia"]},
+    ],
 )
 def test_a_description_that_cannot_be_is_refused(field: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=rf"^{next(iter(field))}") as raised:
@@ -219,7 +261,10 @@ def test_a_description_that_cannot_be_is_refused(field: dict[str, Any]) -> None:
 def refused(root: Path, data: ImageData = CIFAR) -> str:
     """What the check says, which is what measuring says."""
     said = []
-    for tried in (lambda: evaluation(kinds=["fog"]).check(data, root), lambda: measured(data, root, kinds=["fog"])):
+    for tried in (
+        lambda: evaluation(kinds=["fog"]).check(data, root),
+        lambda: measured(data, root, kinds=["fog"]),
+    ):
         with pytest.raises(InputError) as raised:
             tried()  # type: ignore[no-untyped-call]
         said.append(str(raised.value))
@@ -233,7 +278,8 @@ def refused(root: Path, data: ImageData = CIFAR) -> str:
         (CIFAR, "CIFAR-10-C is missing; it must be a folder with <kind>.npy and labels.npy: "),
         (
             SMALL_MNIST,
-            "MNIST-C is missing; it must be a folder with <kind>/test_images.npy and <kind>/test_labels.npy: ",
+            "MNIST-C is missing; it must be a folder with <kind>/test_images.npy and "
+            "<kind>/test_labels.npy: ",
         ),
     ],
 )
@@ -276,7 +322,11 @@ FILES: list[tuple[str, Callable[[Path], object], str]] = [
     ("labels", lambda p: p.unlink(), "labels.npy is missing"),
     ("fog", lambda p: p.write_bytes(b""), "fog.npy: cannot be read ("),
     ("fog", lambda p: p.write_bytes(b"\x93NUMPY\x01\x00"), "fog.npy: cannot be read ("),
-    ("fog", lambda p: p.write_bytes(b"\x93NUMPY\x01\x00\x05\x00{'a'\n"), "fog.npy: cannot be read ("),
+    (
+        "fog",
+        lambda p: p.write_bytes(b"\x93NUMPY\x01\x00\x05\x00{'a'\n"),
+        "fog.npy: cannot be read (",
+    ),
     ("fog", lambda p: p.write_bytes(p.read_bytes()[:-1]), "fog.npy: cannot be read ("),
     ("labels", lambda p: p.write_bytes(p.read_bytes()[:-1]), "labels.npy: cannot be read ("),
     ("fog", lambda p: p.write_bytes(npz(p)), "fog.npy: is no .npy file but an .npz archive"),
@@ -290,13 +340,37 @@ FILES: list[tuple[str, Callable[[Path], object], str]] = [
         lambda p: np.save(p, np.zeros((100, 3, 32, 32), np.uint8)),
         "fog.npy: is uint8 100 x 3 x 32 x 32, needs uint8",
     ),
-    ("fog", lambda p: np.save(p, np.uint8(3)), "fog.npy: is uint8 (a single number), needs uint8 N x 32 x 32 x 3"),
+    (
+        "fog",
+        lambda p: np.save(p, np.uint8(3)),
+        "fog.npy: is uint8 (a single number), needs uint8 N x 32 x 32 x 3",
+    ),
     ("fog", lambda p: np.save(p, np.zeros((0, 32, 32, 3), np.uint8)), "fog.npy: "),
-    ("fog", lambda p: np.save(p, np.load(p)[:99]), "fog.npy: has 99 images, needs as many at each of 5 severities"),
-    ("fog", lambda p: np.save(p, np.load(p)[:95]), "labels.npy: is int64 100, needs 95 whole numbers, one for each"),
-    ("labels", lambda p: np.save(p, np.zeros(100)), "labels.npy: is float64 100, needs 100 whole numbers"),
-    ("labels", lambda p: np.save(p, np.r_[np.zeros(99, int), 10]), "labels.npy: label 99 is 10 (allowed: 0 to 9)"),
-    ("labels", lambda p: np.save(p, np.r_[-1, np.zeros(99, int)]), "labels.npy: label 0 is -1 (allowed: 0 to 9)"),
+    (
+        "fog",
+        lambda p: np.save(p, np.load(p)[:99]),
+        "fog.npy: has 99 images, needs as many at each of 5 severities",
+    ),
+    (
+        "fog",
+        lambda p: np.save(p, np.load(p)[:95]),
+        "labels.npy: is int64 100, needs 95 whole numbers, one for each",
+    ),
+    (
+        "labels",
+        lambda p: np.save(p, np.zeros(100)),
+        "labels.npy: is float64 100, needs 100 whole numbers",
+    ),
+    (
+        "labels",
+        lambda p: np.save(p, np.r_[np.zeros(99, int), 10]),
+        "labels.npy: label 99 is 10 (allowed: 0 to 9)",
+    ),
+    (
+        "labels",
+        lambda p: np.save(p, np.r_[-1, np.zeros(99, int)]),
+        "labels.npy: label 0 is -1 (allowed: 0 to 9)",
+    ),
 ]
 
 

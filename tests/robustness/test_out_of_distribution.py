@@ -1,4 +1,5 @@
-"""Accuracy on other images of the same classes: brought to the model's shape, counted like the model's own test images."""
+"""Accuracy on other images of the same classes: brought to the model's shape, counted like the
+model's own test images."""
 
 from __future__ import annotations
 
@@ -45,26 +46,36 @@ def shown(data: dict[str, Any], root: Path = ROOT, **fields: Any) -> torch.Tenso
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """30 test images of the digits as colour images of 16 x 16, in ``own.npz``; its training images are all black."""
+    """30 test images of the digits as colour images of 16 x 16, in ``own.npz``; its training images
+    are all black."""
     test = digits().test.first(30)
     large = test.images.repeat_interleave(2, 2).repeat_interleave(2, 3).expand(-1, 3, -1, -1)
     np.savez(
-        tmp_path / "own.npz", train_images=np.zeros((20, 16, 16, 3), np.uint8), train_labels=np.arange(20) % 10,
-        test_images=large.permute(0, 2, 3, 1).numpy(), test_labels=test.labels.numpy(),
-    )  # fmt: skip
+        tmp_path / "own.npz",
+        train_images=np.zeros((20, 16, 16, 3), np.uint8),
+        train_labels=np.arange(20) % 10,
+        test_images=large.permute(0, 2, 3, 1).numpy(),
+        test_labels=test.labels.numpy(),
+    )
     return tmp_path
 
 
 # What is counted
 
 
-@pytest.mark.parametrize("trained", [Digits(), Digits(pad=3), Digits(resize=12), Digits(resize=12, channels=3, pad=2)])
-def test_of_the_models_own_data_set_it_is_the_accuracy_on_its_own_test_images(trained: Digits) -> None:
+@pytest.mark.parametrize(
+    "trained", [Digits(), Digits(pad=3), Digits(resize=12), Digits(resize=12, channels=3, pad=2)]
+)
+def test_of_the_models_own_data_set_it_is_the_accuracy_on_its_own_test_images(
+    trained: Digits,
+) -> None:
     dataset = trained.load(ROOT)
     classifier = frozen(build(MLP(hidden=(16,)), trained, fit(trained, dataset), seed=3))
     clean = measurements(Clean(), Subject(classifier, dataset.test))
     # Whatever split the subject comes with.
-    found = measurements(evaluation({"name": "digits"}), Subject(classifier, dataset.val, data=trained))
+    found = measurements(
+        evaluation({"name": "digits"}), Subject(classifier, dataset.val, data=trained)
+    )
     assert found == [m for m in clean if m.metric in ("accuracy", "class_accuracy")]
 
 
@@ -89,11 +100,15 @@ def test_only_the_first_examples_are_shown() -> None:
 
 
 def test_nothing_is_fitted_to_the_other_images(own: Path) -> None:
-    """They are shown as they are in [0, 1]; the model's first layer stays what its training images made it."""
+    """They are shown as they are in [0, 1]; the model's first layer stays what its training images
+    made it."""
     before = {name: tensor.clone() for name, tensor in trained_on_digits().state_dict().items()}
     images = shown({**OWN, "image_shape": [3, 16, 16], "normalization": "gcn"}, own)
     assert torch.equal(images, shown({**OWN, "image_shape": [3, 16, 16]}, own))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in trained_on_digits().state_dict().items())
+    assert all(
+        torch.equal(tensor, before[name])
+        for name, tensor in trained_on_digits().state_dict().items()
+    )
 
 
 def test_says_the_metric_and_the_data_set() -> None:
@@ -120,7 +135,12 @@ def test_says_the_metric_and_the_data_set() -> None:
         ({"name": "digits", "pad": 4}, {"name": "mnist"}, 20, 4),
         ({"name": "digits"}, {"name": "digits", "pad": 3}, 8, 3),
         ({"name": "cinic10"}, {"name": "cifar10"}, 32, 0),
-        ({**OWN, "image_shape": [1, 10, 14]}, {**OWN, "image_shape": [1, 10, 14], "pad": 2}, None, 2),
+        (
+            {**OWN, "image_shape": [1, 10, 14]},
+            {**OWN, "image_shape": [1, 10, 14], "pad": 2},
+            None,
+            2,
+        ),
     ],
 )
 def test_size_and_padding_are_those_given_else_what_the_model_needs(
@@ -155,10 +175,13 @@ def test_images_become_grey_or_colour_as_the_models_are(own: Path) -> None:
         ({"name": "digits"}, {**OWN, "image_shape": [1, 10, 14]}, "1 x 10 x 14"),
     ],
 )
-def test_a_size_that_cannot_be_the_models_is_refused(there: dict[str, Any], here: dict[str, Any], problem: str) -> None:
+def test_a_size_that_cannot_be_the_models_is_refused(
+    there: dict[str, Any], here: dict[str, Any], problem: str
+) -> None:
     name, trained = there["name"], described(**here)
     assert evaluation(there).misfit(trained) == (
-        f"data: resize, channels and pad of {name} do not give the {problem} of {here['name']}; leave them out"
+        f"data: resize, channels and pad of {name} do not give the {problem} of "
+        f"{here['name']}; leave them out"
     )
 
 
@@ -168,23 +191,39 @@ def test_a_size_that_cannot_be_the_models_is_refused(there: dict[str, Any], here
 @pytest.mark.parametrize(
     ("there", "here", "problem"),
     [
-        ("fashion_mnist", "mnist", "data: fashion_mnist has other classes than mnist (fashion, not digits)"),
+        (
+            "fashion_mnist",
+            "mnist",
+            "data: fashion_mnist has other classes than mnist (fashion, not digits)",
+        ),
         ("cifar10", "digits", "data: cifar10 has other classes than digits (cifar10, not digits)"),
-        ("cifar100", "cifar10", "data: cifar100 has other classes than cifar10 (cifar100, not cifar10)"),
+        (
+            "cifar100",
+            "cifar10",
+            "data: cifar100 has other classes than cifar10 (cifar100, not cifar10)",
+        ),
         ("digits", "mnist", None),
         ("mnist", "usps", None),
         ("cinic10", "cifar10", None),
     ],
 )
-def test_other_classes_are_refused_where_it_is_known(there: str, here: str, problem: str | None) -> None:
+def test_other_classes_are_refused_where_it_is_known(
+    there: str, here: str, problem: str | None
+) -> None:
     assert evaluation({"name": there}).misfit(described(name=here)) == problem
 
 
 def test_of_own_data_the_number_of_classes_must_be_the_same() -> None:
     ten, three = ({**OWN, "image_shape": [1, 8, 8], "classes": count} for count in (10, 3))
     assert evaluation(ten).misfit(described(name="fashion_mnist")) is None
-    assert evaluation(three).misfit(described(name="digits")) == "data: arrays has 3 classes, digits 10"
-    assert evaluation({"name": "digits"}).misfit(described(**three)) == "data: digits has 10 classes, arrays 3"
+    assert (
+        evaluation(three).misfit(described(name="digits"))
+        == "data: arrays has 3 classes, digits 10"
+    )
+    assert (
+        evaluation({"name": "digits"}).misfit(described(**three))
+        == "data: digits has 10 classes, arrays 3"
+    )
     assert described(**ten).labels is None
 
 
@@ -192,7 +231,11 @@ def test_every_data_set_that_is_no_users_own_says_what_its_classes_are() -> None
     for kind in value_types(AnyData):
         assert isinstance(kind, type)
         own = issubclass(kind, OwnData)
-        fields = {"path": "x", "classes": 3, **({"image_shape": [1, 8, 8]} if kind is Arrays else {"size": 8})}
+        fields = {
+            "path": "x",
+            "classes": 3,
+            **({"image_shape": [1, 8, 8]} if kind is Arrays else {"size": 8}),
+        }
         assert (described(name=tag_of(kind), **(fields if own else {})).labels is None) == own  # type: ignore[attr-defined]
 
 

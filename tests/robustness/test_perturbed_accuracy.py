@@ -1,4 +1,5 @@
-"""Accuracy under noise of a ratio, photons and squares: strength 0 is clean, more is worse, the noise is what it says."""
+"""Accuracy under noise of a ratio, photons and squares: strength 0 is clean, more is worse, the
+noise is what it says."""
 
 from __future__ import annotations
 
@@ -54,10 +55,14 @@ def test_almost_none_is_clean_and_more_is_worse(evaluation: Evaluation, none: fl
     assert accuracies[0] > accuracies[1] > accuracies[2] > accuracies[3]
 
 
-@pytest.mark.parametrize(("value", "unit", "ratio"), [(10.0, "db", 10.0), (3.0, "db", 10**0.3), (4.0, "ratio", 4.0)])
+@pytest.mark.parametrize(
+    ("value", "unit", "ratio"), [(10.0, "db", 10.0), (3.0, "db", 10**0.3), (4.0, "ratio", 4.0)]
+)
 def test_the_ratio_is_measured_back_from_the_noise(value: float, unit: str, ratio: float) -> None:
     images = to_unit(digits().test.images)
-    evaluation = parse(SignalToNoise, {"name": "signal_to_noise", "ratios": [value], "unit": unit, "clip": False})
+    evaluation = parse(
+        SignalToNoise, {"name": "signal_to_noise", "ratios": [value], "unit": unit, "clip": False}
+    )
     noise = shown(evaluation) - images
     signal = images.square().mean((1, 2, 3))
     measured = signal / noise.square().mean((1, 2, 3))
@@ -100,7 +105,9 @@ def test_clipped_images_are_in_range_and_unclipped_ones_are_not() -> None:
         ({"name": "corruptions", "kinds": ["sepia"]}, "kinds"),
     ],
 )
-def test_impossible_strengths_are_refused_in_one_line(written: dict[str, object], message: str) -> None:
+def test_impossible_strengths_are_refused_in_one_line(
+    written: dict[str, object], message: str
+) -> None:
     with pytest.raises(InputError, match=message) as refused:
         parse(AnyEvaluation, written)  # type: ignore[arg-type]  # a union of types
     assert "\n" not in str(refused.value)
@@ -111,11 +118,16 @@ def test_images_that_are_too_small_to_corrupt_do_not_fit() -> None:
     assert Corruptions().misfit(tiny) is None
     assert measurements(Corruptions(), Subject(trained_on_digits(), digits().test.first(1)))
     small = Arrays(path="x.npz", classes=3, image_shape=(1, 3, 9))
-    assert Corruptions().misfit(small) == "images of 3 x 9 pixels are too small to corrupt (allowed: from 4 x 4)"
+    assert (
+        Corruptions().misfit(small)
+        == "images of 3 x 9 pixels are too small to corrupt (allowed: from 4 x 4)"
+    )
 
 
 def test_a_square_larger_than_the_image_does_not_fit() -> None:
-    assert Occlusion().misfit(Digits()) == "sides: a square of 10 pixels is larger than the image's 8"
+    assert (
+        Occlusion().misfit(Digits()) == "sides: a square of 10 pixels is larger than the image's 8"
+    )
     assert Occlusion().misfit(CIFAR10()) is None
 
 
@@ -133,12 +145,18 @@ def test_corruptions_are_told_by_kind_and_severity_with_their_means_and_relative
         assert by["relative_accuracy", kind, None].value == pytest.approx(mean.value / clean.value)
     means = [by["accuracy", kind, None].value for kind in chosen.kinds]
     assert by["mean_accuracy", None, None].value == pytest.approx(sum(means) / 2)
-    assert by["mean_relative_accuracy", None, None].value == pytest.approx(sum(means) / 2 / clean.value)
+    assert by["mean_relative_accuracy", None, None].value == pytest.approx(
+        sum(means) / 2 / clean.value
+    )
 
 
 def test_relative_to_nothing_is_flagged() -> None:
     never = digits().test.first(50)
-    wrong = never._replace(labels=(trained_on_digits().logits(to_unit(never.images)).argmax(1) + 1) % 10)
-    found = measurements(Corruptions(kinds=("brightness",), severities=(1,)), Subject(trained_on_digits(), wrong))
+    wrong = never._replace(
+        labels=(trained_on_digits().logits(to_unit(never.images)).argmax(1) + 1) % 10
+    )
+    found = measurements(
+        Corruptions(kinds=("brightness",), severities=(1,)), Subject(trained_on_digits(), wrong)
+    )
     relative = [m for m in found if "relative" in m.metric]
     assert {m.checks for m in relative} == {"no image is classified correctly without corruption"}

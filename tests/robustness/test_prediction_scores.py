@@ -1,4 +1,5 @@
-"""Scores are the softmax of the model for the very image that an accuracy under the perturbation is measured with."""
+"""Scores are the softmax of the model for the very image that an accuracy under the perturbation is
+measured with."""
 
 from __future__ import annotations
 
@@ -9,7 +10,16 @@ from torch.nn import functional
 from kdray.core import InputError, parse
 from kdray.data import Digits, to_unit
 from kdray.perturbations.input_noise import GaussianSNR
-from kdray.robustness import FGSM, PGD, Measurement, Occlusion, PredictionScores, SignalToNoise, Subject, measurements
+from kdray.robustness import (
+    FGSM,
+    PGD,
+    Measurement,
+    Occlusion,
+    PredictionScores,
+    SignalToNoise,
+    Subject,
+    measurements,
+)
 from kdray.robustness.base import BLOCK
 from tests.tensors import digits, trained_on_digits
 
@@ -25,9 +35,13 @@ def table(found: list[Measurement]) -> torch.Tensor:
 
 def test_without_a_perturbation_they_are_the_softmax_of_the_chosen_images() -> None:
     found = scores(PredictionScores(images=(3, 0, BLOCK + 1)))
-    assert [(m.image, m.class_) for m in found] == [(image, k) for image in (3, 0, BLOCK + 1) for k in range(10)]
+    assert [(m.image, m.class_) for m in found] == [
+        (image, k) for image in (3, 0, BLOCK + 1) for k in range(10)
+    ]
     images = to_unit(digits().test.images[[3, 0, BLOCK + 1]])
-    torch.testing.assert_close(table(found), functional.softmax(trained_on_digits().logits(images), dim=1))
+    torch.testing.assert_close(
+        table(found), functional.softmax(trained_on_digits().logits(images), dim=1)
+    )
     assert {m.metric for m in found} == {"score"}
 
 
@@ -37,14 +51,18 @@ def test_under_noise_they_are_of_the_image_that_its_accuracy_is_measured_with() 
     rest = to_unit(digits().test.images[BLOCK:])
     for ratio, row in zip((10.0, 0.0), table(found), strict=True):
         noisy = GaussianSNR(snr=ratio, clip=True)(rest, under.generator(rest.device, 1))
-        torch.testing.assert_close(row, functional.softmax(trained_on_digits().logits(noisy[[7]]), dim=1)[0])
+        torch.testing.assert_close(
+            row, functional.softmax(trained_on_digits().logits(noisy[[7]]), dim=1)[0]
+        )
     assert {m.snr for m in found} == {10.0, 0.0}
 
 
 @pytest.mark.parametrize("attack", [FGSM(epsilon=0.15), PGD(epsilon=0.15, step_size=0.04, steps=3)])
 def test_an_attack_takes_from_the_score_of_the_label(attack: FGSM | PGD) -> None:
     label = int(digits().test.labels[5])
-    clean, attacked = (table(scores(PredictionScores(images=(5,), under=u), 50))[0, label] for u in (None, attack))
+    clean, attacked = (
+        table(scores(PredictionScores(images=(5,), under=u), 50))[0, label] for u in (None, attack)
+    )
     assert attacked < clean
 
 
@@ -58,7 +76,12 @@ def test_what_cannot_be_is_refused() -> None:
     )
 
 
-@pytest.mark.parametrize("field", [{"split": "val"}, {"examples": 5}, {"smoothing": {"samples": 2}}])
+@pytest.mark.parametrize(
+    "field", [{"split": "val"}, {"examples": 5}, {"smoothing": {"samples": 2}}]
+)
 def test_the_perturbation_says_nothing_that_the_evaluation_says(field: dict[str, object]) -> None:
     with pytest.raises(InputError, match=rf"under.{next(iter(field))}: say it one level above"):
-        parse(PredictionScores, {"name": "prediction_scores", "images": [0], "under": {"name": "fgsm", **field}})
+        parse(
+            PredictionScores,
+            {"name": "prediction_scores", "images": [0], "under": {"name": "fgsm", **field}},
+        )

@@ -1,4 +1,5 @@
-"""What rows say of their evaluation, and which evaluations may look at a network while it trains."""
+"""What rows say of their evaluation, and which evaluations may look at a network while it
+trains."""
 
 from __future__ import annotations
 
@@ -24,7 +25,12 @@ def test_the_columns_of_an_evaluation_are_its_identity_label_kind_split_and_para
     evaluation = PGD(label="pgd2", steps=2, split="val")
     found = columns_of(evaluation)
     assert json.loads(found.pop("parameters")) == {"name": "pgd", "steps": 2, "split": "val"}
-    assert found == {"evaluation_id": fingerprint(evaluation), "label": "pgd2", "evaluation": "pgd", "split": "val"}
+    assert found == {
+        "evaluation_id": fingerprint(evaluation),
+        "label": "pgd2",
+        "evaluation": "pgd",
+        "split": "val",
+    }
     assert columns_of(Clean())["label"] == "clean"
 
 
@@ -32,9 +38,11 @@ def test_a_look_has_a_row_for_every_number_of_every_evaluation() -> None:
     looking, subject = monitor(PGD2, NOISE), Subject(trained_on_digits(), digits().val)
     rows = looking.rows(subject)
     assert [(row["label"], row["metric"], row["sigma"], row["steps"]) for row in rows] == [
-        ("pgd2", "accuracy", None, 2), ("pgd2", "any_iterate_accuracy", None, 2),
-        ("gaussian_noise", "accuracy", 0.1, None), ("gaussian_noise", "accuracy", 0.3, None),
-    ]  # fmt: skip
+        ("pgd2", "accuracy", None, 2),
+        ("pgd2", "any_iterate_accuracy", None, 2),
+        ("gaussian_noise", "accuracy", 0.1, None),
+        ("gaussian_noise", "accuracy", 0.3, None),
+    ]
     expected = [m.value for evaluation in looking.suite for m in measurements(evaluation, subject)]
     assert [row["value"] for row in rows] == expected
     assert all(row.keys() <= {column.name for column in TABLES["robustness"]} for row in rows)
@@ -59,7 +67,10 @@ CLEAN = {"name": "clean", "split": "val"}
     ("suite", "message"),
     [
         ([], "suite: "),
-        ([CLEAN, {"name": "pgd", "label": "pgd7"}], "suite: pgd7 is on the test split; while training set split: val"),
+        (
+            [CLEAN, {"name": "pgd", "label": "pgd7"}],
+            "suite: pgd7 is on the test split; while training set split: val",
+        ),
         (
             [{"name": "prediction_bound", "split": "val"}],
             "suite: prediction_bound compares with the teacher; measure it after training",
@@ -74,7 +85,9 @@ def test_what_cannot_be_looked_at_is_refused(suite: list[dict[str, Any]], messag
     assert str(raised.value).startswith(message)
 
 
-def test_a_monitor_that_is_read_back_from_a_stored_experiment_is_the_same_though_labels_are_not_stored() -> None:
+def test_a_monitor_that_is_read_back_from_a_stored_experiment_is_the_same_though_labels_are_not_stored() -> (
+    None
+):
     looking = monitor(PGD2, {**PGD2, "label": "pgd3", "steps": 3})
     read_back = parse(Monitor, canonical(looking))
     assert [evaluation.label for evaluation in read_back.suite] == [None, None]

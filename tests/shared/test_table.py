@@ -1,4 +1,5 @@
-"""A table that processes fill in together: a row is there once it is whole, and nothing that is not whole is believed."""
+"""A table that processes fill in together: a row is there once it is whole, and nothing that is not
+whole is believed."""
 
 from __future__ import annotations
 
@@ -151,7 +152,9 @@ def test_on_a_full_disk_there_is_none_and_it_is_said_what_that_costs(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=100))
-    said = r"No space left .*: every trial asks for its logits anew in every epoch, and gets the same"
+    said = (
+        r"No space left .*: every trial asks for its logits anew in every epoch, and gets the same"
+    )
     with pytest.warns(NotShared, match=said):
         assert Table.shared("a", ROWS, WIDTH, "its logits") is None
     assert list(folder.iterdir()) == []
@@ -159,7 +162,10 @@ def test_on_a_full_disk_there_is_none_and_it_is_said_what_that_costs(
 
 def test_more_than_the_limit_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDRAY_CACHE_LIMIT", "0.5")
-    with pytest.warns(NotShared, match=r"0\.7 GiB are more than KDRAY_CACHE_LIMIT \(0\.5\) leaves: every trial asks"):
+    with pytest.warns(
+        NotShared,
+        match=r"0\.7 GiB are more than KDRAY_CACHE_LIMIT \(0\.5\) leaves: every trial asks",
+    ):
         assert Table.shared("a", 10_000_000, 17, "its logits") is None
 
 
@@ -175,7 +181,9 @@ def test_room_is_made_by_what_nobody_uses(folder: Path, monkeypatch: pytest.Monk
     assert {path.stem for path in folder.glob("*.table")} == {"c", "d"}
 
 
-def test_a_table_in_use_leaves_no_room_and_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_in_use_leaves_no_room_and_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KDRAY_CACHE_LIMIT", str(1.5 * (BEGIN + 4 * ROWS * WIDTH) / 2**30))
     held = opened("a")
     with pytest.warns(NotShared, match="KDRAY_CACHE_LIMIT"):
@@ -184,7 +192,9 @@ def test_a_table_in_use_leaves_no_room_and_stays(folder: Path, monkeypatch: pyte
     assert {path.name for path in folder.iterdir()} == {"a.table"}
 
 
-def test_what_can_never_fit_leaves_the_others_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_can_never_fit_leaves_the_others_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened("a")
     monkeypatch.setenv("KDRAY_CACHE_LIMIT", "1e-4")
     with pytest.warns(NotShared, match="KDRAY_CACHE_LIMIT"):
@@ -204,7 +214,9 @@ def test_on_a_disk_with_little_room_it_is_made_by_what_nobody_uses(
     del held
 
 
-def test_a_system_that_cannot_reserve_is_written_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_cannot_reserve_is_written_to(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delattr(os, "posix_fallocate")
     opened("a", rows=500_000).write(index(499_999), numbers(1))
     assert (folder / "a.table").stat().st_size == 4 * 500_000 * (WIDTH + 1)
@@ -213,7 +225,10 @@ def test_a_system_that_cannot_reserve_is_written_to(folder: Path, monkeypatch: p
 
 def test_a_bit_in_the_upper_half_of_a_number_is_noticed_in_the_lower_half_of_the_check() -> None:
     table = opened()
-    checks = {int(table._check(index(0), np.full((1, WIDTH), value, np.float32))[0]) & 0xFFFF for value in range(2, 200)}
+    checks = {
+        int(table._check(index(0), np.full((1, WIDTH), value, np.float32))[0]) & 0xFFFF
+        for value in range(2, 200)
+    }
     assert len(checks) > 180  # numbers of 16 bits, whose lower half is empty
 
 

@@ -1,4 +1,5 @@
-"""One copy on a node: the same bits, made once, never stale, never believed when damaged, and done without where it must be."""
+"""One copy on a node: the same bits, made once, never stale, never believed when damaged, and done
+without where it must be."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ def never() -> dict[str, Tensor]:
 
 def bits(tensors: dict[str, Tensor]) -> dict[str, object]:
     return {
-        name: (t.dtype, t.shape, t.contiguous().view(-1).view(torch.uint8).tolist()) for name, t in tensors.items()
+        name: (t.dtype, t.shape, t.contiguous().view(-1).view(torch.uint8).tolist())
+        for name, t in tensors.items()
     }
 
 
@@ -112,7 +114,8 @@ def test_the_next_makes_it_where_the_one_that_did_was_killed(folder: Path) -> No
     one_copy("other", lambda: TENSORS)  # makes the folder
     (folder / "half.tmp").write_bytes(b"half of it")
     script = (
-        f"import fcntl, time; file = open({str(folder / 'a.lock')!r}, 'ab'); fcntl.flock(file, fcntl.LOCK_EX); "
+        f"import fcntl, time; file = open({str(folder / 'a.lock')!r}, 'ab'); "
+        "fcntl.flock(file, fcntl.LOCK_EX); "
         f"print(flush=True); time.sleep(60)"
     )
     held: list[dict[str, Tensor]] = []
@@ -183,14 +186,20 @@ class Usage(NamedTuple):
     free: int
 
 
-def test_on_a_full_disk_a_process_has_its_own_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_full_disk_a_process_has_its_own_copy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(free=100))
-    with pytest.warns(NotShared, match=r"No space left on device: every process holds its own copy .*KDRAY_CACHE"):
+    with pytest.warns(
+        NotShared, match=r"No space left on device: every process holds its own copy .*KDRAY_CACHE"
+    ):
         assert one_copy("a", lambda: TENSORS) is TENSORS
     assert list(folder.iterdir()) == []
 
 
-def test_a_file_that_cannot_be_written_to_its_end_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_written_to_its_end_is_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def parts(_: object) -> Iterator[bytes]:
         yield b"the beginning"
         raise OSError(28, "No space left on device")
@@ -219,12 +228,16 @@ def _open_to_all(folder: Path) -> None:
 def test_a_folder_that_others_could_write_to_is_not_used(folder: Path, prepare: Any) -> None:
     folder.parent.mkdir()
     prepare(folder)
-    with pytest.warns(NotShared, match=rf"{folder}: is no folder that you alone can write to: every process"):
+    with pytest.warns(
+        NotShared, match=rf"{folder}: is no folder that you alone can write to: every process"
+    ):
         assert one_copy("a", lambda: TENSORS) is TENSORS
     assert not folder.is_dir() or list(folder.iterdir()) == []
 
 
-def test_a_folder_of_somebody_else_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_somebody_else_is_not_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     me = os.geteuid()
     (folder.parent / f"kdray-{me + 1}").mkdir(parents=True, mode=0o700)
     monkeypatch.setattr(os, "geteuid", lambda: me + 1)
@@ -232,7 +245,9 @@ def test_a_folder_of_somebody_else_is_not_used(folder: Path, monkeypatch: pytest
         assert one_copy("a", lambda: TENSORS) is TENSORS
 
 
-def test_a_cache_that_cannot_be_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KDRAY_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.warns(NotShared, match="Not a directory"):
@@ -252,7 +267,9 @@ def used(folder: Path, key: str, when: float) -> None:
     os.utime(folder / f"{key}.tensors", (when, when))
 
 
-def test_the_least_recently_used_goes_when_there_is_no_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_recently_used_goes_when_there_is_no_room(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for key in "abc":
         one_copy(key, lambda: {"x": torch.zeros(1000)})
     for when, key in enumerate("abc"):
@@ -290,6 +307,9 @@ def test_what_a_killed_process_left_is_swept_up(folder: Path) -> None:
     for name in ("old.tmp", "old.lock"):
         os.utime(folder / name, (1000.0, 1000.0))
     one_copy("b", lambda: TENSORS)
-    assert {path.name for path in folder.iterdir()} == {"a.tensors", "b.tensors", "new.tmp", "new.lock"}
-
-
+    assert {path.name for path in folder.iterdir()} == {
+        "a.tensors",
+        "b.tensors",
+        "new.tmp",
+        "new.lock",
+    }

@@ -1,4 +1,5 @@
-"""A sweep of trials of a tenth of a second, and an engine that runs them in this process instead of on Ray."""
+"""A sweep of trials of a tenth of a second, and an engine that runs them in this process instead of
+on Ray."""
 
 from __future__ import annotations
 
@@ -45,7 +46,14 @@ TINY: dict[str, Any] = {
     },
     "evaluate": {
         "suite": [
-            {"label": "pgd1", "name": "pgd", "epsilon": 0.1, "step_size": 0.1, "steps": 1, "examples": 20},
+            {
+                "label": "pgd1",
+                "name": "pgd",
+                "epsilon": 0.1,
+                "step_size": 0.1,
+                "steps": 1,
+                "examples": 20,
+            },
             {"name": "clean", "split": "val"},
         ]
     },
@@ -81,14 +89,23 @@ def sweep_of(*changes: dict[str, Any]) -> Sweep:
     return sweep_from(tree)
 
 
-def go(results: Path, *changes: dict[str, Any], said: io.StringIO | None = None, **options: Any) -> Summary:
+def go(
+    results: Path, *changes: dict[str, Any], said: io.StringIO | None = None, **options: Any
+) -> Summary:
     """Run the tiny sweep with ``changes``; what its progress says goes to ``said``."""
-    return run(sweep_of(*changes), results, data=NOWHERE, progress=Progress(said or io.StringIO()), **options)
+    return run(
+        sweep_of(*changes),
+        results,
+        data=NOWHERE,
+        progress=Progress(said or io.StringIO()),
+        **options,
+    )
 
 
 @dataclass
 class Engine:
-    """Runs trials as the real engine does, ``width`` at once, one step of each in turn, all in this process."""
+    """Runs trials as the real engine does, ``width`` at once, one step of each in turn, all in this
+    process."""
 
     width: int = 1
     ran: list[Assignment] = field(default_factory=list)
@@ -97,8 +114,9 @@ class Engine:
     """Of every task that was started."""
     widths: list[int | None] = field(default_factory=list)
     """Of every call."""
-    dies: Callable[[Task], bool] = lambda task: False  # noqa: ARG005
-    """Whether the worker of a task dies, again and again: after an epoch, or before anything is measured; then at once."""
+    dies: Callable[[Task], bool] = lambda task: False
+    """Whether the worker of a task dies, again and again: after an epoch, or before anything is
+    measured; then at once."""
     interrupt_after: int | None = None
     """So many tasks end, in all calls together, then Ctrl-C."""
     ended: int = 0
@@ -106,21 +124,32 @@ class Engine:
 
     @property
     def trained(self) -> list[str]:
-        return [assignment.task.experiment.trial_id for assignment in self.ran if assignment.task.train]
+        return [
+            assignment.task.experiment.trial_id for assignment in self.ran if assignment.task.train
+        ]
 
     @property
     def measured(self) -> list[tuple[str, list[str]]]:
         """Trial and labels of every task that trains nothing."""
-        return [(a.task.experiment.trial_id, [e.label or e.name for e in a.task.evaluations])
-                for a in self.ran if not a.task.train]  # fmt: skip
+        return [
+            (a.task.experiment.trial_id, [e.label or e.name for e in a.task.evaluations])
+            for a in self.ran
+            if not a.task.train
+        ]
 
     @contextmanager
-    def cluster(self, address: str | None, local: Node, runtime_env: Any) -> Iterator[list[Node]]:  # noqa: ARG002
+    def cluster(self, address: str | None, local: Node, runtime_env: Any) -> Iterator[list[Node]]:
         yield [local]
 
     def run_trials(
-        self, dispatcher: Dispatcher, *, width: int | None, store: Store, data_root: Path, callbacks: Any = (),  # noqa: ARG002
-    ) -> None:  # fmt: skip
+        self,
+        dispatcher: Dispatcher,
+        *,
+        width: int | None,
+        store: Store,
+        data_root: Path,
+        callbacks: Any = (),
+    ) -> None:
         self.widths.append(width)
         active: deque[tuple[Assignment, Generator[Step]]] = deque()
         while True:
@@ -128,7 +157,13 @@ class Engine:
                 dispatcher.begun(new)
                 self.ran.append(new)
                 self.requests.append(new.request)
-                steps = run_task(new.task, store=store, data_root=data_root, device=torch.device("cpu"), threads=1)
+                steps = run_task(
+                    new.task,
+                    store=store,
+                    data_root=data_root,
+                    device=torch.device("cpu"),
+                    threads=1,
+                )
                 active.append((new, steps))
             if not active:
                 return
@@ -145,8 +180,11 @@ class Engine:
             else:
                 active.append((assignment, steps))
 
-    def _next(self, assignment: Assignment, steps: Generator[Step], store: Store) -> tuple[Step | None, list[str]]:
-        """The next step and its warnings, the membership written with the last one; no step if the worker dies."""
+    def _next(
+        self, assignment: Assignment, steps: Generator[Step], store: Store
+    ) -> tuple[Step | None, list[str]]:
+        """The next step and its warnings, the membership written with the last one; no step if the
+        worker dies."""
         dies = self.dies(assignment.task)
         if dies and (not assignment.task.train or assignment.trial_id in self.died):
             return None, []
@@ -155,9 +193,19 @@ class Engine:
             try:
                 step = next(steps)
                 if step.outcome is not None and assignment.member is not None:
-                    write_member(store, {**assignment.member, "outcome": step.outcome, "error": step.reasons})
+                    write_member(
+                        store, {**assignment.member, "outcome": step.outcome, "error": step.reasons}
+                    )
             except Exception as error:
-                step = Step(kind="end", text="failed", done=0, total=1, outcome="failed", error=describe(error), recorded=False)
+                step = Step(
+                    kind="end",
+                    text="failed",
+                    done=0,
+                    total=1,
+                    outcome="failed",
+                    error=describe(error),
+                    recorded=False,
+                )
         if dies:
             self.died.add(assignment.trial_id)
             return None, []
@@ -179,10 +227,21 @@ def instead_of_ray() -> Iterator[Engine]:
 def tables(results: Path) -> dict[str, pd.DataFrame]:
     """The trials, epochs and robustness tables without timings."""
     found = Results(results)
-    timings = {"images_per_second", "seconds", "train_seconds", "peak_memory", "started_at", "finished_at"}
+    timings = {
+        "images_per_second",
+        "seconds",
+        "train_seconds",
+        "peak_memory",
+        "started_at",
+        "finished_at",
+    }
     return {
         name: frame.drop(columns=timings & set(frame))
-        for name, frame in (("trials", found.trials()), ("epochs", found.epochs()), ("robustness", found.robustness()))
+        for name, frame in (
+            ("trials", found.trials()),
+            ("epochs", found.epochs()),
+            ("robustness", found.robustness()),
+        )
     }
 
 

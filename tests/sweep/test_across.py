@@ -1,4 +1,5 @@
-"""The matrix of a transferred attack: every pair of trials, each cell once, whoever joins later and whatever is lost."""
+"""The matrix of a transferred attack: every pair of trials, each cell once, whoever joins later and
+whatever is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +18,11 @@ from kdray.sweep.file import Suite
 from tests.sweep.fakes import Engine, go, sweep_of
 from tests.sweep.test_evaluating import measure, students, suite_file
 
-TRANSFER: dict[str, Any] = {"name": "transfer", "attack": {"name": "fgsm", "epsilon": 0.1}, "examples": 20}
+TRANSFER: dict[str, Any] = {
+    "name": "transfer",
+    "attack": {"name": "fgsm", "epsilon": 0.1},
+    "examples": 20,
+}
 WITH_TRANSFER = {"evaluate.suite": [{"name": "clean", "split": "val"}, TRANSFER]}
 
 
@@ -28,7 +33,9 @@ def transfer(tmp_path: Path) -> Suite:
 
 def matrix(results: Path) -> pd.DataFrame:
     numbers = Results(results).robustness()
-    return numbers[numbers["label"] == "transfer"].pivot(index="source_trial_id", columns="trial_id", values="value")
+    return numbers[numbers["label"] == "transfer"].pivot(
+        index="source_trial_id", columns="trial_id", values="value"
+    )
 
 
 def trained(results: Path) -> set[str]:
@@ -40,7 +47,9 @@ def test_a_sweep_ends_with_the_matrix_of_what_it_measures(engine: Engine, tmp_pa
     found = matrix(tmp_path / "r")
     assert found.notna().all(axis=None)
     teacher = set(found.index) - set(students(tmp_path / "r"))
-    assert (len(found), set(found.columns), len(teacher)) == (5, set(found.index), 1), "4 students, the chosen teacher"
+    assert (len(found), set(found.columns), len(teacher)) == (5, set(found.index), 1), (
+        "4 students, the chosen teacher"
+    )
     engine.ran.clear()
     assert go(tmp_path / "r", WITH_TRANSFER).ran == set()
     assert engine.ran == []
@@ -49,7 +58,7 @@ def test_a_sweep_ends_with_the_matrix_of_what_it_measures(engine: Engine, tmp_pa
     assert plan(sweep_of(again), tmp_path / "r").across == 5
 
 
-def test_roles_leave_others_out(engine: Engine, tmp_path: Path) -> None:  # noqa: ARG001
+def test_roles_leave_others_out(engine: Engine, tmp_path: Path) -> None:
     go(tmp_path / "r", WITH_TRANSFER, {"evaluate.roles": ["student"]})
     assert set(matrix(tmp_path / "r").index) == set(students(tmp_path / "r"))
 
@@ -106,10 +115,21 @@ def test_a_failure_of_the_evaluation_itself_is_tried_again_only_if_asked_to(
     assert (again.ran, set(again.failures), engine.ran) == (set(), trained(finished), [])
 
 
-def test_trials_on_other_images_do_not_meet(engine: Engine, tmp_path: Path) -> None:  # noqa: ARG001
-    resized = {"experiment.data.resize": {"grid": [8, 10]}, "experiment.data.augment": {"grid": ["none", "flip"]}}
-    go(tmp_path / "r", WITH_TRANSFER, resized, {"seeds": 1, "evaluate.roles": ["student"], "experiment.noise": {}})
-    found, shapes = matrix(tmp_path / "r"), Results(tmp_path / "r").trials().set_index("trial_id")["data.resize"]
+def test_trials_on_other_images_do_not_meet(engine: Engine, tmp_path: Path) -> None:
+    resized = {
+        "experiment.data.resize": {"grid": [8, 10]},
+        "experiment.data.augment": {"grid": ["none", "flip"]},
+    }
+    go(
+        tmp_path / "r",
+        WITH_TRANSFER,
+        resized,
+        {"seeds": 1, "evaluate.roles": ["student"], "experiment.noise": {}},
+    )
+    found, shapes = (
+        matrix(tmp_path / "r"),
+        Results(tmp_path / "r").trials().set_index("trial_id")["data.resize"],
+    )
     assert len(found) == 4
     for source, row in found.iterrows():
         assert set(row.dropna().index) == {i for i in found.index if shapes[i] == shapes[source]}
@@ -123,7 +143,9 @@ def test_it_is_no_objective_and_no_look() -> None:
         sweep_of({"experiment.training.monitor": {"suite": [{**TRANSFER, "split": "val"}]}})
 
 
-def test_another_evaluation_measures_no_cell_of_the_first_again(engine: Engine, finished: Path, tmp_path: Path) -> None:
+def test_another_evaluation_measures_no_cell_of_the_first_again(
+    engine: Engine, finished: Path, tmp_path: Path
+) -> None:
     two = load_suite(suite_file(tmp_path, [TRANSFER, {**TRANSFER, "label": "second", "seed": 1}]))
     measure(finished, load_suite(suite_file(tmp_path, [TRANSFER])), trials=students(finished))
     engine.ran.clear()
@@ -135,10 +157,14 @@ def test_another_evaluation_measures_no_cell_of_the_first_again(engine: Engine, 
 
 
 @pytest.mark.parametrize("lose", ["one", "all"])
-def test_a_sweep_trains_lost_weights_again_before_it_measures_across(engine: Engine, tmp_path: Path, lose: str) -> None:
+def test_a_sweep_trains_lost_weights_again_before_it_measures_across(
+    engine: Engine, tmp_path: Path, lose: str
+) -> None:
     go(tmp_path / "r", WITH_TRANSFER)
     weights = sorted((tmp_path / "r" / "weights").glob("*.safetensors"))
-    lost = [path for path in weights if path.stem in students(tmp_path / "r")][: 1 if lose == "one" else None]
+    lost = [path for path in weights if path.stem in students(tmp_path / "r")][
+        : 1 if lose == "one" else None
+    ]
     for path in lost:
         path.unlink()
     engine.ran.clear()
@@ -149,7 +175,7 @@ def test_a_sweep_trains_lost_weights_again_before_it_measures_across(engine: Eng
 
 
 def test_a_failure_before_is_not_forgotten_when_it_can_be_measured_across(
-    engine: Engine, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: ARG001
+    engine: Engine, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("cannot be measured")

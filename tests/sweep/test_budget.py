@@ -13,9 +13,10 @@ from tests.sweep.fakes import Engine, go, sweep_of, tables
 
 HOUR = {"budget": {"hours": 1}}
 SEARCH = {
-    "search": {"sampler": "random", "points": 4}, "experiment.noise.input.sigma": {"uniform": [0, 1]},
+    "search": {"sampler": "random", "points": 4},
+    "experiment.noise.input.sigma": {"uniform": [0, 1]},
     "experiment.teacher.seeds": 1,
-}  # fmt: skip
+}
 
 
 class Clock:
@@ -45,7 +46,9 @@ def test_no_point_is_begun_after_it_and_several_runs_do_the_whole(
         runs.append(go(tmp_path / "r", changes, HOUR))
         members = Results(tmp_path / "r").members()
         assert set(members["outcome"]) == {"completed"}
-        assert members.groupby("point").size().eq(2).all(), "both seeds of every point that was begun"
+        assert members.groupby("point").size().eq(2).all(), (
+            "both seeds of every point that was begun"
+        )
         assert len(runs) < 20
     assert len(runs) > 1
     assert {run.stopped for run in runs[:-1]} == {"1 hours are used up"}
@@ -55,15 +58,19 @@ def test_no_point_is_begun_after_it_and_several_runs_do_the_whole(
 
 @pytest.mark.usefixtures("slow")
 def test_gpu_hours_are_the_hours_of_each_trial_times_its_share(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: ARG001
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("running", "work"):
-        monkeypatch.setattr(f"kdray.sweep.{module}.this_machine", lambda *_: Node("one with a GPU", 2, 1))
+        monkeypatch.setattr(
+            f"kdray.sweep.{module}.this_machine", lambda *_: Node("one with a GPU", 2, 1)
+        )
     # Each trial lasts for ticks of a tenth of an hour.
     budget = {"budget": {"gpu_hours": 0.05}, "resources": {"student": {"gpu": 0.5}}}
     assert go(tmp_path / "r", {"budget": {"gpu_hours": 0.05}}).stopped is None, "none uses a GPU"
     assert go(tmp_path / "s", budget).stopped == "0.05 GPU-hours are used up"
-    assert Results(tmp_path / "s").members().groupby("point").size().tolist() == [2], "the first point is whole"
+    assert Results(tmp_path / "s").members().groupby("point").size().tolist() == [2], (
+        "the first point is whole"
+    )
 
 
 def test_what_is_no_budget_is_refused() -> None:
@@ -72,7 +79,10 @@ def test_what_is_no_budget_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("slow")
-def test_trials_are_measured_with_each_other_when_all_are_there(engine: Engine, tmp_path: Path) -> None:  # noqa: ARG001
+def test_trials_are_measured_with_each_other_when_all_are_there(
+    engine: Engine,
+    tmp_path: Path,  # noqa: ARG001, RUF100
+) -> None:
     transfer = {"evaluate.suite": [{"name": "transfer", "attack": {"name": "fgsm"}, "examples": 5}]}
     assert go(tmp_path / "r", HOUR, transfer).stopped
     assert Results(tmp_path / "r").robustness().empty
@@ -83,8 +93,10 @@ def test_trials_are_measured_with_each_other_when_all_are_there(engine: Engine, 
 
 @pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize(
-    "changes", [{"experiment.noise.input.sigma": 0.1}, {**SEARCH, "search.points": 1}], ids=["grid", "random"]
-)  # fmt: skip
+    "changes",
+    [{"experiment.noise.input.sigma": 0.1}, {**SEARCH, "search.points": 1}],
+    ids=["grid", "random"],
+)
 def test_a_run_that_has_done_everything_was_not_stopped(
     engine: Engine, tmp_path: Path, changes: dict[str, object]
 ) -> None:

@@ -1,4 +1,5 @@
-"""Sweeps shown by Ray's callbacks: what these are told, what they store, and that they can do no harm."""
+"""Sweeps shown by Ray's callbacks: what these are told, what they store, and that they can do no
+harm."""
 
 from __future__ import annotations
 
@@ -26,8 +27,19 @@ from kdray.sweep.callbacks import Callbacks
 from kdray.task import Task
 from tests.sweep.fakes import TINY
 
-HOOKS = ("setup", "on_trial_start", "on_trial_result", "on_trial_complete", "on_trial_error", "on_experiment_end")
-ALL = [{"name": "tensorboard"}, {"name": "wandb", "project": "kd", "offline": True}, {"name": "mlflow", "experiment": "noise"}]
+HOOKS = (
+    "setup",
+    "on_trial_start",
+    "on_trial_result",
+    "on_trial_complete",
+    "on_trial_error",
+    "on_experiment_end",
+)
+ALL = [
+    {"name": "tensorboard"},
+    {"name": "wandb", "project": "kd", "offline": True},
+    {"name": "mlflow", "experiment": "noise"},
+]
 STUDENT = {**TINY["experiment"], "teacher": None, "method": {"name": "cross_entropy"}, "noise": {}}
 
 
@@ -38,13 +50,24 @@ def experiment(seed: int) -> Experiment:
 def step(kind: str, done: int, outcome: str | None = None, **numbers: float) -> dict[str, Any]:
     """A step of a trial of 2 epochs; ``__`` in the name of a number stands for a dot."""
     named = {name.replace("__", "."): value for name, value in numbers.items()}
-    return {"kind": kind, "text": kind, "done": done, "total": 5, "numbers": named, "outcome": outcome, "error": None,
-            "failed": {}}  # fmt: skip
+    return {
+        "kind": kind,
+        "text": kind,
+        "done": done,
+        "total": 5,
+        "numbers": named,
+        "outcome": outcome,
+        "error": None,
+        "failed": {},
+    }
 
 
 EPOCHS = [step("epoch", 1, val_accuracy=0.25), step("epoch", 2, val_accuracy=0.5)]
 TRAINED = step("trained", 3, val_accuracy=0.5, test_accuracy=0.375)
-MEASURED = [step("evaluation", 4), step("end", 4, "completed", val_accuracy=0.5, test_accuracy=0.375, pgd1__accuracy=0.125)]
+MEASURED = [
+    step("evaluation", 4),
+    step("end", 4, "completed", val_accuracy=0.5, test_accuracy=0.375, pgd1__accuracy=0.125),
+]
 SCRIPTS = {
     "whole": [*EPOCHS, TRAINED, *MEASURED],
     "resumed": [EPOCHS[1], TRAINED, *MEASURED],
@@ -57,8 +80,18 @@ SEEDS = {name: seed for seed, name in enumerate(SCRIPTS)}
 def config_of(name: str, **changes: Any) -> dict[str, str]:
     """What Tune configures the trial ``name`` with."""
     task = Task(role="student", experiment=experiment(SEEDS[name]), **changes)
-    member = {"sweep": "tiny", "trial_id": task.experiment.trial_id, "role": "student", "point": 3, "case": None}
-    return {"task": task.model_dump_json(), "member": json.dumps(member), "steps": json.dumps(SCRIPTS[name])}
+    member = {
+        "sweep": "tiny",
+        "trial_id": task.experiment.trial_id,
+        "role": "student",
+        "point": 3,
+        "case": None,
+    }
+    return {
+        "task": task.model_dump_json(),
+        "member": json.dumps(member),
+        "steps": json.dumps(SCRIPTS[name]),
+    }
 
 
 # Values
@@ -68,19 +101,34 @@ def config_of(name: str, **changes: Any) -> dict[str, str]:
 def test_validating_loads_none_of_what_would_show_a_sweep() -> None:
     code = (
         "import sys; from kdray.core import parse; from kdray.sweep.callbacks import Callbacks; "
-        f"parse(Callbacks, {ALL!r}); print(sys.modules.keys() & {{'ray', 'wandb', 'mlflow', 'tensorboardX'}})"
+        f"parse(Callbacks, {ALL!r}); print(sys.modules.keys() & {{'ray', 'wandb', 'mlflow', "
+        f"'tensorboardX'}})"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "set()\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ([{"name": "tensorbord"}], "did you mean 'tensorboard'? (allowed: tensorboard, wandb, mlflow)"),
-        ([{"name": "mlflow", "uri": "x"}], "uri: unknown key (allowed: experiment, name, tracking_uri)"),
-        ([{"name": "mlflow"}, {"name": "mlflow", "tracking_uri": "http://127.0.0.1"}], "mlflow is there twice"),
+        (
+            [{"name": "tensorbord"}],
+            "did you mean 'tensorboard'? (allowed: tensorboard, wandb, mlflow)",
+        ),
+        (
+            [{"name": "mlflow", "uri": "x"}],
+            "uri: unknown key (allowed: experiment, name, tracking_uri)",
+        ),
+        (
+            [{"name": "mlflow"}, {"name": "mlflow", "tracking_uri": "http://127.0.0.1"}],
+            "mlflow is there twice",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said(written: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(InputError) as caught:
         parse(Callbacks, written, "callbacks")
@@ -89,19 +137,26 @@ def test_what_is_wrong_is_said(written: list[dict[str, Any]], message: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "installs"), [("tensorboard", "tensorboardX"), ("wandb", "wandb"), ("mlflow", "mlflow-skinny")]
+    ("name", "installs"),
+    [("tensorboard", "tensorboardX"), ("wandb", "wandb"), ("mlflow", "mlflow-skinny")],
 )
 def test_a_missing_package_is_named_before_any_work(
     name: str, installs: str, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdray.sweep.callbacks.find_spec", lambda _: None)
     (callback,) = parse(Callbacks, [{"name": name}])
-    with pytest.raises(InputError, match=f"^callbacks: {name}: .*not installed: pip install {installs}$"):
+    with pytest.raises(
+        InputError, match=f"^callbacks: {name}: .*not installed: pip install {installs}$"
+    ):
         callback.check(Store(results))
 
 
-@pytest.mark.parametrize(("name", "field"), [("tensorboard", "folder"), ("wandb", "folder"), ("mlflow", "tracking_uri")])
-def test_results_elsewhere_hold_no_files_of_others(name: str, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "field"), [("tensorboard", "folder"), ("wandb", "folder"), ("mlflow", "tracking_uri")]
+)
+def test_results_elsewhere_hold_no_files_of_others(
+    name: str, field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("kdray.sweep.callbacks.find_spec", lambda _: True)
     monkeypatch.setenv("WANDB_MODE", "offline")
     elsewhere = Store("mock:///results")
@@ -112,7 +167,10 @@ def test_results_elsewhere_hold_no_files_of_others(name: str, field: str, monkey
     callback.check(elsewhere)
 
 
-@pytest.mark.parametrize(("key", "offline", "wrong"), [(None, False, True), ("k" * 40, False, False), (None, True, False)])
+@pytest.mark.parametrize(
+    ("key", "offline", "wrong"),
+    [(None, False, True), ("k" * 40, False, False), (None, True, False)],
+)
 def test_weights_and_biases_needs_a_login_unless_it_is_offline(
     key: str | None, offline: bool, wrong: bool, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,19 +204,25 @@ class Told:
     def setup(self, *_: Any, **__: Any) -> None:
         self._note("setup", os.environ.get("WANDB_MODE"))
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any) -> None:  # noqa: ARG002
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any) -> None:
         self._note("on_trial_start", trial)
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any]) -> None:  # noqa: ARG002
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Any],
+        trial: Any,
+        result: dict[str, Any],  # noqa: ARG002, RUF100
+    ) -> None:
         self._note("on_trial_result", trial, result)
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any) -> None:  # noqa: ARG002
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any) -> None:
         self._note("on_trial_complete", trial)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any) -> None:  # noqa: ARG002
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any) -> None:
         self._note("on_trial_error", trial)
 
-    def on_experiment_end(self, trials: list[Any]) -> None:  # noqa: ARG002
+    def on_experiment_end(self, trials: list[Any]) -> None:
         self._note("on_experiment_end")
 
     @property
@@ -172,7 +236,7 @@ def warned() -> list[str]:
 
 
 def adapter(told: Told, warned: list[str], folder: Path | None = None) -> Any:
-    import kdray.sweep.engine  # noqa: F401  # before ray
+    import kdray.sweep.engine  # before ray  # noqa: F401
     from kdray.sweep.adapter import Adapter
 
     place = None if folder is None else (lambda trial_id: folder / trial_id)
@@ -188,7 +252,9 @@ def play(under_test: Any, name: str) -> None:
     trial = tune_trial(name)
     under_test.on_trial_start(0, [], trial)
     for each in SCRIPTS[name]:
-        under_test.on_trial_result(0, [], trial, {"step": json.dumps(each), "pid": 1, "training_iteration": 7})
+        under_test.on_trial_result(
+            0, [], trial, {"step": json.dumps(each), "pid": 1, "training_iteration": 7}
+        )
     under_test.on_trial_complete(0, [], trial)
 
 
@@ -199,13 +265,18 @@ def told_of(name: str, warned: list[str], *raises: str) -> Told:
 
 
 @pytest.mark.parametrize(
-    ("name", "epochs"), [("whole", [1, 2, 2, 2]), ("resumed", [2, 2, 2]), ("measured only", [2]), ("failed", [1, 1])]
+    ("name", "epochs"),
+    [("whole", [1, 2, 2, 2]), ("resumed", [2, 2, 2]), ("measured only", [2]), ("failed", [1, 1])],
 )
-def test_a_callback_hears_numbers_by_epoch_and_no_texts(name: str, epochs: list[int], warned: list[str]) -> None:
+def test_a_callback_hears_numbers_by_epoch_and_no_texts(
+    name: str, epochs: list[int], warned: list[str]
+) -> None:
     results = [heard[2] for heard in told_of(name, warned).heard if heard[0] == "on_trial_result"]
     assert [result["training_iteration"] for result in results] == epochs
     numbers = [each["numbers"] for each in SCRIPTS[name] if each["numbers"]]
-    assert [{k: v for k, v in result.items() if k != "training_iteration"} for result in results] == numbers
+    assert [
+        {k: v for k, v in result.items() if k != "training_iteration"} for result in results
+    ] == numbers
     assert not warned
 
 
@@ -215,9 +286,13 @@ def test_a_callback_sees_the_configuration_under_the_trial_id(warned: list[str])
     assert str(shown) == described.trial_id
     assert shown.config == shown.evaluated_params
     assert shown.config == {
-        **configuration(described), "trial_id": described.trial_id, "seed": described.seed, "role": "student",
-        "sweep": "tiny", "point": 3,
-    }  # fmt: skip
+        **configuration(described),
+        "trial_id": described.trial_id,
+        "seed": described.seed,
+        "role": "student",
+        "sweep": "tiny",
+        "point": 3,
+    }
 
 
 def test_a_trial_that_failed_has_failed_though_tune_saw_it_complete(warned: list[str]) -> None:
@@ -258,7 +333,9 @@ def test_what_is_open_ends_once_when_a_run_is_interrupted(warned: list[str]) -> 
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_a_callback_that_raises_is_left_out_from_then_on_with_one_warning(hook: str, warned: list[str]) -> None:
+def test_a_callback_that_raises_is_left_out_from_then_on_with_one_warning(
+    hook: str, warned: list[str]
+) -> None:
     told = Told(hook)
     under_test = adapter(told, warned)
     under_test.setup()
@@ -267,7 +344,9 @@ def test_a_callback_that_raises_is_left_out_from_then_on_with_one_warning(hook: 
     under_test.on_experiment_end([])
     assert told.hooks[-1] == hook
     assert told.hooks.count(hook) == 1
-    assert warned == [f"callbacks: told: ValueError: in {hook}; the sweep goes on, and is shown there no more"]
+    assert warned == [
+        f"callbacks: told: ValueError: in {hook}; the sweep goes on, and is shown there no more"
+    ]
 
 
 def test_an_interruption_is_no_fault_of_the_callback(warned: list[str]) -> None:
@@ -281,7 +360,8 @@ def test_an_interruption_is_no_fault_of_the_callback(warned: list[str]) -> None:
 
 
 def trainable() -> type:
-    """Reports the steps that its configuration lists, as kdray's trials report theirs. Inside, so that it is sent by value."""
+    """Reports the steps that its configuration lists, as kdray's trials report theirs. Inside, so
+    that it is sent by value."""
     from ray import tune
 
     class Scripted(tune.Trainable):  # type: ignore[misc]
@@ -294,7 +374,12 @@ def trainable() -> type:
 
         def step(self) -> dict[str, Any]:
             step = next(self._steps)
-            return {"step": json.dumps(step), "pid": 1, "done": step["outcome"] is not None, "warnings": "[]"}
+            return {
+                "step": json.dumps(step),
+                "pid": 1,
+                "done": step["outcome"] is not None,
+                "warnings": "[]",
+            }
 
     return Scripted
 
@@ -304,21 +389,28 @@ def tuned(names: list[str], callbacks: list[Any], folder: Path) -> list[str]:
     from ray import tune
 
     configs = {name: config_of(name) for name in names}
-    grid = {key: tune.sample_from(lambda spec, key=key: configs[spec["config"]["script"]][key])
-            for key in ("task", "member", "steps")}  # fmt: skip
+    grid = {
+        key: tune.sample_from(lambda spec, key=key: configs[spec["config"]["script"]][key])
+        for key in ("task", "member", "steps")
+    }
     found = tune.Tuner(
-        trainable(), param_space={"script": tune.grid_search(names), **grid},
+        trainable(),
+        param_space={"script": tune.grid_search(names), **grid},
         tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=1),
         run_config=tune.RunConfig(
-            storage_path=str(folder), name="run", verbose=0, callbacks=list(callbacks),
+            storage_path=str(folder),
+            name="run",
+            verbose=0,
+            callbacks=list(callbacks),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
-    ).fit()  # fmt: skip
+    ).fit()
     return [str(error) for error in found.errors]
 
 
 class Run:
-    """Results that every callback that is installed has shown, and beside them what raised in every hook."""
+    """Results that every callback that is installed has shown, and beside them what raised in every
+    hook."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.store = folder, Store(folder)
@@ -327,7 +419,9 @@ class Run:
         self.connections = 0
 
     def build(self) -> list[Any]:
-        found = [c for c in parse(Callbacks, ALL) if importlib.util.find_spec(c.package) is not None]
+        found = [
+            c for c in parse(Callbacks, ALL) if importlib.util.find_spec(c.package) is not None
+        ]
         for callback in found:
             callback.check(self.store)
         return [callback.build(self.store, "tiny", self.warned.append) for callback in found]
@@ -349,17 +443,30 @@ def requests(server: socket.socket) -> Iterator[bytes]:
 
 @pytest.fixture(scope="module")
 def a_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[socket.socket]:
-    """A Ray whose workers know one address of Weights & Biases only: the socket, at which somebody listens."""
+    """A Ray whose workers know one address of Weights & Biases only: the socket, at which somebody
+    listens."""
     from kdray.sweep.engine import quiet  # isort: skip  # before ray
 
     import ray  # isort: skip
 
-    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as server, quiet():
-        patch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}{HEARD_AT.decode()}")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        socket.create_server(("127.0.0.1", 0)) as server,
+        quiet(),
+    ):
+        patch.setenv(
+            "WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}{HEARD_AT.decode()}"
+        )
         patch.delenv("WANDB_MODE", raising=False)
         patch.delenv("WANDB_API_KEY", raising=False)
         patch.chdir(tmp_path_factory.mktemp("empty"))
-        ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
+        ray.init(
+            address="local",
+            num_cpus=1,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
         try:
             yield server
         finally:
@@ -375,19 +482,28 @@ def shown(a_ray: socket.socket, tmp_path_factory: pytest.TempPathFactory) -> Run
     with quiet():
         raising = [Adapter(Told(hook), hook, "tiny", None, run.warned.append) for hook in HOOKS]  # type: ignore[arg-type]
         run.errors = tuned(list(SCRIPTS), [*raising, *run.build()], tmp_path_factory.mktemp("tune"))
-    assert not any(HEARD_AT in request for request in requests(a_ray)), "offline, and yet somebody was told"
+    assert not any(HEARD_AT in request for request in requests(a_ray)), (
+        "offline, and yet somebody was told"
+    )
     return run
 
 
 @pytest.fixture(scope="module")
-def interrupted(a_ray: socket.socket, tmp_path_factory: pytest.TempPathFactory) -> Run:  # noqa: ARG001
+def interrupted(a_ray: socket.socket, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One trial, stopped by Ctrl-C after its first number."""
     from ray import tune
 
     from kdray.sweep.engine import quiet
 
     class Stop(tune.Callback):  # type: ignore[misc]
-        def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **_: Any) -> None:  # noqa: ARG002
+        def on_trial_result(
+            self,
+            iteration: int,
+            trials: list[Any],
+            trial: Any,
+            result: Any,
+            **_: Any,  # noqa: ARG002, RUF100
+        ) -> None:
             raise KeyboardInterrupt
 
     run = Run(tmp_path_factory.mktemp("interrupted"))
@@ -408,7 +524,8 @@ def trial_id(name: str) -> str:
 def test_whatever_raises_every_trial_ends_well(shown: Run) -> None:
     assert not shown.errors
     assert sorted(shown.warned) == sorted(
-        f"callbacks: {hook}: ValueError: in {hook}; the sweep goes on, and is shown there no more" for hook in HOOKS
+        f"callbacks: {hook}: ValueError: in {hook}; the sweep goes on, and is shown there no more"
+        for hook in HOOKS
     )
     assert not list(Path.cwd().iterdir()), "something was written beside the results"
 
@@ -416,13 +533,19 @@ def test_whatever_raises_every_trial_ends_well(shown: Run) -> None:
 Curves = dict[str, list[tuple[int, float]]]
 """Metric to (epoch, value)."""
 CURVES: dict[str, Curves] = {
-    "whole": {"val_accuracy": [(1, 0.25), (2, 0.5), (2, 0.5), (2, 0.5)], "test_accuracy": [(2, 0.375), (2, 0.375)],
-              "pgd1.accuracy": [(2, 0.125)]},
-    "resumed": {"val_accuracy": [(2, 0.5), (2, 0.5), (2, 0.5)], "test_accuracy": [(2, 0.375), (2, 0.375)],
-                "pgd1.accuracy": [(2, 0.125)]},
+    "whole": {
+        "val_accuracy": [(1, 0.25), (2, 0.5), (2, 0.5), (2, 0.5)],
+        "test_accuracy": [(2, 0.375), (2, 0.375)],
+        "pgd1.accuracy": [(2, 0.125)],
+    },
+    "resumed": {
+        "val_accuracy": [(2, 0.5), (2, 0.5), (2, 0.5)],
+        "test_accuracy": [(2, 0.375), (2, 0.375)],
+        "pgd1.accuracy": [(2, 0.125)],
+    },
     "measured only": {"pgd1.accuracy": [(2, 0.125)]},
     "failed": {"val_accuracy": [(1, 0.25), (1, 0.25)]},
-}  # fmt: skip
+}
 
 
 def tensorboard_curves(folder: Path) -> Curves:
@@ -438,18 +561,24 @@ def tensorboard_curves(folder: Path) -> Curves:
             at += length + 16
             for value in event.summary.value:
                 if value.WhichOneof("value") == "simple_value":
-                    out[value.tag.removeprefix("ray/tune/")].append((event.step, value.simple_value))
+                    out[value.tag.removeprefix("ray/tune/")].append(
+                        (event.step, value.simple_value)
+                    )
     return dict(out)
 
 
 @pytest.mark.ray
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_tensorboard_has_the_numbers_of_every_trial(shown: Run, name: str) -> None:
-    assert tensorboard_curves(shown.folder / "tensorboard" / "tiny" / trial_id(name)) == CURVES[name]
+    assert (
+        tensorboard_curves(shown.folder / "tensorboard" / "tiny" / trial_id(name)) == CURVES[name]
+    )
 
 
 @pytest.mark.ray
-def test_tensorboard_adds_to_what_a_trial_had_when_it_goes_on_later(shown: Run, tmp_path: Path) -> None:
+def test_tensorboard_adds_to_what_a_trial_had_when_it_goes_on_later(
+    shown: Run, tmp_path: Path
+) -> None:
     from kdray.sweep.engine import quiet
 
     folder = tmp_path / "later"
@@ -477,8 +606,13 @@ def mlflow_runs(run: Run) -> dict[str, tuple[Any, dict[str, list[tuple[int, floa
     assert found is not None
     out = {}
     for each in client.search_runs([found.experiment_id]):
-        curves = {name: [(point.step, point.value) for point in client.get_metric_history(each.info.run_id, name)]
-                  for name in each.data.metrics}  # fmt: skip
+        curves = {
+            name: [
+                (point.step, point.value)
+                for point in client.get_metric_history(each.info.run_id, name)
+            ]
+            for name in each.data.metrics
+        }
         curves.pop("training_iteration", None)
         out[each.info.run_name] = (each, curves)
     return out
@@ -492,10 +626,18 @@ def test_mlflow_has_a_run_for_every_trial_with_its_configuration(shown: Run) -> 
         run, curves = runs[trial_id(name)]
         assert curves == CURVES[name]
         assert run.info.status == ("FAILED" if name == "failed" else "FINISHED")
-        assert run.data.params.items() >= {
-            "sweep": "tiny", "point": "3", "role": "student", "seed": str(SEEDS[name]), "trial_id": trial_id(name),
-            "model.hidden": "[8]", "training.optimizer.learning_rate": "0.1",
-        }.items()  # fmt: skip
+        assert (
+            run.data.params.items()
+            >= {
+                "sweep": "tiny",
+                "point": "3",
+                "role": "student",
+                "seed": str(SEEDS[name]),
+                "trial_id": trial_id(name),
+                "model.hidden": "[8]",
+                "training.optimizer.learning_rate": "0.1",
+            }.items()
+        )
 
 
 @pytest.mark.ray
@@ -507,7 +649,8 @@ def test_mlflow_has_no_run_left_open_by_an_interruption(interrupted: Run) -> Non
 
 
 def wandb_records(path: Path) -> Iterator[Any]:
-    """What ``wandb sync`` reads: a log as of LevelDB, in blocks of 32 KiB, each part with checksum, length and kind."""
+    """What ``wandb sync`` reads: a log as of LevelDB, in blocks of 32 KiB, each part with checksum,
+    length and kind."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     data, at, message = path.read_bytes(), 7, b""
@@ -524,7 +667,8 @@ def wandb_records(path: Path) -> Iterator[Any]:
 
 
 def wandb_runs(run: Run) -> dict[str, SimpleNamespace]:
-    """By name: the run's own record, its configuration, the last value of each metric, and whether it has ended."""
+    """By name: the run's own record, its configuration, the last value of each metric, and whether
+    it has ended."""
     pytest.importorskip("wandb")
     out = {}
     for path in (run.folder / "wandb").glob("offline-run-*/run-*.wandb"):
@@ -533,14 +677,21 @@ def wandb_runs(run: Run) -> dict[str, SimpleNamespace]:
             kind = record.WhichOneof("record_type")
             if kind == "run":
                 found.run = found.run or record.run
-                found.config |= {item.key: json.loads(item.value_json) for item in record.run.config.update}
+                found.config |= {
+                    item.key: json.loads(item.value_json) for item in record.run.config.update
+                }
             if kind == "history":
-                row = {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
+                row = {
+                    "/".join(i.nested_key) or i.key: json.loads(i.value_json)
+                    for i in record.history.item
+                }
                 for name in row.keys() - {"training_iteration"}:
                     if not name.startswith("_"):
                         found.curves[name].append((record.history.step.num, row[name]))
             found.ended |= kind == "exit"
-        assert found.run is not None, f"{path.name}: {[r.WhichOneof('record_type') for r in wandb_records(path)]}"
+        assert found.run is not None, (
+            f"{path.name}: {[r.WhichOneof('record_type') for r in wandb_records(path)]}"
+        )
         out[found.run.display_name] = found
     return out
 
@@ -551,11 +702,21 @@ def test_weights_and_biases_has_a_run_for_every_trial_with_its_configuration(sho
     assert runs.keys() == {trial_id(name) for name in SCRIPTS}
     for name in SCRIPTS:
         found = runs[trial_id(name)]
-        once = {metric: sorted(dict(curve).items()) for metric, curve in CURVES[name].items()}  # a row for every step
+        once = {
+            metric: sorted(dict(curve).items()) for metric, curve in CURVES[name].items()
+        }  # a row for every step
         assert found.curves == once
         assert (found.run.project, found.run.run_group) == ("kd", "tiny")
         assert found.config.items() >= configuration(experiment(SEEDS[name])).items()
-        assert found.config.items() >= {"sweep": "tiny", "point": 3, "seed": SEEDS[name], "trial_id": trial_id(name)}.items()
+        assert (
+            found.config.items()
+            >= {
+                "sweep": "tiny",
+                "point": 3,
+                "seed": SEEDS[name],
+                "trial_id": trial_id(name),
+            }.items()
+        )
         assert found.ended
 
 

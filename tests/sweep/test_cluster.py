@@ -1,4 +1,5 @@
-"""A local Ray: trials run in the workers that it starts first, and those know by then what trials need."""
+"""A local Ray: trials run in the workers that it starts first, and those know by then what trials
+need."""
 
 from __future__ import annotations
 
@@ -8,13 +9,13 @@ from collections.abc import Iterator
 from importlib import import_module
 
 import pytest
-
-from kdray.sweep.cluster import DASHBOARD, MONITORS, NODE, Part, cluster, standing_in  # isort: skip  # before ray, which it sets up
-
 import ray
 from ray.tune.execution.class_cache import _ActorClassCache
 
 from kdray.sweep import cluster as cluster_module
+
+# isort: skip  # before ray, which it sets up
+from kdray.sweep.cluster import DASHBOARD, MONITORS, NODE, Part, cluster, standing_in
 from kdray.sweep.engine import COUNTED, MARK
 from kdray.sweep.resources import Node
 
@@ -38,7 +39,9 @@ def a_ray() -> Iterator[None]:
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("a_ray")
-def test_trials_run_in_workers_that_ray_starts_unasked_and_that_have_imported_what_they_need() -> None:
+def test_trials_run_in_workers_that_ray_starts_unasked_and_that_have_imported_what_they_need() -> (
+    None
+):
     with standing_in(MARK):
         trial = _ActorClassCache().get(Asked).remote()
     plain = ray.remote(Asked).remote()
@@ -50,14 +53,18 @@ def test_trials_run_in_workers_that_ray_starts_unasked_and_that_have_imported_wh
 @pytest.mark.usefixtures("a_ray")
 def test_ray_starts_no_process_that_does_nothing_for_a_sweep() -> None:
     alive = {kind for kind, _ in ray._private.worker._global_node.live_processes()}
-    assert alive - {"reaper"} == {"gcs_server", "raylet"}  # it is for systems that do not end a process with its parent
+    assert alive - {"reaper"} == {
+        "gcs_server",
+        "raylet",
+    }  # it is for systems that do not end a process with its parent
 
 
 def test_a_worker_imports_what_the_first_step_of_a_trial_would() -> None:
     code = (
         "import sys, gc, kdray.sweep.worker; before = set(sys.modules)\n"
         "assert {'kdray.sweep.trainable', 'torch._dynamo'} <= before and gc.isenabled()\n"
-        "import torch; at = torch.nn.Parameter(torch.ones(1)); at.grad = at.data; torch.optim.SGD([at], lr=1.0).step()\n"
+        "import torch; at = torch.nn.Parameter(torch.ones(1)); at.grad = at.data; "
+        "torch.optim.SGD([at], lr=1.0).step()\n"
         "print(len(set(sys.modules) - before))"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -79,18 +86,26 @@ class Later:
 
 
 @pytest.mark.parametrize(("node", "looks"), [("first", 1), ("second", 4)])
-def test_a_node_is_asked_for_as_soon_as_it_is_there(node: str, looks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_is_asked_for_as_soon_as_it_is_there(
+    node: str, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nodes = Later()
     monkeypatch.setattr(ray._private.state, "GlobalState", lambda: nodes)
     monkeypatch.setattr(ray._private.services, "_get_gcs_client_options", lambda _: None)
-    assert NODE[2](lambda *asked: (asked, nodes.looks))("address", node) == (("address", node), looks)
+    assert NODE[2](lambda *asked: (asked, nodes.looks))("address", node) == (
+        ("address", node),
+        looks,
+    )
 
 
 def test_a_node_that_does_not_come_is_left_to_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray._private.state, "GlobalState", Later)
     monkeypatch.setattr(ray._private.services, "_get_gcs_client_options", lambda _: None)
     monkeypatch.setattr(cluster_module, "OFTEN_FOR", 0.1)
-    assert NODE[2](lambda address, node: f"{node} at {address}")("address", "third") == "third at address"
+    assert (
+        NODE[2](lambda address, node: f"{node} at {address}")("address", "third")
+        == "third at address"
+    )
 
 
 def test_its_processes_look_for_each_other_as_long_as_by_default_and_more_often() -> None:

@@ -1,4 +1,5 @@
-"""The files of ``sweeps/clusters/``: valid where they go, in agreement with kdray, Ray and each other; slurm.sh runs."""
+"""The files of ``sweeps/clusters/``: valid where they go, in agreement with kdray, Ray and each
+other; slurm.sh runs."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ from tests.shipped import FOLDER
 
 CLUSTERS = FOLDER / "clusters"
 README, SLURM, KUBERAY, ON_PREMISES, AWS = (
-    CLUSTERS / file for file in ("README.md", "slurm.sh", "kuberay.yaml", "on_premises.yaml", "aws.yaml")
+    CLUSTERS / file
+    for file in ("README.md", "slurm.sh", "kuberay.yaml", "on_premises.yaml", "aws.yaml")
 )
 OURS, THEIRS = "kdray", "ray"
 
@@ -64,7 +66,8 @@ def shell_lines(path: Path) -> Iterator[str]:
 
 
 def commands(line: str) -> Iterator[tuple[str, list[str]]]:
-    """The arguments of every kdray and ray that ``line`` runs, also by way of ``ray exec`` and ``ray job submit``."""
+    """The arguments of every kdray and ray that ``line`` runs, also by way of ``ray exec`` and
+    ``ray job submit``."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     command: list[str] = []
@@ -80,7 +83,9 @@ def commands(line: str) -> Iterator[tuple[str, list[str]]]:
             if arguments[0] == "exec":
                 yield from commands(arguments[-1])
             elif "--" in arguments:
-                yield from commands(shlex.join(arguments[arguments.index("--") + 1 :]).replace("'", ""))
+                yield from commands(
+                    shlex.join(arguments[arguments.index("--") + 1 :]).replace("'", "")
+                )
         command = []
 
 
@@ -108,8 +113,14 @@ def test_every_command_line_is_one_that_kdray_and_ray_read(path: Path) -> None:
     assert len([1 for program, _ in found if program == THEIRS]) >= least[1]
 
 
-@pytest.mark.parametrize("line", ["A=1 kdray run --result x", "ray exec x.yaml 'cd y && ~/bin/kdray run x --nodes 3'",
-                                  "ray job submit -- kdray go"])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "A=1 kdray run --result x",
+        "ray exec x.yaml 'cd y && ~/bin/kdray run x --nodes 3'",
+        "ray job submit -- kdray go",
+    ],
+)
 def test_a_wrong_kdray_is_found_wherever_a_line_has_it(line: str) -> None:
     (arguments,) = [arguments for program, arguments in commands(line) if program == OURS]
     with pytest.raises(ValueError):
@@ -135,7 +146,9 @@ class TestLauncher:
 
     def test_the_workers_find_the_head_and_nobody_outside_its_dashboard(self, path: Path) -> None:
         config = prepare_config(yaml.safe_load(path.read_text()))
-        head, worker = (self.start(config[f"{kind}_start_ray_commands"]) for kind in ("head", "worker"))
+        head, worker = (
+            self.start(config[f"{kind}_start_ray_commands"]) for kind in ("head", "worker")
+        )
         assert (head["head"], worker["head"]) == (True, False)
         assert head["dashboard_host"] == "127.0.0.1"
         assert head["autoscaling_config"] == "~/ray_bootstrap_config.yaml"
@@ -148,7 +161,10 @@ class TestLauncher:
         assert sum(kind["min_workers"] for kind in nodes) == config["max_workers"] > 0
 
     def test_every_node_has_kdray(self, path: Path) -> None:
-        assert any(re.search(r"pip install kdray\b", command) for command in yaml.safe_load(path.read_text())["setup_commands"])
+        assert any(
+            re.search(r"pip install kdray\b", command)
+            for command in yaml.safe_load(path.read_text())["setup_commands"]
+        )
 
     @staticmethod
     def start(lines: list[str]) -> dict[str, Any]:
@@ -173,7 +189,8 @@ class Named(Strict):
 
 
 class Amounts(Strict):
-    """Kubernetes takes texts for quantities; a number would do too, 4.0 would not mean what it says."""
+    """Kubernetes takes texts for quantities; a number would do too, 4.0 would not mean what it
+    says."""
 
     cpu: Annotated[str, Field(pattern=r"^\d+$")]
     memory: Annotated[str, Field(pattern=r"^\d+Gi$")]
@@ -240,7 +257,10 @@ class Cluster(Strict):
     @property
     def pods(self) -> list[Pod]:
         """One of each kind, the head's first."""
-        return [self.headGroupSpec.template.spec, *(group.template.spec for group in self.workerGroupSpecs)]
+        return [
+            self.headGroupSpec.template.spec,
+            *(group.template.spec for group in self.workerGroupSpecs),
+        ]
 
 
 class Job(Strict):
@@ -271,7 +291,9 @@ def cluster(job: Job) -> Cluster:
 
 def mounted(pod: Pod, path: str) -> Volume:
     """The volume that ``path`` lies on."""
-    (mount,) = [mount for mount in pod.containers[0].volumeMounts if path.startswith(f"{mount.mountPath}/")]
+    (mount,) = [
+        mount for mount in pod.containers[0].volumeMounts if path.startswith(f"{mount.mountPath}/")
+    ]
     (volume,) = [volume for volume in pod.volumes if volume.name == mount.name]
     return volume
 
@@ -294,7 +316,10 @@ def test_results_and_data_are_on_storage_that_all_pods_share(job: Job, cluster: 
         assert None not in claims
     sweep = mounted(cluster.pods[0], chosen.sweep).configMap
     assert sweep is not None
-    assert f"kubectl create configmap {sweep.name} --from-file={Path(chosen.sweep).name}=" in KUBERAY.read_text()
+    assert (
+        f"kubectl create configmap {sweep.name} --from-file={Path(chosen.sweep).name}="
+        in KUBERAY.read_text()
+    )
 
 
 def test_image_and_manifest_name_one_ray_that_kdray_takes(cluster: Cluster) -> None:
@@ -302,14 +327,18 @@ def test_image_and_manifest_name_one_ray_that_kdray_takes(cluster: Cluster) -> N
     images |= {yaml.safe_load(AWS.read_text())["docker"]["image"]}
     images |= set(re.findall(r"(?m)^FROM (\S+)", README.read_text()))
     assert images == {f"rayproject/ray:{cluster.rayVersion}-py311-gpu"}
-    (needed,) = [wanted for wanted in map(Requirement, requires("kdray") or []) if wanted.name == "ray"]
+    (needed,) = [
+        wanted for wanted in map(Requirement, requires("kdray") or []) if wanted.name == "ray"
+    ]
     assert needed.specifier.contains(cluster.rayVersion)
 
 
 def test_the_sweep_that_the_manifest_names_fits_into_its_pods(cluster: Cluster) -> None:
     (file,) = re.findall(r"--from-file=sweep\.yaml=(\S+)", KUBERAY.read_text())
     sweep = load_sweep(FOLDER.parent / file)
-    nodes = [cluster.headGroupSpec.template.spec.containers[0].resources.limits.node._replace(cpu=0.0)]
+    nodes = [
+        cluster.headGroupSpec.template.spec.containers[0].resources.limits.node._replace(cpu=0.0)
+    ]
     for group in cluster.workerGroupSpecs:
         nodes += [group.template.spec.containers[0].resources.limits.node] * group.replicas
     gpus = sum(node.gpu for node in nodes)
@@ -322,21 +351,31 @@ def test_the_sweep_that_the_manifest_names_fits_into_its_pods(cluster: Cluster) 
 def test_rays_numbers_are_the_pods_own(cluster: Cluster) -> None:
     start = theirs(["start", "--head"]).command
     names = {option.removeprefix("--") for parameter in start.params for option in parameter.opts}
-    assert cluster.headGroupSpec.rayStartParams == {"num-cpus": "0"}, "the driver's CPUs are not for trials"
+    assert cluster.headGroupSpec.rayStartParams == {"num-cpus": "0"}, (
+        "the driver's CPUs are not for trials"
+    )
     assert "num-cpus" in names
     for group in cluster.workerGroupSpecs:
         assert group.replicas == group.minReplicas == group.maxReplicas
-        assert set(group.rayStartParams) <= names - {"num-cpus", "num-gpus", "memory"}, "the limits say it"
+        assert set(group.rayStartParams) <= names - {"num-cpus", "num-gpus", "memory"}, (
+            "the limits say it"
+        )
     for pod in cluster.pods:
-        assert all(container.resources.requests == container.resources.limits for container in pod.containers)
+        assert all(
+            container.resources.requests == container.resources.limits
+            for container in pod.containers
+        )
 
 
-@pytest.mark.parametrize(("where", "what"), [
-    (("spec", "rayClusterSpec", "headGroupSpec", "serviceType"), "LoadBalancer"),
-    (("spec", "rayClusterSpec", "headGroupSpec", "rayStartParams"), {"num-cpus": 0}),
-    (("spec", "shutdownAfterJobFinishs"), True),
-    (("metadata", "name"), "kdray_sweep"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        (("spec", "rayClusterSpec", "headGroupSpec", "serviceType"), "LoadBalancer"),
+        (("spec", "rayClusterSpec", "headGroupSpec", "rayStartParams"), {"num-cpus": 0}),
+        (("spec", "shutdownAfterJobFinishs"), True),
+        (("metadata", "name"), "kdray_sweep"),
+    ],
+)
 def test_a_wrong_manifest_is_refused(where: tuple[str, ...], what: object) -> None:
     manifest = part = yaml.safe_load(KUBERAY.read_text())
     for key in where[:-1]:
@@ -371,7 +410,8 @@ STUBS = {
         for ((i = 0; i < tasks; i++)); do "$@" & done
         while [ -n "$(jobs -pr)" ]; do wait; done
     """,
-    "bin/scontrol": 'echo "scontrol $*" >>"$LOG"; if [ "$1" = show ]; then printf "%s\\n" $NODES; fi',
+    "bin/scontrol": 'echo "scontrol $*" >>"$LOG"; if [ "$1" = show ]; then printf "%s\\n" '
+    "$NODES; fi",
     "bin/getent": 'echo "10.0.0.7        STREAM $2"; echo "10.0.0.7        DGRAM"',
 }
 RAY = '''
@@ -411,12 +451,27 @@ class Batch:
         names = [f"n{number}" for number in range(1, nodes + 1)]
         with (folder / "output").open("w") as output:
             self._process = subprocess.Popen(
-                ["bash", str(SLURM)], stdout=output, stderr=output, start_new_session=True,
-                env={"PATH": f"{folder}/bin:/usr/bin:/bin", "LOG": str(self._log), "NODES": " ".join(names),
-                     "PYTHONPATH": str(folder), "VENV": str(folder / "venv"), "SWEEP": "s.yaml", "RESULTS": "/r r",
-                     "DATA": "/d", "SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": f"n[1-{nodes}]",
-                     "SLURM_CPUS_PER_TASK": "16", "SLURM_GPUS_ON_NODE": "4", "STATUS": "", **environment},
-            )  # fmt: skip
+                ["bash", str(SLURM)],
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={
+                    "PATH": f"{folder}/bin:/usr/bin:/bin",
+                    "LOG": str(self._log),
+                    "NODES": " ".join(names),
+                    "PYTHONPATH": str(folder),
+                    "VENV": str(folder / "venv"),
+                    "SWEEP": "s.yaml",
+                    "RESULTS": "/r r",
+                    "DATA": "/d",
+                    "SLURM_JOB_ID": "123456",
+                    "SLURM_JOB_NODELIST": f"n[1-{nodes}]",
+                    "SLURM_CPUS_PER_TASK": "16",
+                    "SLURM_GPUS_ON_NODE": "4",
+                    "STATUS": "",
+                    **environment,
+                },
+            )
 
     def log(self) -> list[str]:
         return self._log.read_text().splitlines()
@@ -425,7 +480,8 @@ class Batch:
         return self._log.with_name("log.tokens").read_text().splitlines()
 
     def send(self, number: signal.Signals, after: str) -> None:
-        """The signal, to the batch script alone, as soon as a line of the log begins with ``after``."""
+        """The signal, to the batch script alone, as soon as a line of the log begins with
+        ``after``."""
         while not any(line.startswith(after) for line in self.log()):
             assert self._process.poll() is None, "it has ended"
             time.sleep(0.01)
@@ -464,8 +520,13 @@ def test_on_one_node_a_head_starts_then_the_sweep(batch: Any) -> None:
     assert job.ended() == 0
     log = job.log()
     assert [line.split(" --")[0].split(" s.yaml")[0] for line in log] == [
-        "scontrol show hostnames n[1-1]", "srun", "srun", "ray start", "kdray run", "ray stopped"
-    ]  # fmt: skip
+        "scontrol show hostnames n[1-1]",
+        "srun",
+        "srun",
+        "ray start",
+        "kdray run",
+        "ray stopped",
+    ]
     (head,) = starts(log)
     assert (head["head"], head["num_cpus"], head["num_gpus"], head["block"]) == (True, 16, 4, True)
     assert head["include_dashboard"] is False
@@ -476,17 +537,40 @@ def test_on_three_nodes_the_sweep_starts_when_all_have_joined_the_head(batch: An
     assert job.ended() == 0
     log = job.log()
     order = [line.split()[0] for line in log]
-    assert order == ["scontrol", "srun", "srun", "ray", "srun", "ray", "ray", "kdray", "ray", "ray", "ray"]
+    assert order == [
+        "scontrol",
+        "srun",
+        "srun",
+        "ray",
+        "srun",
+        "ray",
+        "ray",
+        "kdray",
+        "ray",
+        "ray",
+        "ray",
+    ]
     on_head, on_workers = log[2].split(" ray start")[0], log[4].split(" ray start")[0]
-    assert {"--nodes=1", "--ntasks=1", "--nodelist=n1", "--cpus-per-task=16"} <= set(on_head.split())
-    assert {"--nodes=2", "--ntasks=2", "--exclude=n1", "--cpus-per-task=16"} <= set(on_workers.split())
+    assert {"--nodes=1", "--ntasks=1", "--nodelist=n1", "--cpus-per-task=16"} <= set(
+        on_head.split()
+    )
+    assert {"--nodes=2", "--ntasks=2", "--exclude=n1", "--cpus-per-task=16"} <= set(
+        on_workers.split()
+    )
     head, *workers = starts(log)
     address = f"{head['node_ip_address']}:{head['port']}"
     assert head["node_ip_address"] == "10.0.0.7", "the head's address as the last node sees it"
     assert "--nodelist=n3" in log[1]
-    assert [(worker["head"], worker["address"], worker["block"]) for worker in workers] == [(False, address, True)] * 2
+    assert [(worker["head"], worker["address"], worker["block"]) for worker in workers] == [
+        (False, address, True)
+    ] * 2
     chosen = ours(shlex.split(log[7])[1:])
-    assert (chosen.sweep, chosen.results, chosen.data, chosen.address) == ("s.yaml", "/r r", "/d", address)
+    assert (chosen.sweep, chosen.results, chosen.data, chosen.address) == (
+        "s.yaml",
+        "/r r",
+        "/d",
+        address,
+    )
 
 
 def test_only_the_jobs_own_processes_know_its_rays_token(batch: Any) -> None:
@@ -495,7 +579,9 @@ def test_only_the_jobs_own_processes_know_its_rays_token(batch: Any) -> None:
     assert len(job.tokens()) == 4
     (known,) = set(job.tokens())
     assert re.fullmatch("token [0-9a-f]{64}", known)
-    assert not any(known.split()[1] in line for line in job.log()), "on a command line everybody reads it"
+    assert not any(known.split()[1] in line for line in job.log()), (
+        "on a command line everybody reads it"
+    )
 
 
 @pytest.mark.parametrize("status", [0, 1, 2])
@@ -550,9 +636,17 @@ def test_without_a_head_the_job_fails(batch: Any) -> None:
 def test_sbatch_reads_every_directive_and_signals_the_script_in_time() -> None:
     lines = SLURM.read_text().splitlines()
     first = next(number for number, line in enumerate(lines) if line and not line.startswith("#"))
-    assert all(number < first for number, line in enumerate(lines) if line.startswith("#SBATCH")), "sbatch stops there"
-    options = dict(line.removeprefix("#SBATCH --").partition("=")[::2] for line in lines if line.startswith("#SBATCH"))
+    assert all(number < first for number, line in enumerate(lines) if line.startswith("#SBATCH")), (
+        "sbatch stops there"
+    )
+    options = dict(
+        line.removeprefix("#SBATCH --").partition("=")[::2]
+        for line in lines
+        if line.startswith("#SBATCH")
+    )
     assert options["signal"] == "B:USR1@300"
     assert {"requeue", "no-kill"} <= set(options)
     assert options["ntasks-per-node"] == "1"
-    assert int(options["cpus-per-task"]) == 4 * int(options["gpus-per-node"]), "four students share a GPU"
+    assert int(options["cpus-per-task"]) == 4 * int(options["gpus-per-node"]), (
+        "four students share a GPU"
+    )

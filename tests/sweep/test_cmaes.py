@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -23,9 +28,12 @@ Leaves = Mapping[str, FloatDistribution | IntDistribution]
 Numbers = Mapping[str, float]
 
 LEAVES: Leaves = {
-    "alpha": FloatDistribution(-2, 3), "rate": FloatDistribution(1e-5, 1, log=True), "steps": IntDistribution(1, 200),
-    "sigma": FloatDistribution(0, 1, step=0.01), "width": IntDistribution(1, 1024, log=True),
-}  # fmt: skip
+    "alpha": FloatDistribution(-2, 3),
+    "rate": FloatDistribution(1e-5, 1, log=True),
+    "steps": IntDistribution(1, 200),
+    "sigma": FloatDistribution(0, 1, step=0.01),
+    "width": IntDistribution(1, 1024, log=True),
+}
 BEST: Numbers = {"alpha": 2, "rate": 3e-4, "steps": 55, "sigma": 0.65, "width": 300}
 PLANE: Leaves = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
 
@@ -37,23 +45,33 @@ def _quiet() -> None:
 
 def bowl(point: Mapping[str, Any], leaves: Leaves = LEAVES) -> float:
     """The squared distance to the best point in the unit cube."""
-    return sum((Axis(leaves[name]).unit(value) - Axis(leaves[name]).unit(BEST[name])) ** 2 for name, value in point.items())
+    return sum(
+        (Axis(leaves[name]).unit(value) - Axis(leaves[name]).unit(BEST[name])) ** 2
+        for name, value in point.items()
+    )
 
 
 def cmaes(seed: int, startup: int = 5, population: int | None = None) -> CmaEs:
     return CmaEs(seed, startup=startup, population=population)
 
 
-def ask(study: optuna.Study, leaves: Mapping[str, BaseDistribution], sampler: BaseSampler) -> optuna.Trial:
+def ask(
+    study: optuna.Study, leaves: Mapping[str, BaseDistribution], sampler: BaseSampler
+) -> optuna.Trial:
     """The next point of a study, from a sampler of its own."""
     study.sampler = sampler
     return study.ask(dict(leaves))
 
 
 def search(
-    study: optuna.Study, leaves: Leaves, points: int, *, seed: int = 0, sampler: Callable[[int], BaseSampler] = cmaes,
+    study: optuna.Study,
+    leaves: Leaves,
+    points: int,
+    *,
+    seed: int = 0,
+    sampler: Callable[[int], BaseSampler] = cmaes,
     value: Callable[[Mapping[str, Any]], float] = bowl,
-) -> None:  # fmt: skip
+) -> None:
     """Go on until a study has so many points."""
     for number in range(len(study.trials), points):
         trial = ask(study, leaves, sampler(seeds.stream_seed(seed, "search", number) % 2**32))
@@ -64,7 +82,9 @@ def points(study: optuna.Study) -> list[dict[str, Any]]:
     return [trial.params for trial in study.trials]
 
 
-def told(units: Sequence[Sequence[float]], values: Sequence[float], minutes: Sequence[int] | None = None) -> optuna.Study:
+def told(
+    units: Sequence[Sequence[float]], values: Sequence[float], minutes: Sequence[int] | None = None
+) -> optuna.Study:
     """A study that knows points of a plane."""
     study = optuna.create_study()
     for unit, value, minute in zip(units, values, minutes or range(len(units)), strict=True):
@@ -73,15 +93,30 @@ def told(units: Sequence[Sequence[float]], values: Sequence[float], minutes: Seq
 
 
 def add(
-    study: optuna.Study, unit: Sequence[float], value: float | None, *, minute: int, state: TrialState = TrialState.COMPLETE,
+    study: optuna.Study,
+    unit: Sequence[float],
+    value: float | None,
+    *,
+    minute: int,
+    state: TrialState = TrialState.COMPLETE,
     user_attrs: Mapping[str, Any] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     start = datetime(2024, 1, 1)
-    study.add_trial(FrozenTrial(
-        number=-1, trial_id=-1, state=state, value=value, datetime_start=start,
-        datetime_complete=start + timedelta(minutes=minute), params=dict(zip(PLANE, unit, strict=True)),
-        distributions=dict(PLANE), user_attrs=dict(user_attrs or {}), system_attrs={}, intermediate_values={},
-    ))  # fmt: skip
+    study.add_trial(
+        FrozenTrial(
+            number=-1,
+            trial_id=-1,
+            state=state,
+            value=value,
+            datetime_start=start,
+            datetime_complete=start + timedelta(minutes=minute),
+            params=dict(zip(PLANE, unit, strict=True)),
+            distributions=dict(PLANE),
+            user_attrs=dict(user_attrs or {}),
+            system_attrs={},
+            intermediate_values={},
+        )
+    )
 
 
 def draw(study: optuna.Study, seed: int = 0, population: int | None = None) -> list[float]:
@@ -108,7 +143,9 @@ def test_it_gets_much_closer_to_the_bottom_of_a_bowl_than_random_search(dimensio
         search(study, leaves, 90, seed=seed, sampler=sampler)
         return study.best_value**0.5
 
-    by_cmaes, by_chance = (statistics.median(reached(s, seed) for seed in range(3)) for s in (cmaes, RandomSampler))
+    by_cmaes, by_chance = (
+        statistics.median(reached(s, seed) for seed in range(3)) for s in (cmaes, RandomSampler)
+    )
     assert by_cmaes < by_chance / 2
 
 
@@ -145,8 +182,12 @@ def test_nothing_is_kept_in_the_study() -> None:
 
 
 def test_every_point_is_of_the_space() -> None:
-    corner = {"steps": IntDistribution(3, 12, step=3), "rate": FloatDistribution(1e-3, 1e-2, log=True),
-              "sigma": FloatDistribution(0.1, 0.4, step=0.1), "width": IntDistribution(1, 3, log=True)}  # fmt: skip
+    corner = {
+        "steps": IntDistribution(3, 12, step=3),
+        "rate": FloatDistribution(1e-3, 1e-2, log=True),
+        "sigma": FloatDistribution(0.1, 0.4, step=0.1),
+        "width": IntDistribution(1, 3, log=True),
+    }
     study = optuna.create_study()
     search(study, corner, 60, value=lambda point: -sum(point.values()))
     for trial in study.trials:
@@ -155,10 +196,17 @@ def test_every_point_is_of_the_space() -> None:
             assert type(value) is (int if isinstance(corner[name], IntDistribution) else float)
 
 
-@pytest.mark.parametrize("leaf", [
-    IntDistribution(0, 9), IntDistribution(-5, 10, step=5), FloatDistribution(0.1, 0.7, step=0.1),
-    IntDistribution(1, 6, log=True), FloatDistribution(-1, 4), FloatDistribution(1e-6, 10, log=True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        IntDistribution(0, 9),
+        IntDistribution(-5, 10, step=5),
+        FloatDistribution(0.1, 0.7, step=0.1),
+        IntDistribution(1, 6, log=True),
+        FloatDistribution(-1, 4),
+        FloatDistribution(1e-6, 10, log=True),
+    ],
+)
 def test_the_unit_interval_is_the_leaf(leaf: FloatDistribution | IntDistribution) -> None:
     axis, units = Axis(leaf), np.linspace(0, 1, 7001)
     values = [axis.value(unit) for unit in units]
@@ -198,7 +246,9 @@ def test_only_whole_generations_are_learnt_from() -> None:
     units, values = somewhere(13), list(range(13))
     draws = {count: draw(told(units[:count], values[:count])) for count in range(1, 14)}
     assert [count for count in range(2, 14) if draws[count] != draws[count - 1]] == [6, 12]
-    larger = {count: draw(told(units[:count], values[:count]), population=10) for count in range(1, 14)}
+    larger = {
+        count: draw(told(units[:count], values[:count]), population=10) for count in range(1, 14)
+    }
     assert [count for count in range(2, 14) if larger[count] != larger[count - 1]] == [10]
 
 
@@ -208,15 +258,25 @@ def test_points_are_learnt_from_in_the_order_in_which_they_were_told() -> None:
     assert draw(told(units[::-1], values[::-1], minutes[::-1])) == ordered
     assert draw(told(units[::-1], values[::-1], minutes)) != ordered
     assert draw(told(units, values, [0] * 12)) == ordered
-    assert draw(told(units, values, [*range(5, -1, -1), *range(11, 5, -1)])) == ordered  # in another order within a generation
+    assert (
+        draw(told(units, values, [*range(5, -1, -1), *range(11, 5, -1)])) == ordered
+    )  # in another order within a generation
     assert draw(told(units, values, [*range(5), 6, 5, *range(7, 12)])) != ordered
 
 
-@pytest.mark.parametrize(("value", "state", "user_attrs"), [
-    (0.5, TrialState.PRUNED, {}), (None, TrialState.FAIL, {}), (0.5, TrialState.COMPLETE, {"repeats": True}),
-    (float("inf"), TrialState.COMPLETE, {}), (float("-inf"), TrialState.COMPLETE, {}),
-])  # fmt: skip
-def test_what_tells_nothing_new_is_left_out(value: float | None, state: TrialState, user_attrs: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("value", "state", "user_attrs"),
+    [
+        (0.5, TrialState.PRUNED, {}),
+        (None, TrialState.FAIL, {}),
+        (0.5, TrialState.COMPLETE, {"repeats": True}),
+        (float("inf"), TrialState.COMPLETE, {}),
+        (float("-inf"), TrialState.COMPLETE, {}),
+    ],
+)
+def test_what_tells_nothing_new_is_left_out(
+    value: float | None, state: TrialState, user_attrs: dict[str, Any]
+) -> None:
     study = told(somewhere(11), list(range(11)))
     before = draw(study)
     add(study, (0.5, 0.5), value, minute=5, state=state, user_attrs=user_attrs)
@@ -232,11 +292,18 @@ def test_known_points_are_learnt_from() -> None:
     assert draw(study) != before
 
 
-@pytest.mark.parametrize("leaves", [
-    {"x": PLANE["x"]},
-    {"x": PLANE["x"], "single": FloatDistribution(2, 2), "kind": CategoricalDistribution(["a", "b"])},
-    {"kind": CategoricalDistribution(["a", "b"]), "other": CategoricalDistribution([1, 2, 3])},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "leaves",
+    [
+        {"x": PLANE["x"]},
+        {
+            "x": PLANE["x"],
+            "single": FloatDistribution(2, 2),
+            "kind": CategoricalDistribution(["a", "b"]),
+        },
+        {"kind": CategoricalDistribution(["a", "b"]), "other": CategoricalDistribution([1, 2, 3])},
+    ],
+)
 def test_fewer_than_two_numbers_are_drawn_at_random(leaves: Mapping[str, BaseDistribution]) -> None:
     mine, chance = optuna.create_study(), optuna.create_study()
     for seed in range(20):
@@ -250,7 +317,9 @@ def test_points_are_random_until_enough_are_complete() -> None:
     for study, sampler in ((mine, cmaes), (chance, RandomSampler)):
         study.tell(ask(study, PLANE, RandomSampler(99)), state=TrialState.FAIL)
         search(study, PLANE, 7, sampler=sampler, value=lambda point: point["x"])
-    assert [a == b for a, b in zip(points(mine), points(chance), strict=True)] == [True] * 6 + [False]
+    assert [a == b for a, b in zip(points(mine), points(chance), strict=True)] == [True] * 6 + [
+        False
+    ]
 
 
 def test_a_category_beside_numbers_is_drawn_at_random_and_apart_from_them() -> None:
@@ -269,13 +338,19 @@ def test_what_only_some_points_have_is_drawn_at_random() -> None:
     study = optuna.create_study()
     extra = FloatDistribution(0, 1)
     for number in range(40):
-        leaves = {**PLANE, **({"only": extra} if number % 2 else {}), "kind": CategoricalDistribution(["a", "b"])}
+        leaves = {
+            **PLANE,
+            **({"only": extra} if number % 2 else {}),
+            "kind": CategoricalDistribution(["a", "b"]),
+        }
         trial = ask(study, leaves, cmaes(number))
         study.tell(trial, sum(value**2 for name, value in trial.params.items() if name in PLANE))
     late = study.trials[24:]
     assert statistics.fmean(trial.params["x"] for trial in late) < 0.3
     assert [t.params["only"] for t in late if "only" in t.params] == [
-        RandomSampler(t.number).sample_independent(study, t, "only", extra) for t in late if "only" in t.params
+        RandomSampler(t.number).sample_independent(study, t, "only", extra)
+        for t in late
+        if "only" in t.params
     ]
 
 
@@ -293,12 +368,16 @@ def test_a_search_that_has_ended_begins_again_somewhere_else() -> None:
 
 def far_better_after_all() -> optuna.Study:
     rng = np.random.default_rng(0)
-    units = [*(0.3 + 1e-9 * rng.standard_normal((150, 2))).tolist(), *(0.9 + 0.05 * rng.random((30, 2))).tolist()]
+    units = [
+        *(0.3 + 1e-9 * rng.standard_normal((150, 2))).tolist(),
+        *(0.9 + 0.05 * rng.random((30, 2))).tolist(),
+    ]
     return told(units, [*range(150), *range(-1, -31, -1)])
 
 
 def always_alike() -> optuna.Study:
-    """The direction in which two leaves differ is lost, exactly or nearly so as the rounding falls."""
+    """The direction in which two leaves differ is lost, exactly or nearly so as the rounding
+    falls."""
     rng = np.random.default_rng(2)
     return told(np.repeat(rng.random((1000, 1)), 2, axis=1).tolist(), rng.random(1000).tolist())
 
@@ -308,6 +387,8 @@ def the_same_point() -> optuna.Study:
 
 
 @pytest.mark.parametrize("history", [far_better_after_all, always_alike, the_same_point])
-def test_points_that_no_optimiser_would_have_asked_for_do_no_harm(history: Callable[[], optuna.Study]) -> None:
+def test_points_that_no_optimiser_would_have_asked_for_do_no_harm(
+    history: Callable[[], optuna.Study],
+) -> None:
     """A point of the space, and no warning, which would be an error here."""
     assert all(0 <= value <= 1 for value in draw(history(), population=4))

@@ -32,7 +32,12 @@ def students(sweep: Sweep) -> list[Experiment]:
 
 
 def test_a_teacher_takes_data_and_training_from_its_student_and_never_its_noise() -> None:
-    sweep = sweep_of({"experiment.noise.labels": {"name": "uniform", "rate": 0.3}, "experiment.data.augment": "crop"})
+    sweep = sweep_of(
+        {
+            "experiment.noise.labels": {"name": "uniform", "rate": 0.3},
+            "experiment.data.augment": "crop",
+        }
+    )
     teacher, student = teachers(sweep)[0], students(sweep)[0]
     assert student.noise.labels is not None
     assert student.noise.input is not None
@@ -44,18 +49,26 @@ def test_a_teacher_takes_data_and_training_from_its_student_and_never_its_noise(
 
 def test_what_a_teacher_is_given_wins_over_what_it_would_take() -> None:
     given = {"augment": "flip"}
-    sweep = sweep_of({"experiment.teacher.data": given, "experiment.teacher.training": {"epochs": 7}})
+    sweep = sweep_of(
+        {"experiment.teacher.data": given, "experiment.teacher.training": {"epochs": 7}}
+    )
     teacher = teachers(sweep)[0]
-    assert (teacher.data.augment, teacher.data.name, teacher.training.epochs) == ("flip", "digits", 7)
+    assert (teacher.data.augment, teacher.data.name, teacher.training.epochs) == (
+        "flip",
+        "digits",
+        7,
+    )
     assert teacher.training.batch_size == 10
     assert students(sweep)[0].training.epochs == 2
 
 
 def test_another_optimiser_for_the_teacher_is_not_mixed_with_the_students() -> None:
-    sweep = sweep_of({
-        "experiment.training.optimizer": {"name": "sgd", "momentum": 0.5, "learning_rate": 0.3},
-        "experiment.teacher.training": {"optimizer": {"name": "adam"}},
-    })  # fmt: skip
+    sweep = sweep_of(
+        {
+            "experiment.training.optimizer": {"name": "sgd", "momentum": 0.5, "learning_rate": 0.3},
+            "experiment.teacher.training": {"optimizer": {"name": "adam"}},
+        }
+    )
     assert canonical(teachers(sweep)[0])["training"]["optimizer"] == {"name": "adam"}
     assert canonical(students(sweep)[0])["training"]["optimizer"] == {
         "name": "sgd",
@@ -65,10 +78,13 @@ def test_another_optimiser_for_the_teacher_is_not_mixed_with_the_students() -> N
 
 
 def test_fields_of_another_data_set_are_not_taken_over() -> None:
-    tree = changed(TINY, {
-        "experiment.data": {"name": "usps", "resize": 8, "validation": 300, "augment": "crop"},
-        "experiment.teacher.data": {"name": "digits"},
-    })  # fmt: skip
+    tree = changed(
+        TINY,
+        {
+            "experiment.data": {"name": "usps", "resize": 8, "validation": 300, "augment": "crop"},
+            "experiment.teacher.data": {"name": "digits"},
+        },
+    )
     assert canonical(teachers(sweep_from(tree))[0].data) == {"name": "digits"}
 
 
@@ -96,24 +112,35 @@ def test_a_teacher_does_not_take_what_is_the_students_alone(path: str) -> None:
     teacher, student = teachers(sweep)[0], students(sweep)[0]
     assert field(student, path) != field(students(sweep_of(dropping))[0], path)
     assert teachers(sweep) == teachers(sweep_of(dropping))
-    assert (teacher.data.examples, teacher.training.epochs) == (200, 2), "of the same parts it takes the rest"
+    assert (teacher.data.examples, teacher.training.epochs) == (200, 2), (
+        "of the same parts it takes the rest"
+    )
 
 
-def test_a_teachers_teacher_does_not_take_them_either_and_sweeping_them_trains_no_more_teachers() -> None:
+def test_a_teachers_teacher_does_not_take_them_either_and_sweeping_them_trains_no_more_teachers() -> (
+    None
+):
     grand = {"model": {"name": "mlp", "hidden": [32]}}
     sweep = sweep_of(
         {"experiment.teacher.teacher": grand, "experiment.teacher.method": {"name": "kd"}},
-        {"experiment.teacher.data": {"omit_classes": [1]}, "experiment.data.omit_classes": {"grid": [[], [3]]}},
+        {
+            "experiment.teacher.data": {"omit_classes": [1]},
+            "experiment.data.omit_classes": {"grid": [[], [3]]},
+        },
     )
     assert {teacher.data.omit_classes for teacher in teachers(sweep)} == {(1,)}
-    assert {teacher.teacher.data.omit_classes for teacher in teachers(sweep) if teacher.teacher} == {()}
+    assert {
+        teacher.teacher.data.omit_classes for teacher in teachers(sweep) if teacher.teacher
+    } == {()}
     assert len(teachers(sweep)) == 2
     assert {student.data.omit_classes for student in students(sweep)} == {(), (3,)}
 
 
 def test_a_teacher_may_be_given_what_it_does_not_take() -> None:
     look = {"suite": [{"name": "clean", "split": "val"}]}
-    teacher = teachers(sweep_of({"experiment.teacher.training": {"monitor": look, "gradients": True}}))[0]
+    teacher = teachers(
+        sweep_of({"experiment.teacher.training": {"monitor": look, "gradients": True}})
+    )[0]
     assert teacher.training.gradients
     assert teacher.training.monitor is not None
     assert (teacher.training.epochs, teacher.training.batch_size) == (2, 10)
@@ -130,7 +157,9 @@ def test_a_swept_leaf_that_a_teacher_takes_follows_the_students() -> None:
 
 def test_a_teachers_own_teacher_takes_data_and_training_too() -> None:
     grand = {"model": {"name": "mlp", "hidden": [32]}}
-    sweep = sweep_of({"experiment.teacher.teacher": grand, "experiment.teacher.method": {"name": "kd"}})
+    sweep = sweep_of(
+        {"experiment.teacher.teacher": grand, "experiment.teacher.method": {"name": "kd"}}
+    )
     teacher = teachers(sweep)[0]
     assert teacher.teacher is not None
     assert (teacher.teacher.data, teacher.teacher.training) == (teacher.data, teacher.training)
@@ -138,11 +167,18 @@ def test_a_teachers_own_teacher_takes_data_and_training_too() -> None:
 
 
 def test_a_case_overrides_the_experiment_and_is_crossed_with_the_rest_of_the_space() -> None:
-    sweep = sweep_of({"cases": [
-        {"name": "cold", "set": {"method.temperature": 1}},
-        {"name": "alone", "set": {"teacher": None, "experiment.method": {"name": "cross_entropy"}}},
-        {"name": "wide", "set": {"model.hidden": {"grid": [[8], [64]]}}},
-    ]})  # fmt: skip
+    sweep = sweep_of(
+        {
+            "cases": [
+                {"name": "cold", "set": {"method.temperature": 1}},
+                {
+                    "name": "alone",
+                    "set": {"teacher": None, "experiment.method": {"name": "cross_entropy"}},
+                },
+                {"name": "wide", "set": {"model.hidden": {"grid": [[8], [64]]}}},
+            ]
+        }
+    )
     points = list(sweep.grid())
     assert [point.number for point in points] == list(range(8))
     assert [point.space.case for point in points] == ["cold"] * 2 + ["alone"] * 2 + ["wide"] * 4
@@ -154,18 +190,30 @@ def test_a_case_overrides_the_experiment_and_is_crossed_with_the_rest_of_the_spa
         {"name": "kd"},
     ]
     assert sweep.candidates(points[2]) == []
-    assert [sweep.student(p, 0, sweep.candidates(p)[0]).model.hidden for p in points[4:]] == [(8,), (8,), (64,), (64,)]
+    assert [sweep.student(p, 0, sweep.candidates(p)[0]).model.hidden for p in points[4:]] == [
+        (8,),
+        (8,),
+        (64,),
+        (64,),
+    ]
 
 
 def test_a_mistake_in_any_case_is_named_with_the_case() -> None:
     cases = [{"name": "a"}, {"name": "b", "set": {"method.alpha": {"grid": [0.5, 7]}}}]
-    with pytest.raises(InputError, match=r"^cases\[1\] \(b\): experiment.method.alpha: .* \(at method.alpha = 7\)$"):
+    with pytest.raises(
+        InputError, match=r"^cases\[1\] \(b\): experiment.method.alpha: .* \(at method.alpha = 7\)$"
+    ):
         sweep_of({"cases": cases})
 
 
 def test_a_case_may_change_how_the_teacher_is_chosen() -> None:
     sweep = sweep_of(
-        {"cases": [{"name": "one", "set": {"teacher.seeds": 1}}, {"name": "four", "set": {"teacher.seeds": 4}}]}
+        {
+            "cases": [
+                {"name": "one", "set": {"teacher.seeds": 1}},
+                {"name": "four", "set": {"teacher.seeds": 4}},
+            ]
+        }
     )
     points = list(sweep.grid())
     assert [len(sweep.candidates(point)) for point in points] == [1, 1, 4, 4]
@@ -220,20 +268,29 @@ def test_select_each_trains_as_many_teachers_as_there_are_students() -> None:
 
 
 def test_a_teacher_is_chosen_by_validation_unless_the_file_says_otherwise() -> None:
-    assert sweep_of({}).choice(next(sweep_of({}).grid())).select == TeacherChoice().select == "best_validation"
+    assert (
+        sweep_of({}).choice(next(sweep_of({}).grid())).select
+        == TeacherChoice().select
+        == "best_validation"
+    )
     by_test = sweep_of({"experiment.teacher.select": "best_test"})
     assert by_test.choice(next(by_test.grid())).select == "best_test"
 
 
 def test_a_way_to_choose_a_teacher_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(InputError, match=r"^experiment\.teacher\.select: .*'best_validation', 'best_test' or 'each'"):
+    with pytest.raises(
+        InputError,
+        match=r"^experiment\.teacher\.select: .*'best_validation', 'best_test' or 'each'",
+    ):
         sweep_of({"experiment.teacher.select": "best_train"})
 
 
-SWEPT_NOISE = {"experiment.supervision.noise": [
-    {"name": "signal_dependent", "sigma": {"grid": [0, 0.3]}},
-    {"name": "swap", "probability": 0.1, "threshold": 0.2},
-]}  # fmt: skip
+SWEPT_NOISE = {
+    "experiment.supervision.noise": [
+        {"name": "signal_dependent", "sigma": {"grid": [0, 0.3]}},
+        {"name": "swap", "probability": 0.1, "threshold": 0.2},
+    ]
+}
 
 
 def changes_of_logits(sweep: Sweep) -> list[tuple[Any, ...]]:
@@ -251,7 +308,11 @@ def test_a_leaf_inside_a_list_is_swept_under_its_number() -> None:
 def test_a_leaf_inside_a_list_may_be_continuous() -> None:
     sweep = sweep_of(
         {"search": {"sampler": "random", "points": 2}, "experiment.noise.input.sigma": 0.1},
-        {"experiment.supervision.noise": [{"name": "signal_dependent", "sigma": {"uniform": [0, 0.5]}}]},
+        {
+            "experiment.supervision.noise": [
+                {"name": "signal_dependent", "sigma": {"uniform": [0, 0.5]}}
+            ]
+        },
     )
     assert list(sweep.spaces[0].distributions) == ["supervision.noise.0.sigma"]
     point = Point(0, sweep.spaces[0], {"supervision.noise.0.sigma": 0.37})
@@ -285,12 +346,18 @@ def test_set_beyond_the_end_of_a_list_is_refused() -> None:
 
 
 def test_a_case_reaches_into_a_list() -> None:
-    cases = [{"name": "loud", "set": {"supervision.noise.0.sigma": 0.5}},
-             {"name": "swept", "set": {"supervision.noise.1.threshold": {"grid": [0.3, 0.4]}}}]  # fmt: skip
+    cases = [
+        {"name": "loud", "set": {"supervision.noise.0.sigma": 0.5}},
+        {"name": "swept", "set": {"supervision.noise.1.threshold": {"grid": [0.3, 0.4]}}},
+    ]
     found = changes_of_logits(sweep_of({"experiment.noise": {}}, SWEPT_NOISE, {"cases": cases}))
     assert [(signal.sigma, swap.threshold) for signal, swap in found] == [
-        (0.5, 0.2), (0.0, 0.3), (0.0, 0.4), (0.3, 0.3), (0.3, 0.4),
-    ]  # fmt: skip
+        (0.5, 0.2),
+        (0.0, 0.3),
+        (0.0, 0.4),
+        (0.3, 0.3),
+        (0.3, 0.4),
+    ]
 
 
 def test_the_identity_of_a_student_depends_on_its_teachers_seed() -> None:
@@ -301,16 +368,21 @@ def test_the_identity_of_a_student_depends_on_its_teachers_seed() -> None:
 
 
 def test_equal_experiments_of_two_sweeps_are_the_same_trials() -> None:
-    other = changed(TINY, {
-        "name": "other",
-        "seeds": 1,
-        "resources": {"student": {"cpu": 2}},
-        "evaluate": {},
-        "experiment.noise.input.sigma": 0.2,
-        "experiment.method": {"name": "kd", "alpha": 0.9, "temperature": 4},
-        "experiment.training": {"batch_size": 10, "epochs": 2, "optimizer": {"name": "sgd"}},
-    })  # fmt: skip
-    assert {s.trial_id for s in students(sweep_from(other))} < {s.trial_id for s in students(sweep_of({}))}
+    other = changed(
+        TINY,
+        {
+            "name": "other",
+            "seeds": 1,
+            "resources": {"student": {"cpu": 2}},
+            "evaluate": {},
+            "experiment.noise.input.sigma": 0.2,
+            "experiment.method": {"name": "kd", "alpha": 0.9, "temperature": 4},
+            "experiment.training": {"batch_size": 10, "epochs": 2, "optimizer": {"name": "sgd"}},
+        },
+    )
+    assert {s.trial_id for s in students(sweep_from(other))} < {
+        s.trial_id for s in students(sweep_of({}))
+    }
     assert teachers(sweep_from(other)) == teachers(sweep_of({}))
 
 
@@ -320,8 +392,15 @@ def test_a_teacher_that_several_points_share_is_there_once() -> None:
 
 
 def test_data_of_a_sweep_are_those_of_students_and_teachers_each_once() -> None:
-    assert [canonical(data) for data in data_of(sweep_of({}))] == [{"name": "digits", "examples": 200}]
-    sweep = sweep_of({"experiment.teacher.data": {"examples": 300}, "experiment.data.examples": {"grid": [200, 250]}})
+    assert [canonical(data) for data in data_of(sweep_of({}))] == [
+        {"name": "digits", "examples": 200}
+    ]
+    sweep = sweep_of(
+        {
+            "experiment.teacher.data": {"examples": 300},
+            "experiment.data.examples": {"grid": [200, 250]},
+        }
+    )
     assert sorted(data.examples for data in data_of(sweep)) == [200, 250, 300]
 
 
@@ -371,12 +450,22 @@ def test_soft_randomization_is_the_papers_experiment() -> None:
         training = canonical(each.training)
         assert training["epochs"] == 200
         assert each.training.batch_size == 128
-        assert training["schedule"] == {"name": "multi_step", "milestones": [60, 120, 160], "gamma": 0.2}
+        assert training["schedule"] == {
+            "name": "multi_step",
+            "milestones": [60, 120, 160],
+            "gamma": 0.2,
+        }
         assert (each.training.optimizer.name, each.training.optimizer.learning_rate) == ("sgd", 0.1)
         assert (each.data.name, each.data.normalization) == ("cifar10", "none")
-    assert {(s.model.name, s.model.depth, s.model.width) for s in described} == {("wide_resnet", 16, 2)}
-    assert {(t.model.name, t.model.depth, t.model.width) for t in teaching} == {("wide_resnet", 40, 2)}
-    assert {canonical(s).get("method", {}).get("name", "cross_entropy") for s in described[:35]} == {"kd"}
+    assert {(s.model.name, s.model.depth, s.model.width) for s in described} == {
+        ("wide_resnet", 16, 2)
+    }
+    assert {(t.model.name, t.model.depth, t.model.width) for t in teaching} == {
+        ("wide_resnet", 40, 2)
+    }
+    assert {
+        canonical(s).get("method", {}).get("name", "cross_entropy") for s in described[:35]
+    } == {"kd"}
     assert {s.method.name for s in described[35:]} == {"cross_entropy"}
     assert all(s.method.alpha == 0.9 and s.method.temperature == 4 for s in described[:35])
     assert all(s.teacher is None for s in described[35:])
@@ -385,10 +474,15 @@ def test_soft_randomization_is_the_papers_experiment() -> None:
 
 def test_a_point_that_is_not_of_the_grid_has_a_tree_as_well() -> None:
     sweep = sweep_of(
-        {"search": {"sampler": "random", "points": 2}, "experiment.noise.input.sigma": {"uniform": [0, 1]}}
+        {
+            "search": {"sampler": "random", "points": 2},
+            "experiment.noise.input.sigma": {"uniform": [0, 1]},
+        }
     )
     student = sweep.student(
-        point := Point(7, sweep.spaces[0], {"noise.input.sigma": 0.3}), 1, sweep.candidates(point)[0]
+        point := Point(7, sweep.spaces[0], {"noise.input.sigma": 0.3}),
+        1,
+        sweep.candidates(point)[0],
     )
     assert student.noise.input is not None
     assert (student.noise.input.sigma, student.seed) == (0.3, 1)

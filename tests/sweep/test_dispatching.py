@@ -26,9 +26,12 @@ class Told:
         self.shared: list[str] = []
         self.said = io.StringIO()
         self.dispatcher = Dispatcher(
-            in_turn(groups), Progress(self.said), request or Request(), trial_ended=self._ended,
+            in_turn(groups),
+            Progress(self.said),
+            request or Request(),
+            trial_ended=self._ended,
             shared_trial_ended=lambda a, _last, _itself: self.shared.append(a.trial_id),
-        )  # fmt: skip
+        )
 
     def _ended(self, assignment: Assignment, last: Step, by_itself: bool) -> None:
         self.ended.append((assignment.trial_id, last.outcome, last.error, by_itself))
@@ -44,11 +47,20 @@ def group(*tasks: Task, **options: Any) -> Group:
 
 
 def end(error: str | None = None) -> Step:
-    return Step(kind="end", text="", done=1, total=1, outcome="failed" if error else "completed", error=error)
+    return Step(
+        kind="end",
+        text="",
+        done=1,
+        total=1,
+        outcome="failed" if error else "completed",
+        error=error,
+    )
 
 
 def epoch(done: int = 1) -> Step:
-    return Step(kind="epoch", text=f"epoch {done}/4", done=done, total=5, numbers={"val_accuracy": 0.5})
+    return Step(
+        kind="epoch", text=f"epoch {done}/4", done=done, total=5, numbers={"val_accuracy": 0.5}
+    )
 
 
 def test_a_trial_whose_worker_died_is_given_again_before_others_and_not_for_ever() -> None:
@@ -98,7 +110,9 @@ def test_out_of_memory_of_an_evaluation_counts_too() -> None:
     assert told.next().request.gpu == 1
 
 
-@pytest.mark.parametrize(("gpu", "error"), [(1, OOM), (0, OOM), (0.5, "MemoryError: "), (0.5, "ValueError: no")])
+@pytest.mark.parametrize(
+    ("gpu", "error"), [(1, OOM), (0, OOM), (0.5, "MemoryError: "), (0.5, "ValueError: no")]
+)
 def test_what_more_of_a_gpu_would_not_help_is_not_tried_again(gpu: float, error: str) -> None:
     told = Told(group(TASKS[0]), request=Request(gpu=gpu))
     told.dispatcher.ended(told.next(), end(error))
@@ -106,7 +120,9 @@ def test_what_more_of_a_gpu_would_not_help_is_not_tried_again(gpu: float, error:
     assert told.ended[0][2] == error
 
 
-def test_a_trial_that_dies_beyond_its_time_has_failed_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_that_dies_beyond_its_time_has_failed_by_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = 0.0
     monkeypatch.setattr("kdray.sweep.work.monotonic", lambda: now)
     told = Told(group(TASKS[0]), request=Request(hours=0.5))
@@ -126,7 +142,9 @@ def test_a_trial_that_dies_beyond_its_time_has_failed_by_it(monkeypatch: pytest.
 
 def test_a_trial_is_stopped_where_everybody_who_asked_for_it_says_so() -> None:
     stops = {"after": 2}
-    told = Told(group(TASKS[0], stops=lambda _, step: "bad" if step.done >= stops["after"] else None))
+    told = Told(
+        group(TASKS[0], stops=lambda _, step: "bad" if step.done >= stops["after"] else None)
+    )
     running = told.next()
     assert not told.dispatcher.stepped(running, epoch(1))
     assert told.dispatcher.stepped(running, epoch(2))
@@ -151,7 +169,10 @@ def test_a_trial_that_dies_while_it_is_to_stop_is_stopped() -> None:
 
 def test_groups_without_work_end_at_once() -> None:
     over: list[str] = []
-    told = Told(group(ended=lambda: over.append("first")), group(TASKS[0], ended=lambda: over.append("second")))
+    told = Told(
+        group(ended=lambda: over.append("first")),
+        group(TASKS[0], ended=lambda: over.append("second")),
+    )
     running = told.next()
     assert over == ["first"]
     told.dispatcher.ended(running, end())

@@ -1,4 +1,5 @@
-"""A sweep on a real Ray, from the file to the tables, as its user sees it: through the command line."""
+"""A sweep on a real Ray, from the file to the tables, as its user sees it: through the command
+line."""
 
 import os
 import shutil
@@ -29,11 +30,21 @@ evaluate:
     - {label: pgd2, name: pgd, epsilon: 0.1, step_size: 0.05, steps: 2}
     - {name: clean, split: val}
 """
-CHANCE = ["images_per_second", "train_seconds", "seconds", "peak_memory", "started_at", "finished_at", "written_at"]
+CHANCE = [
+    "images_per_second",
+    "train_seconds",
+    "seconds",
+    "peak_memory",
+    "started_at",
+    "finished_at",
+    "written_at",
+]
 """Columns that differ from run to run."""
 
 
-def kdray(*arguments: str | Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+def kdray(
+    *arguments: str | Path, cwd: Path, check: bool = True
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "kdray", *map(str, arguments)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
     assert not check or done.returncode == 0, done.stderr
@@ -41,7 +52,8 @@ def kdray(*arguments: str | Path, cwd: Path, check: bool = True) -> subprocess.C
 
 
 def tables(results: Path) -> dict[str, pd.DataFrame]:
-    """The trials, epochs and robustness tables, without what is allowed to differ, as plain pandas reads them."""
+    """The trials, epochs and robustness tables, without what is allowed to differ, as plain pandas
+    reads them."""
     out = {}
     for table in ("trials", "epochs", "robustness"):
         frame = pd.read_parquet(results / table)
@@ -75,7 +87,9 @@ def copy(finished: Path, tmp_path: Path) -> Path:
 
 
 def test_the_tables_are_complete(finished: Path) -> None:
-    trials, epochs, robustness = (pd.read_parquet(finished / "results" / t) for t in ("trials", "epochs", "robustness"))
+    trials, epochs, robustness = (
+        pd.read_parquet(finished / "results" / t) for t in ("trials", "epochs", "robustness")
+    )
     members = pd.read_parquet(finished / "results" / "members")
     assert trials["status"].tolist() == ["completed"] * 6
     assert sorted(trials["role"]) == ["student"] * 4 + ["teacher"] * 2
@@ -88,27 +102,48 @@ def test_the_tables_are_complete(finished: Path) -> None:
     students = trials.loc[trials["role"] == "student", "trial_id"]
     assert len(chosen) == 1
     assert set(robustness["trial_id"]) == {*chosen, *students}
-    best = trials[trials["role"] == "teacher"].sort_values(["val_accuracy", "seed"], ascending=[False, True])
+    best = trials[trials["role"] == "teacher"].sort_values(
+        ["val_accuracy", "seed"], ascending=[False, True]
+    )
     assert best["trial_id"].iloc[0] == chosen[0]
 
 
 def test_a_second_run_trains_nothing_and_does_without_what_takes_seconds(copy: Path) -> None:
     """Ray, and torch's compiler."""
     before = {path: path.stat().st_mtime_ns for path in (copy / "results").rglob("*.parquet")}
-    script = "import sys, kdray.cli; kdray.cli.main(['run', 'tiny.yaml']); sys.exit({'ray', 'torch._dynamo'} & {*sys.modules})"
-    done = subprocess.run([sys.executable, "-c", script], cwd=copy, capture_output=True, text=True, timeout=300)
+    script = (
+        "import sys, kdray.cli; kdray.cli.main(['run', 'tiny.yaml']); sys.exit({'ray', "
+        "'torch._dynamo'} & {*sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=copy, capture_output=True, text=True, timeout=300
+    )
     assert done.stderr == "set()\n"
     assert "nothing left to do, 6 there already" in done.stdout
-    assert {path: path.stat().st_mtime_ns for path in (copy / "results").rglob("*.parquet")} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in (copy / "results").rglob("*.parquet")
+    } == before
 
 
 def test_only_what_is_new_is_done(copy: Path) -> None:
-    done = kdray("run", "tiny.yaml", "--set", "seeds=3", "--set", "noise.input.sigma={grid: [0, 0.2, 0.4]}", cwd=copy)
+    done = kdray(
+        "run",
+        "tiny.yaml",
+        "--set",
+        "seeds=3",
+        "--set",
+        "noise.input.sigma={grid: [0, 0.2, 0.4]}",
+        cwd=copy,
+    )
     assert "5 trials run" in done.stdout
-    text = (copy / "tiny.yaml").read_text() + "    - {label: noise, name: gaussian_noise, sigmas: [0.3]}\n"
+    text = (
+        copy / "tiny.yaml"
+    ).read_text() + "    - {label: noise, name: gaussian_noise, sigmas: [0.3]}\n"
     (copy / "tiny.yaml").write_text(text)
     before = pd.read_parquet(copy / "results" / "trials")
-    assert "5 trials run" in kdray("run", "tiny.yaml", cwd=copy).stdout  # measured only: four students and the teacher
+    assert (
+        "5 trials run" in kdray("run", "tiny.yaml", cwd=copy).stdout
+    )  # measured only: four students and the teacher
     pd.testing.assert_frame_equal(before, pd.read_parquet(copy / "results" / "trials"))
     assert (pd.read_parquet(copy / "results" / "robustness")["label"] == "noise").sum() == 5
 
@@ -125,20 +160,35 @@ def test_half_of_the_students_files_deleted_come_back_with_the_same_numbers(copy
 
 def test_new_evaluations_of_stored_weights(copy: Path) -> None:
     (copy / "suite.yaml").write_text("- {label: noise, name: gaussian_noise, sigmas: [0.1, 0.2]}\n")
-    assert "6 trials measured" in kdray("evaluate", "results", "--suite", "suite.yaml", cwd=copy).stdout
+    assert (
+        "6 trials measured"
+        in kdray("evaluate", "results", "--suite", "suite.yaml", cwd=copy).stdout
+    )
     assert (pd.read_parquet(copy / "results" / "robustness")["label"] == "noise").sum() == 12
-    assert "nothing left to do" in kdray("evaluate", "results", "--suite", "suite.yaml", cwd=copy).stdout
+    assert (
+        "nothing left to do"
+        in kdray("evaluate", "results", "--suite", "suite.yaml", cwd=copy).stdout
+    )
 
 
 def test_tpe_searches_and_its_study_opens_in_optuna(copy: Path) -> None:
     import optuna
 
     search = ["--set", "name=search", "--set", "search={sampler: tpe, points: 4, startup: 2}"]
-    space = ["--set", "method.temperature={loguniform: [1, 10]}", "--set", "noise.input.sigma={uniform: [0, 0.5]}"]
+    space = [
+        "--set",
+        "method.temperature={loguniform: [1, 10]}",
+        "--set",
+        "noise.input.sigma={uniform: [0, 0.5]}",
+    ]
     assert "8 trials run" in kdray("run", "tiny.yaml", *search, *space, cwd=copy).stdout
-    study = optuna.load_study(study_name="search", storage=f"sqlite:///{copy}/results/studies/search.db")
+    study = optuna.load_study(
+        study_name="search", storage=f"sqlite:///{copy}/results/studies/search.db"
+    )
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 6
-    assert ["known" in trial.user_attrs for trial in study.trials] == [True] * 2 + [False] * 4, "the grid is told first"
+    assert ["known" in trial.user_attrs for trial in study.trials] == [True] * 2 + [False] * 4, (
+        "the grid is told first"
+    )
     trials = pd.read_parquet(copy / "results" / "trials")
     for trial in study.trials[2:]:
         seeds = trials[trials["method.temperature"] == trial.params["method.temperature"]]
@@ -147,7 +197,9 @@ def test_tpe_searches_and_its_study_opens_in_optuna(copy: Path) -> None:
     assert "nothing left to do" in kdray("run", "tiny.yaml", *search, *space, cwd=copy).stdout
 
 
-def test_a_local_ray_starts_also_where_a_cluster_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_ray_starts_also_where_a_cluster_is_named(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     assert "2 trials run" in kdray("run", "tiny.yaml", "--set", "seeds=3", cwd=copy).stdout
 
@@ -155,7 +207,13 @@ def test_a_local_ray_starts_also_where_a_cluster_is_named(copy: Path, monkeypatc
 def test_a_running_cluster_is_joined_and_left_running(copy: Path) -> None:
     import ray
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="CRITICAL",
+    )
     try:
         address = ray.get_runtime_context().gcs_address
         done = kdray("run", "tiny.yaml", "--set", "seeds=3", "--address", address, cwd=copy)
@@ -174,16 +232,26 @@ def test_diverged_trials_are_rows_and_the_exit_status_says_so(copy: Path) -> Non
     assert "Diverged: the loss is" in done.stderr
     trials = pd.read_parquet(copy / "results" / "trials")
     assert (trials["status"] == "diverged").sum() == 4
-    assert kdray("run", "tiny.yaml", "--set", rates, "--set", teacher, cwd=copy, check=False).returncode == 1
+    assert (
+        kdray(
+            "run", "tiny.yaml", "--set", rates, "--set", teacher, cwd=copy, check=False
+        ).returncode
+        == 1
+    )
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "kdray", "run", "tiny.yaml", *arguments]
-    # A shell starts what it puts into the background with SIGINT ignored, these tests perhaps among them.
+    # A shell starts what it puts into the background with SIGINT ignored, these tests perhaps among
+    # them.
     return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
 
 
 def wait_for(condition: object, seconds: float = 90) -> None:
@@ -194,7 +262,8 @@ def wait_for(condition: object, seconds: float = 90) -> None:
 
 
 LONG = ["--set", "training.epochs=200", "--set", "seeds=4"]
-"""2 teachers and 8 students of some seconds each: time to disturb them after the first has ended."""
+"""2 teachers and 8 students of some seconds each: time to disturb them after the first has
+ended."""
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +277,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFr
 
 def students_done(folder: Path) -> int:
     rows = folder / "results" / "members"
-    return len([path for path in rows.glob("*.parquet") if "-teacher-" not in path.name]) if rows.is_dir() else 0
+    return (
+        len([path for path in rows.glob("*.parquet") if "-teacher-" not in path.name])
+        if rows.is_dir()
+        else 0
+    )
 
 
 def worker_pids() -> list[int]:
@@ -216,7 +289,9 @@ def worker_pids() -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if path.read_bytes().startswith((b"ray::TrialActor", b"ray::ResourceTrainable")):  # idle, at work
+            if path.read_bytes().startswith(
+                (b"ray::TrialActor", b"ray::ResourceTrainable")
+            ):  # idle, at work
                 found.append(int(path.parent.name))
         except (FileNotFoundError, ProcessLookupError):
             continue
@@ -235,16 +310,24 @@ def test_a_driver_killed_in_the_middle_loses_and_repeats_nothing(
         second = pool.submit(kdray, "run", "tiny.yaml", *LONG, cwd=tmp_path, check=False)
         status = pool.submit(kdray, "status", "results", cwd=tmp_path)
     assert second.result().returncode == 2
-    assert f"is being run in {tmp_path}/results already, by process {driver.pid}" in second.result().stderr
+    assert (
+        f"is being run in {tmp_path}/results already, by process {driver.pid}"
+        in second.result().stderr
+    )
     assert f"running by process {driver.pid}" in status.result().stdout
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
     wait_for(lambda: not worker_pids())
     done = {path.name for path in (tmp_path / "results" / "trials").glob("*.parquet")}
-    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "results" / "trials").glob("*.parquet")}
+    written = {
+        path: path.stat().st_mtime_ns
+        for path in (tmp_path / "results" / "trials").glob("*.parquet")
+    }
     assert 3 <= len(done) < 10
     kdray("run", "tiny.yaml", *LONG, cwd=tmp_path)
-    assert all(path.stat().st_mtime_ns == then for path, then in written.items()), "a finished trial ran again"
+    assert all(path.stat().st_mtime_ns == then for path, then in written.items()), (
+        "a finished trial ran again"
+    )
     assert_same(undisturbed, tables(tmp_path / "results"))
 
 
@@ -279,9 +362,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(
     assert_same(undisturbed, tables(tmp_path / "results"))
 
 
-def test_a_damaged_part_and_a_damaged_checkpoint_are_named_and_redone(
-    copy: Path,
-) -> None:
+def test_a_damaged_part_and_a_damaged_checkpoint_are_named_and_redone(copy: Path) -> None:
     before = tables(copy / "results")
     student = before["trials"].loc[before["trials"]["role"] == "student", "trial_id"].iloc[0]
     part = copy / "results" / "trials" / f"{student}.parquet"

@@ -50,7 +50,10 @@ def test_a_suite_is_a_list_a_mapping_or_the_evaluate_part_of_a_sweep(tmp_path: P
     assert [evaluation.name for evaluation in listed.suite] == ["clean", "gaussian_noise"]
     assert listed.roles == ("student", "teacher")
     mapped = load_suite(suite_file(tmp_path, {"roles": ["teacher"], "suite": [CLEAN]}))
-    assert (mapped.roles, [evaluation.label for evaluation in mapped.suite]) == (("teacher",), ["again"])
+    assert (mapped.roles, [evaluation.label for evaluation in mapped.suite]) == (
+        ("teacher",),
+        ["again"],
+    )
     assert [e.label for e in load_suite(suite_file(tmp_path, TINY)).suite] == ["pgd1", None]
 
 
@@ -62,12 +65,17 @@ def test_a_suite_is_a_list_a_mapping_or_the_evaluate_part_of_a_sweep(tmp_path: P
         ({"name": "x", "evaluate": {}}, "suite: is empty"),
         ([{"name": "pdg"}], "suite[0]: unknown name 'pdg', did you mean 'pgd'?"),
         ({"suit": [CLEAN]}, "suit: unknown key, did you mean 'suite'?"),
-        ({"evaluate": {"suite": [{"name": "pgd", "steps": 0}]}}, "evaluate.suite[0].steps: input should be greater"),
+        (
+            {"evaluate": {"suite": [{"name": "pgd", "steps": 0}]}},
+            "evaluate.suite[0].steps: input should be greater",
+        ),
         ([CLEAN, CLEAN], "label 'again' is used twice"),
         (3, "input should be"),
     ],
 )
-def test_a_suite_that_is_none_is_one_line_with_its_file(tmp_path: Path, tree: Any, message: str) -> None:
+def test_a_suite_that_is_none_is_one_line_with_its_file(
+    tmp_path: Path, tree: Any, message: str
+) -> None:
     path = suite_file(tmp_path, tree)
     with pytest.raises(InputError) as raised:
         load_suite(path)
@@ -116,7 +124,9 @@ def test_an_unknown_trial_is_refused(engine: Engine, finished: Path, noise: Suit
     assert engine.ran == []
 
 
-def test_what_does_not_fit_is_told_and_the_rest_is_measured(engine: Engine, finished: Path, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_told_and_the_rest_is_measured(
+    engine: Engine, finished: Path, tmp_path: Path
+) -> None:
     everyone = set(Results(finished).trials()["trial_id"])
     large = {"name": "occlusion", "sides": [9]}
     suite = load_suite(suite_file(tmp_path, [NOISE, large]))
@@ -132,7 +142,14 @@ def test_what_does_not_fit_is_told_and_the_rest_is_measured(engine: Engine, fini
 
 def test_what_looks_wrong_is_warned_of(engine: Engine, finished: Path, tmp_path: Path) -> None:
     said = io.StringIO()
-    leaving = {"name": "pgd", "label": "leaving", "epsilon": 0.01, "step_size": 0.1, "steps": 1, "examples": 10}
+    leaving = {
+        "name": "pgd",
+        "label": "leaving",
+        "epsilon": 0.01,
+        "step_size": 0.1,
+        "steps": 1,
+        "examples": 10,
+    }
     evaluate(finished, load_suite(suite_file(tmp_path, [leaving])), progress=Progress(said))
     warning = "leaving: step_size 0.1 is larger than epsilon 0.01: every step leaves the ball"
     assert warning in said.getvalue()
@@ -143,7 +160,7 @@ def test_what_looks_wrong_is_warned_of(engine: Engine, finished: Path, tmp_path:
     assert engine.ran
 
 
-def test_a_folder_without_results_is_refused(engine: Engine, tmp_path: Path, noise: Suite) -> None:  # noqa: ARG001
+def test_a_folder_without_results_is_refused(engine: Engine, tmp_path: Path, noise: Suite) -> None:
     with pytest.raises(InputError, match="no results here"):
         measure(tmp_path, noise)
 
@@ -157,8 +174,12 @@ def test_missing_or_damaged_weights_fail_their_trial_only_with_a_reason(
     before = tables(finished)["trials"]
     summary = measure(finished, noise)
     assert set(summary.failures) == {missing, damaged}
-    assert summary.failures[missing].startswith(f"Damaged: weights/{missing}.safetensors is missing; 'kdray forget' it")
-    assert summary.failures[damaged].startswith(f"Damaged: weights/{damaged}.safetensors is damaged (")
+    assert summary.failures[missing].startswith(
+        f"Damaged: weights/{missing}.safetensors is missing; 'kdray forget' it"
+    )
+    assert summary.failures[damaged].startswith(
+        f"Damaged: weights/{damaged}.safetensors is damaged ("
+    )
     assert summary.exit_status == 1
     assert engine.trained == []
     assert len(measured(finished)) == 4
@@ -185,8 +206,8 @@ def test_a_failed_evaluation_is_tried_again_only_if_asked_to(
 
 
 def test_a_failed_evaluation_is_a_failure_in_the_next_run_too(
-    engine: Engine, finished: Path, noise: Suite, monkeypatch: pytest.MonkeyPatch  # noqa: ARG001
-) -> None:  # fmt: skip
+    engine: Engine, finished: Path, noise: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> Any:
         raise RuntimeError("cannot be measured")
 
@@ -195,26 +216,40 @@ def test_a_failed_evaluation_is_a_failure_in_the_next_run_too(
     assert measure(finished, noise).exit_status == 1
 
 
-def test_a_trial_that_diverged_is_not_asked_for(engine: Engine, finished: Path, noise: Suite) -> None:
+def test_a_trial_that_diverged_is_not_asked_for(
+    engine: Engine, finished: Path, noise: Suite
+) -> None:
     from tests.sweep.fakes import ALONE, go
 
-    go(finished, ALONE, {"name": "b", "experiment.training.optimizer": {"name": "sgd", "learning_rate": 1e30}})
+    go(
+        finished,
+        ALONE,
+        {"name": "b", "experiment.training.optimizer": {"name": "sgd", "learning_rate": 1e30}},
+    )
     engine.ran.clear()
     assert measure(finished, noise).exit_status == 0
     assert len(engine.ran) == 6
 
 
 def test_what_means_nothing_for_a_trial_and_labels_that_mean_something_else_are_warned_of(
-    engine: Engine, finished: Path, tmp_path: Path  # noqa: ARG001
+    engine: Engine, finished: Path, tmp_path: Path
 ) -> None:
     said = io.StringIO()
-    suite = [{"name": "clean", "label": "pgd1"}, {"name": "clean", "label": "smooth", "smoothing": {"samples": 8}}]
+    suite = [
+        {"name": "clean", "label": "pgd1"},
+        {"name": "clean", "label": "smooth", "smoothing": {"samples": 8}},
+    ]
     evaluate(finished, load_suite(suite_file(tmp_path, suite)), progress=Progress(said))
     assert "pgd1: another evaluation in the results has this label" in said.getvalue()
-    assert "smooth: left out for 6 of 6 trials, which draw nothing that smoothing could average" in said.getvalue()
+    assert (
+        "smooth: left out for 6 of 6 trials, which draw nothing that smoothing could average"
+        in said.getvalue()
+    )
 
 
-def test_a_trial_whose_learning_curve_is_gone_is_measured_once(engine: Engine, finished: Path, noise: Suite) -> None:
+def test_a_trial_whose_learning_curve_is_gone_is_measured_once(
+    engine: Engine, finished: Path, noise: Suite
+) -> None:
     one = students(finished)[0]
     (finished / "epochs" / f"{one}.parquet").unlink()
     measure(finished, noise)

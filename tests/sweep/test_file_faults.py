@@ -1,6 +1,8 @@
-"""Files that cannot be written, are damaged or are gone: never a traceback, never a wrong number, and the same command goes on.
+"""Files that cannot be written, are damaged or are gone: never a traceback, never a wrong number,
+and the same command goes on.
 
-Real trials, real files; only Ray is replaced. What a worker does with them is in ``faults/test_files.py`` as well.
+Real trials, real files; only Ray is replaced. What a worker does with them is in
+``faults/test_files.py`` as well.
 """
 
 from __future__ import annotations
@@ -35,14 +37,19 @@ pytestmark = pytest.mark.faults
 
 NO_ROOM = "OSError: [Errno 28] No space left on device"
 TABLES = ("members", "trials", "epochs", "robustness")
-ALONE = {"experiment.teacher": None, "experiment.method": {"name": "cross_entropy"}, "seeds": 1,
-         "experiment.noise.input.sigma": 0.1}  # fmt: skip
+ALONE = {
+    "experiment.teacher": None,
+    "experiment.method": {"name": "cross_entropy"},
+    "seeds": 1,
+    "experiment.noise.input.sigma": 0.1,
+}
 """One trial."""
 
 
 @contextlib.contextmanager
 def no_room(*names: str, times: int | None = None) -> Iterator[list[str]]:
-    """Files whose names begin so find no room on the disk, all of them or the first few; which ones."""
+    """Files whose names begin so find no room on the disk, all of them or the first few; which
+    ones."""
     refused: list[str] = []
     write = Store.write
 
@@ -63,14 +70,17 @@ def kdray(results: Path, command: str = "run", *arguments: str) -> tuple[int, st
     sweep.write_text(yaml.safe_dump(TINY))
     given = {"run": [sweep, "--results", results], "status": [results]}[command]
     with (
-        contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said, warnings.catch_warnings()
-    ):  # fmt: skip
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()) as said,
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("default")  # as for a user; here they are errors
         return main([command, *map(str, given), *arguments]), said.getvalue()
 
 
 def finishes(results: Path, undisturbed: Path) -> str:
-    """The same command comes to the tables of an undisturbed run, and then has nothing left to do; what it says."""
+    """The same command comes to the tables of an undisturbed run, and then has nothing left to do;
+    what it says."""
     status, said = kdray(results)
     assert status == 0, said
     assert "Traceback" not in said
@@ -89,7 +99,11 @@ def finishes(results: Path, undisturbed: Path) -> str:
 
 @pytest.mark.parametrize(
     ("folder", "times"),
-    [*((folder, 1) for folder in (*TABLES, "checkpoints", "weights")), ("trials", None), ("members", None)],
+    [
+        *((folder, 1) for folder in (*TABLES, "checkpoints", "weights")),
+        ("trials", None),
+        ("members", None),
+    ],
 )
 def test_the_sweep_goes_on_when_rows_or_states_find_no_room_and_says_why(
     engine: Engine, results: Path, finished_once: Path, folder: str, times: int | None
@@ -107,7 +121,7 @@ def test_the_sweep_goes_on_when_rows_or_states_find_no_room_and_says_why(
     finishes(results, finished_once)
 
 
-def test_rows_that_can_be_written_say_why_a_trial_failed(engine: Engine, results: Path) -> None:  # noqa: ARG001
+def test_rows_that_can_be_written_say_why_a_trial_failed(engine: Engine, results: Path) -> None:
     with no_room("weights/"):
         kdray(results)
     trials = Results(results).trials()
@@ -119,9 +133,15 @@ def test_rows_that_can_be_written_say_why_a_trial_failed(engine: Engine, results
     assert members["error"].str.contains(NO_ROOM, regex=False).all()
 
 
-def test_no_room_at_all_from_some_moment_on(engine: Engine, results: Path, finished_once: Path) -> None:  # noqa: ARG001
+def test_no_room_at_all_from_some_moment_on(
+    engine: Engine,
+    results: Path,
+    finished_once: Path,  # noqa: ARG001, RUF100
+) -> None:
     kdray(results, "run", "--set", "evaluate.suite=[]", "--set", "noise.input.sigma=0")
-    with no_room(*(f"{folder}/" for folder in (*TABLES, "checkpoints", "weights", "logs", "locks"))):
+    with no_room(
+        *(f"{folder}/" for folder in (*TABLES, "checkpoints", "weights", "logs", "locks"))
+    ):
         status, said = kdray(results)
     assert status == 1
     assert NO_ROOM.removeprefix("OSError: ") in said
@@ -130,7 +150,12 @@ def test_no_room_at_all_from_some_moment_on(engine: Engine, results: Path, finis
 
 
 @pytest.mark.parametrize("name", ["sweeps/", "members/tiny-driver"])
-def test_the_drivers_own_files_find_no_room(engine: Engine, results: Path, finished_once: Path, name: str) -> None:  # noqa: ARG001
+def test_the_drivers_own_files_find_no_room(
+    engine: Engine,
+    results: Path,
+    finished_once: Path,
+    name: str,  # noqa: ARG001, RUF100
+) -> None:
     shutil.copytree(finished_once, results)
     if name == "members/tiny-driver":
         kdray(results, "run", "--set", "noise.input.sigma=0")
@@ -145,7 +170,12 @@ def test_the_drivers_own_files_find_no_room(engine: Engine, results: Path, finis
 
 
 @pytest.mark.parametrize("act", ["open", "tell"])
-def test_a_study_that_finds_no_room_is_kept(engine: Engine, finished: Path, finished_once: Path, act: str) -> None:  # noqa: ARG001
+def test_a_study_that_finds_no_room_is_kept(
+    engine: Engine,
+    finished: Path,
+    finished_once: Path,
+    act: str,  # noqa: ARG001, RUF100
+) -> None:
     study = finished / "studies" / "tiny.db"
     if act == "open":
         study.unlink()
@@ -179,7 +209,11 @@ def test_a_study_that_finds_no_room_is_kept(engine: Engine, finished: Path, fini
     assert [trial.state.name for trial in found.trials] == ["COMPLETE"] * len(found.trials)
 
 
-def test_a_log_that_finds_no_room_harms_nothing(engine: Engine, results: Path, finished_once: Path) -> None:  # noqa: ARG001
+def test_a_log_that_finds_no_room_harms_nothing(
+    engine: Engine,
+    results: Path,
+    finished_once: Path,  # noqa: ARG001, RUF100
+) -> None:
     (results / "logs").mkdir(parents=True)
     for trial_id in Results(finished_once).trials()["trial_id"]:
         (results / "logs" / f"{trial_id}.log").symlink_to("/dev/full")
@@ -190,7 +224,7 @@ def test_a_log_that_finds_no_room_harms_nothing(engine: Engine, results: Path, f
 # Damaged files.
 
 
-def empty(data: bytes) -> bytes:  # noqa: ARG001
+def empty(data: bytes) -> bytes:
     return b""
 
 
@@ -202,12 +236,13 @@ def zeros(data: bytes) -> bytes:
     return bytes(len(data))
 
 
-def something_else(data: bytes) -> bytes:  # noqa: ARG001
+def something_else(data: bytes) -> bytes:
     return b'{"a": [1]}'
 
 
 def length_wrong(data: bytes) -> bytes:
-    """Of a header at the front (safetensors) or a footer at the end (Parquet): far more than there is."""
+    """Of a header at the front (safetensors) or a footer at the end (Parquet): far more than there
+    is."""
     return b"\xff" * 8 + data[8:-8] + b"\xff\xff\xff\x7f" + data[-4:]
 
 
@@ -229,7 +264,10 @@ def harm(path: Path, how: Any) -> None:
 
 @pytest.mark.parametrize(
     ("table", "how"),
-    [*itertools.product(TABLES, [half, length_wrong]), *(("trials", how) for how in (empty, zeros, something_else))],
+    [
+        *itertools.product(TABLES, [half, length_wrong]),
+        *(("trials", how) for how in (empty, zeros, something_else)),
+    ],
 )
 def test_a_damaged_part_of_a_table_is_named_and_what_it_held_made_again(
     engine: Engine, finished: Path, finished_once: Path, table: str, how: Any
@@ -239,14 +277,18 @@ def test_a_damaged_part_of_a_table_is_named_and_what_it_held_made_again(
     for command in ("status", "run"):
         status, said = kdray(finished, command)
         assert status == 0
-        assert f"{part}: damaged, left out (" in said or (table, command) == ("epochs", "status"), "which looks at none"
+        assert f"{part}: damaged, left out (" in said or (table, command) == ("epochs", "status"), (
+            "which looks at none"
+        )
         assert "Traceback" not in said
     assert len(engine.ran) == (0 if table == "members" else 1)
     assert "damaged" not in finishes(finished, finished_once)
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_flipped_bit_in_a_table_changes_no_number(finished_once: Path, tmp_path: Path, table: TableName) -> None:
+def test_a_flipped_bit_in_a_table_changes_no_number(
+    finished_once: Path, tmp_path: Path, table: TableName
+) -> None:
     """Wherever it is: the part is left out, or the bit stands for nothing."""
     whole = sorted((finished_once / table).glob("*.parquet"))[0].read_bytes()
     part = tmp_path / table / "part.parquet"
@@ -255,20 +297,30 @@ def test_a_flipped_bit_in_a_table_changes_no_number(finished_once: Path, tmp_pat
     wanted = Results(tmp_path).table(table)
     assert len(wanted)
     for place in [*range(0, len(whole), max(1, len(whole) // 40)), len(whole) - 1]:
-        part.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        part.write_bytes(
+            whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :]
+        )
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             found = Results(tmp_path).table(table)
-        assert found.equals(wanted) or (not len(found) and len(caught) == 1), f"bit {place % 8} at {place}"
+        assert found.equals(wanted) or (not len(found) and len(caught) == 1), (
+            f"bit {place % 8} at {place}"
+        )
 
 
-@pytest.mark.parametrize("how", [empty, length_wrong, flipped(0.02), flipped(0.95)], ids=lambda how: how.__name__)
+@pytest.mark.parametrize(
+    "how", [empty, length_wrong, flipped(0.02), flipped(0.95)], ids=lambda how: how.__name__
+)
 def test_damaged_weights_of_a_teacher_are_named_and_trained_again(
     engine: Engine, finished: Path, finished_once: Path, how: Any
 ) -> None:
     (teacher,) = set(Results(finished).trials()["teacher_id"].dropna())
-    for path in (finished / "trials").glob("*.parquet"):  # a student has to be trained again, with that teacher
-        if path.stem not in set(Results(finished_once).trials().query("role == 'teacher'")["trial_id"]):
+    for path in (finished / "trials").glob(
+        "*.parquet"
+    ):  # a student has to be trained again, with that teacher
+        if path.stem not in set(
+            Results(finished_once).trials().query("role == 'teacher'")["trial_id"]
+        ):
             path.unlink()
             break
     harm(finished / "weights" / f"{teacher}.safetensors", how)
@@ -297,7 +349,8 @@ def test_damaged_weights_of_a_student_that_is_measured_are_named_and_trained_aga
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """Results of one trial of two epochs after the first one; its checkpoint; and the finished ones."""
+    """Results of one trial of two epochs after the first one; its checkpoint; and the finished
+    ones."""
     folder = tmp_path_factory.mktemp("begun")
     with instead_of_ray():
         go(folder / "finished", ALONE)
@@ -309,7 +362,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 
 @pytest.mark.parametrize("how", HARMS, ids=lambda how: how.__name__)
 def test_a_damaged_checkpoint_is_named_and_the_trial_begins_anew(
-    engine: Engine, results: Path, begun: tuple[Path, Path, Path], how: Any  # noqa: ARG001
+    engine: Engine, results: Path, begun: tuple[Path, Path, Path], how: Any
 ) -> None:
     source, checkpoint, undisturbed = begun
     shutil.copytree(source, results)
@@ -321,18 +374,27 @@ def test_a_damaged_checkpoint_is_named_and_the_trial_begins_anew(
     assert_same_bits(tables(undisturbed), tables(results))
 
 
-def test_a_checkpoint_that_is_sound_is_gone_on_with(engine: Engine, results: Path, begun: tuple[Path, Path, Path]) -> None:  # noqa: ARG001
+def test_a_checkpoint_that_is_sound_is_gone_on_with(
+    engine: Engine,
+    results: Path,
+    begun: tuple[Path, Path, Path],  # noqa: ARG001, RUF100
+) -> None:
     source, checkpoint, undisturbed = begun
     shutil.copytree(source, results)
     with warnings.catch_warnings():
         warnings.simplefilter("error", DamagedCheckpoint)
         assert go(results, ALONE).exit_status == 0
-    assert "training goes on after 2 of 2 epochs" in (results / "logs" / f"{checkpoint.stem}.log").read_text()
+    assert (
+        "training goes on after 2 of 2 epochs"
+        in (results / "logs" / f"{checkpoint.stem}.log").read_text()
+    )
     assert_same_bits(tables(undisturbed), tables(results))
 
 
 @pytest.mark.parametrize("how", [half, something_else], ids=lambda how: how.__name__)
-@pytest.mark.parametrize("search", [{}, {"search": {"sampler": "random", "points": 2}}], ids=["grid", "search"])
+@pytest.mark.parametrize(
+    "search", [{}, {"search": {"sampler": "random", "points": 2}}], ids=["grid", "search"]
+)
 def test_a_damaged_study_is_named_put_aside_and_made_again(
     engine: Engine, results: Path, how: Any, search: dict[str, Any]
 ) -> None:
@@ -355,23 +417,40 @@ def loaded(study: Path) -> optuna.Study:
 
 
 @pytest.mark.parametrize("how", [half, something_else, flipped(0.5)], ids=lambda how: how.__name__)
-def test_what_only_tells_may_be_damaged(engine: Engine, finished: Path, finished_once: Path, how: Any) -> None:
-    """The note of what the search is after, the lock's of who holds it, the line of a running sweep, the logs."""
+def test_what_only_tells_may_be_damaged(
+    engine: Engine, finished: Path, finished_once: Path, how: Any
+) -> None:
+    """The note of what the search is after, the lock's of who holds it, the line of a running
+    sweep, the logs."""
     (finished / "locks" / "tiny.progress").write_text("students: 3 done, 1 running")
-    for path in itertools.chain.from_iterable((finished / folder).iterdir() for folder in ("sweeps", "locks", "logs")):
+    for path in itertools.chain.from_iterable(
+        (finished / folder).iterdir() for folder in ("sweeps", "locks", "logs")
+    ):
         harm(path, how)
     trial_id = str(Results(finished).trials()["trial_id"].iloc[0])
-    for status, said in (kdray(finished, "status"), kdray(finished, "status", trial_id), kdray(finished)):
+    for status, said in (
+        kdray(finished, "status"),
+        kdray(finished, "status", trial_id),
+        kdray(finished),
+    ):
         assert (status, "Traceback" in said) == (0, False)
     assert engine.ran == []
     finishes(finished, finished_once)
 
 
 @pytest.mark.parametrize("how", [empty, half, something_else], ids=lambda how: how.__name__)
-def test_a_damaged_schema_is_named_with_what_helps(engine: Engine, finished: Path, finished_once: Path, how: Any) -> None:  # noqa: ARG001
+def test_a_damaged_schema_is_named_with_what_helps(
+    engine: Engine,
+    finished: Path,
+    finished_once: Path,
+    how: Any,  # noqa: ARG001, RUF100
+) -> None:
     harm(finished / "schema.json", how)
     for command in ("status", "run"):
-        assert kdray(finished, command) == (2, f"kdray: {finished}/schema.json: damaged; delete it, it is written anew\n")
+        assert kdray(finished, command) == (
+            2,
+            f"kdray: {finished}/schema.json: damaged; delete it, it is written anew\n",
+        )
     (finished / "schema.json").unlink()
     finishes(finished, finished_once)
     assert (finished / "schema.json").read_bytes() == (finished_once / "schema.json").read_bytes()
@@ -384,15 +463,16 @@ def test_results_of_a_newer_schema_are_refused_in_one_line(finished: Path, comma
     status, said = kdray(finished, command)
     assert status == 2
     assert said.count("\n") == 1
-    assert f"results of schema {SCHEMA_VERSION + 1}, this kdray reads up to {SCHEMA_VERSION}; update kdray" in said
+    assert (
+        f"results of schema {SCHEMA_VERSION + 1}, this kdray reads up to {SCHEMA_VERSION}; "
+        "update kdray" in said
+    )
 
 
 # Data that go away.
 
 
-OWN: dict[str, Any] = {
-    "name": "arrays", "path": "own.npz", "classes": 3, "image_shape": [1, 8, 8],
-}  # fmt: skip
+OWN: dict[str, Any] = {"name": "arrays", "path": "own.npz", "classes": 3, "image_shape": [1, 8, 8]}
 
 
 @pytest.fixture
@@ -416,7 +496,8 @@ def forget_data() -> None:
 
 @contextlib.contextmanager
 def after_the_teachers(act: Any) -> Iterator[None]:
-    """Do something when both teachers are trained, and let every later trial begin in a new process."""
+    """Do something when both teachers are trained, and let every later trial begin in a new
+    process."""
     write, trained = Store.write, set()
 
     def writing(store: Store, name: str, data: bytes) -> None:
@@ -435,17 +516,23 @@ def after_the_teachers(act: Any) -> Iterator[None]:
 
 @pytest.mark.parametrize("gone", ["removed", "replaced", "truncated"])
 def test_data_that_go_away_fail_their_trials_and_the_same_command_finishes_when_they_are_back(
-    engine: Engine, results: Path, own: Path, gone: str  # noqa: ARG001
+    engine: Engine, results: Path, own: Path, gone: str
 ) -> None:
     whole = own.read_bytes()
     data = {"experiment.data": {**OWN, "sha256": hashlib.sha256(whole).hexdigest()}}
     other = io.BytesIO()
-    np.savez(other, train_images=np.zeros((60, 8, 8), np.uint8), train_labels=np.arange(60) % 3,
-             test_images=np.zeros((30, 8, 8), np.uint8), test_labels=np.arange(30) % 3)  # fmt: skip
+    np.savez(
+        other,
+        train_images=np.zeros((60, 8, 8), np.uint8),
+        train_labels=np.arange(60) % 3,
+        test_images=np.zeros((30, 8, 8), np.uint8),
+        test_labels=np.arange(30) % 3,
+    )
     acts = {
-        "removed": own.unlink, "replaced": lambda: own.write_bytes(other.getvalue()),
+        "removed": own.unlink,
+        "replaced": lambda: own.write_bytes(other.getvalue()),
         "truncated": lambda: own.write_bytes(whole[:3000]),
-    }  # fmt: skip
+    }
     go_with = {"data": own.parent, "results": results, "sweep": sweep_of(data)}
     with after_the_teachers(acts[gone]):
         summary = run_with(**go_with)

@@ -19,9 +19,21 @@ from tests.sweep.test_evaluating import measure, students, suite_file
 
 def everything(results: Path) -> dict[str, object]:
     """The tables without what says when and how long."""
-    times = ["started_at", "finished_at", "train_seconds", "seconds", "images_per_second", "peak_memory"]
-    found = {name: frame.drop(columns=times, errors="ignore") for name, frame in tables(results).items()}
-    return {name: frame.sort_values(list(frame)[:6]).reset_index(drop=True).to_json() for name, frame in found.items()}
+    times = [
+        "started_at",
+        "finished_at",
+        "train_seconds",
+        "seconds",
+        "images_per_second",
+        "peak_memory",
+    ]
+    found = {
+        name: frame.drop(columns=times, errors="ignore") for name, frame in tables(results).items()
+    }
+    return {
+        name: frame.sort_values(list(frame)[:6]).reset_index(drop=True).to_json()
+        for name, frame in found.items()
+    }
 
 
 def stored(results: Path) -> dict[str, pd.DataFrame]:
@@ -29,7 +41,7 @@ def stored(results: Path) -> dict[str, pd.DataFrame]:
 
 
 def test_no_row_and_no_file_of_it_is_left_and_the_others_keep_theirs(
-    engine: Engine, finished: Path, tmp_path: Path  # noqa: ARG001
+    engine: Engine, finished: Path, tmp_path: Path
 ) -> None:
     measure(finished, load_suite(suite_file(tmp_path, [TRANSFER])))
     one, *others = students(finished)
@@ -59,12 +71,15 @@ def test_the_same_command_brings_back_what_was_forgotten(engine: Engine, finishe
     assert everything(finished) == before
 
 
-def test_what_cannot_be_is_refused_and_nothing_is_deleted(engine: Engine, finished: Path) -> None:  # noqa: ARG001
+def test_what_cannot_be_is_refused_and_nothing_is_deleted(engine: Engine, finished: Path) -> None:
     one = students(finished)[0]
     with pytest.raises(InputError, match="no trial 'nonsense'"):
         forget(Results(finished), [one, "nonsense"])
     with pytest.raises(InputError, match="6 trials ''"):
         forget(Results(finished), [""])
-    with only_driver(Results(finished).store, "tiny"), pytest.raises(InputError, match="sweep 'tiny' is running, by process"):
+    with (
+        only_driver(Results(finished).store, "tiny"),
+        pytest.raises(InputError, match="sweep 'tiny' is running, by process"),
+    ):
         forget(Results(finished), [one])
     assert one in set(Results(finished).trials()["trial_id"])

@@ -1,4 +1,5 @@
-"""Whatever is written in a sweep file: it is read, or refused with one line. Never anything else."""
+"""Whatever is written in a sweep file: it is read, or refused with one line. Never anything
+else."""
 
 from __future__ import annotations
 
@@ -27,67 +28,167 @@ from kdray.sweep.yaml import parse_text
 from tests.shipped import SWEEPS
 from tests.sweep.fakes import TINY, changed
 
-GOOD = changed(TINY, {
-    "search": {"sampler": "random", "points": 3},
-    "objective": {"metric": "clean.accuracy", "mode": "max"},
-    "resources": {"teacher": {"cpu": 1}, "student": {"gpu": 0.5}},
-    "cases": [{"name": "a"}, {"name": "b", "set": {"method.alpha": {"uniform": [0, 1]}}}],
-    "experiment.training.schedule": {"name": "multi_step", "milestones": [1]},
-    "experiment.model.dropout": {"same": "noise.input.sigma"},
-})  # fmt: skip
+GOOD = changed(
+    TINY,
+    {
+        "search": {"sampler": "random", "points": 3},
+        "objective": {"metric": "clean.accuracy", "mode": "max"},
+        "resources": {"teacher": {"cpu": 1}, "student": {"gpu": 0.5}},
+        "cases": [{"name": "a"}, {"name": "b", "set": {"method.alpha": {"uniform": [0, 1]}}}],
+        "experiment.training.schedule": {"name": "multi_step", "milestones": [1]},
+        "experiment.model.dropout": {"same": "noise.input.sigma"},
+    },
+)
 
 
 EVERYTHING = [
     GOOD,
-    changed(TINY, {
-        "seeds": 5,
-        "search": {"sampler": "grid", "racing": {"p": 0.2}},
-        "objective": {"metric": "clean.accuracy", "mode": "max", "over_seeds": "mean_minus_sd", "deviations": 2},
-        "constraints": ["parameters <= 5000"],
-        "resources": {"teacher": {"memory": 0.5}, "student": {"gpu": "auto", "hours": 2},
-                      "runtime_env": {"env_vars": {"A": "b"}}},
-        "budget": {"hours": 8, "gpu_hours": 2},
-        "callbacks": [{"name": "tensorboard"}, {"name": "wandb", "offline": True}, {"name": "mlflow"}],
-        "evaluate.best": {"points": 2, "suite": [{"label": "pgd5", "name": "pgd", "epsilon": 0.1, "steps": 5}]},
-        "cases": [{"name": "a"}, {"name": "b", "set": {"method.alpha": {"grid": [0, 0.5]}, "teacher.model.hidden": [8, 8]}}],
-        "experiment.supervision": {"dropout": "active", "noise": [{"name": "signal_dependent", "sigma": 0.1}]},
-        "experiment.teacher.model.dropout": {"grid": [0.1, 0.2]},
-    }),
-    changed(TINY, {
-        "search": {"sampler": "tpe", "points": 6, "startup": 2, "multivariate": True, "group": True,
-                   "first": [{"noise.input.sigma": 0.2, "method.alpha": 0.5, "case": "a"}, {"case": "b"}],
-                   "early_stopping": {"pruner": "median", "metric": "val_accuracy", "grace": 0.3, "startup": 2}},
-        "objective": [{"metric": "clean.accuracy"}, {"metric": "parameters", "mode": "min", "over_seeds": "worst"}],
-        "constraints": ["val_accuracy >= 0.5", "macs <= 1e9"],
-        "resources": {"student": {"cpu": 2, "gpu": 0.25}},
-        "cases": [{"name": "a"}, {"name": "b", "set": {"method.temperature": {"loguniform": [1, 9]}}}],
-        "experiment.method": {"name": "kd", "alpha": {"uniform": [0, 1]}},
-        "experiment.model.hidden": {"choice": [[8], [8, 8]]},
-        "experiment.training.batch_size": {"randint": [5, 20]},
-    }),
-    changed(TINY, {
-        "search": {"sampler": "random", "points": 5, "first": [{"method": "kd 1"}, {"method.temperature": 4}]},
-        "experiment.method": {"choice": [
-            {"name": "kd", "temperature": {"choice": [1, 4]}, "alpha": {"quniform": [0, 1, 0.25]}},
-            {"name": "margin", "temperature": {"lograndint": [1, 8]}, "margin": {"choice": [0.1, 0.2]}},
-            {"name": "kd", "alpha": {"uniform": [0, 1]}, "temperature": {"same": "noise.input.sigma"}},
-        ]},
-        "experiment.noise.labels": {"grid": [None, {"name": "uniform", "rate": {"choice": [0.1, 0.2]}}]},
-        "experiment.noise.input.sigma": {"loguniform": [0.1, 1]},
-    }),
-    changed(TINY, {
-        "seeds": 3,
-        "search": {"sampler": "cmaes", "points": 9, "startup": 2, "population": 5, "racing": {"p": 0.3},
-                   "early_stopping": {"pruner": "asha", "metric": "c.accuracy", "reduction": 2, "grace": 0.05}},
-        "experiment.training.monitor": {"every": 1, "suite": [{"name": "clean", "label": "c", "split": "val"}]},
-        "experiment.noise.input.sigma": {"uniform": [0, 1]},
-        "experiment.method.alpha": {"quniform": [0, 1, 0.1]},
-        "experiment.teacher.select": "each",
-        "experiment.teacher.seeds": 3,
-        "evaluate.suite": [{"name": "transfer", "attack": {"name": "fgsm", "epsilon": 0.1}}, {"name": "clean", "split": "val"},
-                           {"name": "gaussian_noise", "sigmas": [0.1, 0.2], "smoothing": {"samples": 2, "sigma": 0.1}}],
-    }),
-]  # fmt: skip
+    changed(
+        TINY,
+        {
+            "seeds": 5,
+            "search": {"sampler": "grid", "racing": {"p": 0.2}},
+            "objective": {
+                "metric": "clean.accuracy",
+                "mode": "max",
+                "over_seeds": "mean_minus_sd",
+                "deviations": 2,
+            },
+            "constraints": ["parameters <= 5000"],
+            "resources": {
+                "teacher": {"memory": 0.5},
+                "student": {"gpu": "auto", "hours": 2},
+                "runtime_env": {"env_vars": {"A": "b"}},
+            },
+            "budget": {"hours": 8, "gpu_hours": 2},
+            "callbacks": [
+                {"name": "tensorboard"},
+                {"name": "wandb", "offline": True},
+                {"name": "mlflow"},
+            ],
+            "evaluate.best": {
+                "points": 2,
+                "suite": [{"label": "pgd5", "name": "pgd", "epsilon": 0.1, "steps": 5}],
+            },
+            "cases": [
+                {"name": "a"},
+                {
+                    "name": "b",
+                    "set": {"method.alpha": {"grid": [0, 0.5]}, "teacher.model.hidden": [8, 8]},
+                },
+            ],
+            "experiment.supervision": {
+                "dropout": "active",
+                "noise": [{"name": "signal_dependent", "sigma": 0.1}],
+            },
+            "experiment.teacher.model.dropout": {"grid": [0.1, 0.2]},
+        },
+    ),
+    changed(
+        TINY,
+        {
+            "search": {
+                "sampler": "tpe",
+                "points": 6,
+                "startup": 2,
+                "multivariate": True,
+                "group": True,
+                "first": [
+                    {"noise.input.sigma": 0.2, "method.alpha": 0.5, "case": "a"},
+                    {"case": "b"},
+                ],
+                "early_stopping": {
+                    "pruner": "median",
+                    "metric": "val_accuracy",
+                    "grace": 0.3,
+                    "startup": 2,
+                },
+            },
+            "objective": [
+                {"metric": "clean.accuracy"},
+                {"metric": "parameters", "mode": "min", "over_seeds": "worst"},
+            ],
+            "constraints": ["val_accuracy >= 0.5", "macs <= 1e9"],
+            "resources": {"student": {"cpu": 2, "gpu": 0.25}},
+            "cases": [
+                {"name": "a"},
+                {"name": "b", "set": {"method.temperature": {"loguniform": [1, 9]}}},
+            ],
+            "experiment.method": {"name": "kd", "alpha": {"uniform": [0, 1]}},
+            "experiment.model.hidden": {"choice": [[8], [8, 8]]},
+            "experiment.training.batch_size": {"randint": [5, 20]},
+        },
+    ),
+    changed(
+        TINY,
+        {
+            "search": {
+                "sampler": "random",
+                "points": 5,
+                "first": [{"method": "kd 1"}, {"method.temperature": 4}],
+            },
+            "experiment.method": {
+                "choice": [
+                    {
+                        "name": "kd",
+                        "temperature": {"choice": [1, 4]},
+                        "alpha": {"quniform": [0, 1, 0.25]},
+                    },
+                    {
+                        "name": "margin",
+                        "temperature": {"lograndint": [1, 8]},
+                        "margin": {"choice": [0.1, 0.2]},
+                    },
+                    {
+                        "name": "kd",
+                        "alpha": {"uniform": [0, 1]},
+                        "temperature": {"same": "noise.input.sigma"},
+                    },
+                ]
+            },
+            "experiment.noise.labels": {
+                "grid": [None, {"name": "uniform", "rate": {"choice": [0.1, 0.2]}}]
+            },
+            "experiment.noise.input.sigma": {"loguniform": [0.1, 1]},
+        },
+    ),
+    changed(
+        TINY,
+        {
+            "seeds": 3,
+            "search": {
+                "sampler": "cmaes",
+                "points": 9,
+                "startup": 2,
+                "population": 5,
+                "racing": {"p": 0.3},
+                "early_stopping": {
+                    "pruner": "asha",
+                    "metric": "c.accuracy",
+                    "reduction": 2,
+                    "grace": 0.05,
+                },
+            },
+            "experiment.training.monitor": {
+                "every": 1,
+                "suite": [{"name": "clean", "label": "c", "split": "val"}],
+            },
+            "experiment.noise.input.sigma": {"uniform": [0, 1]},
+            "experiment.method.alpha": {"quniform": [0, 1, 0.1]},
+            "experiment.teacher.select": "each",
+            "experiment.teacher.seeds": 3,
+            "evaluate.suite": [
+                {"name": "transfer", "attack": {"name": "fgsm", "epsilon": 0.1}},
+                {"name": "clean", "split": "val"},
+                {
+                    "name": "gaussian_noise",
+                    "sigmas": [0.1, 0.2],
+                    "smoothing": {"samples": 2, "sigma": 0.1},
+                },
+            ],
+        },
+    ),
+]
 """Files that together have all that a sweep file may have."""
 
 
@@ -99,12 +200,39 @@ def branches(node: Any, path: str = "") -> list[str]:
 
 
 PATHS = branches({key: part for key, part in GOOD.items() if key != "cases"})
-WORDS = st.sampled_from([
-    "name", "seed", "seeds", "select", "teacher", "data", "model", "grid", "choice", "uniform", "randint", "quniform", "same",
-    "kd", "mlp", "digits", "wide_resnet", "x", "", ".", "experiment", "training.epochs", "noise.input.sigma", "\ud800", "[b]",
-])  # fmt: skip
+WORDS = st.sampled_from(
+    [
+        "name",
+        "seed",
+        "seeds",
+        "select",
+        "teacher",
+        "data",
+        "model",
+        "grid",
+        "choice",
+        "uniform",
+        "randint",
+        "quniform",
+        "same",
+        "kd",
+        "mlp",
+        "digits",
+        "wide_resnet",
+        "x",
+        "",
+        ".",
+        "experiment",
+        "training.epochs",
+        "noise.input.sigma",
+        "\ud800",
+        "[b]",
+    ]
+)
 NUMBERS = (
-    st.integers(-3, 300) | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([10**30, 1e308, -0.0])
+    st.integers(-3, 300)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from([10**30, 1e308, -0.0])
 )
 RANGES = st.one_of(
     st.fixed_dictionaries({"grid": st.lists(NUMBERS | WORDS, max_size=3)}),
@@ -173,7 +301,12 @@ def test_what_is_left_out_is_read_or_refused_in_one_line(paths: list[str]) -> No
 
 @given(VALUES)
 def test_cases_of_anything_are_read_or_refused_in_one_line(value: Any) -> None:
-    for cases in (value, [value], [{"name": "a", "set": value}], [{"name": "a", "set": {"model": value}}]):
+    for cases in (
+        value,
+        [value],
+        [{"name": "a", "set": value}],
+        [{"name": "a", "set": {"model": value}}],
+    ):
         tree = {**copy.deepcopy(GOOD), "cases": cases}
         read(tree)
 
@@ -203,18 +336,66 @@ def test_a_very_long_path_is_refused() -> None:
 # Files that have everything.
 
 
-HUGE = st.sampled_from([10**5, 2**31, 2**63, 10**12, 10**30, 1e300, 1.7e308, -1e308, 5e-324, 1e-17, float("inf"), float("nan")])
-SPECIAL = st.sampled_from([
-    "auto", "best", "case", "a", "b", "kd 1", "method", "val_accuracy", "macs", "clean.accuracy", "clean.", ".accuracy",
-    "val_accuracy >= 1e999", "parameters <= 5", "test_accuracy >= 1", "grid", "tpe", "gp", "qmc", "cmaes", "nsgaii", "asha",
-    "each", "\n", "ü",
-])  # fmt: skip
+HUGE = st.sampled_from(
+    [
+        10**5,
+        2**31,
+        2**63,
+        10**12,
+        10**30,
+        1e300,
+        1.7e308,
+        -1e308,
+        5e-324,
+        1e-17,
+        float("inf"),
+        float("nan"),
+    ]
+)
+SPECIAL = st.sampled_from(
+    [
+        "auto",
+        "best",
+        "case",
+        "a",
+        "b",
+        "kd 1",
+        "method",
+        "val_accuracy",
+        "macs",
+        "clean.accuracy",
+        "clean.",
+        ".accuracy",
+        "val_accuracy >= 1e999",
+        "parameters <= 5",
+        "test_accuracy >= 1",
+        "grid",
+        "tpe",
+        "gp",
+        "qmc",
+        "cmaes",
+        "nsgaii",
+        "asha",
+        "each",
+        "\n",
+        "ü",
+    ]
+)
 FAR = st.one_of(
-    st.builds(lambda kind, ends: {kind: ends}, st.sampled_from(["uniform", "loguniform", "randint", "lograndint"]),
-              st.lists(HUGE | NUMBERS, min_size=2, max_size=2)),
+    st.builds(
+        lambda kind, ends: {kind: ends},
+        st.sampled_from(["uniform", "loguniform", "randint", "lograndint"]),
+        st.lists(HUGE | NUMBERS, min_size=2, max_size=2),
+    ),
     st.builds(lambda low, high, step: {"quniform": [low, high, step]}, *[HUGE | NUMBERS] * 3),
-)  # fmt: skip
-ANYTHING = VALUES | HUGE | SPECIAL | FAR | st.dictionaries(st.none() | st.integers(0, 2) | WORDS, VALUES, max_size=2)
+)
+ANYTHING = (
+    VALUES
+    | HUGE
+    | SPECIAL
+    | FAR
+    | st.dictionaries(st.none() | st.integers(0, 2) | WORDS, VALUES, max_size=2)
+)
 POINTS = 3
 
 
@@ -229,19 +410,41 @@ def without(node: Any, keys: Sequence[str]) -> Any:
     """``node`` without what is at ``keys``."""
     if isinstance(node, list):
         parts = [(str(number), part) for number, part in enumerate(node)]
-        return [part if key != keys[0] else without(part, keys[1:]) for key, part in parts if [key] != list(keys)]
+        return [
+            part if key != keys[0] else without(part, keys[1:])
+            for key, part in parts
+            if [key] != list(keys)
+        ]
     kept = {key: part for key, part in node.items() if [str(key)] != list(keys)}
-    return {key: part if str(key) != keys[0] else without(part, keys[1:]) for key, part in kept.items()}
+    return {
+        key: part if str(key) != keys[0] else without(part, keys[1:]) for key, part in kept.items()
+    }
 
 
 @st.composite
 def damaged(draw: st.DrawFn) -> Any:
-    """A file with some of its parts lost, doubled, moved, of another kind, swept, or something else altogether."""
+    """A file with some of its parts lost, doubled, moved, of another kind, swept, or something else
+    altogether."""
     tree = copy.deepcopy(draw(st.sampled_from(EVERYTHING)))
     for _ in range(draw(st.integers(1, 2))):
         found = list(nodes(tree))
         path, old = draw(st.sampled_from(found))
-        match draw(st.sampled_from(["other", "huge", "lost", "doubled", "moved", "kind", "swept", "added", "deep", "sampler"])):
+        match draw(
+            st.sampled_from(
+                [
+                    "other",
+                    "huge",
+                    "lost",
+                    "doubled",
+                    "moved",
+                    "kind",
+                    "swept",
+                    "added",
+                    "deep",
+                    "sampler",
+                ]
+            )
+        ):
             case "other":
                 new = draw(ANYTHING)
             case "huge":
@@ -254,9 +457,27 @@ def damaged(draw: st.DrawFn) -> Any:
             case "moved":
                 new = copy.deepcopy(draw(st.sampled_from(found))[1])
             case "kind":
-                new = draw(st.sampled_from([str(old), [old], {"name": old}, None, True, bool(old), {"0": old}, {"same": path}]))
+                new = draw(
+                    st.sampled_from(
+                        [
+                            str(old),
+                            [old],
+                            {"name": old},
+                            None,
+                            True,
+                            bool(old),
+                            {"0": old},
+                            {"same": path},
+                        ]
+                    )
+                )
             case "swept":
-                new = {draw(st.sampled_from(["grid", "choice"])): [old, *draw(st.lists(ANYTHING | st.just(old), max_size=2))]}
+                new = {
+                    draw(st.sampled_from(["grid", "choice"])): [
+                        old,
+                        *draw(st.lists(ANYTHING | st.just(old), max_size=2)),
+                    ]
+                }
             case "added":
                 path, new = f"{path}.{draw(WORDS)}", draw(ANYTHING)
             case "deep":
@@ -265,7 +486,10 @@ def damaged(draw: st.DrawFn) -> Any:
                     new = draw(st.sampled_from([[new], {"choice": [new]}]))
             case "sampler":
                 name = draw(st.sampled_from(["grid", "random", "qmc", "tpe", "cmaes", "nsgaii"]))
-                path, new = "search", {"sampler": name} | ({} if name == "grid" else {"points": POINTS})
+                path, new = (
+                    "search",
+                    {"sampler": name} | ({} if name == "grid" else {"points": POINTS}),
+                )
         tree = put_or_leave(tree, path, new)
     return tree
 
@@ -305,7 +529,9 @@ def test_the_files_with_everything_were_good(tree: Any, smoke: bool) -> None:
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(damaged(), st.sampled_from([False, False, True]))
-def test_a_damaged_file_is_a_sweep_that_can_begin_or_refused_in_one_line(tree: Any, smoke: bool) -> None:
+def test_a_damaged_file_is_a_sweep_that_can_begin_or_refused_in_one_line(
+    tree: Any, smoke: bool
+) -> None:
     sweep = read(tree, smoke=smoke)
     if sweep is not None:
         with warnings.catch_warnings():
@@ -323,8 +549,13 @@ def test_kdray_plan_says_what_a_damaged_file_would_do_or_what_is_wrong_with_it(t
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sweep.yaml"
         path.write_text(text)
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
-            status = main(["plan", str(path), "--results", f"{folder}/results", "--cpus", "1", "--gpus", "0"])
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()) as said,
+        ):
+            status = main(
+                ["plan", str(path), "--results", f"{folder}/results", "--cpus", "1", "--gpus", "0"]
+            )
     assert status in (0, 2)
     assert said.getvalue().count("\n") == (1 if status else 0)
     assert len(said.getvalue()) < 2000
@@ -360,24 +591,58 @@ ENDLESS = {
     "seeds": {"seeds": 10**12},
     "teachers": {"experiment.teacher.seeds": 10**9},
     "population": {"search": {"sampler": "nsgaii", "points": 3, "population": 10**30}},
-    "points of a grid": {f"experiment.{path}": {"grid": list(range(1, 100))} for path in (
-        "training.epochs", "training.batch_size", "method.temperature", "data.validation")},
-    "searches": {"search": {"sampler": "random", "points": 1}, "experiment.method.alpha": {"uniform": [0, 1]}} | {
-        f"experiment.{path}": {"grid": list(range(1, 100))} for path in (
-            "training.epochs", "training.batch_size", "method.temperature")},
-    "teachers of a grid": {f"experiment.teacher.training.{path}": {"grid": list(range(1, 100))} for path in (
-        "epochs", "batch_size", "optimizer.learning_rate")},
-    "branches": {"experiment.supervision.noise": [{"choice": [
-        {"name": "signal_dependent", "sigma": {"choice": [sigma]}} for sigma in (0.1, 0.2)]}] * 20},
-    "values of a choice in a choice": {"experiment.method.alpha": json.loads('{"choice": [' * 60 + "1" + "]}" * 60)},
-    "what is the same as what is the same": {f"experiment.model.x{number}": (
-        {"a": {"same": f"model.x{number - 1}"}, "b": {"same": f"model.x{number - 1}"}} if number else 1)
-        for number in range(40)},
-    "a range with no end": {"experiment.method.temperature": {"quniform": [1, 1e308, 1]},
-                            "search": {"sampler": "random", "points": 2}},
-    "steps without number": {"experiment.method.temperature": {"quniform": [1, 2, 1e-300]},
-                             "search": {"sampler": "random", "points": 2}},
-}  # fmt: skip
+    "points of a grid": {
+        f"experiment.{path}": {"grid": list(range(1, 100))}
+        for path in (
+            "training.epochs",
+            "training.batch_size",
+            "method.temperature",
+            "data.validation",
+        )
+    },
+    "searches": {
+        "search": {"sampler": "random", "points": 1},
+        "experiment.method.alpha": {"uniform": [0, 1]},
+    }
+    | {
+        f"experiment.{path}": {"grid": list(range(1, 100))}
+        for path in ("training.epochs", "training.batch_size", "method.temperature")
+    },
+    "teachers of a grid": {
+        f"experiment.teacher.training.{path}": {"grid": list(range(1, 100))}
+        for path in ("epochs", "batch_size", "optimizer.learning_rate")
+    },
+    "branches": {
+        "experiment.supervision.noise": [
+            {
+                "choice": [
+                    {"name": "signal_dependent", "sigma": {"choice": [sigma]}}
+                    for sigma in (0.1, 0.2)
+                ]
+            }
+        ]
+        * 20
+    },
+    "values of a choice in a choice": {
+        "experiment.method.alpha": json.loads('{"choice": [' * 60 + "1" + "]}" * 60)
+    },
+    "what is the same as what is the same": {
+        f"experiment.model.x{number}": (
+            {"a": {"same": f"model.x{number - 1}"}, "b": {"same": f"model.x{number - 1}"}}
+            if number
+            else 1
+        )
+        for number in range(40)
+    },
+    "a range with no end": {
+        "experiment.method.temperature": {"quniform": [1, 1e308, 1]},
+        "search": {"sampler": "random", "points": 2},
+    },
+    "steps without number": {
+        "experiment.method.temperature": {"quniform": [1, 2, 1e-300]},
+        "search": {"sampler": "random", "points": 2},
+    },
+}
 
 
 @pytest.mark.parametrize("smoke", [False, True])
@@ -390,7 +655,9 @@ def test_what_would_never_end_is_refused(changes: dict[str, Any], smoke: bool) -
     assert sweep is None or smoke, "a smoke test may make it small"
 
 
-@pytest.mark.parametrize("values", [{"choice": [1, 2]}, {"randint": [1, 3]}, {"quniform": [1, 2, 0.5]}], ids=str)
+@pytest.mark.parametrize(
+    "values", [{"choice": [1, 2]}, {"randint": [1, 3]}, {"quniform": [1, 2, 0.5]}], ids=str
+)
 def test_a_first_point_may_be_written_with_a_point(values: dict[str, Any]) -> None:
     """1.0 is 1, or is refused."""
     search = {"sampler": "random", "points": 2, "first": [{"method.temperature": 1.0}]}
@@ -400,6 +667,12 @@ def test_a_first_point_may_be_written_with_a_point(values: dict[str, Any]) -> No
 
 
 def test_an_alias_of_an_alias_of_an_alias_is_refused() -> None:
-    lines = ["a0: &a0 [x, x]", *(f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 8)}]" for number in range(1, 12))]
+    lines = [
+        "a0: &a0 [x, x]",
+        *(
+            f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 8)}]"
+            for number in range(1, 12)
+        ),
+    ]
     with pytest.raises(InputError, match=r"^sweep"):
         parse_text("\n".join(lines), "sweep")

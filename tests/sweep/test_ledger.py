@@ -51,32 +51,59 @@ def trained(
     weights: bool = True,
 ) -> None:
     """Rows as if ``described`` had been trained."""
-    row = {"trial_id": described.trial_id, "status": "completed", "val_accuracy": accuracy, "test_accuracy": test}
+    row = {
+        "trial_id": described.trial_id,
+        "status": "completed",
+        "val_accuracy": accuracy,
+        "test_accuracy": test,
+    }
     write_rows(store, "trials", described.trial_id, [row], {})
-    write_rows(store, "epochs", described.trial_id, [{"trial_id": described.trial_id, "epoch": 1}], {})
+    write_rows(
+        store, "epochs", described.trial_id, [{"trial_id": described.trial_id, "epoch": 1}], {}
+    )
     if weights:
         store.write(f"weights/{described.trial_id}.safetensors", b"")
 
 
 def ended(store: Store, status: str, error: str) -> None:
-    write_rows(store, "trials", TRIAL.trial_id, [{"trial_id": TRIAL.trial_id, "status": status, "error": error}], {})
+    write_rows(
+        store,
+        "trials",
+        TRIAL.trial_id,
+        [{"trial_id": TRIAL.trial_id, "status": status, "error": error}],
+        {},
+    )
 
 
-def measured(store: Store, evaluation: AnyEvaluation, *values: float, error: str | None = None) -> None:
+def measured(
+    store: Store, evaluation: AnyEvaluation, *values: float, error: str | None = None
+) -> None:
     """Rows as if the trial had been measured."""
-    common = {"trial_id": TRIAL.trial_id, "evaluation_id": fingerprint(evaluation), "label": "as it was then"}
+    common = {
+        "trial_id": TRIAL.trial_id,
+        "evaluation_id": fingerprint(evaluation),
+        "label": "as it was then",
+    }
     rows: list[dict[str, Any]] = [
-        {**common, "metric": "accuracy", "value": value, "sigma": float(index)} for index, value in enumerate(values)
+        {**common, "metric": "accuracy", "value": value, "sigma": float(index)}
+        for index, value in enumerate(values)
     ]
     rows += [{**common, "error": error}] if error else []
     write_rows(store, "robustness", f"{TRIAL.trial_id}-{fingerprint(evaluation)}", rows, {})
 
 
-def left(store: Store, *suite: AnyEvaluation, retry_failed: bool = False, weights_needed: bool = False) -> Any:
-    """Whether the trial is to be trained, and what is to be measured; none if nothing is left to do."""
+def left(
+    store: Store, *suite: AnyEvaluation, retry_failed: bool = False, weights_needed: bool = False
+) -> Any:
+    """Whether the trial is to be trained, and what is to be measured; none if nothing is left to
+    do."""
     ledger = Ledger(Results(store.location), retry_failed=retry_failed)
     task = ledger.task("student", TRIAL, suite, weights_needed=weights_needed)
-    return None if task is None else (task.train, [label_of(evaluation) for evaluation in task.evaluations])
+    return (
+        None
+        if task is None
+        else (task.train, [label_of(evaluation) for evaluation in task.evaluations])
+    )
 
 
 def test_a_trial_without_its_learning_curve_is_trained_again(store: Store) -> None:
@@ -153,9 +180,12 @@ def test_a_failure_is_tried_again_if_it_was_the_machines_or_if_asked_to(
 
 
 @pytest.mark.parametrize(
-    ("error", "tried_again"), [("ValueError: no", False), ("OutOfMemoryError: CUDA out of memory", True)]
+    ("error", "tried_again"),
+    [("ValueError: no", False), ("OutOfMemoryError: CUDA out of memory", True)],
 )
-def test_an_evaluation_that_failed_is_tried_again_by_the_same_rule(store: Store, error: str, tried_again: bool) -> None:
+def test_an_evaluation_that_failed_is_tried_again_by_the_same_rule(
+    store: Store, error: str, tried_again: bool
+) -> None:
     trained(store)
     measured(store, PGD, error=error)
     measured(store, CLEAN, 0.9)
@@ -163,10 +193,14 @@ def test_an_evaluation_that_failed_is_tried_again_by_the_same_rule(store: Store,
     assert left(store, CLEAN, PGD, retry_failed=True) == (False, ["pgd1"])
     ledger = Ledger(Results(store.location))
     assert ledger.outcome(TRIAL.trial_id, (CLEAN, PGD)) == ("failed", f"pgd1: {error}")
-    assert ledger.outcome(TRIAL.trial_id, (CLEAN,)) == ("completed", None), "what is not asked for is no failure"
+    assert ledger.outcome(TRIAL.trial_id, (CLEAN,)) == ("completed", None), (
+        "what is not asked for is no failure"
+    )
 
 
-def test_the_best_candidate_has_the_highest_validation_accuracy_and_ties_go_to_the_lowest_seed(store: Store) -> None:
+def test_the_best_candidate_has_the_highest_validation_accuracy_and_ties_go_to_the_lowest_seed(
+    store: Store,
+) -> None:
     candidates = [experiment(seed=seed) for seed in (2, 0, 1)]
     for candidate, accuracy in zip(candidates, (0.9, 0.8, 0.9), strict=True):
         assert Ledger(Results(store.location)).best(candidates) is None, "not until all are there"
@@ -182,12 +216,18 @@ def test_by_test_the_teacher_is_the_one_with_the_highest_test_accuracy_and_ties_
 ) -> None:
     candidates = [experiment(seed=seed) for seed in range(4)]
     by_test = TeacherChoice(seeds=4, select="best_test")
-    for candidate, accuracy, test in zip(candidates, (0.9, 0.6, 0.7, 0.8), (0.5, 0.7, 0.8, 0.8), strict=True):
-        assert Ledger(Results(store.location)).choose(candidates, by_test, 0) is None, "not until all are there"
+    for candidate, accuracy, test in zip(
+        candidates, (0.9, 0.6, 0.7, 0.8), (0.5, 0.7, 0.8, 0.8), strict=True
+    ):
+        assert Ledger(Results(store.location)).choose(candidates, by_test, 0) is None, (
+            "not until all are there"
+        )
         trained(store, candidate, accuracy, test=test)
     ledger = Ledger(Results(store.location))
     assert [ledger.choose(candidates, by_test, seed) for seed in (0, 1)] == [candidates[2]] * 2
-    assert [ledger.choose(candidates, TeacherChoice(seeds=4), seed) for seed in (0, 1)] == [candidates[0]] * 2
+    assert [ledger.choose(candidates, TeacherChoice(seeds=4), seed) for seed in (0, 1)] == [
+        candidates[0]
+    ] * 2
     each = TeacherChoice(seeds=4, select="each")
     assert [ledger.choose(candidates, each, seed) for seed in range(4)] == candidates
 
@@ -200,13 +240,18 @@ def test_without_a_test_accuracy_nobody_is_chosen_by_it(store: Store) -> None:
 
 
 def test_a_comparison_with_the_teacher_is_left_only_for_trials_that_have_one(store: Store) -> None:
-    student, virtual = distillation(), experiment(supervision={"virtual": {}}, method={"name": "kd"})
+    student, virtual = (
+        distillation(),
+        experiment(supervision={"virtual": {}}, method={"name": "kd"}),
+    )
     for described in (TRIAL, student, virtual):
         trained(store, described)
     assert left(store, BOUND) is None
     assert left(store, BOUND, CLEAN) == (False, ["clean"])
     ledger = Ledger(Results(store.location))
-    assert ledger.outcome(TRIAL.trial_id, (BOUND,)) == ("completed", None), "what means nothing is no failure"
+    assert ledger.outcome(TRIAL.trial_id, (BOUND,)) == ("completed", None), (
+        "what means nothing is no failure"
+    )
     task = ledger.task("student", student, (BOUND, CLEAN))
     assert task is not None
     assert task.evaluations == (BOUND, CLEAN)
@@ -225,7 +270,10 @@ def test_numbers_stand_under_the_labels_of_today(store: Store) -> None:
     measured(store, NOISE, 0.5, 0.25)
     renamed = CLEAN.model_copy(update={"label": "c"})
     ledger = Ledger(Results(store.location))
-    assert ledger.numbers(TRIAL.trial_id, (renamed, NOISE, PGD)) == {"val_accuracy": 0.75, "c.accuracy": 0.5}
+    assert ledger.numbers(TRIAL.trial_id, (renamed, NOISE, PGD)) == {
+        "val_accuracy": 0.75,
+        "c.accuracy": 0.5,
+    }
 
 
 def test_rows_of_a_kind_that_no_sweep_asks_for_do_no_harm(store: Store) -> None:
@@ -233,12 +281,18 @@ def test_rows_of_a_kind_that_no_sweep_asks_for_do_no_harm(store: Store) -> None:
     assert left(store, PGD) == (True, ["pgd1"]), "measured, but never trained"
 
 
-def do(store: Store, ledger: Ledger, described: Experiment, *suite: AnyEvaluation, **fields: Any) -> Step:
+def do(
+    store: Store, ledger: Ledger, described: Experiment, *suite: AnyEvaluation, **fields: Any
+) -> Step:
     """Run what is left to do and note it, as a driver does."""
     task = ledger.task("student", described, suite)
     assert task is not None
     *_, last = run_task(
-        Task.model_validate({**dict(task), **fields}), store=store, data_root=NOWHERE, device=CPU, threads=1
+        Task.model_validate({**dict(task), **fields}),
+        store=store,
+        data_root=NOWHERE,
+        device=CPU,
+        threads=1,
     )
     ledger.note(task, last)
     return last
@@ -251,7 +305,9 @@ def noted(store: Store, ledger: Ledger, trial_id: str) -> tuple[Record | None, R
     return ledger.get(trial_id), fresh.get(trial_id)
 
 
-def test_numbers_taken_during_training_are_no_measurement_of_the_trained_network(store: Store) -> None:
+def test_numbers_taken_during_training_are_no_measurement_of_the_trained_network(
+    store: Store,
+) -> None:
     monitor = {"suite": [{"name": "clean", "split": "val"}]}
     watched = experiment(training={"epochs": 1, "batch_size": 50, "monitor": monitor})
     do(store, Ledger(Results(store.location)), watched)
@@ -269,18 +325,24 @@ def unmeasurable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(PGD), "measure", refuse)
 
 
-def test_what_is_noted_of_a_trial_is_what_a_fresh_ledger_reads(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_noted_of_a_trial_is_what_a_fresh_ledger_reads(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger, suite = Ledger(Results(store.location)), [CLEAN, NOISE]
     assert do(store, ledger, TRIAL, *suite).outcome == "completed"
     here, there = noted(store, ledger, TRIAL.trial_id)
     assert here == there
     assert here is not None
-    assert set(here.numbers) == {f"{fingerprint(CLEAN)}.{metric}" for metric in ("accuracy", "loss", "ece", "brier")}
+    assert set(here.numbers) == {
+        f"{fingerprint(CLEAN)}.{metric}" for metric in ("accuracy", "loss", "ece", "brier")
+    }
     assert here.measured == {fingerprint(CLEAN), fingerprint(NOISE)}
     # One is added that cannot be measured.
     with monkeypatch.context() as patch:
         unmeasurable(patch)
-        assert do(store, ledger, TRIAL, *suite, PGD).failed == {"pgd1": "RuntimeError: cannot be measured"}
+        assert do(store, ledger, TRIAL, *suite, PGD).failed == {
+            "pgd1": "RuntimeError: cannot be measured"
+        }
     here, there = noted(store, ledger, TRIAL.trial_id)
     assert here == there
     assert ledger.task("student", TRIAL, (*suite, PGD)) is None
@@ -319,7 +381,9 @@ def test_a_diverged_trial_is_noted_as_failed_with_what_a_fresh_ledger_reads(stor
     assert ledger.task("student", described, (CLEAN,)) is None
 
 
-def test_a_student_without_its_teachers_weights_is_noted_as_what_a_fresh_ledger_reads(store: Store) -> None:
+def test_a_student_without_its_teachers_weights_is_noted_as_what_a_fresh_ledger_reads(
+    store: Store,
+) -> None:
     ledger, student = Ledger(Results(store.location)), distillation()
     assert do(store, ledger, student).outcome == "failed"
     here, there = noted(store, ledger, student.trial_id)
@@ -333,7 +397,12 @@ def test_a_trained_trial_that_could_not_be_measured_stays_trained(store: Store, 
     if how == "its worker dies":
         task = ledger.task("teacher", TRIAL, (PGD,), weights_needed=True)
         assert task is not None
-        ledger.note(task, Step(kind="end", text="", done=0, total=1, outcome="failed", error="WorkerDied: killed"))
+        ledger.note(
+            task,
+            Step(
+                kind="end", text="", done=0, total=1, outcome="failed", error="WorkerDied: killed"
+            ),
+        )
         write_unmeasured(store, task, task.evaluations, "WorkerDied: killed")
     else:
         store.write(f"weights/{TRIAL.trial_id}.safetensors", pack({}, {})[:-1])
@@ -343,7 +412,9 @@ def test_a_trained_trial_that_could_not_be_measured_stays_trained(store: Store, 
     assert ledger.best([TRIAL]) == TRIAL, "students can still learn from it"
 
 
-def test_damaged_files_are_no_reason_to_fail(store: Store, recwarn: pytest.WarningsRecorder) -> None:
+def test_damaged_files_are_no_reason_to_fail(
+    store: Store, recwarn: pytest.WarningsRecorder
+) -> None:
     trained(store)
     measured(store, CLEAN, 0.9)
     store.write(f"trials/{TRIAL.trial_id}.parquet", b"PAR1 cut off")
@@ -353,7 +424,10 @@ def test_damaged_files_are_no_reason_to_fail(store: Store, recwarn: pytest.Warni
 
 
 def suite_of(*labels: str) -> Sequence[AnyEvaluation]:
-    return [PGD.model_copy(update={"label": label, "steps": 1 + index}) for index, label in enumerate(labels)]
+    return [
+        PGD.model_copy(update={"label": label, "steps": 1 + index})
+        for index, label in enumerate(labels)
+    ]
 
 
 def test_every_reason_of_a_trial_is_told_with_its_label(store: Store) -> None:

@@ -1,4 +1,5 @@
-"""One driver per sweep and results folder: the second one is refused, a dead one is in nobody's way."""
+"""One driver per sweep and results folder: the second one is refused, a dead one is in nobody's
+way."""
 
 from __future__ import annotations
 
@@ -72,12 +73,17 @@ def test_a_holder_that_has_not_said_who_it_is_holds_all_the_same(store: Store) -
 
 
 def test_a_killed_holder_gives_its_lock_back(store: Store) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, store.location], stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, store.location], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         assert str(running(store, "s")).startswith(f"by process {holder.pid} on ")
-        with pytest.raises(InputError, match=f"by process {holder.pid} on "), only_driver(store, "s"):
+        with (
+            pytest.raises(InputError, match=f"by process {holder.pid} on "),
+            only_driver(store, "s"),
+        ):
             pass
     finally:
         holder.send_signal(signal.SIGKILL)

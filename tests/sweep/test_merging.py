@@ -1,4 +1,5 @@
-"""What a sweep leaves is merged while it runs and at its end: few files, the same tables, and in nobody's way."""
+"""What a sweep leaves is merged while it runs and at its end: few files, the same tables, and in
+nobody's way."""
 
 from __future__ import annotations
 
@@ -45,10 +46,14 @@ def test_a_sweep_that_makes_many_files_leaves_few_and_the_same_tables(
     at_end(monkeypatch, 3)
     other = tmp_path / "merged"
     assert go(other).exit_status == 0
-    assert {table: len(listed) for table, listed in names(other).items()} == dict.fromkeys(TABLES, 1)
+    assert {table: len(listed) for table, listed in names(other).items()} == dict.fromkeys(
+        TABLES, 1
+    )
     assert_same_bits(tables(other), tables(finished))
     columns = ["sweep", "trial_id", "role", "point", "order", "parameters", "outcome"]
-    pd.testing.assert_frame_equal(Results(other).members(columns), Results(results).members(columns))
+    pd.testing.assert_frame_equal(
+        Results(other).members(columns), Results(results).members(columns)
+    )
     ran = len(engine.ran)
     assert go(other).ran == set()
     assert len(engine.ran) == ran
@@ -60,7 +65,9 @@ def test_a_small_sweep_is_left_as_it_is(results: Path, engine: Engine) -> None:
     assert engine.ran
 
 
-def test_it_merges_while_trials_run(monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path, engine: Engine) -> None:
+def test_it_merges_while_trials_run(
+    monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path, engine: Engine
+) -> None:
     monkeypatch.setattr(merging, "EVERY", 0.001)
     monkeypatch.setattr(merging, "MOST", 2)
     engine.width = 3
@@ -86,7 +93,9 @@ def test_an_interrupted_sweep_is_not_kept_waiting_and_goes_on(
     assert_same_bits(tables(results), tables(finished_once))
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("anything")])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("anything")]
+)
 def test_where_it_cannot_write_that_is_told_once_and_the_sweep_goes_on(
     monkeypatch: pytest.MonkeyPatch, results: Path, engine: Engine, error: Exception
 ) -> None:
@@ -99,14 +108,20 @@ def test_where_it_cannot_write_that_is_told_once_and_the_sweep_goes_on(
     said = io.StringIO()
     assert go(results, said=said).exit_status == 0
     assert said.getvalue().count("cannot be merged") == 1
-    assert f"{results}/members: its files cannot be merged ({type(error).__name__}: " in said.getvalue()
+    assert (
+        f"{results}/members: its files cannot be merged ({type(error).__name__}: "
+        in said.getvalue()
+    )
     assert merged(results) == []
     assert engine.ran
 
 
 def test_files_of_trials_that_run_are_not_touched(finished: Path) -> None:
     busy = Results(finished).trials(["trial_id"])["trial_id"][0]
-    mine = {table: [name for name in listed if busy in name] for table, listed in names(finished).items()}
+    mine = {
+        table: [name for name in listed if busy in name]
+        for table, listed in names(finished).items()
+    }
     assert all(mine.values())
     merging_of(finished).merge(1, frozenset({busy}))
     left = names(finished)
@@ -114,7 +129,9 @@ def test_files_of_trials_that_run_are_not_touched(finished: Path) -> None:
     assert [len(left[table]) for table in TABLES] == [len(mine[table]) + 1 for table in TABLES]
 
 
-def test_a_trial_is_busy_from_its_task_to_its_end(finished: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_is_busy_from_its_task_to_its_end(
+    finished: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[frozenset[str]] = []
     note = Ledger.note
 
@@ -126,10 +143,14 @@ def test_a_trial_is_busy_from_its_task_to_its_end(finished: Path, engine: Engine
     monkeypatch.setattr(Ledger, "note", noting)
     go(finished, {"experiment.noise.input.sigma": {"grid": [0, 0.2, 0.4]}})
     assert len(seen) == len(engine.ran) == 2
-    assert all(assignment.trial_id in busy for assignment, busy in zip(engine.ran, seen, strict=True))
+    assert all(
+        assignment.trial_id in busy for assignment, busy in zip(engine.ran, seen, strict=True)
+    )
 
 
-def test_a_damaged_file_stays_where_its_row_is_written_again(finished: Path, finished_once: Path, engine: Engine) -> None:
+def test_a_damaged_file_stays_where_its_row_is_written_again(
+    finished: Path, finished_once: Path, engine: Engine
+) -> None:
     lost = Results(finished).trials(["trial_id"], [("role", "==", "student")])["trial_id"][0]
     driver, name = merging_of(finished), f"trials/{lost}.parquet"
     whole = Store(finished).read(name)
@@ -142,7 +163,9 @@ def test_a_damaged_file_stays_where_its_row_is_written_again(finished: Path, fin
     assert_same_bits(tables(finished), tables(finished_once))
 
 
-def test_what_cannot_be_merged_is_not_tried_again(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_merged_is_not_tried_again(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     driver = merging_of(finished)
     for number in range(5):
         Store(finished).write(f"epochs/broken-{number}.parquet", b"PAR1")

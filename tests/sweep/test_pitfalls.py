@@ -162,7 +162,11 @@ def listed() -> dict[int, list[tuple[str, str]]]:
 def defined(file: str) -> set[str]:
     """The tests in a file below ``tests/``."""
     tree = ast.parse((TESTS / file).read_text())
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+    return {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
 
 
 def test_every_trap_has_tests_and_they_are_there() -> None:
@@ -170,30 +174,64 @@ def test_every_trap_has_tests_and_they_are_there() -> None:
     assert list(table) == list(range(1, 22))
     assert [number for number, tests in table.items() if not tests] == []
     there = {file: defined(file) for tests in table.values() for file, _ in tests}
-    missing = [f"{file}::{name}" for tests in table.values() for file, name in tests if name not in there[file]]
+    missing = [
+        f"{file}::{name}"
+        for tests in table.values()
+        for file, name in tests
+        if name not in there[file]
+    ]
     assert missing == []
 
 
 def test_every_test_of_a_trap_is_in_the_table() -> None:
     named = {test for tests in listed().values() for test in tests}
     about_themselves = {
-        "test_every_trap_has_tests_and_they_are_there", "test_every_test_of_a_trap_is_in_the_table",
+        "test_every_trap_has_tests_and_they_are_there",
+        "test_every_test_of_a_trap_is_in_the_table",
         "test_what_is_looked_for_is_found",
-    }  # fmt: skip
+    }
     for file in ("sweep/test_pitfalls.py", "faults/test_pitfalls.py"):
         assert defined(file) - {name for where, name in named if where == file} <= about_themselves
 
 
 # 1, 2, 3, 7, 15: what kdray does not call
 
-UNPICKLING = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "ray.cloudpickle"}
+UNPICKLING = {
+    "pickle",
+    "_pickle",
+    "cPickle",
+    "cloudpickle",
+    "dill",
+    "joblib",
+    "marshal",
+    "shelve",
+    "ray.cloudpickle",
+}
 RUNNING = {"eval", "exec", "compile", "__import__"}
-READING = {"torch.load", "torch.jit.load", "torch.package", "torch.hub", "pd.read_pickle", "pandas.read_pickle"}
+READING = {
+    "torch.load",
+    "torch.jit.load",
+    "torch.package",
+    "torch.hub",
+    "pd.read_pickle",
+    "pandas.read_pickle",
+}
 YAML = {"load", "load_all", "unsafe_load", "full_load", "unsafe_load_all", "full_load_all"}
 BROKEN = {
-    "OptunaSearch", "Repeater", "grid_search", "GridSampler", "BruteForceSampler", "ResultGrid", "get_dataframe",
-    "get_best_result", "ConcurrencyLimiter", "ASHAScheduler", "AsyncHyperBandScheduler", "JournalStorage", "get_checkpoint",
-}  # fmt: skip
+    "OptunaSearch",
+    "Repeater",
+    "grid_search",
+    "GridSampler",
+    "BruteForceSampler",
+    "ResultGrid",
+    "get_dataframe",
+    "get_best_result",
+    "ConcurrencyLimiter",
+    "ASHAScheduler",
+    "AsyncHyperBandScheduler",
+    "JournalStorage",
+    "get_checkpoint",
+}
 """Of Ray Tune and Optuna."""
 
 
@@ -214,15 +252,24 @@ def runs_what_it_reads(tree: ast.AST) -> list[str]:
             called in RUNNING
             or called in READING
             or (last == "restore" and "super()" not in called)
-            or (first in ("np", "numpy") and last == "load" and options.get("allow_pickle") != "False")
-            or (first == "yaml" and last in YAML and ast.unparse(node.args[1] if len(node.args) > 1 else node) != "_Loader")
+            or (
+                first in ("np", "numpy")
+                and last == "load"
+                and options.get("allow_pickle") != "False"
+            )
+            or (
+                first == "yaml"
+                and last in YAML
+                and ast.unparse(node.args[1] if len(node.args) > 1 else node) != "_Loader"
+            )
         ):
             found.append(called)
     return found
 
 
 def avoided(tree: ast.AST) -> list[str]:
-    """Names of Tune and Optuna that break, and any of ray.train's or ray.air's (but for callbacks, which live there)."""
+    """Names of Tune and Optuna that break, and any of ray.train's or ray.air's (but for callbacks,
+    which live there)."""
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -232,7 +279,11 @@ def avoided(tree: ast.AST) -> list[str]:
             names = [ast.unparse(node)]
         else:
             continue
-        found += [n for n in names if n.split(".")[-1] in BROKEN or re.match(r"ray\.(train|air)\b(?!\.integrations)", n)]
+        found += [
+            n
+            for n in names
+            if n.split(".")[-1] in BROKEN or re.match(r"ray\.(train|air)\b(?!\.integrations)", n)
+        ]
     return found
 
 
@@ -285,7 +336,9 @@ class Poison:
         return (Path.touch, (self.mark,))
 
 
-def test_poison_among_the_results_is_never_run(engine: Engine, finished: Path, tmp_path: Path) -> None:
+def test_poison_among_the_results_is_never_run(
+    engine: Engine, finished: Path, tmp_path: Path
+) -> None:
     mark = tmp_path / "run"
     poison = pickle.dumps(Poison(mark))
     pickle.loads(poison)  # noqa: S301
@@ -293,7 +346,13 @@ def test_poison_among_the_results_is_never_run(engine: Engine, finished: Path, t
     mark.unlink()
     found = Results(finished).trials()
     students = found.loc[found["role"] == "student", "trial_id"].tolist()
-    names = ["tuner.pkl", "trainable.pkl", "searcher-state-0.pkl", "run/tuner.pkl", "studies/tuner.pkl"]
+    names = [
+        "tuner.pkl",
+        "trainable.pkl",
+        "searcher-state-0.pkl",
+        "run/tuner.pkl",
+        "studies/tuner.pkl",
+    ]
     names += [f"weights/{trial_id}.safetensors" for trial_id in found["trial_id"]]
     names += [f"checkpoints/{trial_id}.safetensors" for trial_id in students]
     for name in names:
@@ -332,19 +391,25 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
         raise Given(trainable, tune_config, run_config)
 
     dispatcher = Dispatcher(
-        in_turn([Group([Assignment(TASK, None)])]), Progress(io.StringIO()), Request(), trial_ended=lambda *_: None,
+        in_turn([Group([Assignment(TASK, None)])]),
+        Progress(io.StringIO()),
+        Request(),
+        trial_ended=lambda *_: None,
         shared_trial_ended=lambda *_: None,
-    )  # fmt: skip
+    )
     folder = tmp_path_factory.mktemp("given")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ray.tune.Tuner", tuner)
         with pytest.raises(Given) as raised:
-            engine.run_trials(dispatcher, width=3, store=Store(folder / "results"), data_root=NOWHERE)
+            engine.run_trials(
+                dispatcher, width=3, store=Store(folder / "results"), data_root=NOWHERE
+            )
     return raised.value
 
 
 def test_what_tune_pickles_of_kdray_is_empty(given: Given) -> None:
-    """For a restore that never comes; otherwise it would hold the whole dispatcher, at every snapshot."""
+    """For a restore that never comes; otherwise it would hold the whole dispatcher, at every
+    snapshot."""
     from ray import cloudpickle
 
     for ours in (given.tune.search_alg, given.tune.scheduler):
@@ -366,7 +431,11 @@ def test_names_that_tune_makes_paths_of_are_short(given: Given) -> None:
         trial_id = "0123456789ab"
         evaluated_params = {"task": "long " * 1000}  # noqa: RUF012
 
-    for name in (given.tune.trial_name_creator(Trial()), given.tune.trial_dirname_creator(Trial()), given.run.name):
+    for name in (
+        given.tune.trial_name_creator(Trial()),
+        given.tune.trial_dirname_creator(Trial()),
+        given.run.name,
+    ):
         assert len(name) <= 30
         assert re.fullmatch(r"\w+", name)
     assert Path(given.run.storage_path).is_absolute()
@@ -374,9 +443,15 @@ def test_names_that_tune_makes_paths_of_are_short(given: Given) -> None:
 
 def test_what_tune_returns_is_not_looked_at() -> None:
     """Without its loggers there is nothing in it."""
-    trees = [ast.parse((PACKAGE / "sweep" / f"{name}.py").read_text()) for name in ("engine", "work")]
-    calls = [node for tree in trees for node in ast.walk(tree)
-             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".fit")]  # fmt: skip
+    trees = [
+        ast.parse((PACKAGE / "sweep" / f"{name}.py").read_text()) for name in ("engine", "work")
+    ]
+    calls = [
+        node
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".fit")
+    ]
     alone = [node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Expr)]
     assert len(calls) == 1
     assert all(any(call is each for each in alone) for call in calls)
@@ -389,7 +464,9 @@ def test_the_actor_is_sent_by_name(given: Given) -> None:
 
     assert issubclass(given.trainable, TrialActor)
     assert len(cloudpickle.dumps(TrialActor)) < 100, "a name, not what it does and holds"
-    assert len(cloudpickle.dumps(given.trainable)) < 5000, "Ray's wrapper around it, which is sent whole"
+    assert len(cloudpickle.dumps(given.trainable)) < 5000, (
+        "Ray's wrapper around it, which is sent whole"
+    )
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
@@ -401,17 +478,26 @@ def test_the_configuration_of_a_trial_is_text_and_small(path: Path) -> None:
     sweep = load_sweep(path)
     for point in (Point(0, space, next(iter(space.corners()))[1]) for space in sweep.spaces):
         student = sweep.student(point, 0, next(iter(sweep.candidates(point)), None))
-        member = {"sweep": sweep.name, "trial_id": student.trial_id, "teacher_candidates": "x" * 500, "point": 0}
+        member = {
+            "sweep": sweep.name,
+            "trial_id": student.trial_id,
+            "teacher_candidates": "x" * 500,
+            "point": 0,
+        }
         task = Task(role="student", experiment=student, evaluations=sweep.suite("student"))
-        config = tune_config(Assignment(task, member, sweep.file.resources.student), Store("/results"), NOWHERE)
+        config = tune_config(
+            Assignment(task, member, sweep.file.resources.student), Store("/results"), NOWHERE
+        )
         plain = (str, int, float, type(None))
-        assert all(isinstance(value, plain) for name, value in config.items() if name != "resources"), config
+        assert all(
+            isinstance(value, plain) for name, value in config.items() if name != "resources"
+        ), config
         assert all(isinstance(value, float | int) for value in config["resources"].values())
         assert len(cloudpickle.dumps(config)) < 20_000, point
 
 
 def test_workers_are_told_absolute_paths(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: ARG001
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker's working directory is another one."""
     import sys
@@ -420,15 +506,22 @@ def test_workers_are_told_absolute_paths(
 
     told: list[dict[str, Any]] = []
 
-    def stand_in(dispatcher: Dispatcher, *, width: Any, store: Store, data_root: Path, callbacks: Any) -> None:  # noqa: ARG001
+    def stand_in(
+        dispatcher: Dispatcher, *, width: Any, store: Store, data_root: Path, callbacks: Any
+    ) -> None:
         while (assignment := dispatcher.next()) is not None:
             told.append(tune_config(assignment, store, data_root))
-            dispatcher.ended(assignment, Step(kind="end", text="", done=1, total=1, outcome="failed", error="not run"))
+            dispatcher.ended(
+                assignment,
+                Step(kind="end", text="", done=1, total=1, outcome="failed", error="not run"),
+            )
 
     monkeypatch.setattr(sys.modules["kdray.sweep.engine"], "run_trials", stand_in)
     monkeypatch.chdir(tmp_path)
     run(sweep_of(ALONE), "results", data="data", progress=Progress(io.StringIO()))
-    assert {(config["results"], config["data_root"]) for config in told} == {(f"{tmp_path}/results", f"{tmp_path}/data")}
+    assert {(config["results"], config["data_root"]) for config in told} == {
+        (f"{tmp_path}/results", f"{tmp_path}/data")
+    }
 
 
 # 4, 5: states
@@ -451,13 +544,22 @@ def spoil(patch: pytest.MonkeyPatch, metric: str, value: float) -> None:
 
 
 RANDOM = {SIGMA: {"uniform": [0, 1]}, "search": {"sampler": "tpe", "points": 4, "startup": 2}}
-BY_LOSS = {"objective": {"metric": "clean.loss", "mode": "min"}, "evaluate.roles": ["student"], "seeds": 1, **ALONE}
+BY_LOSS = {
+    "objective": {"metric": "clean.loss", "mode": "min"},
+    "evaluate.roles": ["student"],
+    "seeds": 1,
+    **ALONE,
+}
 
 
 @pytest.mark.parametrize("search", [{}, RANDOM], ids=["grid", "tpe"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_an_objective_that_is_not_finite_is_a_failed_point_and_nothing_stays_running(
-    engine: Engine, results: Path, monkeypatch: pytest.MonkeyPatch, value: float, search: dict[str, Any]
+    engine: Engine,
+    results: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    value: float,
+    search: dict[str, Any],
 ) -> None:
     spoil(monkeypatch, "loss", value)
     said = io.StringIO()
@@ -477,7 +579,7 @@ def test_an_objective_that_is_not_finite_is_a_failed_point_and_nothing_stays_run
 
 @pytest.mark.parametrize("search", [{}, RANDOM], ids=["grid", "tpe"])
 def test_a_number_that_is_not_finite_and_no_objective_does_no_harm(
-    engine: Engine, results: Path, monkeypatch: pytest.MonkeyPatch, search: dict[str, Any]  # noqa: ARG001
+    engine: Engine, results: Path, monkeypatch: pytest.MonkeyPatch, search: dict[str, Any]
 ) -> None:
     spoil(monkeypatch, "loss", float("nan"))
     assert go(results, BY_LOSS, {"objective": {"metric": "val_accuracy"}}, search).exit_status == 0
@@ -488,7 +590,7 @@ def test_a_number_that_is_not_finite_and_no_objective_does_no_harm(
 
 
 def test_a_race_with_numbers_that_are_not_finite_is_lost_by_nobody(
-    engine: Engine, results: Path, monkeypatch: pytest.MonkeyPatch  # noqa: ARG001
+    engine: Engine, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The point has failed, and is not one that does badly."""
     measure, seen = Clean.measure, iter(range(1000))
@@ -506,18 +608,39 @@ def test_a_race_with_numbers_that_are_not_finite_is_lost_by_nobody(
 
 
 EARLY: dict[str, Any] = {
-    "search": {"sampler": "random", "points": 4, "early_stopping": {"pruner": "median", "startup": 1, "grace": 0.2}},
+    "search": {
+        "sampler": "random",
+        "points": 4,
+        "early_stopping": {"pruner": "median", "startup": 1, "grace": 0.2},
+    },
     "experiment.noise.input": None,
-    "experiment.training": {"epochs": 5, "batch_size": 10, "optimizer": {
-        "name": "sgd", "learning_rate": {"choice": [0.1, 1e-5, 2e-5, 3e-5]}}},
+    "experiment.training": {
+        "epochs": 5,
+        "batch_size": 10,
+        "optimizer": {"name": "sgd", "learning_rate": {"choice": [0.1, 1e-5, 2e-5, 3e-5]}},
+    },
     "seeds": 1,
     **ALONE,
-}  # fmt: skip
+}
 
 
-def test_what_was_stopped_early_is_told_as_pruned_and_without_a_value(engine: Engine, results: Path) -> None:  # noqa: ARG001
-    go(results, {**EARLY, "search": {**EARLY["search"], "first": [{"training.optimizer.learning_rate": 0.1}]}})
-    trained = Results(results).trials().set_index("training.optimizer.learning_rate")["val_accuracy"].to_dict()
+def test_what_was_stopped_early_is_told_as_pruned_and_without_a_value(
+    engine: Engine,
+    results: Path,  # noqa: ARG001, RUF100
+) -> None:
+    go(
+        results,
+        {
+            **EARLY,
+            "search": {**EARLY["search"], "first": [{"training.optimizer.learning_rate": 0.1}]},
+        },
+    )
+    trained = (
+        Results(results)
+        .trials()
+        .set_index("training.optimizer.learning_rate")["val_accuracy"]
+        .to_dict()
+    )
     found = [trial for trial in study(results).trials if "repeats" not in trial.user_attrs]
     states = [trial.state.name for trial in found]
     assert states[0] == "COMPLETE"
@@ -533,8 +656,15 @@ def test_what_was_stopped_early_is_told_as_pruned_and_without_a_value(engine: En
 
 def test_nothing_is_given_up_unless_the_file_asks_for_it(engine: Engine, results: Path) -> None:
     assert (Search().early_stopping, Search().racing) == (None, None)
-    summary = go(results, EARLY, {"search": {}, "experiment.training.optimizer.learning_rate": {"grid": [0.1, 1e-5]},
-                                  "seeds": 3})  # fmt: skip
+    summary = go(
+        results,
+        EARLY,
+        {
+            "search": {},
+            "experiment.training.optimizer.learning_rate": {"grid": [0.1, 1e-5]},
+            "seeds": 3,
+        },
+    )
     assert (len(engine.trained), summary.given_up) == (6, {})
     assert (Results(results).epochs().groupby("trial_id").size() == 5).all()
 
@@ -544,17 +674,31 @@ def test_nothing_is_given_up_unless_the_file_asks_for_it(engine: Engine, results
 MESSY = {
     "model": {"name": "mlp", "hidden": [8], "dropout": 0.2},
     "data": {"name": "digits", "examples": 200, "augment": "crop_flip"},
-    "noise": {"input": {"name": "gaussian", "sigma": 0.2}, "labels": {"name": "uniform", "rate": 0.2}},
+    "noise": {
+        "input": {"name": "gaussian", "sigma": 0.2},
+        "labels": {"name": "uniform", "rate": 0.2},
+    },
     "training": {"epochs": 2, "batch_size": 20},
 }
 """Everything that draws takes part."""
 
 
 def messy(seed: int = 0, **changes: Any) -> Task:
-    sweep = sweep_of({"evaluate.suite": [
-        {"label": "pgd", "name": "pgd", "epsilon": 0.1, "step_size": 0.1, "steps": 1, "examples": 20},
-        {"name": "gaussian_noise", "sigmas": [0.2], "examples": 20},
-    ]})  # fmt: skip
+    sweep = sweep_of(
+        {
+            "evaluate.suite": [
+                {
+                    "label": "pgd",
+                    "name": "pgd",
+                    "epsilon": 0.1,
+                    "step_size": 0.1,
+                    "steps": 1,
+                    "examples": 20,
+                },
+                {"name": "gaussian_noise", "sigmas": [0.2], "examples": 20},
+            ]
+        }
+    )
     described = Experiment.parse({**MESSY, "seed": seed, **changes})
     return Task(role="student", experiment=described, evaluations=sweep.suite("student"))
 
@@ -563,7 +707,9 @@ def steps(task: Task, results: Path) -> list[Step]:
     """Do ``task`` in this process."""
     store = Store(results)
     store.create()
-    return list(run_task(task, store=store, data_root=NOWHERE, device=machine.device([]), threads=1))
+    return list(
+        run_task(task, store=store, data_root=NOWHERE, device=machine.device([]), threads=1)
+    )
 
 
 def done(results: Path, *tasks: Task) -> Path:
@@ -578,17 +724,28 @@ def test_a_trial_leaves_the_process_as_it_was(tmp_path: Path) -> None:
     def state() -> dict[str, Any]:
         # Not Python's own generator: the tests' check of shapes draws from it.
         return {
-            "torch": torch.random.get_rng_state().tolist(), "numpy": np.random.get_state()[1].tolist(),
-            "type": torch.get_default_dtype(), "gradient": torch.is_grad_enabled(),
-            "folder": Path.cwd(), "deterministic": torch.are_deterministic_algorithms_enabled(),
-            "threads": torch.get_num_threads(), "environment": dict(os.environ), "device": torch.get_default_device(),
-        }  # fmt: skip
+            "torch": torch.random.get_rng_state().tolist(),
+            "numpy": np.random.get_state()[1].tolist(),
+            "type": torch.get_default_dtype(),
+            "gradient": torch.is_grad_enabled(),
+            "folder": Path.cwd(),
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+            "threads": torch.get_num_threads(),
+            "environment": dict(os.environ),
+            "device": torch.get_default_device(),
+        }
 
     before = state()
     done(tmp_path / "results", messy())
     diverging = messy(training={"epochs": 2, "optimizer": {"name": "sgd", "learning_rate": 1e30}})
     assert steps(diverging, tmp_path / "results")[-1].outcome == "failed"
-    stopped = run_task(messy(3), store=Store(tmp_path / "results"), data_root=NOWHERE, device=machine.device([]), threads=1)
+    stopped = run_task(
+        messy(3),
+        store=Store(tmp_path / "results"),
+        data_root=NOWHERE,
+        device=machine.device([]),
+        threads=1,
+    )
     next(stopped)
     stopped.close()
     assert state() == before
@@ -607,7 +764,10 @@ def test_what_others_left_in_the_process_changes_no_bit(tmp_path: Path) -> None:
     for results in alone:
         own = tables(results)
         (trial_id,) = own["trials"]["trial_id"]
-        of_both = {name: frame[frame["trial_id"] == trial_id].reset_index(drop=True) for name, frame in both.items()}
+        of_both = {
+            name: frame[frame["trial_id"] == trial_id].reset_index(drop=True)
+            for name, frame in both.items()
+        }
         assert_same_bits(own, of_both)
 
 
@@ -622,7 +782,9 @@ def test_versions_of_ray_that_break_the_limit_are_not_installed() -> None:
     assert ray.specifier.contains("2.58.0")
 
 
-def test_every_trial_of_a_parallel_search_is_repeated_from_its_own_description(engine: Engine, tmp_path: Path) -> None:
+def test_every_trial_of_a_parallel_search_is_repeated_from_its_own_description(
+    engine: Engine, tmp_path: Path
+) -> None:
     engine.width = 3
     assert go(tmp_path / "results", RANDOM).exit_status == 0
     found = tables(tmp_path / "results")
@@ -634,7 +796,11 @@ def test_every_trial_of_a_parallel_search_is_repeated_from_its_own_description(e
     for text in reversed(trials.query("role == 'student'")["experiment"].tolist()):
         described = Experiment.parse(json.loads(text))
         for each in reversed(list(ancestors(described))):
-            task = Task(role="student" if each is described else "teacher", experiment=each, evaluations=suite)
+            task = Task(
+                role="student" if each is described else "teacher",
+                experiment=each,
+                evaluations=suite,
+            )
             if not (again / "weights" / f"{each.trial_id}.safetensors").exists():
                 done(again, task)
     for name, frame in tables(again).items():
@@ -649,13 +815,17 @@ def test_the_readme_says_on_what_parallel_tpe_depends() -> None:
 
 
 def loaded_by(*modules: str) -> set[str]:
-    """Everything of kdray that the import of ``modules`` loads, as far as its files' top levels say."""
+    """Everything of kdray that the import of ``modules`` loads, as far as its files' top levels
+    say."""
     found: set[str] = set()
     waiting = [*modules]
     while waiting:
         name = waiting.pop()
         place = PACKAGE.parent / Path(*name.split("."))
-        file = next((each for each in (place.with_suffix(".py"), place / "__init__.py") if each.exists()), None)
+        file = next(
+            (each for each in (place.with_suffix(".py"), place / "__init__.py") if each.exists()),
+            None,
+        )
         if file is None or name in found:
             continue
         found.add(name)
@@ -674,18 +844,32 @@ def top_level(file: Path) -> Iterable[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-OPENS = {"create_study", "load_study", "RDBStorage", "delete_study", "get_all_study_names", "copy_study"}
+OPENS = {
+    "create_study",
+    "load_study",
+    "RDBStorage",
+    "delete_study",
+    "get_all_study_names",
+    "copy_study",
+}
 
 
 def test_nothing_that_a_worker_loads_opens_a_study() -> None:
     def opens(path: Path) -> bool:
-        return any(isinstance(node, ast.Attribute) and node.attr in OPENS for node in ast.walk(ast.parse(path.read_text())))
+        return any(
+            isinstance(node, ast.Attribute) and node.attr in OPENS
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
 
     on_disk = {path.stem for path in FILES if "RDBStorage" in path.read_text()}
     assert on_disk == {"sources"}
     in_a_worker = loaded_by("kdray.sweep.trainable", "kdray.trial")
     assert {"kdray.sweep.work", "kdray.training", "kdray.robustness.pgd"} <= in_a_worker
-    opening = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in FILES if opens(path)}
+    opening = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for path in FILES
+        if opens(path)
+    }
     assert "kdray.sweep.sources" in opening
     assert opening & in_a_worker == set()
 
@@ -698,7 +882,10 @@ def test_cpus_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {1, 5, 6}, raising=False)
     assert machine.cpus() == 3
     assert this_machine().cpu == 3
-    with pytest.raises(InputError, match=r"resources\.student\.cpu: 4 asked for, the largest node \(this machine\) has 3"):
+    with pytest.raises(
+        InputError,
+        match=r"resources\.student\.cpu: 4 asked for, the largest node \(this machine\) has 3",
+    ):
         go(Path("/nowhere/results"), {"resources": {"student": {"cpu": 4}}})
 
 
@@ -711,13 +898,20 @@ def test_a_trial_has_as_many_threads_as_cpus(engine: Engine, results: Path) -> N
 
 
 def test_what_is_told_of_an_epoch_is_numbers_and_does_not_grow(tmp_path: Path) -> None:
-    monitor = {"suite": [{"label": "pgd", "name": "pgd", "steps": 1, "examples": 20, "split": "val"}]}
+    monitor = {
+        "suite": [{"label": "pgd", "name": "pgd", "steps": 1, "examples": 20, "split": "val"}]
+    }
     sizes = {}
     for epochs in (2, 12):
-        every = steps(messy(training={"epochs": epochs, "batch_size": 50, "monitor": monitor}), tmp_path / str(epochs))
+        every = steps(
+            messy(training={"epochs": epochs, "batch_size": 50, "monitor": monitor}),
+            tmp_path / str(epochs),
+        )
         told = [step for step in every if step.kind == "epoch"]
         assert len(told) == epochs, "once an epoch"
-        assert all(isinstance(value, float | int) for step in every for value in step.numbers.values())
+        assert all(
+            isinstance(value, float | int) for step in every for value in step.numbers.values()
+        )
         assert "pgd.accuracy" in told[-1].numbers
         sizes[epochs] = max(len(json.dumps(vars(step))) for step in every)
     assert sizes[12] < sizes[2] + 20
@@ -729,13 +923,22 @@ def test_of_trials_that_have_ended_the_driver_keeps_no_reports() -> None:
     tasks = [Task(role="student", experiment=ONE.student(point, 0, None)) for point in ONE.grid()]
     told: list[str | None] = []
     dispatcher = Dispatcher(
-        in_turn([Group([Assignment(task, None)]) for task in tasks]), Progress(io.StringIO()), Request(),
-        trial_ended=lambda _, last, __: told.append(last.outcome), shared_trial_ended=lambda *_: None,
-    )  # fmt: skip
+        in_turn([Group([Assignment(task, None)]) for task in tasks]),
+        Progress(io.StringIO()),
+        Request(),
+        trial_ended=lambda _, last, __: told.append(last.outcome),
+        shared_trial_ended=lambda *_: None,
+    )
     queue = queues.Queue(dispatcher, lambda _: {})
 
     def report(done: int, outcome: str | None = None) -> dict[str, Any]:
-        step = {"kind": "end" if outcome else "epoch", "text": "", "done": done, "total": 2, "outcome": outcome}
+        step = {
+            "kind": "end" if outcome else "epoch",
+            "text": "",
+            "done": done,
+            "total": 2,
+            "outcome": outcome,
+        }
         return {"step": json.dumps(step)}
 
     for name in ("one", "two"):
@@ -744,16 +947,30 @@ def test_of_trials_that_have_ended_the_driver_keeps_no_reports() -> None:
         queue.on_trial_complete(name, report(2, "completed"))
     assert queue.error is None
     assert told == ["completed", "completed"]
-    kept = {name: value for owner in (queue, dispatcher) for name, value in vars(owner).items()
-            if isinstance(value, dict | list | set) and value and name.startswith("_")}  # fmt: skip
-    assert {name: value for name, value in kept.items() if "Step" in repr(value) or "one" in repr(value)} == {}
+    kept = {
+        name: value
+        for owner in (queue, dispatcher)
+        for name, value in vars(owner).items()
+        if isinstance(value, dict | list | set) and value and name.startswith("_")
+    }
+    assert {
+        name: value for name, value in kept.items() if "Step" in repr(value) or "one" in repr(value)
+    } == {}
 
 
 def test_the_device_of_a_trial_is_asked_for_in_one_place() -> None:
-    """Where Ray's grant is known. What else asks torch whether there is a GPU decides about no trial."""
-    asking = {path.relative_to(PACKAGE).as_posix() for path in FILES if "cuda.is_available" in path.read_text()}
+    """Where Ray's grant is known. What else asks torch whether there is a GPU decides about no
+    trial."""
+    asking = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in FILES
+        if "cuda.is_available" in path.read_text()
+    }
     assert asking - {"machine.py"} <= {"sweep/doctor.py", "cli/__init__.py"}
-    granted = [node for node in ast.walk(ast.parse((PACKAGE / "sweep" / "trainable.py").read_text()))
-               if isinstance(node, ast.Call) and ast.unparse(node.func) == "machine.device"]  # fmt: skip
+    granted = [
+        node
+        for node in ast.walk(ast.parse((PACKAGE / "sweep" / "trainable.py").read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "machine.device"
+    ]
     assert len(granted) == 1
     assert "get_accelerator_ids" in ast.unparse(granted[0])

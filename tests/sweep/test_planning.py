@@ -25,7 +25,9 @@ def planned(results: Path, *changes: dict[str, Any], **options: Any) -> Plan:
     return found
 
 
-def test_of_a_fresh_sweep_teachers_are_to_be_trained_and_students_are_pending(results: Path) -> None:
+def test_of_a_fresh_sweep_teachers_are_to_be_trained_and_students_are_pending(
+    results: Path,
+) -> None:
     found = planned(results)
     assert (found.teachers, found.students) == (Counts(train=2), Counts(pending=4))
     assert (found.sweep, found.searched, found.seconds) == ("tiny", False, None)
@@ -45,7 +47,9 @@ def test_of_a_finished_sweep_everything_is_there(finished: Path) -> None:
     assert found.seconds == 0
 
 
-def test_an_added_value_is_to_be_trained_and_an_added_evaluation_to_be_measured(finished: Path) -> None:
+def test_an_added_value_is_to_be_trained_and_an_added_evaluation_to_be_measured(
+    finished: Path,
+) -> None:
     assert planned(finished, {SIGMA: {"grid": [0, 0.2, 0.4]}}).students == Counts(train=2, there=4)
     assert planned(finished, NEW_EVALUATION).students == Counts(measure=4)
     assert planned(finished, {"seeds": 3}, NEW_EVALUATION).students == Counts(train=2, measure=4)
@@ -67,14 +71,20 @@ def test_a_teacher_that_is_missing_makes_its_students_pending(finished: Path) ->
     assert planned(finished).teachers == Counts(train=2), "students need their weights"
 
 
-def test_select_each_leaves_only_students_of_missing_teachers_pending(engine: Engine, results: Path) -> None:  # noqa: ARG001
+def test_select_each_leaves_only_students_of_missing_teachers_pending(
+    engine: Engine,
+    results: Path,  # noqa: ARG001, RUF100
+) -> None:
     each = {"experiment.teacher.select": "each"}
     go(results, each)
     found = planned(results, each, {"seeds": 3, "experiment.teacher.seeds": 3})
-    assert (found.teachers, found.students) == (Counts(train=1, there=2), Counts(pending=2, there=4))
+    assert (found.teachers, found.students) == (
+        Counts(train=1, there=2),
+        Counts(pending=2, there=4),
+    )
 
 
-def test_a_failure_is_there_unless_it_is_to_be_retried(engine: Engine, results: Path) -> None:  # noqa: ARG001
+def test_a_failure_is_there_unless_it_is_to_be_retried(engine: Engine, results: Path) -> None:
     diverging = {"experiment.training.optimizer": {"name": "sgd", "learning_rate": 1e30}}
     go(results, ALONE, diverging)
     assert planned(results, ALONE, diverging).students == Counts(there=4)
@@ -82,7 +92,9 @@ def test_a_failure_is_there_unless_it_is_to_be_retried(engine: Engine, results: 
 
 
 def test_points_of_a_search_show_only_when_it_asks_for_them(finished: Path) -> None:
-    found = planned(finished, {SIGMA: {"uniform": [0, 1]}, "search": {"sampler": "tpe", "points": 5}})
+    found = planned(
+        finished, {SIGMA: {"uniform": [0, 1]}, "search": {"sampler": "tpe", "points": 5}}
+    )
     assert (found.searched, found.students, found.seconds) == (True, Counts(pending=10), None)
 
 
@@ -100,22 +112,31 @@ def test_time_is_estimated_from_trials_that_are_like_those_to_come(finished: Pat
 
 def test_time_is_unknown_where_no_like_trial_has_run_or_none_can(finished: Path) -> None:
     assert planned(finished, {"experiment.model.hidden": [9]}).seconds is None
-    larger = planned(finished, {SIGMA: {"grid": [0, 0.2, 0.4]}, "resources": {"student": {"cpu": 8}}})
+    larger = planned(
+        finished, {SIGMA: {"grid": [0, 0.2, 0.4]}, "resources": {"student": {"cpu": 8}}}
+    )
     assert larger.seconds is None
     assert "the largest node (this machine) has 2" in larger.room["student"]
 
 
 def test_a_limit_limits_what_runs_at_once(results: Path) -> None:
     assert planned(results, max_concurrent=1).at_once == {"teacher": 1, "student": 1}
-    assert planned(results, {"resources": {"student": {"cpu": 0.5}}}).at_once == {"teacher": 2, "student": 4}
+    assert planned(results, {"resources": {"student": {"cpu": 0.5}}}).at_once == {
+        "teacher": 2,
+        "student": 4,
+    }
 
 
 def test_whoever_teaches_comes_before_whom_it_teaches() -> None:
     grand = {"model": {"name": "mlp", "hidden": [32]}}
-    sweep = sweep_of({"experiment.teacher.teacher": grand, "experiment.teacher.method": {"name": "kd"}})
+    sweep = sweep_of(
+        {"experiment.teacher.teacher": grand, "experiment.teacher.method": {"name": "kd"}}
+    )
     teachers = chain(sweep)
     assert [len(list(ancestors(teacher))) for teacher in teachers] == [1, 2, 2]
-    assert {t.trial_id for t in teachers[:1]} == {t.teacher.trial_id for t in teachers[1:] if t.teacher}
+    assert {t.trial_id for t in teachers[:1]} == {
+        t.teacher.trial_id for t in teachers[1:] if t.teacher
+    }
     assert sweep.roles == ["teacher", "student"]
     assert sweep_of(ALONE).roles == ["student"]
 
@@ -127,21 +148,31 @@ def test_a_chosen_teacher_that_is_not_measured_yet_is_planned(finished: Path) ->
 
 
 @pytest.mark.parametrize("select", ["best_validation", "each"])
-def test_the_seeds_of_a_point_are_as_if_each_were_read_from_the_file(finished: Path, select: str) -> None:
+def test_the_seeds_of_a_point_are_as_if_each_were_read_from_the_file(
+    finished: Path, select: str
+) -> None:
     sweep = sweep_of({"experiment.teacher.select": select})
     ledger = Ledger(Results(finished))
     for point in sweep.grid():
         found = list(students(sweep, ledger, point))
-        teachers = [ledger.choose(sweep.candidates(point), sweep.choice(point), seed) for seed in (0, 1)]
+        teachers = [
+            ledger.choose(sweep.candidates(point), sweep.choice(point), seed) for seed in (0, 1)
+        ]
         read = [sweep.student(point, seed, teacher) for seed, teacher in enumerate(teachers)]
         assert found == list(enumerate(read))
-        assert [s and (s.trial_id, s.model_dump_json()) for _, s in found] == [(s.trial_id, s.model_dump_json()) for s in read]
+        assert [s and (s.trial_id, s.model_dump_json()) for _, s in found] == [
+            (s.trial_id, s.model_dump_json()) for s in read
+        ]
         assert len({s and s.trial_id for _, s in found}) == 2
 
 
-def test_a_plan_reads_and_checks_each_point_once(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_reads_and_checks_each_point_once(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[int] = []
     student = Sweep.student
-    monkeypatch.setattr(Sweep, "student", lambda *given: asked.append(given[1].number) or student(*given))
+    monkeypatch.setattr(
+        Sweep, "student", lambda *given: asked.append(given[1].number) or student(*given)
+    )
     assert planned(finished, {"seeds": 7}).students == Counts(train=10, there=4)
     assert [number for number in asked if number >= 0] == [0, 1]

@@ -49,7 +49,10 @@ class Scale:
 
 def task(*evaluations: dict[str, Any], of: Any = None, **fields: Any) -> Task:
     described = canonical(of or experiment())
-    return parse(Task, {"role": "student", "experiment": described, "evaluations": list(evaluations), **fields})
+    return parse(
+        Task,
+        {"role": "student", "experiment": described, "evaluations": list(evaluations), **fields},
+    )
 
 
 def measured(meter: Scale, *candidates: Task) -> module.Need:
@@ -79,7 +82,10 @@ def test_what_fits_only_without_head_room_has_a_whole_gpu() -> None:
 
 
 def test_more_than_a_gpu_has_is_refused() -> None:
-    with pytest.raises(InputError, match=r"trial [0-9a-f]{16} \(batches of 50\) needs 9 GiB, more than the 8 GiB of a GPU; .*"):
+    with pytest.raises(
+        InputError,
+        match=r"trial [0-9a-f]{16} \(batches of 50\) needs 9 GiB, more than the 8 GiB of a GPU; .*",
+    ):
         measured(Scale(8, context_=1, peak_=8))
 
 
@@ -87,7 +93,9 @@ def test_running_out_of_memory_is_more_than_a_gpu_has(monkeypatch: pytest.Monkey
     error = "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
     monkeypatch.setattr(module, "evaluate", lambda *_: ({}, error))
     assert measured(Scale(8)).needed
-    with pytest.raises(InputError, match=r"needs more than the 8 GiB of a GPU; make training\.batch_size"):
+    with pytest.raises(
+        InputError, match=r"needs more than the 8 GiB of a GPU; make training\.batch_size"
+    ):
         measured(Scale(8), task({"name": "clean"}))
 
 
@@ -96,7 +104,12 @@ def test_running_out_of_memory_is_more_than_a_gpu_has(monkeypatch: pytest.Monkey
     [
         {},
         {"teacher": {"model": WIDE}, "method": {"name": "kd"}},
-        {"method": {"name": "adversarial", "attack": {"epsilon": 0.1, "step_size": 0.05, "steps": 10}}},
+        {
+            "method": {
+                "name": "adversarial",
+                "attack": {"epsilon": 0.1, "step_size": 0.05, "steps": 10},
+            }
+        },
     ],
 )
 def test_a_rehearsal_keeps_as_much_as_the_training_itself(fields: dict[str, Any]) -> None:
@@ -105,28 +118,43 @@ def test_a_rehearsal_keeps_as_much_as_the_training_itself(fields: dict[str, Any]
     described = experiment(**fields)
     state = fresh(described, teacher_of(described) if described.teacher else None)
     with Kept() as real:
-        next(train(state, lesson(described, teacher=teacher_of(described) if described.teacher else None)))
+        next(
+            train(
+                state,
+                lesson(described, teacher=teacher_of(described) if described.teacher else None),
+            )
+        )
     with Kept() as rehearsed:
         rehearse(task(of=described), data_root=NOWHERE, device=CPU)
     assert real.peak == rehearsed.peak > 50 * 64 * 4  # a batch of images at least
 
 
 @pytest.mark.parametrize("wanted", [False, True])
-def test_it_trains_by_the_kernels_that_trials_are_trained_by(wanted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_trains_by_the_kernels_that_trials_are_trained_by(
+    wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     laid_out, before = [], module.train_epoch
 
     def noted(state: Any, *given: Any) -> Any:
-        weight = next(each for each in state.classifier.parameters() if each.ndim == 4 and each.shape[1] > 1)
+        weight = next(
+            each for each in state.classifier.parameters() if each.ndim == 4 and each.shape[1] > 1
+        )
         laid_out.append(weight.is_contiguous(memory_format=torch.channels_last))
         return before(state, *given)
 
     monkeypatch.setattr(module, "train_epoch", noted)
-    described = experiment(model={"name": "wide_resnet", "depth": 10, "width": 1}, data={"name": "digits", "resize": 8})
-    rehearse(task(of=described), data_root=NOWHERE, device=CPU, kernels=Kernels(channels_last=wanted))
+    described = experiment(
+        model={"name": "wide_resnet", "depth": 10, "width": 1}, data={"name": "digits", "resize": 8}
+    )
+    rehearse(
+        task(of=described), data_root=NOWHERE, device=CPU, kernels=Kernels(channels_last=wanted)
+    )
     assert laid_out == [wanted]
 
 
-def test_a_worker_probes_with_the_kernels_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_probes_with_the_kernels_that_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     wanted, seen = Kernels(channels_last=True, compile=True), []
     granted = SimpleNamespace(get_accelerator_ids=lambda: {"GPU": []})
     monkeypatch.setattr("ray.get_runtime_context", lambda: granted)
@@ -137,7 +165,9 @@ def test_a_worker_probes_with_the_kernels_that_were_asked_for(monkeypatch: pytes
     assert seen == [wanted]
 
 
-def test_it_trains_every_stage_and_monitors_though_a_trial_would_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_trains_every_stage_and_monitors_though_a_trial_would_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     seen: list[tuple[str, bool]] = []
     before = module.train_epoch
 
@@ -173,7 +203,9 @@ def test_every_evaluation_gets_one_block_and_few_repeats(monkeypatch: pytest.Mon
 
 def test_what_is_brief_keeps_all_that_has_a_size() -> None:
     smoothing = {"samples": 512, "sigma": 0.1}
-    whole = task({**PGD, "smoothing": smoothing}, of=distillation(supervision={"smoothing": smoothing}))
+    whole = task(
+        {**PGD, "smoothing": smoothing}, of=distillation(supervision={"smoothing": smoothing})
+    )
     short = brief(whole)
     assert short.evaluations[0].smoothing is not None
     assert short.evaluations[0].smoothing.samples == 2
@@ -183,7 +215,9 @@ def test_what_is_brief_keeps_all_that_has_a_size() -> None:
     assert short.experiment.model == whole.experiment.model
 
 
-def test_nothing_is_left_and_no_random_number_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_and_no_random_number_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = torch.get_rng_state()
     rehearse(task(PGD, of=distillation()), data_root=NOWHERE, device=CPU)
@@ -204,7 +238,10 @@ ROBUST = {"name": "adversarial", "attack": {"epsilon": 0.1, "step_size": 0.05, "
     [
         (batch(50), batch(100)),
         (batch(50), batch(50, model=WIDE)),
-        (batch(50, method=ROBUST | {"mix": 1.0}), batch(50, method=ROBUST)),  # one half's graph, or both at once
+        (
+            batch(50, method=ROBUST | {"mix": 1.0}),
+            batch(50, method=ROBUST),
+        ),  # one half's graph, or both at once
         (task(of=distillation()), task(of=distillation(method={"name": "gradient_matching"}))),
         (task(of=distillation()), task(of=distillation(teacher=canonical(experiment(model=WIDE))))),
         (batch(10), task(PGD, of=batch(10).experiment)),  # a block of 250 is larger than the batch
@@ -261,7 +298,9 @@ def test_parameters_are_there_whoever_keeps_them() -> None:
     assert kept.peak == images.nbytes
 
 
-def test_a_probe_asks_its_teacher_whatever_others_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_asks_its_teacher_whatever_others_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KDRAY_CACHE", str(tmp_path))
     asked: list[int] = []
     logits = Classifier.logits

@@ -1,4 +1,5 @@
-"""What a sweep says about itself: counts, the time left, the best point, at most one line now and then in a log."""
+"""What a sweep says about itself: counts, the time left, the best point, at most one line now and
+then in a log."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def said(clock: Clock) -> io.StringIO:  # noqa: ARG001
+def said(clock: Clock) -> io.StringIO:
     return io.StringIO()
 
 
@@ -40,17 +41,33 @@ def lines(said: io.StringIO) -> list[str]:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (0.4, "0 s"), (42.2, "42 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (3599, "59 min 59 s"),
-     (3599.7, "1 h 00 min"), (7800, "2 h 10 min"), (360000, "100 h 00 min")],
-)  # fmt: skip
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (42.2, "42 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (3599, "59 min 59 s"),
+        (3599.7, "1 h 00 min"),
+        (7800, "2 h 10 min"),
+        (360000, "100 h 00 min"),
+    ],
+)
 def test_durations_as_people_say_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
 def test_values_as_people_write_them() -> None:
     assert [show(value) for value in (0.05, 8.0, 3, "sgd", None, True, [8, 8])] == [
-        "0.05", "8", "3", "sgd", "None", "True", "[8, 8]",
-    ]  # fmt: skip
+        "0.05",
+        "8",
+        "3",
+        "sgd",
+        "None",
+        "True",
+        "[8, 8]",
+    ]
 
 
 def test_trials_are_counted_and_the_last_line_sums_them_up(said: io.StringIO, clock: Clock) -> None:
@@ -122,7 +139,9 @@ def test_nothing_is_left_where_more_ran_than_was_planned_and_unknown_where_nothi
     assert lines(said)[2] == "students: 2 done, 1 running | 15 s"
 
 
-def test_how_long_it_takes_is_said_once_half_a_trial_is_done(said: io.StringIO, clock: Clock) -> None:
+def test_how_long_it_takes_is_said_once_half_a_trial_is_done(
+    said: io.StringIO, clock: Clock
+) -> None:
     progress = Progress(said)
     with progress.phase("students", planned=4):
         progress.started("a")
@@ -134,8 +153,12 @@ def test_how_long_it_takes_is_said_once_half_a_trial_is_done(said: io.StringIO, 
     assert lines(said)[1].endswith("| 30 s, about 3 min 30 s left")
 
 
-@pytest.mark.parametrize(("mode", "best"), [("max", "0.9000 (sigma=0.1 kind=x)"), ("min", "0.7000 (sigma=0.2 kind=y)")])
-def test_the_best_point_is_the_highest_or_the_lowest(said: io.StringIO, mode: str, best: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "best"), [("max", "0.9000 (sigma=0.1 kind=x)"), ("min", "0.7000 (sigma=0.2 kind=y)")]
+)
+def test_the_best_point_is_the_highest_or_the_lowest(
+    said: io.StringIO, mode: str, best: str
+) -> None:
     progress = Progress(said)
     progress.aim("val_accuracy", mode)
     with progress.phase("students", planned=3):
@@ -147,7 +170,9 @@ def test_the_best_point_is_the_highest_or_the_lowest(said: io.StringIO, mode: st
     assert lines(said) == [f"students: 1 done | best val_accuracy {best} | 0 s"]
 
 
-def test_of_equal_points_the_first_is_the_best_and_a_point_without_parameters_has_none(said: io.StringIO) -> None:
+def test_of_equal_points_the_first_is_the_best_and_a_point_without_parameters_has_none(
+    said: io.StringIO,
+) -> None:
     progress = Progress(said)
     progress.aim("val_accuracy", "max")
     with progress.phase("students", planned=1):
@@ -161,10 +186,15 @@ def test_brackets_survive_and_long_lines_are_not_broken(said: io.StringIO) -> No
     progress = Progress(said)
     progress.say(f"trial [red]x[/red] {'long ' * 60}end")
     progress.warn("weights[0] of [bold]x")
-    assert lines(said) == [f"trial [red]x[/red] {'long ' * 60}end", "warning: weights[0] of [bold]x"]
+    assert lines(said) == [
+        f"trial [red]x[/red] {'long ' * 60}end",
+        "warning: weights[0] of [bold]x",
+    ]
 
 
-def test_the_line_is_kept_where_status_finds_it(said: io.StringIO, clock: Clock, tmp_path: Path) -> None:
+def test_the_line_is_kept_where_status_finds_it(
+    said: io.StringIO, clock: Clock, tmp_path: Path
+) -> None:
     store = Store(tmp_path / "results")
     store.create()
     progress = Progress(said)
@@ -174,7 +204,10 @@ def test_the_line_is_kept_where_status_finds_it(said: io.StringIO, clock: Clock,
         assert not store.exists(progress_file("s"))
         clock.now += 1
         progress.stepped("a", 0.5, "epoch 1/2")
-        assert store.read(progress_file("s")) == b"students: 0 done, 1 running, 1 left | 1 s, about 3 s left"
+        assert (
+            store.read(progress_file("s"))
+            == b"students: 0 done, 1 running, 1 left | 1 s, about 3 s left"
+        )
         progress.ended("a", failed=False)
         assert b"1 running" in store.read(progress_file("s")), "once a second is enough"
         clock.now += 1
@@ -187,10 +220,14 @@ def test_the_line_of_the_run_before_is_taken_away(said: io.StringIO, tmp_path: P
     store.create()
     store.write(progress_file("s"), b"students: 0 done, 4 running")
     Progress(said).publish(store, "s")
-    assert not store.exists(progress_file("s")) or b"4 running" not in store.read(progress_file("s"))
+    assert not store.exists(progress_file("s")) or b"4 running" not in store.read(
+        progress_file("s")
+    )
 
 
-def test_a_folder_that_cannot_be_written_stops_no_sweep(said: io.StringIO, clock: Clock, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_stops_no_sweep(
+    said: io.StringIO, clock: Clock, tmp_path: Path
+) -> None:
     progress = Progress(said)
     (tmp_path / "file").write_text("")
     progress.publish(Store(tmp_path / "file"), "s")
@@ -201,7 +238,9 @@ def test_a_folder_that_cannot_be_written_stops_no_sweep(said: io.StringIO, clock
     assert lines(said) == ["students: 1 done | 1 s"]
 
 
-def test_on_a_terminal_it_is_one_live_display_with_what_runs_now(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_it_is_one_live_display_with_what_runs_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True

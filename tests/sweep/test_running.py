@@ -1,4 +1,5 @@
-"""A sweep does what its results lack and nothing else. Real trials on digits; only Ray is replaced."""
+"""A sweep does what its results lack and nothing else. Real trials on digits; only Ray is
+replaced."""
 
 from __future__ import annotations
 
@@ -30,9 +31,12 @@ from tests.sweep.fakes import ALONE, TINY, Engine, assert_same_bits, go, sweep_o
 
 SIGMA = "experiment.noise.input.sigma"
 MORE_SIGMA = {SIGMA: {"grid": [0, 0.2, 0.4]}}
-MORE_EVALUATIONS = {"evaluate.suite": [
-    *TINY["evaluate"]["suite"], {"label": "noise", "name": "gaussian_noise", "sigmas": [0.1], "examples": 20}
-]}  # fmt: skip
+MORE_EVALUATIONS = {
+    "evaluate.suite": [
+        *TINY["evaluate"]["suite"],
+        {"label": "noise", "name": "gaussian_noise", "sigmas": [0.1], "examples": 20},
+    ]
+}
 DIVERGES = {"epochs": 1, "batch_size": 50, "optimizer": {"name": "sgd", "learning_rate": 1e30}}
 RANDOM = {SIGMA: {"uniform": [0, 1]}, "search": {"sampler": "random", "points": 3}}
 TPE = {SIGMA: {"uniform": [0, 1]}, "search": {"sampler": "tpe", "points": 3, "startup": 2}}
@@ -40,7 +44,11 @@ TPE = {SIGMA: {"uniform": [0, 1]}, "search": {"sampler": "tpe", "points": 3, "st
 
 def members(results: Path, sweep: str = "tiny") -> pd.DataFrame:
     table = Results(results).members()
-    return table[table["sweep"] == sweep].sort_values(["role", "order"], ascending=[False, True]).reset_index(drop=True)
+    return (
+        table[table["sweep"] == sweep]
+        .sort_values(["role", "order"], ascending=[False, True])
+        .reset_index(drop=True)
+    )
 
 
 def trials(results: Path, role: str) -> pd.DataFrame:
@@ -61,22 +69,36 @@ def is_teacher(task: Task) -> bool:
     return task.role == "teacher"
 
 
-@pytest.mark.parametrize(("name", "module"), [("run_trials", "engine.py"), ("cluster", "cluster.py")])
+@pytest.mark.parametrize(
+    ("name", "module"), [("run_trials", "engine.py"), ("cluster", "cluster.py")]
+)
 def test_the_fake_engine_is_called_as_the_real_one_is(name: str, module: str) -> None:
     source = Path(kdray.sweep.__file__).parent / module
-    real = next(f for f in ast.parse(source.read_text()).body if isinstance(f, ast.FunctionDef) and f.name == name)
+    real = next(
+        f
+        for f in ast.parse(source.read_text()).body
+        if isinstance(f, ast.FunctionDef) and f.name == name
+    )
     fake = inspect.signature(getattr(Engine, name)).parameters.values()
-    assert [a.arg for a in real.args.args] == [p.name for p in fake if p.kind == p.POSITIONAL_OR_KEYWORD][1:]
-    assert [a.arg for a in real.args.kwonlyargs] == [p.name for p in fake if p.kind == p.KEYWORD_ONLY]
+    assert [a.arg for a in real.args.args] == [
+        p.name for p in fake if p.kind == p.POSITIONAL_OR_KEYWORD
+    ][1:]
+    assert [a.arg for a in real.args.kwonlyargs] == [
+        p.name for p in fake if p.kind == p.KEYWORD_ONLY
+    ]
 
 
 # What a finished sweep leaves behind.
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_run_looks_for_garbage_seldom_whoever_calls_it(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_looks_for_garbage_seldom_whoever_calls_it(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before, during = gc.get_threshold(), []
-    monkeypatch.setattr("kdray.sweep.running.Driver.run", lambda _: during.append(gc.get_threshold()))
+    monkeypatch.setattr(
+        "kdray.sweep.running.Driver.run", lambda _: during.append(gc.get_threshold())
+    )
     go(results)
     assert during == [(OBJECTS, *before[1:])]
     assert gc.get_threshold() == before
@@ -91,7 +113,9 @@ def test_every_trial_has_its_row_and_every_epoch_too(finished: Path) -> None:
 
 def test_the_chosen_teacher_is_measured_and_the_other_candidate_is_not(finished: Path) -> None:
     teachers, students = trials(finished, "teacher"), trials(finished, "student")
-    best = teachers.sort_values(["val_accuracy", "seed"], ascending=[False, True])["trial_id"].iloc[0]
+    best = teachers.sort_values(["val_accuracy", "seed"], ascending=[False, True])["trial_id"].iloc[
+        0
+    ]
     assert set(students["teacher_id"]) == {best}
     numbers = Results(finished).robustness()
     assert set(numbers["trial_id"]) == {best, *students["trial_id"]}
@@ -105,11 +129,14 @@ def test_members_say_who_took_which_part(finished: Path) -> None:
     students = table[table["role"] == "student"]
     assert students["order"].tolist() == [0, 1, 2, 3]
     assert students["point"].tolist() == [0, 0, 1, 1]
-    assert [json.loads(text) for text in students["parameters"]] == [{"noise.input.sigma": s} for s in (0, 0, 0.2, 0.2)]
+    assert [json.loads(text) for text in students["parameters"]] == [
+        {"noise.input.sigma": s} for s in (0, 0, 0.2, 0.2)
+    ]
     assert set(students["teacher_selection"]) == {"best_validation"}
     teachers = trials(finished, "teacher").sort_values("seed")
     expected = [
-        {"trial_id": row.trial_id, "seed": row.seed, "val_accuracy": row.val_accuracy} for row in teachers.itertuples()
+        {"trial_id": row.trial_id, "seed": row.seed, "val_accuracy": row.val_accuracy}
+        for row in teachers.itertuples()
     ]
     assert [json.loads(text) for text in students["teacher_candidates"]] == [expected] * 4
 
@@ -122,10 +149,14 @@ def test_the_study_and_the_points_table_say_the_same(finished: Path) -> None:
     table = points(Results(finished), "tiny")
     told = study(finished).trials
     assert [trial.state.name for trial in told] == ["COMPLETE"] * 2
-    assert [trial.params["noise.input.sigma"] for trial in told] == table["noise.input.sigma"].tolist()
+    assert [trial.params["noise.input.sigma"] for trial in told] == table[
+        "noise.input.sigma"
+    ].tolist()
     assert [trial.value for trial in told] == table["val_accuracy", "mean"].tolist()
     for name in ("pgd1.accuracy", "clean.accuracy"):
-        assert [trial.user_attrs[name] for trial in told] == pytest.approx(table[name, "mean"].tolist())
+        assert [trial.user_attrs[name] for trial in told] == pytest.approx(
+            table[name, "mean"].tolist()
+        )
     assert table["n"].tolist() == [2, 2]
 
 
@@ -136,7 +167,12 @@ def test_a_second_run_does_nothing(engine: Engine, finished: Path) -> None:
     before = files(finished)
     summary = go(finished)
     assert engine.requests == [], "the engine was not even started"
-    assert (summary.ran, len(summary.there), summary.failures, summary.exit_status) == (set(), 6, {}, 0)
+    assert (summary.ran, len(summary.there), summary.failures, summary.exit_status) == (
+        set(),
+        6,
+        {},
+        0,
+    )
     assert files(finished) == before
     assert len(study(finished).trials) == 2
 
@@ -144,7 +180,9 @@ def test_a_second_run_does_nothing(engine: Engine, finished: Path) -> None:
 def test_an_added_value_trains_its_point_only(engine: Engine, finished: Path) -> None:
     summary = go(finished, MORE_SIGMA)
     assert (len(summary.ran), len(summary.there)) == (2, 6)
-    assert {a.task.experiment.noise.input.sigma for a in engine.ran if a.task.experiment.noise.input} == {0.4}
+    assert {
+        a.task.experiment.noise.input.sigma for a in engine.ran if a.task.experiment.noise.input
+    } == {0.4}
     assert points(Results(finished), "tiny")["noise.input.sigma"].tolist() == [0, 0.2, 0.4]
 
 
@@ -153,14 +191,18 @@ def test_an_added_seed_trains_its_trials_only(engine: Engine, finished: Path) ->
     assert [a.task.experiment.seed for a in engine.ran] == [2, 2]
     table = points(Results(finished), "tiny")
     assert table["n"].tolist() == [3, 3]
-    assert [trial.value for trial in study(finished).trials] == pytest.approx(table["val_accuracy", "mean"].tolist())
+    assert [trial.value for trial in study(finished).trials] == pytest.approx(
+        table["val_accuracy", "mean"].tolist()
+    )
 
 
 def test_an_added_evaluation_trains_nothing(engine: Engine, finished: Path) -> None:
     before = tables(finished)
     summary = go(finished, MORE_EVALUATIONS)
     assert engine.trained == []
-    assert [labels for _, labels in engine.measured] == [["noise"]] * 5, "four students and the chosen teacher"
+    assert [labels for _, labels in engine.measured] == [["noise"]] * 5, (
+        "four students and the chosen teacher"
+    )
     assert (len(summary.ran), summary.exit_status) == (5, 0)
     after = tables(finished)
     pd.testing.assert_frame_equal(before["trials"], after["trials"])
@@ -168,10 +210,15 @@ def test_an_added_evaluation_trains_nothing(engine: Engine, finished: Path) -> N
     pd.testing.assert_frame_equal(before["robustness"], old, check_dtype=False)
 
 
-def test_a_value_that_is_taken_away_leaves_its_trials_and_no_point(engine: Engine, finished: Path) -> None:
+def test_a_value_that_is_taken_away_leaves_its_trials_and_no_point(
+    engine: Engine, finished: Path
+) -> None:
     go(finished, {SIGMA: {"grid": [0.2]}})
     assert engine.ran == []
-    assert members(finished)["outcome"].value_counts().to_dict() == {"completed": 4, "not needed": 2}
+    assert members(finished)["outcome"].value_counts().to_dict() == {
+        "completed": 4,
+        "not needed": 2,
+    }
     assert points(Results(finished), "tiny")["noise.input.sigma"].tolist() == [0.2]
     assert len(Results(finished).trials()) == 6
     go(finished)
@@ -191,15 +238,24 @@ def teacher_of(results: Path) -> str:
     return str(chosen)
 
 
-def test_more_candidates_are_trained_and_the_best_of_all_teaches(engine: Engine, finished: Path) -> None:
+def test_more_candidates_are_trained_and_the_best_of_all_teaches(
+    engine: Engine, finished: Path
+) -> None:
     go(finished, {"experiment.teacher.seeds": 5})
-    teachers = trials(finished, "teacher").sort_values(["val_accuracy", "seed"], ascending=[False, True])
+    teachers = trials(finished, "teacher").sort_values(
+        ["val_accuracy", "seed"], ascending=[False, True]
+    )
     assert teacher_of(finished) == teachers["trial_id"].iloc[0]
     assert sorted(teachers["seed"]) == [0, 1, 2, 3, 4]
-    assert [a.task.experiment.seed for a in engine.ran if a.task.role == "teacher" and a.task.train] == [2, 3, 4]
+    assert [
+        a.task.experiment.seed for a in engine.ran if a.task.role == "teacher" and a.task.train
+    ] == [2, 3, 4]
 
 
-def test_more_candidates_are_recorded_also_where_the_choice_stays(engine: Engine, finished: Path) -> None:  # noqa: ARG001
+def test_more_candidates_are_recorded_also_where_the_choice_stays(
+    engine: Engine,
+    finished: Path,  # noqa: ARG001, RUF100
+) -> None:
     for seeds in range(3, 8):
         before = teacher_of(finished)
         go(finished, {"experiment.teacher.seeds": seeds})
@@ -211,10 +267,15 @@ def test_more_candidates_are_recorded_also_where_the_choice_stays(engine: Engine
         assert len(json.loads(text)) == seeds
 
 
-def test_trials_that_were_deleted_come_back_with_the_same_bits(engine: Engine, finished: Path) -> None:
+def test_trials_that_were_deleted_come_back_with_the_same_bits(
+    engine: Engine, finished: Path
+) -> None:
     engine.width = 3
     before = tables(finished)
-    gone = [trials(finished, "teacher")["trial_id"].iloc[0], *trials(finished, "student")["trial_id"].iloc[::2]]
+    gone = [
+        trials(finished, "teacher")["trial_id"].iloc[0],
+        *trials(finished, "student")["trial_id"].iloc[::2],
+    ]
     for trial_id in gone:
         for path in finished.rglob(f"*{trial_id}*"):
             path.unlink()
@@ -223,12 +284,16 @@ def test_trials_that_were_deleted_come_back_with_the_same_bits(engine: Engine, f
     assert_same_bits(before, tables(finished))
 
 
-def test_what_runs_at_once_makes_no_difference(engine: Engine, finished: Path, tmp_path: Path) -> None:
+def test_what_runs_at_once_makes_no_difference(
+    engine: Engine, finished: Path, tmp_path: Path
+) -> None:
     engine.width = 4
     other = tmp_path / "other"
     go(other)
     assert_same_bits(tables(finished), tables(other))
-    pd.testing.assert_frame_equal(members(finished).drop(columns="order"), members(other).drop(columns="order"))
+    pd.testing.assert_frame_equal(
+        members(finished).drop(columns="order"), members(other).drop(columns="order")
+    )
 
 
 @pytest.mark.parametrize(("after", "width"), [(1, 2), (5, 1), (5, 2)])
@@ -265,24 +330,32 @@ def test_lost_weights_of_teachers_are_trained_again_because_students_may_need_th
 # Sweeps share trials.
 
 
-def test_a_trial_of_two_sweeps_is_trained_once_and_a_member_of_both(engine: Engine, finished: Path) -> None:
+def test_a_trial_of_two_sweeps_is_trained_once_and_a_member_of_both(
+    engine: Engine, finished: Path
+) -> None:
     summary = go(finished, {"name": "other", SIGMA: {"grid": [0.2, 0.3]}})
     assert len(summary.ran) == 2, "0.3 is new"
     table = members(finished, "other")
     assert table["outcome"].tolist() == ["completed"] * 6
     shared = table[table["role"] == "student"].query("point == 0")
     assert [json.loads(text) for text in shared["parameters"]] == [{"noise.input.sigma": 0.2}] * 2
-    assert set(shared["trial_id"]) == set(members(finished).query("role == 'student' and point == 1")["trial_id"])
+    assert set(shared["trial_id"]) == set(
+        members(finished).query("role == 'student' and point == 1")["trial_id"]
+    )
     assert len(members(finished)) == 6
     assert len(engine.ran) == 2
 
 
-def test_a_teacher_of_one_sweep_may_be_the_student_of_another(engine: Engine, finished: Path) -> None:
-    summary = go(finished, ALONE, {"name": "alone", "experiment.model.hidden": [16], "experiment.noise": {}})
-    assert engine.trained == []
-    assert summary.ran == {*trials(finished, "teacher")["trial_id"]} - set(trials(finished, "student")["teacher_id"]), (
-        "the candidate that was not chosen is measured now"
+def test_a_teacher_of_one_sweep_may_be_the_student_of_another(
+    engine: Engine, finished: Path
+) -> None:
+    summary = go(
+        finished, ALONE, {"name": "alone", "experiment.model.hidden": [16], "experiment.noise": {}}
     )
+    assert engine.trained == []
+    assert summary.ran == {*trials(finished, "teacher")["trial_id"]} - set(
+        trials(finished, "student")["teacher_id"]
+    ), "the candidate that was not chosen is measured now"
     assert members(finished, "alone")["role"].tolist() == ["student"] * 2
 
 
@@ -299,7 +372,12 @@ def test_teachers_of_teachers_are_trained_first(engine: Engine, results: Path) -
     engine.width = 4
     grand = {"model": {"name": "mlp", "hidden": [32]}}
     summary = go(
-        results, {"experiment.teacher.teacher": grand, "experiment.teacher.method": {"name": "kd"}, "seeds": 1}
+        results,
+        {
+            "experiment.teacher.teacher": grand,
+            "experiment.teacher.method": {"name": "kd"},
+            "seeds": 1,
+        },
     )
     assert summary.exit_status == 0
     depths = [
@@ -312,7 +390,9 @@ def test_teachers_of_teachers_are_trained_first(engine: Engine, results: Path) -
     assert set(trained["status"]) == {"completed"}
 
 
-def test_a_teacher_that_also_teaches_another_teacher_is_trained_before_it(engine: Engine, results: Path) -> None:
+def test_a_teacher_that_also_teaches_another_teacher_is_trained_before_it(
+    engine: Engine, results: Path
+) -> None:
     grand = {"model": {"name": "mlp", "hidden": [32]}}
     cases = [
         {"name": "three", "set": {"teacher.teacher": grand, "teacher.method": {"name": "kd"}}},
@@ -322,25 +402,35 @@ def test_a_teacher_that_also_teaches_another_teacher_is_trained_before_it(engine
     assert len(engine.trained) == 2 + 4
 
 
-def test_select_each_gives_every_student_the_teacher_of_its_seed(engine: Engine, results: Path) -> None:
+def test_select_each_gives_every_student_the_teacher_of_its_seed(
+    engine: Engine, results: Path
+) -> None:
     go(results, {"experiment.teacher.select": "each"})
     table = Results(results).trials().set_index("trial_id")
     students = table[table["role"] == "student"]
     assert students["seed"].tolist() == table.loc[students["teacher_id"], "seed"].tolist()
     assert len([a for a in engine.ran if is_teacher(a.task)]) == 2, "measured in the same go"
-    assert set(Results(results).robustness()["trial_id"]) == set(table.index), "both teach, so both are measured"
+    assert set(Results(results).robustness()["trial_id"]) == set(table.index), (
+        "both teach, so both are measured"
+    )
     assert set(members(results)["teacher_selection"].dropna()) == {"each"}
 
 
 def test_select_best_test_gives_every_student_the_best_teacher_on_the_test_split_and_says_so(
     engine: Engine, results: Path
 ) -> None:
-    by_test = {f"experiment.teacher.{key}": value for key, value in
-               (("select", "best_test"), ("seeds", 4), ("model.hidden", [8]))}  # fmt: skip
+    by_test = {
+        f"experiment.teacher.{key}": value
+        for key, value in (("select", "best_test"), ("seeds", 4), ("model.hidden", [8]))
+    }
     assert go(results, by_test).exit_status == 0
     teachers = trials(results, "teacher").sort_values("seed")
-    best, by_validation = (teachers.loc[teachers[f"{split}_accuracy"].idxmax()] for split in ("test", "val"))
-    assert best["trial_id"] != by_validation["trial_id"], "choose teachers of which the two splits prefer another"
+    best, by_validation = (
+        teachers.loc[teachers[f"{split}_accuracy"].idxmax()] for split in ("test", "val")
+    )
+    assert best["trial_id"] != by_validation["trial_id"], (
+        "choose teachers of which the two splits prefer another"
+    )
     assert set(trials(results, "student")["teacher_id"]) == {best["trial_id"]}
     students = members(results).query("role == 'student'")
     assert set(students["teacher_selection"]) == {"best_test"}
@@ -350,16 +440,22 @@ def test_select_best_test_gives_every_student_the_best_teacher_on_the_test_split
     ]
     assert [json.loads(text) for text in students["teacher_candidates"]] == [expected] * 4
     measured = Results(results).robustness()["trial_id"]
-    assert set(measured) == {best["trial_id"], *students["trial_id"]}, "the chosen teacher is measured, and no other"
+    assert set(measured) == {best["trial_id"], *students["trial_id"]}, (
+        "the chosen teacher is measured, and no other"
+    )
     engine.ran.clear()
     assert go(results, by_test).exit_status == 0
     assert engine.ran == []
 
 
-def test_a_comparison_with_the_teacher_is_made_of_students_and_not_of_teachers(engine: Engine, results: Path) -> None:
+def test_a_comparison_with_the_teacher_is_made_of_students_and_not_of_teachers(
+    engine: Engine, results: Path
+) -> None:
     bound = {"evaluate.suite": [{"name": "prediction_bound", "points": 1, "examples": 20}]}
     assert go(results, bound).exit_status == 0
-    assert set(Results(results).robustness()["trial_id"]) == set(trials(results, "student")["trial_id"])
+    assert set(Results(results).robustness()["trial_id"]) == set(
+        trials(results, "student")["trial_id"]
+    )
     engine.ran.clear()
     assert go(results, bound).exit_status == 0
     assert engine.ran == []
@@ -374,9 +470,14 @@ def test_where_a_teacher_failed_its_students_fail_with_the_reason_and_the_rest_g
     summary = go(results, CASES)
     assert summary.exit_status == 1
     bad = sweep_of(CASES).candidates(next(sweep_of(CASES).grid()))
-    reasons = {name: reason for name, reason in summary.failures.items() if name.startswith("point")}
+    reasons = {
+        name: reason for name, reason in summary.failures.items() if name.startswith("point")
+    }
     assert list(reasons) == [f"point {point}, seed {seed}" for point in (0, 1) for seed in (0, 1)]
-    assert all(reason.startswith(f"its teacher {bad[0].trial_id} failed: Diverged: ") for reason in reasons.values())
+    assert all(
+        reason.startswith(f"its teacher {bad[0].trial_id} failed: Diverged: ")
+        for reason in reasons.values()
+    )
     assert set(summary.failures) - set(reasons) == {teacher.trial_id for teacher in bad}
     assert points(Results(results), "tiny")["case"].tolist() == ["good", "good"]
     told = study(results).trials
@@ -390,7 +491,7 @@ def test_where_a_teacher_failed_its_students_fail_with_the_reason_and_the_rest_g
     assert sorted(engine.trained) == sorted(teacher.trial_id for teacher in bad)
 
 
-def test_a_failed_point_is_told_once(engine: Engine, results: Path) -> None:  # noqa: ARG001
+def test_a_failed_point_is_told_once(engine: Engine, results: Path) -> None:
     diverging = {
         "experiment.training": DIVERGES,
         "experiment.teacher.training": {**DIVERGES, "optimizer": {"name": "sgd"}},
@@ -410,14 +511,19 @@ def failing_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_evaluation_that_fails_is_a_failure_in_every_run_until_it_is_retried(
     engine: Engine, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = {"evaluate.roles": ["student"], "evaluate.suite": [*TINY["evaluate"]["suite"], {"name": "pgd", "steps": 2}]}
+    more = {
+        "evaluate.roles": ["student"],
+        "evaluate.suite": [*TINY["evaluate"]["suite"], {"name": "pgd", "steps": 2}],
+    }
     with monkeypatch.context() as patch:
         failing_evaluation(patch)
         summary = go(finished, more)
     students = set(trials(finished, "student")["trial_id"])
     assert summary.failures == dict.fromkeys(students, "pgd: RuntimeError: cannot be measured")
     assert set(members(finished).query("role == 'student'")["outcome"]) == {"failed"}
-    assert [trial.state.name for trial in study(finished).trials] == ["COMPLETE"] * 2, "known from the run before"
+    assert [trial.state.name for trial in study(finished).trials] == ["COMPLETE"] * 2, (
+        "known from the run before"
+    )
     engine.ran.clear()
     assert go(finished, more).failures == summary.failures
     assert engine.ran == []
@@ -427,7 +533,7 @@ def test_an_evaluation_that_fails_is_a_failure_in_every_run_until_it_is_retried(
 
 def test_a_teacher_that_could_not_be_measured_is_a_failure_in_every_run(
     engine: Engine, finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     more = {"evaluate.roles": ["teacher"], "evaluate.suite": [{"name": "pgd", "steps": 2}]}
     with monkeypatch.context() as patch:
         failing_evaluation(patch)
@@ -438,15 +544,16 @@ def test_a_teacher_that_could_not_be_measured_is_a_failure_in_every_run(
 
 
 def test_a_teacher_that_could_not_be_measured_stays_a_failed_member(
-    engine: Engine,  # noqa: ARG001
-    finished: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    engine: Engine, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more = {"evaluate.roles": ["teacher"], "evaluate.suite": [{"name": "pgd", "steps": 2}]}
     failing_evaluation(monkeypatch)
     for _ in range(3):
         go(finished, more)
-        assert sorted(members(finished).query("role == 'teacher'")["outcome"]) == ["completed", "failed"]
+        assert sorted(members(finished).query("role == 'teacher'")["outcome"]) == [
+            "completed",
+            "failed",
+        ]
 
 
 # Workers that die.
@@ -472,7 +579,9 @@ def test_a_worker_that_died_is_a_failure_with_a_row_and_the_same_command_tries_a
     assert [trial.state.name for trial in study(other).trials] == ["FAIL"] * 2 + ["COMPLETE"] * 2
 
 
-def test_a_worker_that_died_while_measuring_leaves_the_trained_trials_row(engine: Engine, finished: Path) -> None:
+def test_a_worker_that_died_while_measuring_leaves_the_trained_trials_row(
+    engine: Engine, finished: Path
+) -> None:
     engine.dies = lambda task: task.role == "student" and task.experiment.seed == 0
     before = tables(finished)["trials"]
     summary = go(finished, MORE_EVALUATIONS)
@@ -484,7 +593,9 @@ def test_a_worker_that_died_while_measuring_leaves_the_trained_trials_row(engine
     assert [labels for _, labels in engine.measured] == [["noise"]] * 2
 
 
-def test_a_teacher_whose_worker_died_while_measuring_still_teaches(engine: Engine, finished: Path) -> None:
+def test_a_teacher_whose_worker_died_while_measuring_still_teaches(
+    engine: Engine, finished: Path
+) -> None:
     engine.dies = is_teacher
     summary = go(finished, MORE_EVALUATIONS, MORE_SIGMA)
     assert list(summary.failures.values()) == [DIED]
@@ -505,7 +616,9 @@ def test_a_search_reaches_its_number_of_points_and_then_nothing_is_left(
     assert [trial.state.name for trial in told] == ["COMPLETE"] * 3
     table = points(Results(results), "tiny").set_index("point")
     for trial in told:
-        assert trial.params["noise.input.sigma"] == table.loc[trial.number, ("noise.input.sigma", "")]
+        assert (
+            trial.params["noise.input.sigma"] == table.loc[trial.number, ("noise.input.sigma", "")]
+        )
         assert trial.value == pytest.approx(table.loc[trial.number, ("val_accuracy", "mean")])
     before = files(results)
     engine.requests.clear()
@@ -513,7 +626,9 @@ def test_a_search_reaches_its_number_of_points_and_then_nothing_is_left(
     assert files(results) == before
 
 
-def test_a_search_goes_on_with_more_points_seeds_and_evaluations(engine: Engine, results: Path) -> None:
+def test_a_search_goes_on_with_more_points_seeds_and_evaluations(
+    engine: Engine, results: Path
+) -> None:
     go(results, RANDOM)
     first = points(Results(results), "tiny")["noise.input.sigma"].tolist()
     engine.ran.clear()
@@ -530,10 +645,14 @@ def test_a_search_goes_on_with_more_points_seeds_and_evaluations(engine: Engine,
     table = points(Results(results), "tiny")
     assert table["n"].tolist() == [3] * 4
     told = {trial.params["noise.input.sigma"]: trial.value for trial in study(results).trials}
-    assert told == pytest.approx(dict(zip(table["noise.input.sigma"], table["val_accuracy", "mean"], strict=True)))
+    assert told == pytest.approx(
+        dict(zip(table["noise.input.sigma"], table["val_accuracy", "mean"], strict=True))
+    )
 
 
-def test_a_search_that_was_killed_takes_up_the_points_that_were_under_way(engine: Engine, results: Path) -> None:
+def test_a_search_that_was_killed_takes_up_the_points_that_were_under_way(
+    engine: Engine, results: Path
+) -> None:
     go(results.with_name("undisturbed"), RANDOM)
     engine.width, engine.interrupt_after = 2, engine.ended + 6
     with pytest.raises(KeyboardInterrupt):
@@ -555,9 +674,18 @@ def test_a_point_of_a_search_whose_worker_died_is_tried_again_by_the_same_comman
     assert points(Results(results), "tiny")["n"].tolist() == [2] * 3
 
 
-def test_a_search_says_again_which_of_its_points_diverged_and_tries_none_again(engine: Engine, results: Path) -> None:
-    search = {**RANDOM, "experiment.training.optimizer": {"name": "sgd", "learning_rate": {"choice": [0.1, 1e30]}}}
-    steady = {"experiment.teacher.training.optimizer": {"name": "sgd"}, "search.points": 4, "seeds": 1}
+def test_a_search_says_again_which_of_its_points_diverged_and_tries_none_again(
+    engine: Engine, results: Path
+) -> None:
+    search = {
+        **RANDOM,
+        "experiment.training.optimizer": {"name": "sgd", "learning_rate": {"choice": [0.1, 1e30]}},
+    }
+    steady = {
+        "experiment.teacher.training.optimizer": {"name": "sgd"},
+        "search.points": 4,
+        "seeds": 1,
+    }
     failures = go(results, search, steady).failures
     assert 0 < len(failures) < 4
     engine.ran.clear()
@@ -565,7 +693,9 @@ def test_a_search_says_again_which_of_its_points_diverged_and_tries_none_again(e
     assert engine.ran == []
 
 
-def test_a_lost_study_is_made_again_from_what_the_tables_hold(engine: Engine, results: Path) -> None:
+def test_a_lost_study_is_made_again_from_what_the_tables_hold(
+    engine: Engine, results: Path
+) -> None:
     go(results, RANDOM)
     before = [(trial.params, trial.value) for trial in study(results).trials]
     (results / "studies" / "tiny.db").unlink()
@@ -588,7 +718,9 @@ def test_equal_points_are_one_trial(engine: Engine, finished: Path) -> None:
 
 
 @pytest.mark.parametrize("dies", [False, True])
-def test_equal_points_that_come_at_once_are_one_trial_too(engine: Engine, results: Path, dies: bool) -> None:
+def test_equal_points_that_come_at_once_are_one_trial_too(
+    engine: Engine, results: Path, dies: bool
+) -> None:
     engine.width, engine.dies = 4, lambda _: dies
     summary = go(results, ALONE, {"cases": [{"name": "a"}, {"name": "b"}], SIGMA: 0.1})
     assert len(engine.trained) == 2 * (1 + (MAX_DEATHS if dies else 0))
@@ -597,7 +729,9 @@ def test_equal_points_that_come_at_once_are_one_trial_too(engine: Engine, result
     table = members(results)
     assert table["case"].tolist() == ["a", "a", "b", "b"]
     assert table["outcome"].tolist() == ["failed" if dies else "completed"] * 4
-    assert [trial.state.name for trial in study(results).trials] == ["FAIL" if dies else "COMPLETE"] * 2
+    assert [trial.state.name for trial in study(results).trials] == [
+        "FAIL" if dies else "COMPLETE"
+    ] * 2
 
 
 # What it asks for and says.
@@ -605,14 +739,18 @@ def test_equal_points_that_come_at_once_are_one_trial_too(engine: Engine, result
 
 def test_each_role_gets_its_own_resources(engine: Engine, results: Path) -> None:
     go(results, {"resources": {"teacher": {"cpu": 2}, "student": {"cpu": 0.5}}, "seeds": 1}, cpus=2)
-    assert [request.cpu for request in engine.requests] == [2] * 3 + [0.5] * 2, "the chosen teacher is measured as a teacher"
+    assert [request.cpu for request in engine.requests] == [2] * 3 + [0.5] * 2, (
+        "the chosen teacher is measured as a teacher"
+    )
     assert engine.widths == [1, 4]
 
 
 @pytest.fixture
 def _one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("running", "work", "planning"):
-        monkeypatch.setattr(f"kdray.sweep.{module}.this_machine", lambda *_: Node("one with a GPU", 8, 1))
+        monkeypatch.setattr(
+            f"kdray.sweep.{module}.this_machine", lambda *_: Node("one with a GPU", 8, 1)
+        )
 
 
 @pytest.mark.usefixtures("_one_gpu")
@@ -621,7 +759,9 @@ def test_a_share_of_a_gpu_is_measured_once_a_role_and_given_to_every_trial(
 ) -> None:
     asked: list[tuple[str, set[str]]] = []
 
-    def measured(request: Request, role: str, candidates: list[Task], _: Path) -> tuple[Request, str]:
+    def measured(
+        request: Request, role: str, candidates: list[Task], _: Path
+    ) -> tuple[Request, str]:
         asked.append((role, {task.role for task in candidates}))
         return request.model_copy(update={"gpu": 0.25}), f"{role} takes a quarter"
 
@@ -630,7 +770,10 @@ def test_a_share_of_a_gpu_is_measured_once_a_role_and_given_to_every_trial(
     best = {"points": 1, "suite": [{"label": "dear", "name": "clean", "examples": 9}]}
     go(results, {"resources": {"student": {"gpu": "auto"}}, "evaluate.best": best}, said=said)
     assert asked == [("student", {"student"})]
-    assert {a.task.role: a.request.gpu for a in engine.ran if "dear" not in str(a.task)} == {"teacher": 0, "student": 0.25}
+    assert {a.task.role: a.request.gpu for a in engine.ran if "dear" not in str(a.task)} == {
+        "teacher": 0,
+        "student": 0.25,
+    }
     assert engine.widths == [8, 4, 4]
     assert "student takes a quarter\nstudents: 4 at once, limited by GPU" in said.getvalue()
 
@@ -638,18 +781,33 @@ def test_a_share_of_a_gpu_is_measured_once_a_role_and_given_to_every_trial(
 @pytest.mark.usefixtures("_one_gpu")
 def test_a_plan_says_what_is_measured_later_and_where_less_would_do(finished: Path) -> None:
     auto = sweep_of({"resources": {"student": {"gpu": "auto"}}})
-    assert plan(auto, finished).room["student"] == "1 at once, limited by GPU until the hungriest trial is measured (gpu: auto)"
+    assert (
+        plan(auto, finished).room["student"]
+        == "1 at once, limited by GPU until the hungriest trial is measured (gpu: auto)"
+    )
     rows = Results(finished).table("trials").to_pandas()
     for _, row in rows.iterrows():
-        kept = {name: value for name, value in row.items() if name != "written_at" and not pd.isna(value)}
+        kept = {
+            name: value
+            for name, value in row.items()
+            if name != "written_at" and not pd.isna(value)
+        }
         on_gpu = {**kept, "device_memory": 80 * 2**30, "peak_memory": 10 * 2**30}
         write_rows(Store(finished), "trials", row["trial_id"], [on_gpu], configuration_columns())
-    assert plan(auto, finished).room["student"] == "6 at once, limited by GPU", "as those that were measured"
+    assert plan(auto, finished).room["student"] == "6 at once, limited by GPU", (
+        "as those that were measured"
+    )
     whole = sweep_of({"resources": {"student": {"gpu": 1}}})
-    assert plan(whole, finished).room["student"].endswith("(gpu 0.167 would do, by the memory that trials here have taken)")
+    assert (
+        plan(whole, finished)
+        .room["student"]
+        .endswith("(gpu 0.167 would do, by the memory that trials here have taken)")
+    )
 
 
-def test_progress_says_what_was_done_and_which_point_is_best(engine: Engine, finished: Path) -> None:
+def test_progress_says_what_was_done_and_which_point_is_best(
+    engine: Engine, finished: Path
+) -> None:
     engine.width = 2
     said = io.StringIO()
     go(finished, MORE_SIGMA, said=said)
@@ -660,19 +818,22 @@ def test_progress_says_what_was_done_and_which_point_is_best(engine: Engine, fin
     assert "| best val_accuracy 0." in line
 
 
-def test_the_students_that_are_there_are_counted_once(engine: Engine, finished: Path) -> None:  # noqa: ARG001
+def test_the_students_that_are_there_are_counted_once(engine: Engine, finished: Path) -> None:
     said = io.StringIO()
     go(finished, {SIGMA: {"grid": [0.4, 0, 0.2]}}, said=said)
     assert said.getvalue().splitlines()[1].startswith("students: 2 done, 4 there already")
 
 
-def test_the_best_point_may_be_one_that_was_there(engine: Engine, finished: Path) -> None:  # noqa: ARG001
+def test_the_best_point_may_be_one_that_was_there(engine: Engine, finished: Path) -> None:
     said = io.StringIO()
     go(finished, {SIGMA: {"grid": [0, 0.2, 3]}}, said=said)
     assert "sigma=3)" not in said.getvalue()
 
 
-def test_an_objective_that_is_lowered_has_the_lowest_point_as_its_best(engine: Engine, results: Path) -> None:  # noqa: ARG001
+def test_an_objective_that_is_lowered_has_the_lowest_point_as_its_best(
+    engine: Engine,
+    results: Path,  # noqa: ARG001, RUF100
+) -> None:
     said = io.StringIO()
     go(results, {"objective": {"metric": "clean.loss", "mode": "min"}}, said=said)
     best = study(results).best_trial
@@ -695,8 +856,14 @@ def test_damaged_weights_are_trained_again_with_a_warning(engine: Engine, finish
 
 
 def test_a_teacher_whose_own_teacher_failed_is_not_tried(engine: Engine, results: Path) -> None:
-    above = {"model": {"name": "mlp", "hidden": [32]}, "training": {"epochs": 2, "batch_size": 10, "optimizer":
-             {"name": "sgd", "learning_rate": 1e30}}}  # fmt: skip
+    above = {
+        "model": {"name": "mlp", "hidden": [32]},
+        "training": {
+            "epochs": 2,
+            "batch_size": 10,
+            "optimizer": {"name": "sgd", "learning_rate": 1e30},
+        },
+    }
     chain = {"experiment.teacher.teacher": above, "experiment.teacher.method": {"name": "kd"}}
     summary = go(results, chain)
     assert engine.trained == [next(iter(engine.ran)).trial_id]
@@ -711,8 +878,10 @@ def test_a_teacher_whose_own_teacher_failed_is_not_tried(engine: Engine, results
 
 
 def test_a_lost_study_asks_for_the_same_points_again(engine: Engine, results: Path) -> None:
-    search = {"search": {"sampler": "tpe", "points": 4, "startup": 2},
-              "experiment.noise.input.sigma": {"uniform": [0, 0.5]}}  # fmt: skip
+    search = {
+        "search": {"sampler": "tpe", "points": 4, "startup": 2},
+        "experiment.noise.input.sigma": {"uniform": [0, 0.5]},
+    }
     assert go(results, search).exit_status == 0
     (results / "studies" / "tiny.db").unlink()
     engine.ran.clear()

@@ -1,5 +1,5 @@
-"""Every sweep that kdray ships runs from end to end with ``--smoke``, all on one Ray (``make smoke``: minutes), and what it
-leaves is drawn by the script of its paper."""
+"""Every sweep that kdray ships runs from end to end with ``--smoke``, all on one Ray (``make
+smoke``: minutes), and what it leaves is drawn by the script of its paper."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def name(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=name)
-def test_a_shipped_sweep_runs_with_smoke_to_finished_finite_rows_that_say_something(path: Path, ran: Any) -> None:
+def test_a_shipped_sweep_runs_with_smoke_to_finished_finite_rows_that_say_something(
+    path: Path, ran: Any
+) -> None:
     sweep, folder, summary = ran(path)
     assert summary.failures == {}
     results = Results(folder)
@@ -69,15 +71,19 @@ def test_a_shipped_sweep_runs_with_smoke_to_finished_finite_rows_that_say_someth
 
 
 @pytest.mark.parametrize("script", ANALYSIS, ids=lambda script: script.stem)
-def test_a_script_draws_what_the_sweeps_of_its_paper_left(script: Path, ran: Any, tmp_path: Path) -> None:
+def test_a_script_draws_what_the_sweeps_of_its_paper_left(
+    script: Path, ran: Any, tmp_path: Path
+) -> None:
     mine = [path for path in SWEEPS if path.parent.name == script.stem] or SWEEPS
     results, out = tmp_path / "results", tmp_path / "figures"
     for path in mine:  # folders merge by copying
         shutil.copytree(ran(path).folder, results, dirs_exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script), str(results), "--out", str(out)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     listed = (out / "README.md").read_text()
     drawn = [*out.glob("*.png"), *out.glob("*.csv")]
@@ -89,20 +95,29 @@ def test_a_script_draws_what_the_sweeps_of_its_paper_left(script: Path, ran: Any
 
 def experiments(results: Results) -> dict[str, Experiment]:
     trials = results.trials()
-    return {i: Experiment.model_validate_json(text) for i, text in zip(trials["trial_id"], trials["experiment"], strict=True)}
+    return {
+        i: Experiment.model_validate_json(text)
+        for i, text in zip(trials["trial_id"], trials["experiment"], strict=True)
+    }
 
 
 def assert_every_trial_trained(results: Results) -> None:
     trials, epochs, described = results.trials(), results.epochs(), experiments(results)
     assert set(trials["status"]) == {"completed"}
-    assert trials[["val_accuracy", "test_accuracy"]].apply(lambda column: column.between(0, 1)).all(axis=None)
+    assert (
+        trials[["val_accuracy", "test_accuracy"]]
+        .apply(lambda column: column.between(0, 1))
+        .all(axis=None)
+    )
     assert (trials[["parameters", "weights", "macs", "train_seconds"]] > 0).all(axis=None)
     assert np.isfinite(epochs[["loss", "val_loss", "train_accuracy"]]).all(axis=None)
     for trial_id, rows in epochs.groupby("trial_id"):
         experiment = described[str(trial_id)]
         assert len(rows) == epochs_of(experiment)
         main = rows[rows["stage"] == "main"].sort_values("epoch")
-        assert main["val_loss"].nunique() == len(main), f"{trial_id} learned nothing from one epoch to the next"
+        assert main["val_loss"].nunique() == len(main), (
+            f"{trial_id} learned nothing from one epoch to the next"
+        )
         terms = main.filter(like="loss.").dropna(axis=1, how="all")
         assert np.isfinite(terms).all(axis=None)
         assert {column.removeprefix("loss.") for column in terms} <= set(experiment.method.terms)

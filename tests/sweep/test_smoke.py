@@ -1,4 +1,5 @@
-"""``--smoke``: every shipped sweep becomes a small one of digits that is valid and needs nothing that this machine lacks."""
+"""``--smoke``: every shipped sweep becomes a small one of digits that is valid and needs nothing
+that this machine lacks."""
 
 from __future__ import annotations
 
@@ -60,10 +61,15 @@ def test_a_shipped_sweep_becomes_small_and_stays_what_it_is(path: Path) -> None:
         assert data.examples == EXAMPLES
     for role in ("teacher", "student"):
         assert getattr(small.file.resources, role).gpu == 0
-    assert [e.label for e in small.file.evaluate.suite] == [e.label for e in full.file.evaluate.suite]
+    assert [e.label for e in small.file.evaluate.suite] == [
+        e.label for e in full.file.evaluate.suite
+    ]
     assert all(evaluation.examples == 32 for evaluation in small.file.evaluate.suite)
     for point in small.grid():
-        for described in (*small.candidates(point), small.student(point, 0, next(iter(small.candidates(point)), None))):
+        for described in (
+            *small.candidates(point),
+            small.student(point, 0, next(iter(small.candidates(point)), None)),
+        ):
             assert described.training.epochs <= 2
             assert described.training.batch_size <= 16
 
@@ -73,8 +79,12 @@ def test_of_every_list_the_ends_are_left(path: Path) -> None:
     full, small = load_sweep(path), load_sweep(path, smoke=True)
     for large, little in zip(full.spaces, small.spaces, strict=True):
         for name, leaf in large.distributions.items():
-            if leaf.kind in ("grid", "choice") and not any(f".{name}".endswith(f".{less}") for less in LESS):
-                assert little.distributions[name].arguments == tuple(dict.fromkeys((leaf.edges[0], leaf.edges[-1])))
+            if leaf.kind in ("grid", "choice") and not any(
+                f".{name}".endswith(f".{less}") for less in LESS
+            ):
+                assert little.distributions[name].arguments == tuple(
+                    dict.fromkeys((leaf.edges[0], leaf.edges[-1]))
+                )
 
 
 def test_shrinking_leaves_the_file_as_it_was_and_is_done_once() -> None:
@@ -92,10 +102,19 @@ def test_shrinking_leaves_the_file_as_it_was_and_is_done_once() -> None:
             {"resize": 32, "channels": 3, "augment": "crop_flip"},
         ),
         ({"name": "usps", "resize": 8, "channels": 3}, {"resize": 8, "channels": 3}),
-        ({"name": "cifar10", "normalization": "none"}, {"resize": 32, "channels": 3, "normalization": "none"}),
+        (
+            {"name": "cifar10", "normalization": "none"},
+            {"resize": 32, "channels": 3, "normalization": "none"},
+        ),
         ({"name": "usps", "pad": 6, "resize": None}, {"resize": 16, "channels": 1, "pad": 6}),
-        ({"name": "mnist", "omit_classes": [3, 7]}, {"resize": 28, "channels": 1, "omit_classes": [3, 7]}),
-        ({"name": "cifar100", "omit_classes": [9, 10, 99]}, {"resize": 32, "channels": 3, "omit_classes": [9]}),
+        (
+            {"name": "mnist", "omit_classes": [3, 7]},
+            {"resize": 28, "channels": 1, "omit_classes": [3, 7]},
+        ),
+        (
+            {"name": "cifar100", "omit_classes": [9, 10, 99]},
+            {"resize": 32, "channels": 3, "omit_classes": [9]},
+        ),
         (
             {"name": "cifar100", "omit_classes": list(range(50))},
             {"resize": 32, "channels": 3, "omit_classes": list(range(9))},
@@ -103,12 +122,20 @@ def test_shrinking_leaves_the_file_as_it_was_and_is_done_once() -> None:
         (ARRAYS, {"resize": 20, "channels": 3}),
         ({**ARRAYS, "channels": 1, "pad": 2}, {"resize": 20, "channels": 1, "pad": 2}),
         (
-            {"name": "image_folder", "path": "photographs", "classes": 40, "size": 64, "augment": "flip"},
+            {
+                "name": "image_folder",
+                "path": "photographs",
+                "classes": 40,
+                "size": 64,
+                "augment": "flip",
+            },
             {"resize": 64, "channels": 3, "augment": "flip"},
         ),
     ],
 )
-def test_digits_take_the_shape_of_the_data_that_they_stand_for(data: dict[str, Any], like: dict[str, Any]) -> None:
+def test_digits_take_the_shape_of_the_data_that_they_stand_for(
+    data: dict[str, Any], like: dict[str, Any]
+) -> None:
     small = digits_like(data)
     assert small == {"name": "digits", "examples": EXAMPLES, **like}
     described: Any = parse(AnyData, data)  # type: ignore[arg-type]  # a union of types
@@ -116,45 +143,82 @@ def test_digits_take_the_shape_of_the_data_that_they_stand_for(data: dict[str, A
 
 
 def test_a_swept_number_of_epochs_is_two_and_points_of_a_search_are_few() -> None:
-    tree = changed(TINY, {
-        "experiment.training.epochs": {"grid": [100, 200, 300]},
-        "search": {"sampler": "tpe", "points": 40, "startup": 10},
-        "experiment.noise.input.sigma": {"uniform": [0, 1]},
-    })  # fmt: skip
+    tree = changed(
+        TINY,
+        {
+            "experiment.training.epochs": {"grid": [100, 200, 300]},
+            "search": {"sampler": "tpe", "points": 40, "startup": 10},
+            "experiment.noise.input.sigma": {"uniform": [0, 1]},
+        },
+    )
     small = sweep_from(tree, smoke=True)
     assert "training.epochs" not in small.spaces[0].distributions
     assert (small.file.search.points, small.file.search.startup) == (4, 2)
 
 
 def test_the_case_of_other_data_is_digits_too() -> None:
-    tree = changed(TINY, {
-        "experiment.data": {"name": "mnist"},
-        "cases": [{"name": "a"}, {"name": "b", "set": {"data": {"name": "fashion_mnist", "resize": 14}}}],
-    })  # fmt: skip
+    tree = changed(
+        TINY,
+        {
+            "experiment.data": {"name": "mnist"},
+            "cases": [
+                {"name": "a"},
+                {"name": "b", "set": {"data": {"name": "fashion_mnist", "resize": 14}}},
+            ],
+        },
+    )
     assert [(data.name, data.shape) for data in data_of(sweep_from(tree, smoke=True))] == [
-        ("digits", (1, 28, 28)), ("digits", (1, 14, 14)),
-    ]  # fmt: skip
+        ("digits", (1, 28, 28)),
+        ("digits", (1, 14, 14)),
+    ]
 
 
 def test_what_is_no_sweep_is_left_to_validation() -> None:
-    for tree in ({}, {"experiment": 3}, {"cases": 3}, {"evaluate": []}, {"evaluate": {"suite": 3}}, {"cases": [3]}):
+    for tree in (
+        {},
+        {"experiment": 3},
+        {"cases": 3},
+        {"evaluate": []},
+        {"evaluate": {"suite": 3}},
+        {"cases": [3]},
+    ):
         assert shrink(tree) == tree
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"experiment.data": {"name": {"grid": ["mnist", "fashion_mnist"]}}}, id="swept name: TypeError"),
-        pytest.param({"experiment.data": {"grid": [{"name": "mnist"}, {"name": "fashion_mnist"}]}}, id="list of data"),
-        pytest.param({"cases": [{"name": "a", "set": {"data.name": "fashion_mnist"}}]}, id="data.name in a case"),
         pytest.param(
-            {"cases": [{"name": "a", "set": {"teacher": {
-                "model": {"name": "mlp"}, "data": {"name": "fashion_mnist"}}}}]}, id="data of a teacher in a case",
+            {"experiment.data": {"name": {"grid": ["mnist", "fashion_mnist"]}}},
+            id="swept name: TypeError",
+        ),
+        pytest.param(
+            {"experiment.data": {"grid": [{"name": "mnist"}, {"name": "fashion_mnist"}]}},
+            id="list of data",
+        ),
+        pytest.param(
+            {"cases": [{"name": "a", "set": {"data.name": "fashion_mnist"}}]},
+            id="data.name in a case",
+        ),
+        pytest.param(
+            {
+                "cases": [
+                    {
+                        "name": "a",
+                        "set": {
+                            "teacher": {"model": {"name": "mlp"}, "data": {"name": "fashion_mnist"}}
+                        },
+                    }
+                ]
+            },
+            id="data of a teacher in a case",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_smoke_test_needs_no_data_however_they_are_named(changes: dict[str, Any]) -> None:
-    sweep = sweep_from(changed(changed(TINY, {"experiment.data": {"name": "mnist"}}), changes), smoke=True)
+    sweep = sweep_from(
+        changed(changed(TINY, {"experiment.data": {"name": "mnist"}}), changes), smoke=True
+    )
     assert {data.name for data in data_of(sweep)} == {"digits"}
 
 
@@ -165,40 +229,61 @@ def test_a_swept_number_of_epochs_in_a_case_is_two() -> None:
 
 
 def test_a_countable_range_becomes_its_ends() -> None:
-    assert shrink({"experiment": {"a": {"quniform": [0, 1, 0.01]}, "b": {"randint": [1, 9]}}})["experiment"] == {
-        "a": {"choice": [0.0, 1.0]},
-        "b": {"choice": [1, 8]},
-    }
+    assert shrink({"experiment": {"a": {"quniform": [0, 1, 0.01]}, "b": {"randint": [1, 9]}}})[
+        "experiment"
+    ] == {"a": {"choice": [0.0, 1.0]}, "b": {"choice": [1, 8]}}
 
 
 def test_images_that_are_not_square_become_square() -> None:
     assert digits_like({**ARRAYS, "image_shape": [1, 12, 20]})["resize"] == 20
 
 
-@pytest.mark.parametrize("data", [{"name": "mnist", "sise": 3}, {"name": "imagenet"}, {"name": "arrays"}, {}, 3, None])
+@pytest.mark.parametrize(
+    "data", [{"name": "mnist", "sise": 3}, {"name": "imagenet"}, {"name": "arrays"}, {}, 3, None]
+)
 def test_data_that_are_described_wrongly_are_left_to_validation(data: Any) -> None:
     assert digits_like(data) == data
 
 
 TEACHERS_DATA: list[Any] = [
     pytest.param({"name": "usps", "pad": 6}, {"name": "mnist"}, id="another data set"),
-    pytest.param({"name": "mnist", "augment": "flip"}, {"name": "usps", "pad": 6}, id="another, padded"),
-    pytest.param({"name": "usps", "pad": 2, "augment": "flip"}, {"omit_classes": [1]}, id="what it does not say"),
-    pytest.param({"name": "usps", "pad": 2}, {"name": "usps", "normalization": "gcn"}, id="the same data set"),
-    pytest.param({"name": "usps", "pad": 2, "validation": 9}, {"validation": 50}, id="another split"),
-    pytest.param({**ARRAYS, "pad": 3}, {"name": "arrays", "omit_classes": [0]}, id="the same arrays"),
-    pytest.param({"name": "mnist"}, {"name": {"same": "data.name"}, "augment": "flip"}, id="the same name"),
+    pytest.param(
+        {"name": "mnist", "augment": "flip"}, {"name": "usps", "pad": 6}, id="another, padded"
+    ),
+    pytest.param(
+        {"name": "usps", "pad": 2, "augment": "flip"},
+        {"omit_classes": [1]},
+        id="what it does not say",
+    ),
+    pytest.param(
+        {"name": "usps", "pad": 2}, {"name": "usps", "normalization": "gcn"}, id="the same data set"
+    ),
+    pytest.param(
+        {"name": "usps", "pad": 2, "validation": 9}, {"validation": 50}, id="another split"
+    ),
+    pytest.param(
+        {**ARRAYS, "pad": 3}, {"name": "arrays", "omit_classes": [0]}, id="the same arrays"
+    ),
+    pytest.param(
+        {"name": "mnist"}, {"name": {"same": "data.name"}, "augment": "flip"}, id="the same name"
+    ),
     pytest.param({"name": "mnist", "augment": "flip"}, {"same": "data"}, id="the same everything"),
 ]
 
 
 @pytest.mark.parametrize(("students", "teachers"), TEACHERS_DATA)
 @pytest.mark.parametrize("case", [False, True])
-def test_a_teacher_inherits_what_it_did(students: dict[str, Any], teachers: dict[str, Any], case: bool) -> None:
+def test_a_teacher_inherits_what_it_did(
+    students: dict[str, Any], teachers: dict[str, Any], case: bool
+) -> None:
     tree = changed(TINY, {"experiment.data": students, "experiment.teacher.data": teachers})
     if case:
         tree = changed(
-            tree, {"experiment.data": {"name": "cifar10"}, "cases": [{"name": "a", "set": {"data": students}}]}
+            tree,
+            {
+                "experiment.data": {"name": "cifar10"},
+                "cases": [{"name": "a", "set": {"data": students}}],
+            },
         )
     full, small = sweep_from(tree), sweep_from(tree, smoke=True)
     for large, little in zip(full.grid(), small.grid(), strict=True):
@@ -213,17 +298,28 @@ def test_a_teacher_inherits_what_it_did(students: dict[str, Any], teachers: dict
     ("model", "small"),
     [
         (WRN, SMALL_WRN),
-        ({"name": "wide_resnet", "dropout": {"grid": [0, 0.3]}}, {**SMALL_WRN, "dropout": {"grid": [0, 0.3]}}),
-        ({"name": "wide_resnet", "depth": {"grid": [16, 40]}, "width": {"randint": [1, 9]}}, SMALL_WRN),
-        ({"name": "mlp", "hidden": [1200, 1200]}, {"name": "mlp", "hidden": [1200, 1200], **MODELS["mlp"].small}),
-        ({"name": {"grid": ["wide_resnet", "wide_resnet"]}, "depth": 40}, {**SMALL_WRN, "name": {
-            "grid": ["wide_resnet", "wide_resnet"]}}),
+        (
+            {"name": "wide_resnet", "dropout": {"grid": [0, 0.3]}},
+            {**SMALL_WRN, "dropout": {"grid": [0, 0.3]}},
+        ),
+        (
+            {"name": "wide_resnet", "depth": {"grid": [16, 40]}, "width": {"randint": [1, 9]}},
+            SMALL_WRN,
+        ),
+        (
+            {"name": "mlp", "hidden": [1200, 1200]},
+            {"name": "mlp", "hidden": [1200, 1200], **MODELS["mlp"].small},
+        ),
+        (
+            {"name": {"grid": ["wide_resnet", "wide_resnet"]}, "depth": 40},
+            {**SMALL_WRN, "name": {"grid": ["wide_resnet", "wide_resnet"]}},
+        ),
         ({"name": "unknown", "depth": 40}, {"name": "unknown", "depth": 40}),
         ({"depth": 40}, {"depth": 40}),
         ({"same": "teacher.model"}, {"same": "teacher.model"}),
         (3, 3),
     ],
-)  # fmt: skip
+)
 def test_a_model_becomes_the_smallest_of_its_family(model: Any, small: Any) -> None:
     assert smallest(model) == small
 
@@ -237,28 +333,77 @@ def test_of_several_families_what_is_smallest_in_all() -> None:
 MODELS_ANYWHERE: list[Any] = [
     pytest.param({"experiment.model": WRN}, id="student"),
     pytest.param({"experiment.teacher.model": WRN}, id="teacher"),
-    pytest.param({"experiment.teacher": {"model": {"name": "mlp"}, "teacher": {"model": WRN}, "method": {"name": "kd"}}},
-                 id="teacher's teacher"),
+    pytest.param(
+        {
+            "experiment.teacher": {
+                "model": {"name": "mlp"},
+                "teacher": {"model": WRN},
+                "method": {"name": "kd"},
+            }
+        },
+        id="teacher's teacher",
+    ),
     pytest.param({"experiment.model": {"grid": [WRN, {**WRN, "depth": 40}]}}, id="whole models"),
     pytest.param({"experiment.model": {**WRN, "depth": {"grid": [16, 22, 40]}}}, id="swept depth"),
     pytest.param({"cases": [{"name": "a", "set": {"model": WRN}}]}, id="case's model"),
-    pytest.param({"cases": [{"name": "a", "set": {"experiment.model": WRN}}]}, id="case's model in full"),
-    pytest.param({"experiment.model": WRN, "cases": [{"name": "a", "set": {"model.depth": 40}}]}, id="case's depth"),
-    pytest.param({"experiment.model": WRN, "cases": [{"name": "a", "set": {"model.depth": {"grid": [16, 40]}}}]},
-                 id="case's swept depth"),
-    pytest.param({"cases": [{"name": "a", "set": {"teacher.model": WRN}}]}, id="case's teacher's model"),
-    pytest.param({"experiment.teacher.model": WRN, "cases": [{"name": "a", "set": {"teacher.model.width": 10}}]},
-                 id="case's teacher's width"),
-    pytest.param({"cases": [{"name": "a", "set": {"teacher": {"model": WRN}}}]}, id="case's teacher"),
-    pytest.param({"experiment.model": {"name": "wide_resnet"}, "cases": [{"name": "a", "set": {"model.name": "mlp"}}]},
-                 id="case's name"),
-    pytest.param({"experiment.teacher.model": WRN, "experiment.model": {
-        "name": "wide_resnet", "depth": {"same": "teacher.model.depth"}}}, id="same depth"),
-    pytest.param({"experiment.model": {"name": "wide_resnet", "width": {"choice": [2, 4]}},
-                  "experiment.noise.input.sigma": 0.1, "search": {"sampler": "tpe", "points": 9}}, id="all that is searched"),
-    pytest.param({"experiment.noise.input.sigma": 0.1, "search": {"sampler": "tpe", "points": 9},
-                  "cases": [{"name": "a", "set": {"model": {**WRN, "depth": {"choice": [16, 40]}}}}]}, id="all of a case"),
-]  # fmt: skip
+    pytest.param(
+        {"cases": [{"name": "a", "set": {"experiment.model": WRN}}]}, id="case's model in full"
+    ),
+    pytest.param(
+        {"experiment.model": WRN, "cases": [{"name": "a", "set": {"model.depth": 40}}]},
+        id="case's depth",
+    ),
+    pytest.param(
+        {
+            "experiment.model": WRN,
+            "cases": [{"name": "a", "set": {"model.depth": {"grid": [16, 40]}}}],
+        },
+        id="case's swept depth",
+    ),
+    pytest.param(
+        {"cases": [{"name": "a", "set": {"teacher.model": WRN}}]}, id="case's teacher's model"
+    ),
+    pytest.param(
+        {
+            "experiment.teacher.model": WRN,
+            "cases": [{"name": "a", "set": {"teacher.model.width": 10}}],
+        },
+        id="case's teacher's width",
+    ),
+    pytest.param(
+        {"cases": [{"name": "a", "set": {"teacher": {"model": WRN}}}]}, id="case's teacher"
+    ),
+    pytest.param(
+        {
+            "experiment.model": {"name": "wide_resnet"},
+            "cases": [{"name": "a", "set": {"model.name": "mlp"}}],
+        },
+        id="case's name",
+    ),
+    pytest.param(
+        {
+            "experiment.teacher.model": WRN,
+            "experiment.model": {"name": "wide_resnet", "depth": {"same": "teacher.model.depth"}},
+        },
+        id="same depth",
+    ),
+    pytest.param(
+        {
+            "experiment.model": {"name": "wide_resnet", "width": {"choice": [2, 4]}},
+            "experiment.noise.input.sigma": 0.1,
+            "search": {"sampler": "tpe", "points": 9},
+        },
+        id="all that is searched",
+    ),
+    pytest.param(
+        {
+            "experiment.noise.input.sigma": 0.1,
+            "search": {"sampler": "tpe", "points": 9},
+            "cases": [{"name": "a", "set": {"model": {**WRN, "depth": {"choice": [16, 40]}}}}],
+        },
+        id="all of a case",
+    ),
+]
 
 
 @pytest.mark.parametrize("changes", MODELS_ANYWHERE)
@@ -276,15 +421,21 @@ def test_a_model_is_small_wherever_it_stands(changes: dict[str, Any]) -> None:
 
 
 def test_a_search_for_what_a_smoke_test_fixes_has_one_point() -> None:
-    tree = changed(TINY, {
-        "experiment.noise.input.sigma": 0.1, "experiment.training.epochs": {"choice": [50, 100]},
-        "search": {"sampler": "tpe", "points": 9},
-    })  # fmt: skip
+    tree = changed(
+        TINY,
+        {
+            "experiment.noise.input.sigma": 0.1,
+            "experiment.training.epochs": {"choice": [50, 100]},
+            "search": {"sampler": "tpe", "points": 9},
+        },
+    )
     assert len(list(sweep_from(tree, smoke=True).grid())) == 1
 
 
 def test_nothing_to_search_is_still_told() -> None:
-    tree = changed(TINY, {"experiment.noise.input.sigma": 0.1, "search": {"sampler": "tpe", "points": 9}})
+    tree = changed(
+        TINY, {"experiment.noise.input.sigma": 0.1, "search": {"sampler": "tpe", "points": 9}}
+    )
     with pytest.raises(InputError, match="nothing to search"):
         sweep_from(tree, smoke=True)
 
@@ -305,12 +456,24 @@ def test_nothing_to_search_is_still_told() -> None:
     ],
 )
 def test_what_costs_time_is_limited(field: str, value: Any, small: Any) -> None:
-    assert shrink({"experiment": {"some": {field: value}}}) == {"experiment": {"some": {field: small}}}
+    assert shrink({"experiment": {"some": {field: value}}}) == {
+        "experiment": {"some": {field: small}}
+    }
 
 
 def test_values_of_a_list_are_shrunk_too() -> None:
-    swept = {"method": {"choice": [{"name": "a", "hint_epochs": 9}, {"name": "b"}, {"name": "a", "hint_epochs": 5}]}}
-    assert shrink({"experiment": swept})["experiment"] == {"method": {"choice": [{"name": "a", "hint_epochs": 2}]}}
+    swept = {
+        "method": {
+            "choice": [
+                {"name": "a", "hint_epochs": 9},
+                {"name": "b"},
+                {"name": "a", "hint_epochs": 5},
+            ]
+        }
+    }
+    assert shrink({"experiment": swept})["experiment"] == {
+        "method": {"choice": [{"name": "a", "hint_epochs": 2}]}
+    }
 
 
 def test_other_images_become_digits_and_official_corruptions_generated_ones() -> None:
@@ -319,9 +482,15 @@ def test_other_images_become_digits_and_official_corruptions_generated_ones() ->
         {"name": "official_corruptions", "kinds": ["fog"]},
         {"name": "out_of_distribution", "data": {"name": "usps", "pad": 6}},
     ]
-    small = sweep_from(changed(TINY, {"evaluate.suite": suite, "experiment.data": {"name": "mnist"}}), smoke=True)
+    small = sweep_from(
+        changed(TINY, {"evaluate.suite": suite, "experiment.data": {"name": "mnist"}}), smoke=True
+    )
     generated, official, other = small.suite("student")
-    assert (official.name, official.label, official.seed) == ("corruptions", "official_corruptions", generated.seed + 1)
+    assert (official.name, official.label, official.seed) == (
+        "corruptions",
+        "official_corruptions",
+        generated.seed + 1,
+    )
     assert (other.data.name, other.data.examples, other.data.pad) == ("digits", EXAMPLES, 6)
     assert {evaluation.examples for evaluation in small.suite("student")} == {32}
 
@@ -334,8 +503,21 @@ def test_what_a_small_sweep_cannot_do_is_left_out_of_its_search() -> None:
         {"sampler": "tpe", "points": 9, "racing": {}, "first": [{"noise.input.sigma": 0.2}]},
         {"sampler": "cmaes", "points": 9, "population": 5},
     ):
-        tree = changed(TINY, {**space, "search": search, "seeds": 5, "evaluate.best": best, "callbacks": [{"name": "wandb"}]})
+        tree = changed(
+            TINY,
+            {
+                **space,
+                "search": search,
+                "seeds": 5,
+                "evaluate.best": best,
+                "callbacks": [{"name": "wandb"}],
+            },
+        )
         sweep_from(tree)
         small = sweep_from(tree, smoke=True)
-        assert (small.file.search.racing, small.file.search.first, small.file.callbacks) == (None, (), ())
+        assert (small.file.search.racing, small.file.search.first, small.file.callbacks) == (
+            None,
+            (),
+            (),
+        )
         assert small.finals[0].examples == 32

@@ -10,7 +10,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kdray.core import InputError
-from kdray.sweep.space import Distribution, Point, Same, Space, at, below, check_sames, put, read_leaves, walk
+from kdray.sweep.space import (
+    Distribution,
+    Point,
+    Same,
+    Space,
+    at,
+    below,
+    check_sames,
+    put,
+    read_leaves,
+    walk,
+)
 
 
 def space(tree: dict[str, Any]) -> Space:
@@ -21,7 +32,11 @@ def space(tree: dict[str, Any]) -> Space:
     ("leaf", "finite", "edges"),
     [
         ({"grid": [3, 1, 2]}, (3, 1, 2), (3, 1, 2)),
-        ({"choice": ["a", None, {"name": "x"}]}, ("a", None, {"name": "x"}), ("a", None, {"name": "x"})),
+        (
+            {"choice": ["a", None, {"name": "x"}]},
+            ("a", None, {"name": "x"}),
+            ("a", None, {"name": "x"}),
+        ),
         ({"randint": [2, 5]}, (2, 3, 4), (2, 4)),
         ({"randint": [2, 3]}, (2,), (2, 2)),
         ({"lograndint": [1, 4]}, (1, 2, 3), (1, 3)),
@@ -32,16 +47,22 @@ def space(tree: dict[str, Any]) -> Space:
         ({"quniform": [0, 1, 3]}, (0,), (0, 0)),
     ],
 )
-def test_the_values_and_the_ends_of_every_kind(leaf: dict[str, Any], finite: Any, edges: Any) -> None:
+def test_the_values_and_the_ends_of_every_kind(
+    leaf: dict[str, Any], finite: Any, edges: Any
+) -> None:
     read = read_leaves(leaf)
     assert read == Distribution(next(iter(leaf)), tuple(next(iter(leaf.values()))))
     assert (read.finite, read.edges) == (finite, edges)
 
 
 @given(
-    low=st.integers(-50, 50), steps=st.integers(1, 60), step=st.sampled_from([0.1, 0.05, 0.2, 1 / 3, 0.7, 3.0, 8 / 255])
+    low=st.integers(-50, 50),
+    steps=st.integers(1, 60),
+    step=st.sampled_from([0.1, 0.05, 0.2, 1 / 3, 0.7, 3.0, 8 / 255]),
 )
-def test_a_quantised_range_that_its_step_divides_holds_its_high_end(low: int, steps: int, step: float) -> None:
+def test_a_quantised_range_that_its_step_divides_holds_its_high_end(
+    low: int, steps: int, step: float
+) -> None:
     high = low + steps * step
     values = Distribution("quniform", (low, high, step)).finite
     assert values is not None
@@ -58,11 +79,22 @@ def test_what_has_not_one_key_that_names_a_kind_is_a_plain_value(value: Any) -> 
 
 
 def test_the_last_leaf_varies_fastest_and_the_order_is_always_the_same() -> None:
-    tree = {"a": {"grid": [0, 1]}, "b": {"c": {"choice": ["x", "y"]}, "d": 5}, "e": {"randint": [7, 9]}}
+    tree = {
+        "a": {"grid": [0, 1]},
+        "b": {"c": {"choice": ["x", "y"]}, "d": 5},
+        "e": {"randint": [7, 9]},
+    }
     points = list(space(tree).grid())
     assert [tuple(values.values()) for values in points] == [
-        (0, "x", 7), (0, "x", 8), (0, "y", 7), (0, "y", 8), (1, "x", 7), (1, "x", 8), (1, "y", 7), (1, "y", 8),
-    ]  # fmt: skip
+        (0, "x", 7),
+        (0, "x", 8),
+        (0, "y", 7),
+        (0, "y", 8),
+        (1, "x", 7),
+        (1, "x", 8),
+        (1, "y", 7),
+        (1, "y", 8),
+    ]
     assert [list(values) for values in points] == [["a", "b.c", "e"]] * 8
     assert points == list(space(tree).grid())
 
@@ -78,21 +110,36 @@ def test_a_space_without_distributions_has_one_point() -> None:
 
 
 def test_a_point_is_its_tree_with_the_values_put_in() -> None:
-    described = space({"a": {"grid": [1, {"name": "x"}]}, "b": {"c": {"uniform": [0, 1]}}, "d": "plain"})
+    described = space(
+        {"a": {"grid": [1, {"name": "x"}]}, "b": {"c": {"uniform": [0, 1]}}, "d": "plain"}
+    )
     assert Point(0, described, {"a": {"name": "x"}, "b.c": 0.25}).tree() == {
-        "a": {"name": "x"}, "b": {"c": 0.25}, "d": "plain",
-    }  # fmt: skip
+        "a": {"name": "x"},
+        "b": {"c": 0.25},
+        "d": "plain",
+    }
 
 
 def test_same_follows_another_leaf_through_chains_and_whole_subtrees() -> None:
     tree = {
-        "a": {"same": "b.x"}, "b": {"x": {"same": "experiment.c"}}, "c": {"grid": [1, 2]}, "d": {"same": "b"},
-        "e": {"same": "f"}, "f": 9,
-    }  # fmt: skip
+        "a": {"same": "b.x"},
+        "b": {"x": {"same": "experiment.c"}},
+        "c": {"grid": [1, 2]},
+        "d": {"same": "b"},
+        "e": {"same": "f"},
+        "f": 9,
+    }
     described = space(tree)
     check_sames(described)
     assert list(described.distributions) == ["c"]
-    assert described.assign({"c": 2}) == {"a": 2, "b": {"x": 2}, "c": 2, "d": {"x": 2}, "e": 9, "f": 9}
+    assert described.assign({"c": 2}) == {
+        "a": 2,
+        "b": {"x": 2},
+        "c": 2,
+        "d": {"x": 2},
+        "e": 9,
+        "f": 9,
+    }
 
 
 @pytest.mark.parametrize(
@@ -115,7 +162,11 @@ def test_a_same_of_a_subtree_that_it_is_in_itself_is_a_circle() -> None:
 
 
 def test_a_teacher_depends_on_its_own_leaves_and_on_those_that_it_follows() -> None:
-    tree = {"x": {"grid": [1, 2]}, "y": {"grid": [1, 2]}, "teacher": {"u": {"grid": [3]}, "v": {"same": "y"}, "w": 1}}
+    tree = {
+        "x": {"grid": [1, 2]},
+        "y": {"grid": [1, 2]},
+        "teacher": {"u": {"grid": [3]}, "v": {"same": "y"}, "w": 1},
+    }
     assert space(tree).teacher_paths == ["y", "teacher.u"]
     assert space({"teachers": {"u": {"grid": [3]}}}).teacher_paths == []
 
@@ -162,15 +213,24 @@ TREES = st.recursive(
 
 
 @given(
-    st.dictionaries(st.sampled_from("abc"), TREES, min_size=1), st.lists(st.sampled_from("abc"), min_size=1, max_size=4)
+    st.dictionaries(st.sampled_from("abc"), TREES, min_size=1),
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=4),
 )
-def test_what_is_put_is_there_and_every_other_leaf_is_as_it_was(tree: dict[str, Any], keys: list[str]) -> None:
+def test_what_is_put_is_there_and_every_other_leaf_is_as_it_was(
+    tree: dict[str, Any], keys: list[str]
+) -> None:
     path = ".".join(keys)
     # Into a list only the number of an item leads.
-    assume(not any(isinstance(node_at(tree, ".".join(keys[:end])), list) for end in range(1, len(keys))))
+    assume(
+        not any(
+            isinstance(node_at(tree, ".".join(keys[:end])), list) for end in range(1, len(keys))
+        )
+    )
     before, after = dict(walk(tree)), dict(walk(put(tree, path, "new")))
     assert at(put(tree, path, "new"), path) == after.pop(path) == "new"
-    assert after == {p: leaf for p, leaf in before.items() if not below(p, path) and not below(path, p)}
+    assert after == {
+        p: leaf for p, leaf in before.items() if not below(p, path) and not below(path, p)
+    }
 
 
 def node_at(tree: dict[str, Any], path: str) -> Any:
@@ -181,10 +241,15 @@ def node_at(tree: dict[str, Any], path: str) -> Any:
 
 
 def test_items_of_lists_are_leaves_at_their_number() -> None:
-    tree = read_leaves({"noise": [{"name": "swap"}, {"sigma": {"uniform": [0, 1]}}], "plain": [1, 2]})
+    tree = read_leaves(
+        {"noise": [{"name": "swap"}, {"sigma": {"uniform": [0, 1]}}], "plain": [1, 2]}
+    )
     space = Space(None, tree)
     assert list(space.distributions) == ["noise.1.sigma"]
-    assert space.assign({"noise.1.sigma": 0.5}) == {"noise": [{"name": "swap"}, {"sigma": 0.5}], "plain": [1, 2]}
+    assert space.assign({"noise.1.sigma": 0.5}) == {
+        "noise": [{"name": "swap"}, {"sigma": 0.5}],
+        "plain": [1, 2],
+    }
     assert at(tree, "noise.0.name") == "swap"
     assert put(space.assign({"noise.1.sigma": 0.5}), "noise.1.sigma", 2)["noise"][1] == {"sigma": 2}
     assert put({"a": [1, 2]}, "a.1", 3) == {"a": [1, 3]}
@@ -194,11 +259,20 @@ def test_items_of_lists_are_leaves_at_their_number() -> None:
 
 
 def test_a_leaf_in_a_list_may_be_the_same_as_another() -> None:
-    space = Space(None, read_leaves({"rate": {"grid": [1, 2]}, "noise": [{"sigma": {"same": "rate"}}]}))
+    space = Space(
+        None, read_leaves({"rate": {"grid": [1, 2]}, "noise": [{"sigma": {"same": "rate"}}]})
+    )
     check_sames(space)
-    assert [space.assign(values)["noise"] for values in space.grid()] == [[{"sigma": 1}], [{"sigma": 2}]]
+    assert [space.assign(values)["noise"] for values in space.grid()] == [
+        [{"sigma": 1}],
+        [{"sigma": 2}],
+    ]
     with pytest.raises(InputError, match=r"^experiment\.noise\.0\.sigma\.same: 'rat' is no leaf"):
-        check_sames(Space(None, read_leaves({"rate": {"grid": [1, 2]}, "noise": [{"sigma": {"same": "rat"}}]})))
+        check_sames(
+            Space(
+                None, read_leaves({"rate": {"grid": [1, 2]}, "noise": [{"sigma": {"same": "rat"}}]})
+            )
+        )
 
 
 def test_at_finds_a_node_and_raises_where_there_is_none() -> None:
@@ -234,7 +308,6 @@ def test_a_distribution_holds_its_values_and_no_others(
     assert [value for value in inside if not leaf.holds(value)] == []
     assert [value for value in outside if leaf.holds(value)] == []
     assert all(leaf.holds(value) for value in leaf.finite or leaf.edges)
-
 
 
 def test_what_follows_what_follows_is_not_gone_through_for_ever() -> None:

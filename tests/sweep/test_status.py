@@ -26,12 +26,17 @@ def test_outcomes_are_counted_by_role(finished: Path) -> None:
     assert (found.failures, found.running, found.progress) == ({}, None, None)
 
 
-def test_failures_are_told_with_their_reason(engine: object, results: Path) -> None:  # noqa: ARG001
+def test_failures_are_told_with_their_reason(engine: object, results: Path) -> None:
     go(results, CASES)
     (found,) = sweeps(Results(results))
-    assert found.counts == {"teacher": {"completed": 2, "failed": 2}, "student": {"completed": 4, "failed": 2}}
+    assert found.counts == {
+        "teacher": {"completed": 2, "failed": 2},
+        "student": {"completed": 4, "failed": 2},
+    }
     bad = sweep_of(CASES).candidates(next(sweep_of(CASES).grid()))
-    assert sorted(found.failures) == sorted(["point 0", "point 1", *(teacher.trial_id for teacher in bad)])
+    assert sorted(found.failures) == sorted(
+        ["point 0", "point 1", *(teacher.trial_id for teacher in bad)]
+    )
     assert all(found.failures[teacher.trial_id].startswith("Diverged: ") for teacher in bad)
     assert found.failures["point 0"].startswith("its teacher ")
 
@@ -62,7 +67,13 @@ def test_sweeps_are_in_order_of_their_names(results: Path) -> None:
     store = Store(results)
     store.create()
     for name in ("b", "c", "a"):
-        row = {"sweep": name, "trial_id": "t", "role": "student", "outcome": "completed", "parameters": "{}"}
+        row = {
+            "sweep": name,
+            "trial_id": "t",
+            "role": "student",
+            "outcome": "completed",
+            "parameters": "{}",
+        }
         write_rows(store, "members", name, [row], {})
     assert [found.sweep for found in sweeps(Results(results))] == ["a", "b", "c"]
 
@@ -80,7 +91,9 @@ def test_a_trial_is_found_by_the_first_letters_of_its_id(finished: Path) -> None
 def test_the_numbers_of_a_student_are_told_under_their_labels(finished: Path) -> None:
     table = Results(finished).trials()
     student = table.loc[table["role"] == "student", "trial_id"].iloc[0]
-    assert {"pgd1.accuracy", "clean.accuracy", "clean.loss", "teacher_id"} <= set(trial(Results(finished), student))
+    assert {"pgd1.accuracy", "clean.accuracy", "clean.loss", "teacher_id"} <= set(
+        trial(Results(finished), student)
+    )
 
 
 def test_no_trial_and_several_trials_are_refused(finished: Path, tmp_path: Path) -> None:
@@ -134,8 +147,14 @@ def test_a_trial_without_a_row_is_told_by_its_checkpoint(results: Path) -> None:
 
 def test_a_trial_without_a_row_is_told_by_its_place_in_a_sweep(results: Path) -> None:
     trial_id = stopped(results)
-    row = {"sweep": "some", "trial_id": trial_id, "role": "student", "outcome": "pruned", "error": "worse than half",
-           "parameters": "{}"}  # fmt: skip
+    row = {
+        "sweep": "some",
+        "trial_id": trial_id,
+        "role": "student",
+        "outcome": "pruned",
+        "error": "worse than half",
+        "parameters": "{}",
+    }
     write_rows(Store(results), "members", "some", [row], {})
     found = trial(Results(results), trial_id)
     assert {name: found[name] for name in row} == row

@@ -39,7 +39,10 @@ def test_a_race_is_lost_by_who_is_worse_seed_by_seed() -> None:
     race.complete([0.9, 0.8, 0.85, 0.9, 0.7], 3)
     # One-sided signed-rank test of n differences that all point one way: p = 2 ** -n.
     assert race.lost([0.5, 0.5, 0.5]) is None, "0.125"
-    assert race.lost([0.5, 0.5, 0.5, 0.4]) == "worse than point 3 over 4 seeds (Wilcoxon's signed-rank test, p = 0.062)"
+    assert (
+        race.lost([0.5, 0.5, 0.5, 0.4])
+        == "worse than point 3 over 4 seeds (Wilcoxon's signed-rank test, p = 0.062)"
+    )
     assert race.lost([0.5, 0.5, 0.5, 0.95]) is None, "not in every seed"
     assert Race(Racing(p=0.1), MAX).lost([0.5]) is None
 
@@ -122,7 +125,10 @@ RACE: dict[str, Any] = {
     "seeds": 5,
     "search": {"racing": {"p": 0.1}},
     "experiment.noise.input": None,
-    "experiment.training.optimizer": {"name": "sgd", "learning_rate": {"grid": [0.1, 0.05, 0.00001]}},
+    "experiment.training.optimizer": {
+        "name": "sgd",
+        "learning_rate": {"grid": [0.1, 0.05, 0.00001]},
+    },
     **ALONE,
 }
 """The last point learns nothing."""
@@ -150,7 +156,9 @@ def test_a_point_that_is_clearly_worse_is_not_given_its_other_seeds(raced_once: 
     assert states(raced_once).count("FAIL") == 0
 
 
-def test_what_was_given_up_stays_so_until_there_is_no_race(raced_once: Path, tmp_path: Path, engine: Engine) -> None:
+def test_what_was_given_up_stays_so_until_there_is_no_race(
+    raced_once: Path, tmp_path: Path, engine: Engine
+) -> None:
     import shutil
 
     results = tmp_path / "results"
@@ -168,18 +176,24 @@ def test_what_was_given_up_stays_so_until_there_is_no_race(raced_once: Path, tmp
 EARLY: dict[str, Any] = {
     "search": {"early_stopping": {"pruner": "median", "startup": 1, "grace": 0.2}},
     "experiment.noise.input": None,
-    "experiment.training": {"epochs": 5, "batch_size": 10,
-                            "optimizer": {"name": "sgd", "learning_rate": {"grid": [0.1, 0.00001]}}},
+    "experiment.training": {
+        "epochs": 5,
+        "batch_size": 10,
+        "optimizer": {"name": "sgd", "learning_rate": {"grid": [0.1, 0.00001]}},
+    },
     **ALONE,
-}  # fmt: skip
+}
 
 
-def test_the_first_seed_competes_and_the_others_start_when_it_survives(engine: Engine, results: Path) -> None:
+def test_the_first_seed_competes_and_the_others_start_when_it_survives(
+    engine: Engine, results: Path
+) -> None:
     said = io.StringIO()
     summary = go(results, EARLY, said=said)
-    assert [(a.task.experiment.training.optimizer.learning_rate, a.task.experiment.seed) for a in engine.ran] == [
-        (0.1, 0), (0.1, 1), (0.00001, 0),
-    ]  # fmt: skip
+    assert [
+        (a.task.experiment.training.optimizer.learning_rate, a.task.experiment.seed)
+        for a in engine.ran
+    ] == [(0.1, 0), (0.1, 1), (0.00001, 0)]
     assert summary.exit_status == 0
     ((trial_id, reason),) = summary.given_up.items()
     assert reason.endswith("after 20% of its schedule (median)")
@@ -189,10 +203,13 @@ def test_the_first_seed_competes_and_the_others_start_when_it_survives(engine: E
     assert table["error"].tolist()[-1] == reason
     assert states(results) == ["COMPLETE", "PRUNED"]
     assert trial_id not in set(Results(results).trials()["trial_id"])
-    assert (Results(results).epochs()["trial_id"] == trial_id).sum() == 1, "its curve as far as it goes"
+    assert (Results(results).epochs()["trial_id"] == trial_id).sum() == 1, (
+        "its curve as far as it goes"
+    )
     planned = plan(sweep_of(EARLY), results).students
     assert (planned.train, planned.there) == (0, 4), "its later seed is not begun either"
-    # The same command leaves it so; without early stopping it goes on from its checkpoint, to the numbers of a whole training.
+    # The same command leaves it so; without early stopping it goes on from its checkpoint, to the
+    # numbers of a whole training.
     engine.ran.clear()
     assert go(results, EARLY).exit_status == 0
     assert engine.ran == []
@@ -202,7 +219,9 @@ def test_the_first_seed_competes_and_the_others_start_when_it_survives(engine: E
     assert set(members(results)["outcome"]) == {"completed"}
 
 
-def test_a_trial_stopped_in_one_sweep_goes_on_in_another_to_the_same_bits(engine: Engine, tmp_path: Path) -> None:
+def test_a_trial_stopped_in_one_sweep_goes_on_in_another_to_the_same_bits(
+    engine: Engine, tmp_path: Path
+) -> None:
     go(tmp_path / "one", EARLY)
     go(tmp_path / "one", EARLY, {"search": {}, "name": "other"})
     go(tmp_path / "two", EARLY, {"search": {}, "name": "other"})
@@ -210,8 +229,11 @@ def test_a_trial_stopped_in_one_sweep_goes_on_in_another_to_the_same_bits(engine
     assert len(engine.ran) == 3 + 2 + 4
 
 
-def test_who_breaks_a_constraint_wins_no_race(engine: Engine, results: Path) -> None:  # noqa: ARG001
-    sizes = {"experiment.training.optimizer.learning_rate": 0.05, "experiment.model.hidden": {"grid": [[32], [1]]}}
+def test_who_breaks_a_constraint_wins_no_race(engine: Engine, results: Path) -> None:
+    sizes = {
+        "experiment.training.optimizer.learning_rate": 0.05,
+        "experiment.model.hidden": {"grid": [[32], [1]]},
+    }
     go(results, RACE, {"seeds": 5, "constraints": ["parameters <= 200"]}, sizes)
     assert set(members(results)["outcome"]) == {"completed"}
 
@@ -227,14 +249,26 @@ def test_a_race_takes_nothing_away_that_is_there(engine: Engine, results: Path) 
 
 
 @pytest.mark.parametrize("width", [1, 4])
-def test_equal_points_that_compete_are_given_up_together_and_once(engine: Engine, results: Path, width: int) -> None:
+def test_equal_points_that_compete_are_given_up_together_and_once(
+    engine: Engine, results: Path, width: int
+) -> None:
     engine.width = width
     # The good one completes first: cases come in order.
-    rates = [{"name": name, "set": {"training.optimizer.learning_rate": rate}}
-             for name, rate in (("good", 0.1), ("bad", 0.00001), ("again", 0.00001))]  # fmt: skip
-    go(results, EARLY, {"cases": rates[:1], "experiment.training.optimizer.learning_rate": 0.1, "seeds": 1})
+    rates = [
+        {"name": name, "set": {"training.optimizer.learning_rate": rate}}
+        for name, rate in (("good", 0.1), ("bad", 0.00001), ("again", 0.00001))
+    ]
+    go(
+        results,
+        EARLY,
+        {"cases": rates[:1], "experiment.training.optimizer.learning_rate": 0.1, "seeds": 1},
+    )
     engine.ran.clear()
-    summary = go(results, EARLY, {"cases": rates, "experiment.training.optimizer.learning_rate": 0.1, "seeds": 1})
+    summary = go(
+        results,
+        EARLY,
+        {"cases": rates, "experiment.training.optimizer.learning_rate": 0.1, "seeds": 1},
+    )
     assert len(engine.ran) == 1
     assert len(summary.given_up) == 1
     table = members(results)
@@ -243,10 +277,12 @@ def test_equal_points_that_compete_are_given_up_together_and_once(engine: Engine
     assert states(results)[-2:] == ["PRUNED"] * 2
 
 
-def test_a_search_competes_with_itself_only(engine: Engine, results: Path) -> None:  # noqa: ARG001
+def test_a_search_competes_with_itself_only(engine: Engine, results: Path) -> None:
     """Every point that learns nothing is in a stratum of its own."""
-    strata = {"experiment.training.optimizer.learning_rate": {"grid": [0.1, 0.00001]},
-              "experiment.model.hidden": {"choice": [[8], [16]]}}  # fmt: skip
+    strata = {
+        "experiment.training.optimizer.learning_rate": {"grid": [0.1, 0.00001]},
+        "experiment.model.hidden": {"choice": [[8], [16]]},
+    }
     search = {"sampler": "random", "points": 2, "racing": {"p": 0.1}}
     go(results, RACE, strata, {"search": search})
     table = members(results)
@@ -256,7 +292,10 @@ def test_a_search_competes_with_itself_only(engine: Engine, results: Path) -> No
 
 def test_a_monitored_metric_of_an_earlier_run_counts_too(engine: Engine, results: Path) -> None:
     monitor = {"every": 1, "suite": [{"label": "seen", "name": "clean", "split": "val"}]}
-    early = {"search.early_stopping.metric": "seen.accuracy", "experiment.training.monitor": monitor}
+    early = {
+        "search.early_stopping.metric": "seen.accuracy",
+        "experiment.training.monitor": monitor,
+    }
     rate = "experiment.training.optimizer.learning_rate"
     go(results, EARLY, early, {rate: {"grid": [0.1]}})
     engine.ran.clear()

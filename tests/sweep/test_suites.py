@@ -1,4 +1,5 @@
-"""The shipped suites, and all that can be measured put through the trials of a sweep by one command."""
+"""The shipped suites, and all that can be measured put through the trials of a sweep by one
+command."""
 
 from __future__ import annotations
 
@@ -29,11 +30,21 @@ def test_a_shipped_suite_is_valid_and_says_how_to_run_it(path: Path) -> None:
 
 def test_the_full_suite_has_every_evaluation_that_needs_no_files() -> None:
     names = {evaluation.name for evaluation in load_suite(FOLDER / "suites" / "full.yaml").suite}
-    assert names == {str(kind.model_fields["name"].default) for kind in members(AnyEvaluation)} - NEEDS_FILES
+    assert (
+        names
+        == {str(kind.model_fields["name"].default) for kind in members(AnyEvaluation)} - NEEDS_FILES
+    )
 
 
-def test_the_full_suite_measures_every_trial_without_an_error(engine: Engine, finished: Path) -> None:
-    tree = yaml.safe_load((FOLDER / "suites" / "full.yaml").read_text().replace("8/255", "0.03").replace("2/255", "0.01"))
+def test_the_full_suite_measures_every_trial_without_an_error(
+    engine: Engine, finished: Path
+) -> None:
+    tree = yaml.safe_load(
+        (FOLDER / "suites" / "full.yaml")
+        .read_text()
+        .replace("8/255", "0.03")
+        .replace("2/255", "0.01")
+    )
     small = parse(Suite, shrink({"evaluate": {"suite": tree}})["evaluate"])
     assert measure(finished, small).exit_status == 0
     rows, trials = Results(finished).robustness(), Results(finished).trials()

@@ -1,4 +1,5 @@
-"""YAML as kdray's files are written: what is a number, what is text, and what is refused with file and line."""
+"""YAML as kdray's files are written: what is a number, what is text, and what is refused with file
+and line."""
 
 from __future__ import annotations
 
@@ -16,14 +17,44 @@ from kdray.sweep.yaml import parse_text, plain_scalar, read_yaml
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("8/255", 8 / 255), ("-1/2", -0.5), ("1e-4", 1e-4), ("1E3", 1000.0), (".5", 0.5), ("5.", 5.0), ("-0.1", -0.1),
-        ("12", 12), ("+3", 3), ("012", 12), ("0", 0), ("true", True), ("False", False), ("null", None), ("~", None),
-        ("", None), ("off", "off"), ("yes", "yes"), ("NO", "NO"), ("tRUE", "tRUE"), ("1/0", "1/0"), ("1 / 2", "1 / 2"),
-        ("1_000", "1_000"), ("0x1F", "0x1F"), (".inf", ".inf"), (".nan", ".nan"), ("nan", "nan"), ("1e", "1e"), (".", "."),
-        ("12:30:45", "12:30:45"), ("2026-01-01", "2026-01-01"), ("linf", "linf"), ("1.2.3", "1.2.3"),
+        ("8/255", 8 / 255),
+        ("-1/2", -0.5),
+        ("1e-4", 1e-4),
+        ("1E3", 1000.0),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("-0.1", -0.1),
+        ("12", 12),
+        ("+3", 3),
+        ("012", 12),
+        ("0", 0),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("off", "off"),
+        ("yes", "yes"),
+        ("NO", "NO"),
+        ("tRUE", "tRUE"),
+        ("1/0", "1/0"),
+        ("1 / 2", "1 / 2"),
+        ("1_000", "1_000"),
+        ("0x1F", "0x1F"),
+        (".inf", ".inf"),
+        (".nan", ".nan"),
+        ("nan", "nan"),
+        ("1e", "1e"),
+        (".", "."),
+        ("12:30:45", "12:30:45"),
+        ("2026-01-01", "2026-01-01"),
+        ("linf", "linf"),
+        ("1.2.3", "1.2.3"),
     ],
-)  # fmt: skip
-def test_an_unquoted_scalar_is_what_yaml_1_2_and_a_reader_of_papers_take_it_for(text: str, value: object) -> None:
+)
+def test_an_unquoted_scalar_is_what_yaml_1_2_and_a_reader_of_papers_take_it_for(
+    text: str, value: object
+) -> None:
     read = parse_text(f"a: {text}", "f")["a"]
     assert (read, type(read)) == (value, type(value))
     assert plain_scalar(text) == value
@@ -39,7 +70,10 @@ def test_a_block_of_text_stays_text() -> None:
 
 
 def test_an_alias_is_a_copy_of_its_anchor() -> None:
-    assert parse_text("a: &x {sigma: 8/255}\nb: *x", "f") == {"a": {"sigma": 8 / 255}, "b": {"sigma": 8 / 255}}
+    assert parse_text("a: &x {sigma: 8/255}\nb: *x", "f") == {
+        "a": {"sigma": 8 / 255},
+        "b": {"sigma": 8 / 255},
+    }
 
 
 @pytest.mark.parametrize(
@@ -48,7 +82,11 @@ def test_an_alias_is_a_copy_of_its_anchor() -> None:
         ("a: 1\nb: 2\na: 3", 3, "duplicate key 'a'"),
         ("a: 1\nb: {c: 1, c: 1}", 2, "duplicate key 'c'"),
         ("a: 1\n'a': 2", 2, "duplicate key 'a'"),
-        ("a: 1\nb: !!python/object/apply:os.system [ls]", 2, "tag 'tag:yaml.org,2002:python/object/apply:os.system'"),
+        (
+            "a: 1\nb: !!python/object/apply:os.system [ls]",
+            2,
+            "tag 'tag:yaml.org,2002:python/object/apply:os.system'",
+        ),
         ("a: !import x", 1, "tag '!import' is not allowed"),
         ("a: !!int '3'", 1, "tag 'tag:yaml.org,2002:int' is not allowed"),
         ("a: 1\n? [b, c]\n: 2", 2, "a key must be a plain word"),
@@ -67,7 +105,16 @@ def test_what_is_refused_is_named_with_file_and_line(text: str, line: int, probl
 
 
 @pytest.mark.parametrize(
-    "text", ["a: &a [*a]", "a: &a {b: *a}", "a: 1e999", "a: -1e999", "[" * 3000, "a: " + "9" * 5000, "a: \x00"]
+    "text",
+    [
+        "a: &a [*a]",
+        "a: &a {b: *a}",
+        "a: 1e999",
+        "a: -1e999",
+        "[" * 3000,
+        "a: " + "9" * 5000,
+        "a: \x00",
+    ],
 )
 def test_what_no_json_could_hold_is_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"^f.*: not YAML: "):
@@ -100,10 +147,39 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         read_yaml(tmp_path)
 
 
-MARKS = st.sampled_from([
-    "a: ", "- ", "\n", "  ", "{", "}", "[", "]", ", ", "'", '"', "&x ", "*x", "!!str ", "!!map ", "!!seq ", "!y ", "? ",
-    ": ", "<<: ", "# ", "%YAML 1.1\n", "---\n", "|\n", "8/255", "1e5", "~", "\\ud800", "\t",
-])  # fmt: skip
+MARKS = st.sampled_from(
+    [
+        "a: ",
+        "- ",
+        "\n",
+        "  ",
+        "{",
+        "}",
+        "[",
+        "]",
+        ", ",
+        "'",
+        '"',
+        "&x ",
+        "*x",
+        "!!str ",
+        "!!map ",
+        "!!seq ",
+        "!y ",
+        "? ",
+        ": ",
+        "<<: ",
+        "# ",
+        "%YAML 1.1\n",
+        "---\n",
+        "|\n",
+        "8/255",
+        "1e5",
+        "~",
+        "\\ud800",
+        "\t",
+    ]
+)
 TEXTS = st.text(max_size=40) | st.lists(MARKS | st.text(max_size=3), max_size=12).map("".join)
 
 
@@ -126,12 +202,17 @@ def test_any_text_is_a_json_value_or_an_input_error_of_one_line(text: str) -> No
     [
         ("a: " + "[" * 150 + "]" * 150, "nested too deeply"),
         ("a: &a [*a]", "nested too deeply"),
-        ("a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-            f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefg", "bcdefgh", strict=True)
-        ), "too large"),
+        (
+            "a: &a [x,x,x,x,x,x,x,x,x]\n"
+            + "".join(
+                f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n"
+                for old, new in zip("abcdefg", "bcdefgh", strict=True)
+            ),
+            "too large",
+        ),
     ],
     ids=["deep", "inside itself", "aliases of aliases"],
-)  # fmt: skip
+)
 def test_what_is_endless_is_refused(text: str, problem: str) -> None:
     with pytest.raises(InputError, match=f"file: not YAML: {problem}"):
         parse_text(text, "file")

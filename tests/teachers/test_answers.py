@@ -1,4 +1,5 @@
-"""A teacher that draws nothing is asked once, and what it said then has the bits that it would have at any other time."""
+"""A teacher that draws nothing is asked once, and what it said then has the bits that it would have
+at any other time."""
 
 from __future__ import annotations
 
@@ -21,7 +22,16 @@ from kdray.models.base import Network, Outputs
 from kdray.perturbations import SignalDependent
 from kdray.shared import NotShared
 from kdray.teachers import Supervision, Supervisor, answers
-from tests.trials import CPU, NOWHERE, assert_same_bits, description, distillation, do, store_in, stored
+from tests.trials import (
+    CPU,
+    NOWHERE,
+    assert_same_bits,
+    description,
+    distillation,
+    do,
+    store_in,
+    stored,
+)
 
 DATA = Digits(examples=150)
 IMAGES = 90
@@ -74,7 +84,9 @@ def views(epoch: int, augment: Augment = "crop_flip", seed: int = 0) -> Views:
     return Views.drawn(IMAGES, Augmentation(augment, 8), order=draws[0], draws=draws[1])
 
 
-def supervisor(classifier: Classifier, name: str | None = "teacher", **supervision: Any) -> Supervisor:
+def supervisor(
+    classifier: Classifier, name: str | None = "teacher", **supervision: Any
+) -> Supervisor:
     return Supervisor(parse(Supervision, supervision), classifier, classes=10, seed=0, name=name)
 
 
@@ -86,13 +98,23 @@ class Told(NamedTuple):
 
 
 def epoch(
-    asked: Supervisor, number: int, augment: Augment = "crop_flip", *, seed: int = 0, gradients: bool = False,
-    known: bool = True, labels: Tensor | None = None, resampled: bool = False, temperature: float = 3.0,
-) -> Told:  # fmt: skip
+    asked: Supervisor,
+    number: int,
+    augment: Augment = "crop_flip",
+    *,
+    seed: int = 0,
+    gradients: bool = False,
+    known: bool = True,
+    labels: Tensor | None = None,
+    resampled: bool = False,
+    temperature: float = 3.0,
+) -> Told:
     """What a method is told in batches of ``SIZE``."""
     labels = split().labels if labels is None else labels
     shown = views(number, augment, seed)
-    teacher = asked.during(number, shown=Shown(split(), shown, None if resampled else labels) if known else None)
+    teacher = asked.during(
+        number, shown=Shown(split(), shown, None if resampled else labels) if known else None
+    )
     order, found = [], []
     for at, position, images in shown.batches(split().images, SIZE):
         order.append(position)
@@ -110,18 +132,30 @@ def epoch(
 # The same numbers
 
 
-@pytest.mark.parametrize("model", [WIDE, WIDER, MLP(hidden=(32,))], ids=lambda m: f"{m.name}-{getattr(m, 'width', '')}")
+@pytest.mark.parametrize(
+    "model", [WIDE, WIDER, MLP(hidden=(32,))], ids=lambda m: f"{m.name}-{getattr(m, 'width', '')}"
+)
 @pytest.mark.parametrize("augment", ["none", "flip", "crop", "crop_flip"])
-def test_an_answer_has_the_same_bits_whatever_was_known_before(model: Model, augment: Augment) -> None:
+def test_an_answer_has_the_same_bits_whatever_was_known_before(
+    model: Model, augment: Augment
+) -> None:
     cold = epoch(supervisor(network(model), "cold"), 3, augment)
     warm = supervisor(network(model), "warm")
-    for earlier, seed in ((0, 1), (3, 0), (1, 0)):  # other views, in another order, and some of the same
+    for earlier, seed in (
+        (0, 1),
+        (3, 0),
+        (1, 0),
+    ):  # other views, in another order, and some of the same
         epoch(warm, earlier, augment, seed=seed)
     assert torch.equal(epoch(warm, 3, augment).logits, cold.logits)
-    assert torch.equal(epoch(supervisor(network(model), None), 3, augment).logits, cold.logits)  # nothing is kept
+    assert torch.equal(
+        epoch(supervisor(network(model), None), 3, augment).logits, cold.logits
+    )  # nothing is kept
 
 
-def test_an_answer_has_the_same_bits_whoever_computes_it_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_has_the_same_bits_whoever_computes_it_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(answers.LOGITS_AT_ONCE, "cpu", 16)
     expected = epoch(supervisor(network(WIDE), "one"), 0).logits
     monkeypatch.setattr(os, "getpid", lambda: 12_345_679)
@@ -129,7 +163,9 @@ def test_an_answer_has_the_same_bits_whoever_computes_it_first(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("window", [1, 2000, 10**6])
-def test_answers_may_be_taken_out_in_small_parts(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_may_be_taken_out_in_small_parts(
+    window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = epoch(supervisor(network(WIDE)), 0).logits
     monkeypatch.setattr(answers, "WINDOW", window)
     for name in ("teacher", None):
@@ -173,7 +209,9 @@ def test_noise_on_known_logits_is_drawn_as_on_others() -> None:
 # Asked once
 
 
-@pytest.mark.parametrize(("augment", "variants"), [("none", 1), ("flip", 2), ("crop", 9), ("crop_flip", 18)])
+@pytest.mark.parametrize(
+    ("augment", "variants"), [("none", 1), ("flip", 2), ("crop", 9), ("crop_flip", 18)]
+)
 def test_a_view_is_asked_for_once(augment: Augment, variants: int) -> None:
     classifier, counter = counting()
     asked = supervisor(classifier)
@@ -183,7 +221,9 @@ def test_a_view_is_asked_for_once(augment: Augment, variants: int) -> None:
         before = counter.asked
         epoch(asked, number, augment)
         new = shown - seen
-        assert counter.asked - before <= max(0, len(new)) + IMAGES * (len(new) > 0)  # a batch that is not full counts whole
+        assert counter.asked - before <= max(0, len(new)) + IMAGES * (
+            len(new) > 0
+        )  # a batch that is not full counts whole
         assert (counter.asked > before) == (len(new) > 0)
         seen |= shown
     assert len(seen) <= variants * IMAGES
@@ -217,9 +257,13 @@ def test_gradients_are_asked_for_once_at_each_temperature(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "fields", [{"augment": "crop"}, {"augment": "crop_flip"}, {"resampled": True}, {"noise": True}], ids=str
+    "fields",
+    [{"augment": "crop"}, {"augment": "crop_flip"}, {"resampled": True}, {"noise": True}],
+    ids=str,
 )
-def test_gradients_that_are_many_or_never_the_same_are_computed_every_time(fields: dict[str, Any]) -> None:
+def test_gradients_that_are_many_or_never_the_same_are_computed_every_time(
+    fields: dict[str, Any],
+) -> None:
     noise = [{"name": "signal_dependent", "sigma": 0.1}] if fields.pop("noise", False) else []
     classifier, counter = counting()
     asked = supervisor(classifier, noise=noise)
@@ -232,7 +276,9 @@ def test_gradients_that_are_many_or_never_the_same_are_computed_every_time(field
 
 def test_gradients_of_other_labels_are_others() -> None:
     one = epoch(supervisor(network(WIDE)), 0, "none", gradients=True)
-    other = epoch(supervisor(network(WIDE)), 0, "none", gradients=True, labels=(split().labels + 1) % 10)
+    other = epoch(
+        supervisor(network(WIDE)), 0, "none", gradients=True, labels=(split().labels + 1) % 10
+    )
     assert torch.equal(one.logits, other.logits)
     assert not torch.equal(one.gradients, other.gradients)  # type: ignore[arg-type]
 
@@ -247,7 +293,13 @@ def test_gradients_of_other_labels_are_others() -> None:
         (WIDE, {"smoothing": {"samples": 3, "sigma": 0.1}}),
         (WideResNet(depth=10, width=1, input_sigma=0.1), {}),
         (WideResNet(depth=10, width=1, input_sigma=0.1), {"smoothing": {"samples": 3}}),
-        (parse(WideResNet, {"name": "wide_resnet", "depth": 10, "width": 1, "weight_noise": {"name": "cni"}}), {}),
+        (
+            parse(
+                WideResNet,
+                {"name": "wide_resnet", "depth": 10, "width": 1, "weight_noise": {"name": "cni"}},
+            ),
+            {},
+        ),
     ],
     ids=["fickle", "smoothed", "noisy input", "smoothed noisy input", "noisy weights"],
 )
@@ -277,14 +329,21 @@ def test_images_that_nobody_sees_again_are_not_kept(folder: Path) -> None:
 # What tells answers apart
 
 
-def test_whatever_an_answer_depends_on_tells_it_from_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(classifier: Classifier, name: str = "teacher", augment: Augment = "none", brighter: int = 0) -> int:
+def test_whatever_an_answer_depends_on_tells_it_from_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(
+        classifier: Classifier, name: str = "teacher", augment: Augment = "none", brighter: int = 0
+    ) -> int:
         """How many tables there are then."""
         images = split().images + brighter
         shown = Shown(Split(images, split().labels), views(0, augment), split().labels)
         teacher: Teacher = supervisor(classifier, name).during(0, shown=shown)
         (first, *_) = shown.views.batches(images, SIZE)
-        teacher.logits(Batch(first.images, first.images, split().labels[first.position], first.at), temperature=1.0)
+        teacher.logits(
+            Batch(first.images, first.images, split().labels[first.position], first.at),
+            temperature=1.0,
+        )
         return len(list(folder.glob("*.table")))
 
     assert ask(network(WIDE)) == 1
@@ -321,9 +380,15 @@ def kd() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("method", [{"name": "kd"}, {"name": "robust_student"}, {"name": "fitnet", "hint_epochs": 1}])
+@pytest.mark.parametrize(
+    "method", [{"name": "kd"}, {"name": "robust_student"}, {"name": "fitnet", "hint_epochs": 1}]
+)
 def test_a_trial_is_the_same_cold_warm_without_a_cache_and_with_a_damaged_one(
-    method: dict[str, Any], kd: dict[str, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: dict[str, Any],
+    kd: dict[str, Any],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if method["name"] == "robust_student":
         kd |= {"data": {"name": "digits", "examples": 300, "augment": "flip"}, "supervision": {}}

@@ -1,4 +1,5 @@
-"""A trained classifier is loaded as it was stored, and asked as a supervision says: every draw is the supervision's own."""
+"""A trained classifier is loaded as it was stored, and asked as a supervision says: every draw is
+the supervision's own."""
 
 from __future__ import annotations
 
@@ -37,10 +38,14 @@ def trained() -> Classifier:
 
 
 def loaded(classifier: Classifier) -> Classifier:
-    return load_classifier(MODEL, DATA, normalizer(DATA, {}), pack(classifier.state_dict(), {}), CPU)
+    return load_classifier(
+        MODEL, DATA, normalizer(DATA, {}), pack(classifier.state_dict(), {}), CPU
+    )
 
 
-def test_a_loaded_classifier_answers_as_the_stored_one(trained: Classifier, images: torch.Tensor) -> None:
+def test_a_loaded_classifier_answers_as_the_stored_one(
+    trained: Classifier, images: torch.Tensor
+) -> None:
     assert torch.equal(loaded(trained).logits(images), trained.eval().logits(images))
 
 
@@ -56,7 +61,9 @@ def test_a_loaded_classifier_is_in_eval_mode_and_has_gradients_for_its_input_onl
     assert all(parameter.grad is None for parameter in classifier.parameters())
 
 
-@pytest.mark.parametrize("model", [WideResNet(depth=10, width=2), WideResNet(depth=16, width=1), MLP()], ids=str)
+@pytest.mark.parametrize(
+    "model", [WideResNet(depth=10, width=2), WideResNet(depth=16, width=1), MLP()], ids=str
+)
 def test_weights_of_another_model_are_damaged(model: WideResNet | MLP, trained: Classifier) -> None:
     packed = pack(trained.state_dict(), {})
     with pytest.raises(Damaged):
@@ -66,7 +73,11 @@ def test_weights_of_another_model_are_damaged(model: WideResNet | MLP, trained: 
 def test_weights_for_other_channels_are_damaged(trained: Classifier) -> None:
     with pytest.raises(Damaged):
         load_classifier(
-            MODEL, Digits(channels=3), normalizer(Digits(channels=3), {}), pack(trained.state_dict(), {}), CPU
+            MODEL,
+            Digits(channels=3),
+            normalizer(Digits(channels=3), {}),
+            pack(trained.state_dict(), {}),
+            CPU,
         )
 
 
@@ -98,7 +109,9 @@ def test_a_plain_teacher_answers_with_its_logits_and_stages_in_eval_mode_and_wit
     assert not any(stage.requires_grad for stage in answer.stages)
 
 
-@pytest.mark.parametrize("supervision", [{}, {"dropout": "active"}, {"smoothing": {"samples": 2, "sigma": 0.1}}])
+@pytest.mark.parametrize(
+    "supervision", [{}, {"dropout": "active"}, {"smoothing": {"samples": 2, "sigma": 0.1}}]
+)
 def test_images_that_ask_for_a_gradient_get_one_and_no_parameter_does(
     supervision: dict[str, Any], trained: Classifier, images: Tensor
 ) -> None:
@@ -107,7 +120,9 @@ def test_images_that_ask_for_a_gradient_get_one_and_no_parameter_does(
     logits.square().sum().backward()
     assert images.grad is not None
     assert images.grad.abs().sum(dim=(1, 2, 3)).min() > 0
-    assert all(parameter.grad is None and not parameter.requires_grad for parameter in trained.parameters())
+    assert all(
+        parameter.grad is None and not parameter.requires_grad for parameter in trained.parameters()
+    )
 
 
 def test_images_that_ask_for_none_get_no_graph_even_if_somebody_wakes_the_parameters(
@@ -161,7 +176,9 @@ ALIVE: list[dict[str, Any]] = [
     {"noise": [{"name": "signal_dependent", "sigma": 0.3}]},
     {"noise": [{"name": "swap", "probability": 0.5, "threshold": 2.0}]},
 ]
-every_draw = pytest.mark.parametrize("supervision", ALIVE, ids=["dropout", "smoothing", "both", "signal", "swap"])
+every_draw = pytest.mark.parametrize(
+    "supervision", ALIVE, ids=["dropout", "smoothing", "both", "signal", "swap"]
+)
 
 
 @every_draw
@@ -170,9 +187,11 @@ def test_answers_differ_from_batch_to_batch_from_epoch_to_epoch_and_from_seed_to
 ) -> None:
     images = images.repeat(8, 1, 1, 1)
     answers = [
-        *told(asking(trained, **supervision), images, 0, times=3), *told(asking(trained, **supervision), images, 1),
-        *told(asking(trained, **supervision), images, 0, -1), *told(asking(trained, seed=1, **supervision), images, 0),
-    ]  # fmt: skip
+        *told(asking(trained, **supervision), images, 0, times=3),
+        *told(asking(trained, **supervision), images, 1),
+        *told(asking(trained, **supervision), images, 0, -1),
+        *told(asking(trained, seed=1, **supervision), images, 0),
+    ]
     assert not any(torch.equal(a, b) for i, a in enumerate(answers) for b in answers[:i])
 
 
@@ -213,16 +232,22 @@ def test_a_smoothed_teacher_answers_with_the_aggregate(trained: Classifier, imag
     supervisor = asking(trained, seed=3, smoothing=described)
     (logits,) = told(supervisor, images, 2)
     with seeds.ambient(3, "supervision", 2, 0):
-        expected = smoothed(trained, parse(Supervision, {"smoothing": described}).smoothing).logits(images)
+        expected = smoothed(trained, parse(Supervision, {"smoothing": described}).smoothing).logits(
+            images
+        )
     assert torch.equal(logits, expected)
     assert not torch.equal(logits, *told(asking(trained), images, 2))
 
 
-def test_the_mean_of_64_passes_with_live_dropout_varies_by_a_64th(trained: Classifier, images: Tensor) -> None:
+def test_the_mean_of_64_passes_with_live_dropout_varies_by_a_64th(
+    trained: Classifier, images: Tensor
+) -> None:
     variances = []
     for samples in (1, 64):
         smoothing = {"samples": samples, "aggregate": "logits"}
-        (logits,) = told(asking(trained, dropout="active", smoothing=smoothing), images.repeat(50, 1, 1, 1), 0)
+        (logits,) = told(
+            asking(trained, dropout="active", smoothing=smoothing), images.repeat(50, 1, 1, 1), 0
+        )
         variances.append(float(logits.view(50, 5, 10).var(0).mean()))
     assert variances[0] / variances[1] == pytest.approx(64, rel=0.3)
 
@@ -234,8 +259,10 @@ def test_changes_of_the_logits_are_made_in_order_with_the_draws_of_the_call(
     trained: Classifier, images: Tensor
 ) -> None:
     signal, swap = SignalDependent(sigma=0.9), Swap(which="all", probability=0.5, threshold=0.2)
-    written = [{"name": "signal_dependent", "sigma": 0.9},
-               {"name": "swap", "which": "all", "probability": 0.5, "threshold": 0.2}]  # fmt: skip
+    written = [
+        {"name": "signal_dependent", "sigma": 0.9},
+        {"name": "swap", "which": "all", "probability": 0.5, "threshold": 0.2},
+    ]
     images, plain = images.repeat(8, 1, 1, 1), trained.eval().logits(images.repeat(8, 1, 1, 1))
     found = []
     for listed, changes in ((written, (signal, swap)), (written[::-1], (swap, signal))):
@@ -247,15 +274,28 @@ def test_changes_of_the_logits_are_made_in_order_with_the_draws_of_the_call(
     assert not torch.equal(*found)
 
 
-def test_a_change_of_the_logits_leaves_the_draws_of_the_next_as_they_are(trained: Classifier, images: Tensor) -> None:
+def test_a_change_of_the_logits_leaves_the_draws_of_the_next_as_they_are(
+    trained: Classifier, images: Tensor
+) -> None:
     swap = {"name": "swap", "which": "all", "probability": 0.5, "threshold": 0.2}
     images = images.repeat(8, 1, 1, 1)
-    nothing, other = ({"name": "signal_dependent", "sigma": 0.0}, {"name": "swap", "probability": 0.0, "threshold": 1.0})
-    assert torch.equal(*(told(asking(trained, seed=5, noise=[first, swap]), images, 1)[0] for first in (nothing, other)))
+    nothing, other = (
+        {"name": "signal_dependent", "sigma": 0.0},
+        {"name": "swap", "probability": 0.0, "threshold": 1.0},
+    )
+    assert torch.equal(
+        *(
+            told(asking(trained, seed=5, noise=[first, swap]), images, 1)[0]
+            for first in (nothing, other)
+        )
+    )
 
 
-def test_a_change_of_the_logits_knows_the_methods_temperature(trained: Classifier, images: Tensor) -> None:
-    """Hot, all probabilities are alike and every neighbour is below the threshold; cold, none is."""
+def test_a_change_of_the_logits_knows_the_methods_temperature(
+    trained: Classifier, images: Tensor
+) -> None:
+    """Hot, all probabilities are alike and every neighbour is below the threshold; cold, none
+    is."""
     sure = trained.eval().logits(images)
     supervisor = asking(trained, noise=[{"name": "swap", "probability": 1.0, "threshold": 0.5}])
     cold = supervisor.during(0)(images, LABELS, temperature=1e-4).logits
@@ -282,7 +322,8 @@ def test_noise_on_the_logits_leaves_the_gradient_to_the_images_and_the_stages(
 
 
 def virtual(probability: float, classes: int, temperature: float) -> Any:
-    """softmax(p / T) for class 0, with p the probability of the right class and equal parts of the rest."""
+    """softmax(p / T) for class 0, with p the probability of the right class and equal parts of the
+    rest."""
     p = np.full(classes, (1 - probability) / (classes - 1))
     p[0] = probability
     powers = np.exp(p / temperature)
@@ -305,7 +346,9 @@ def test_a_virtual_teachers_softened_answer_is_softmax_of_its_probabilities_over
 
 
 @pytest.mark.parametrize(("temperature", "probability"), [(1.0, 0.2128), (20.0, 0.1041)])
-def test_a_virtual_teacher_of_ten_classes_and_nine_tenths(temperature: float, probability: float) -> None:
+def test_a_virtual_teacher_of_ten_classes_and_nine_tenths(
+    temperature: float, probability: float
+) -> None:
     answer = asking(None, virtual={"probability": 0.9}).during(0)(
         torch.rand(5, 1, 8, 8), LABELS, temperature=temperature
     )
@@ -327,7 +370,8 @@ def test_a_virtual_teacher_answers_the_labels_that_it_is_given_whatever_the_imag
 def test_a_virtual_teachers_answer_may_be_noisy_too() -> None:
     noise = [{"name": "signal_dependent", "sigma": 0.3}]
     (noisy,), (plain,) = (
-        told(asking(None, virtual={}, noise=listed), torch.rand(5, 1, 8, 8), 0) for listed in (noise, [])
+        told(asking(None, virtual={}, noise=listed), torch.rand(5, 1, 8, 8), 0)
+        for listed in (noise, [])
     )
     expected = SignalDependent(sigma=0.3)(plain, 4.0, seeds.generator(0, "supervision", 0, 0, 0))
     assert torch.equal(noisy, expected)
@@ -350,5 +394,7 @@ def test_a_virtual_probability_outside_0_to_1_is_refused(probability: float) -> 
         ({"noise": [{"name": "signal_dependent", "sigma": 0.0}]}, "noise"),
     ],
 )
-def test_a_supervision_knows_what_it_says_of_an_answer(supervision: dict[str, Any], said: str | None) -> None:
+def test_a_supervision_knows_what_it_says_of_an_answer(
+    supervision: dict[str, Any], said: str | None
+) -> None:
     assert parse(Supervision, supervision).asks == said

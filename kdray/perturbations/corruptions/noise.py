@@ -1,7 +1,8 @@
 """Noise on every value by itself: Gaussian, shot, impulse and speckle noise.
 
-Hendrycks & Dietterich 2019, section 3; constants for 32 x 32 from ``make_cifar_c.py`` of hendrycks/robustness (commit
-8190fe3). They are strengths, not lengths, and so are the same at every size.
+Hendrycks & Dietterich 2019, section 3; constants for 32 x 32 from ``make_cifar_c.py`` of
+hendrycks/robustness (commit 8190fe3). They are strengths, not lengths, and so are the same at every
+size.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ SPECKLE_SIGMA = (0.06, 0.10, 0.12, 0.16, 0.20)
 
 def gaussian_noise(images: Images, severity: int, draws: torch.Generator) -> Images:
     """x + σ·N(0, 1)."""
-    return images + GAUSSIAN_SIGMA[severity - 1] * normal(*images.shape, draws=draws, device=images.device)
+    return images + GAUSSIAN_SIGMA[severity - 1] * normal(
+        *images.shape, draws=draws, device=images.device
+    )
 
 
 def shot_noise(images: Images, severity: int, draws: torch.Generator) -> Images:
@@ -29,7 +32,8 @@ def shot_noise(images: Images, severity: int, draws: torch.Generator) -> Images:
 
 
 def impulse_noise(images: Images, severity: int, draws: torch.Generator) -> Images:
-    """A share of the values, in each channel by itself, becomes 0 or 1, either as likely ("salt and pepper")."""
+    """A share of the values, in each channel by itself, becomes 0 or 1, either as likely ("salt and
+    pepper")."""
     share = IMPULSE_SHARE[severity - 1]
     drawn = uniform(0.0, 1.0, *images.shape, draws=draws, device=images.device)
     return images.masked_fill(drawn < share / 2, 0).masked_fill_(drawn > 1 - share / 2, 1)

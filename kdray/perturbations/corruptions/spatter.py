@@ -1,8 +1,9 @@
 """Drops of water or mud on the lens.
 
-Hendrycks & Dietterich 2019 (the validation set's corruptions); constants for 32 x 32 from ``make_cifar_c.py`` of
-hendrycks/robustness (commit 8190fe3), where the water's relief is made of OpenCV's Canny edges (thresholds 50 and 150),
-distances to them, and equalised histograms. Lengths are in pixels and grow with the image (:func:`pixels`).
+Hendrycks & Dietterich 2019 (the validation set's corruptions); constants for 32 x 32 from
+``make_cifar_c.py`` of hendrycks/robustness (commit 8190fe3), where the water's relief is made of
+OpenCV's Canny edges (thresholds 50 and 150), distances to them, and equalised histograms. Lengths
+are in pixels and grow with the image (:func:`pixels`).
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ SPATTER = (
     (0.65, 0.1, 0.7, 0.69, 0.6),
     (0.65, 0.1, 0.5, 0.68, 0.6),
 )
-"""Mean and standard deviation of noise, its smoothness, what of it is liquid; how strong water is (severities 1 to 3), how
-smooth the edge of mud (4 and 5)."""
+"""Mean and standard deviation of noise, its smoothness, what of it is liquid; how strong water is
+(severities 1 to 3), how smooth the edge of mud (4 and 5)."""
 WATER = (175 / 255, 238 / 255, 238 / 255)
 MUD = (63 / 255, 42 / 255, 20 / 255)
 _LOW, _HIGH, _FAR = 50, 150, 20
@@ -43,7 +44,8 @@ def spatter(images: Images, severity: int, draws: torch.Generator) -> Images:
     mean, spread, smoothness, threshold, strength = SPATTER[severity - 1]
     scale = pixels(images)
     noise = normal(len(images), 1, *images.shape[-2:], draws=draws, device=images.device)
-    # Blurring over more pixels makes the noise weaker; so that as much of it is liquid, it starts stronger.
+    # Blurring over more pixels makes the noise weaker; so that as much of it is liquid, it starts
+    # stronger.
     liquid = gaussian_blur(mean + scale * spread * noise, scale * smoothness)
     liquid = liquid.masked_fill(liquid < threshold, 0)
     if severity <= 3:
@@ -57,7 +59,8 @@ def spatter(images: Images, severity: int, draws: torch.Generator) -> Images:
 
 
 def _relief(levels: Layer, scale: float) -> Layer:
-    """Levels 0 to 255 of light on drops: the equalised distance to their edges, embossed and smoothed."""
+    """Levels 0 to 255 of light on drops: the equalised distance to their edges, embossed and
+    smoothed."""
     flat = equalised(_mean3(distance(edges(levels), _FAR * scale)).add(1e-4).floor())
     return _mean3(convolved(flat, torch.tensor(_EMBOSS)).clamp_(0, 255)).round()
 
@@ -67,7 +70,8 @@ def _mean3(layer: Layer) -> Layer:
 
 
 def edges(levels: Layer) -> Tensor:
-    """Canny's edges, as bool: Sobel gradients by |x| + |y|, the greatest across the edge, strong or joined to strong."""
+    """Canny's edges, as bool: Sobel gradients by |x| + |y|, the greatest across the edge, strong or
+    joined to strong."""
     sobel = torch.tensor(_SOBEL)
     right, down = (convolved(levels, kernel, edge="replicate") for kernel in (sobel, sobel.T))
     across, along = right.abs(), down.abs()
@@ -103,9 +107,11 @@ def _spread(marked: Tensor, axis: int) -> Tensor:
 
 
 def distance(marked: Tensor, far: float) -> Layer:
-    """From every pixel to the nearest marked one, at most ``far``, in steps to the 5 x 5 neighbourhood (OpenCV's lengths).
+    """From every pixel to the nearest marked one, at most ``far``, in steps to the 5 x 5
+    neighbourhood (OpenCV's lengths).
 
-    A shortest way is steps along the row of the marked pixel, then steps that all go down, or all go up.
+    A shortest way is steps along the row of the marked pixel, then steps that all go down, or all
+    go up.
     """
     height, width = marked.shape[-2:]
     x = torch.arange(width, device=marked.device, dtype=torch.float32)
@@ -118,7 +124,11 @@ def distance(marked: Tensor, far: float) -> Layer:
         for y in way:
             row = rows[y][:, 2:-2]
             for i, other in enumerate(previous[-1:-3:-1]):
-                steps = (_KNIGHT, _DIAGONAL, _STRAIGHT, _DIAGONAL, _KNIGHT) if i == 0 else (0, _KNIGHT, 0, _KNIGHT, 0)
+                steps = (
+                    (_KNIGHT, _DIAGONAL, _STRAIGHT, _DIAGONAL, _KNIGHT)
+                    if i == 0
+                    else (0, _KNIGHT, 0, _KNIGHT, 0)
+                )
                 for dx, length in enumerate(steps):
                     if length:
                         torch.minimum(row, other[:, dx : dx + width] + length, out=row)
@@ -127,9 +137,12 @@ def distance(marked: Tensor, far: float) -> Layer:
 
 
 def equalised(levels: Layer) -> Layer:
-    """Levels 0 to 255, moved so that each image has about as many pixels in every range of the same length."""
+    """Levels 0 to 255, moved so that each image has about as many pixels in every range of the same
+    length."""
     flat = levels.flatten(1).long()
-    counts = torch.zeros(len(flat), 256, device=levels.device).scatter_add_(1, flat, torch.ones_like(flat).float())
+    counts = torch.zeros(len(flat), 256, device=levels.device).scatter_add_(
+        1, flat, torch.ones_like(flat).float()
+    )
     lowest = counts.gather(1, flat.amin(1, keepdim=True))
     others = flat.shape[1] - lowest
     table = ((counts.cumsum(1) - lowest) * (255 / others.clamp(min=1))).round().clamp_(min=0)

@@ -27,7 +27,8 @@ def _list(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    # In double quotes what kdray's scalars, which are not quite PyYAML's, could take for something else.
+    # In double quotes what kdray's scalars, which are not quite PyYAML's, could take for something
+    # else.
     plain = text.replace("_", "").isalpha() and text.lower() not in ("null", "true", "false")
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
 
@@ -42,10 +43,11 @@ _Dumper.add_representer(float, _float)
 
 
 def blocks(trial: Row, member: Row | None, evaluations: Sequence[tuple[str, str]]) -> list[str]:
-    """The text of the sweep file in parts, many of which a sweep's trials share; joined, they are the file.
+    """The text of the sweep file in parts, many of which a sweep's trials share; joined, they are
+    the file.
 
-    ``member`` says how the trial's teacher was chosen; none if the trial is a teacher itself. ``evaluations`` are what was
-    measured: label and JSON.
+    ``member`` says how the trial's teacher was chosen; none if the trial is a teacher itself.
+    ``evaluations`` are what was measured: label and JSON.
     """
     described = json.loads(trial["experiment"])
     seed = described.pop("seed", 0)
@@ -54,11 +56,21 @@ def blocks(trial: Row, member: Row | None, evaluations: Sequence[tuple[str, str]
         described["teacher"] = _explicit(teacher, described, trial) | chosen
     labels = [label for label, _ in evaluations]
     suite = [
-        {"label": label if labels.count(label) == 1 else f"{label}-{number}", **json.loads(evaluation)}
+        {
+            "label": label if labels.count(label) == 1 else f"{label}-{number}",
+            **json.loads(evaluation),
+        }
         for number, (label, evaluation) in enumerate(evaluations)
     ]
-    head = f"# Trial {trial['trial_id']}: the one with seed {seed}.\nname: again-{trial['trial_id']}\nseeds: {seed + 1}\n"
-    parts = [head, "experiment:\n", *(_block(json.dumps({key: part})) for key, part in described.items())]
+    head = (
+        f"# Trial {trial['trial_id']}: the one with seed {seed}.\nname: "
+        f"again-{trial['trial_id']}\nseeds: {seed + 1}\n"
+    )
+    parts = [
+        head,
+        "experiment:\n",
+        *(_block(json.dumps({key: part})) for key, part in described.items()),
+    ]
     return [*parts, _suite(json.dumps(suite))] if suite else parts
 
 
@@ -74,7 +86,8 @@ def _suite(text: str) -> str:
 
 
 def _explicit(teacher: dict[str, Any], student: dict[str, Any], trial: Row) -> dict[str, Any]:
-    """``teacher`` with its defaults said wherever it would inherit something else from its student."""
+    """``teacher`` with its defaults said wherever it would inherit something else from its
+    student."""
     out = dict(teacher)
     for part in INHERITED:
         given = teacher.get(part, {})
@@ -95,7 +108,9 @@ def _stated(trial: Row, path: str) -> Any:
         return int(value) if isinstance(value, float) and value.is_integer() else value
     below = {name.removeprefix(f"{path}."): name for name in trial if name.startswith(f"{path}.")}
     first = dict.fromkeys(name.partition(".")[0] for name in below)
-    inside = {name: value for name in first if (value := _stated(trial, f"{path}.{name}")) is not None}
+    inside = {
+        name: value for name in first if (value := _stated(trial, f"{path}.{name}")) is not None
+    }
     return inside or None
 
 

@@ -9,8 +9,8 @@ from kdray.report.page.words import counted
 
 
 def apart(against: str, compared: Sequence[Comparison]) -> Iterator[str]:
-    """How far the points are from what ``against`` names, in the first metric and the last: an objective, and where one was
-    measured a robust accuracy."""
+    """How far the points are from what ``against`` names, in the first metric and the last: an
+    objective, and where one was measured a robust accuracy."""
     told = [each for each in compared if any(row.difference is not None for row in each.rows)]
     if not told:
         return
@@ -21,14 +21,20 @@ def apart(against: str, compared: Sequence[Comparison]) -> Iterator[str]:
     # Said once where it is the same of both.
     sure = [_sure(each) for each in shown]
     sure = sure[-1:] if len(set(sure)) == 1 else sure
-    parts = [f"{_largest(each)}{said}" for each, said in zip(shown, [""] * (len(shown) - len(sure)) + sure, strict=True)]
+    parts = [
+        f"{_largest(each)}{said}"
+        for each, said in zip(shown, [""] * (len(shown) - len(sure)) + sure, strict=True)
+    ]
     yield f"Against {against}: {'; '.join(parts)}."
 
 
 def _largest(comparison: Comparison) -> str:
     """The largest differences of one metric, up and down."""
     known = [(row.difference, row) for row in comparison.rows if row.difference is not None]
-    ends = sorted([max(known, key=lambda each: each[0]), min(known, key=lambda each: each[0])], key=lambda each: -abs(each[0]))
+    ends = sorted(
+        [max(known, key=lambda each: each[0]), min(known, key=lambda each: each[0])],
+        key=lambda each: -abs(each[0]),
+    )
     up = [_effect(difference, row) for difference, row in ends if difference > 0][:1]
     down = [_effect(difference, row) for difference, row in ends if difference < 0][:1]
     both = [*up, *down] if ends[0][0] > 0 else [*down, *up]
@@ -41,9 +47,14 @@ def _sure(comparison: Comparison) -> str:
     if not any(row.difference for row in comparison.rows):
         return ""
     if not comparison.different:
-        return f"; with {comparison.seeds} no difference is significant {level}, more seeds would tell"
+        return (
+            f"; with {comparison.seeds} no difference is significant {level}, more seeds would tell"
+        )
     of_all = counted(len(comparison.rows), "difference")
-    return f"; {comparison.different} of {of_all} {'is' if comparison.different == 1 else 'are'} significant {level}"
+    return (
+        f"; {comparison.different} of {of_all} {'is' if comparison.different == 1 else 'are'} "
+        f"significant {level}"
+    )
 
 
 def _effect(difference: float, row: Compared) -> str:

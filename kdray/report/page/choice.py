@@ -20,12 +20,20 @@ def clean(group: Group) -> str | None:
 
 
 def robust(group: Group) -> str | None:
-    """One accuracy on changed images, of those that most points have: under the strongest attack, else the mean over
-    corruptions, else under the most noise."""
+    """One accuracy on changed images, of those that most points have: under the strongest attack,
+    else the mean over corruptions, else under the most noise."""
     numbers = group.results.robustness()
     kinds = numbers.drop_duplicates("label").set_index("label")["evaluation"]
-    found = [name for name in group.metrics if kinds.get(name.partition(".")[0]) not in (None, "clean", "gradients")]
-    accuracies = [name for name in found if name.partition(".")[2].partition("[")[0] in ("accuracy", "mean_accuracy")]
+    found = [
+        name
+        for name in group.metrics
+        if kinds.get(name.partition(".")[0]) not in (None, "clean", "gradients")
+    ]
+    accuracies = [
+        name
+        for name in found
+        if name.partition(".")[2].partition("[")[0] in ("accuracy", "mean_accuracy")
+    ]
     known = {name: int(group.points[name].notna().sum()) for name in accuracies}
     accuracies = [name for name in accuracies if known[name] == max(known.values())]
     for kind in ATTACKS:
@@ -33,7 +41,11 @@ def robust(group: Group) -> str | None:
         if of_kind:
             return min(of_kind, key=lambda name: group.points[name].mean())  # the strongest
     means = [name for name in accuracies if "mean_accuracy" in name]
-    return means[0] if means else min(accuracies, key=lambda name: group.points[name].mean(), default=None)
+    return (
+        means[0]
+        if means
+        else min(accuracies, key=lambda name: group.points[name].mean(), default=None)
+    )
 
 
 def trade_off(group: Group) -> tuple[str, str] | None:

@@ -1,4 +1,5 @@
-"""What was run and on what: data, models, versions, machines and times, from the trials' own columns."""
+"""What was run and on what: data, models, versions, machines and times, from the trials' own
+columns."""
 
 from __future__ import annotations
 
@@ -11,49 +12,86 @@ from kdray.report.page.group import Group
 from kdray.report.page.measured import evaluations
 from kdray.report.page.words import NONE, cell, counted, duration, listed
 
-VERSIONS = {"kdray": "kdray_version", "Python": "python_version", "PyTorch": "torch_version", "Ray": "ray_version"}
+VERSIONS = {
+    "kdray": "kdray_version",
+    "Python": "python_version",
+    "PyTorch": "torch_version",
+    "Ray": "ray_version",
+}
 
 
 def facts(group: Group) -> list[tuple[str, str]]:
     """Name and text of each."""
     trials = pd.concat([group.students, group.teachers]).drop_duplicates("trial_id")
     known = trials[trials["status"].notna()]
-    return [("Sweep", group.sweep), *_described(group), *_machine(known), *_times(known)] if len(known) else []
+    return (
+        [("Sweep", group.sweep), *_described(group), *_machine(known), *_times(known)]
+        if len(known)
+        else []
+    )
 
 
 def _described(group: Group) -> Iterator[tuple[str, str]]:
     students = group.students
-    yield "Data", f"{data_name(group.data)}" + _of(students, "data.examples", ", {} training examples")
-    yield "Trials", f"{counted(len(students), 'student')}, {counted(len(group.teachers), 'teacher')}"
+    yield (
+        "Data",
+        f"{data_name(group.data)}" + _of(students, "data.examples", ", {} training examples"),
+    )
+    yield (
+        "Trials",
+        f"{counted(len(students), 'student')}, {counted(len(group.teachers), 'teacher')}",
+    )
     yield "Student model", _networks(students)
     if len(group.teachers):
         yield "Teacher model", _networks(group.teachers)
     yield "Method", _kinds(students, "method")
     yield "Epochs", _values(students, "training.epochs")
     aims = group.aims
-    wanted = [f"{each.metric} ({'higher' if each.mode == 'max' else 'lower'} is better)" for each in aims.objectives]
+    wanted = [
+        f"{each.metric} ({'higher' if each.mode == 'max' else 'lower'} is better)"
+        for each in aims.objectives
+    ]
     yield "Objective", listed([*wanted, *aims.constraints])
     yield from evaluations(group)
 
 
 def _machine(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    devices = [name if name != "cpu" else f"{processor} (CPU)"
-               for name, processor in trials[["device", "cpu"]].dropna().drop_duplicates().itertuples(index=False)]  # fmt: skip
+    devices = [
+        name if name != "cpu" else f"{processor} (CPU)"
+        for name, processor in trials[["device", "cpu"]]
+        .dropna()
+        .drop_duplicates()
+        .itertuples(index=False)
+    ]
     yield "Hardware", listed(list(dict.fromkeys(devices)))
     yield "Hosts", _values(trials, "host")
-    versions = [f"{name} {_values(trials, column)}" for name, column in VERSIONS.items() if trials[column].notna().any()]
+    versions = [
+        f"{name} {_values(trials, column)}"
+        for name, column in VERSIONS.items()
+        if trials[column].notna().any()
+    ]
     yield "Versions", ", ".join(versions) or "not stored"
-    yield "Source (git commit)", listed([commit[:12] for commit in trials["git_commit"].dropna().unique()])
+    yield (
+        "Source (git commit)",
+        listed([commit[:12] for commit in trials["git_commit"].dropna().unique()]),
+    )
 
 
 def _times(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
     began, ended = trials["started_at"].min(), trials["finished_at"].max()
     if not pd.isna(began) and not pd.isna(ended):
         between = f"{began:%Y-%m-%d %H:%M} to {ended:%Y-%m-%d %H:%M} UTC"
-        yield "When", f"{between} ({duration((ended - began).total_seconds())} on the clock, pauses included)"
+        yield (
+            "When",
+            f"{between} ({duration((ended - began).total_seconds())} on the clock, pauses "
+            "included)",
+        )
     if trials["train_seconds"].notna().any():
         total, one = trials["train_seconds"].sum(), trials["train_seconds"].median()
-        yield "Training time", f"{duration(total)} in all trials together; a trial takes {duration(one)} (median)"
+        yield (
+            "Training time",
+            f"{duration(total)} in all trials together; a trial takes {duration(one)} (median)",
+        )
 
 
 def _networks(trials: pd.DataFrame) -> str:
@@ -62,15 +100,25 @@ def _networks(trials: pd.DataFrame) -> str:
 
 
 def _kinds(trials: pd.DataFrame, part: str, *, sizes: bool = False) -> str:
-    """What ``part`` (method, model) was, each kind with its settings: ``kd (temperature 2 and 8)``."""
+    """What ``part`` (method, model) was, each kind with its settings: ``kd (temperature 2 and
+    8)``."""
     told = []
     for name, of_kind in trials.dropna(subset=[f"{part}.name"]).groupby(f"{part}.name", sort=False):
-        settings = [column for column in of_kind if str(column).startswith(f"{part}.") and column != f"{part}.name"]
-        said = [f"{str(column).partition('.')[2]} {_values(of_kind, str(column))}" for column in settings
-                if of_kind[column].notna().any()]  # fmt: skip
+        settings = [
+            column
+            for column in of_kind
+            if str(column).startswith(f"{part}.") and column != f"{part}.name"
+        ]
+        said = [
+            f"{str(column).partition('.')[2]} {_values(of_kind, str(column))}"
+            for column in settings
+            if of_kind[column].notna().any()
+        ]
         low, high = of_kind["parameters"].min(), of_kind["parameters"].max()
         if sizes and not pd.isna(low):
-            said.append(f"{low:,.0f} parameters" if low == high else f"{low:,.0f} to {high:,.0f} parameters")
+            said.append(
+                f"{low:,.0f} parameters" if low == high else f"{low:,.0f} to {high:,.0f} parameters"
+            )
         told.append(f"{name} ({'; '.join(said)})" if said else str(name))
     return ", and ".join(told) or NONE
 

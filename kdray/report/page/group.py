@@ -1,4 +1,5 @@
-"""What one part of the page is about: the trials of one sweep on one data set, which alone may be compared."""
+"""What one part of the page is about: the trials of one sweep on one data set, which alone may be
+compared."""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ class Group:
     alone: bool
     """Whether the sweep has no other data set."""
     students: pd.DataFrame
-    """A row per student, whatever became of it: columns of members (``error`` and ``parameters`` are the members'), of trials,
-    and every number by its name; and every swept path."""
+    """A row per student, whatever became of it: columns of members (``error`` and ``parameters``
+    are the members'), of trials, and every number by its name; and every swept path."""
     teachers: pd.DataFrame
     swept: tuple[str, ...]
     """Paths, in the sweep's order."""
@@ -54,33 +55,48 @@ class Group:
 
     @cached_property
     def completed(self) -> pd.DataFrame:
-        return self.students[self.students["outcome"].eq("completed") & self.students["status"].eq("completed")]
+        return self.students[
+            self.students["outcome"].eq("completed") & self.students["status"].eq("completed")
+        ]
 
     @cached_property
     def metrics(self) -> list[str]:
         """What is tabulated and was measured here, objectives first."""
-        tabulated = [*ACCURACIES, *(name for name in map(str, self.completed) if is_tabulated(name))]
+        tabulated = [
+            *ACCURACIES,
+            *(name for name in map(str, self.completed) if is_tabulated(name)),
+        ]
         found = [str(name) for name in tabulated if self.completed[name].notna().any()]
-        asked = [name for name in self.aims.metrics if name in self.completed and self.completed[name].notna().any()]
+        asked = [
+            name
+            for name in self.aims.metrics
+            if name in self.completed and self.completed[name].notna().any()
+        ]
         # Curves, which have a column for each of their points, last.
         return list(dict.fromkeys([*asked, *sorted(found, key=lambda name: name.endswith("]"))]))
 
     @cached_property
     def points(self) -> pd.DataFrame:
-        """A row per point with a completed trial, in order: ``point``, ``case``, the swept paths, ``n``, and of every metric
-        its mean under its name and its deviation (ddof 1) under ``name std``."""
+        """A row per point with a completed trial, in order: ``point``, ``case``, the swept paths,
+        ``n``, and of every metric its mean under its name and its deviation (ddof 1) under ``name
+        std``."""
         if self.completed.empty:
             return pd.DataFrame()
         grouped = self.completed.groupby("point", sort=True)
         out = grouped[["case", *self.swept]].first()
         out["n"] = grouped.size()
-        numbers = self.completed[["point", *self.metrics]].astype(dict.fromkeys(self.metrics, float)).groupby("point")
+        numbers = (
+            self.completed[["point", *self.metrics]]
+            .astype(dict.fromkeys(self.metrics, float))
+            .groupby("point")
+        )
         spreads = numbers.std(ddof=1).add_suffix(" std")
         return pd.concat([out, numbers.mean(), spreads], axis=1).reset_index()
 
     @property
     def best(self) -> list[int]:
-        """The best point, none if several share the first place; of several objectives the Pareto front."""
+        """The best point, none if several share the first place; of several objectives the Pareto
+        front."""
         return self.leaders if len(self.aims.objectives) > 1 or len(self.leaders) == 1 else []
 
     @cached_property
@@ -92,7 +108,10 @@ class Group:
             if len(seeds) < (aims.seeds or 1) or not seeds["status"].eq("completed").all():
                 continue
             numbers = records(seeds.reindex(columns=list(aims.metrics)).astype(float))
-            if not any(aims.lacking(each) for each in numbers) and (worth := aims.worth(numbers)).feasible:
+            if (
+                not any(aims.lacking(each) for each in numbers)
+                and (worth := aims.worth(numbers)).feasible
+            ):
                 able[point] = [float(f"{value:.{DIGITS}g}") for value in worth.values]
         if not able:
             return []
@@ -101,11 +120,14 @@ class Group:
 
     @cached_property
     def expected(self) -> int:
-        """Students of the points that are known, whatever became of them; a point may have been begun with some seeds only."""
+        """Students of the points that are known, whatever became of them; a point may have been
+        begun with some seeds only."""
         total = 0
         for _, seeds in self.students.groupby("point"):
             begun = seeds["trial_id"].nunique()
-            total += begun if seeds["outcome"].eq("pruned").any() else max(begun, self.aims.seeds or 1)
+            total += (
+                begun if seeds["outcome"].eq("pruned").any() else max(begun, self.aims.seeds or 1)
+            )
         return total
 
     @property
@@ -118,7 +140,10 @@ class Group:
         """By point: its ``case`` and swept values."""
         first = self.students.dropna(subset=["point"]).drop_duplicates("point")
         rows = records(first[["point", "case", *self.swept]].sort_values("point"))
-        return {int(row["point"]): {name: value for name, value in row.items() if name != "point"} for row in rows}
+        return {
+            int(row["point"]): {name: value for name, value in row.items() if name != "point"}
+            for row in rows
+        }
 
     def values(self, point: int) -> dict[str, Any]:
         """What distinguishes a point: swept path to value."""
@@ -147,24 +172,42 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def groups(results: Results, sweep: str | None = None) -> list[Group]:
-    """The parts of the page, in the order in which the sweeps were begun; of ``sweep`` only, if one is named."""
+    """The parts of the page, in the order in which the sweeps were begun; of ``sweep`` only, if one
+    is named."""
     members, frame = results.members(), results.frame()
     members = members[members["outcome"].ne(NOT_NEEDED)]
     if sweep is not None:
         members = members[members["sweep"].eq(sweep)]
     found: list[Group] = []
-    began = members.merge(frame[["trial_id", "started_at"]], on="trial_id").groupby("sweep")["started_at"].min()
+    began = (
+        members.merge(frame[["trial_id", "started_at"]], on="trial_id")
+        .groupby("sweep")["started_at"]
+        .min()
+    )
     for name in began.reindex(members["sweep"].unique()).sort_values(kind="stable").index:
         of_sweep = members[members["sweep"].eq(name)]
         students, swept = _joined(of_sweep[of_sweep["role"].eq("student")], frame)
         teachers, _ = _joined(of_sweep[of_sweep["role"].eq("teacher")], frame)
-        # Of a trial without a row of its own (its teacher failed) nothing is known but that it is of this sweep.
-        kinds = list(dict.fromkeys(students[DATA].dropna())) or list(dict.fromkeys(teachers[DATA].dropna()))[:1] or [""]
+        # Of a trial without a row of its own (its teacher failed) nothing is known but that it is
+        # of this sweep.
+        kinds = (
+            list(dict.fromkeys(students[DATA].dropna()))
+            or list(dict.fromkeys(teachers[DATA].dropna()))[:1]
+            or [""]
+        )
         students[DATA] = students[DATA].fillna(kinds[0])
         for data in kinds:
             part = students[students[DATA].eq(data)]
-            taught = teachers[teachers["trial_id"].isin(part["teacher_id"])] if len(kinds) > 1 else teachers
-            found.append(Group(results, str(name), data, len(kinds) == 1, part, taught, _varying(part, swept)))
+            taught = (
+                teachers[teachers["trial_id"].isin(part["teacher_id"])]
+                if len(kinds) > 1
+                else teachers
+            )
+            found.append(
+                Group(
+                    results, str(name), data, len(kinds) == 1, part, taught, _varying(part, swept)
+                )
+            )
     return found
 
 
@@ -189,5 +232,6 @@ def _hashable(value: Any) -> Any:
 
 
 def _varying(students: pd.DataFrame, swept: Sequence[str]) -> tuple[str, ...]:
-    """The paths of ``swept`` that any of these students has; on one data set its name says nothing."""
+    """The paths of ``swept`` that any of these students has; on one data set its name says
+    nothing."""
     return tuple(path for path in swept if students[path].notna().any() and path != DATA)

@@ -1,4 +1,5 @@
-"""The table of points: what distinguishes them, and every number as its mean ± standard deviation over the seeds."""
+"""The table of points: what distinguishes them, and every number as its mean ± standard deviation
+over the seeds."""
 
 from __future__ import annotations
 
@@ -54,7 +55,11 @@ def columns(group: Group) -> list[Column]:
 
 def first_metrics(group: Group) -> list[str]:
     """Those that say most: the objectives, clean accuracy, and one of each evaluation."""
-    asked = [name for name in [*group.aims.metrics, "val_accuracy", "test_accuracy"] if name in group.metrics]
+    asked = [
+        name
+        for name in [*group.aims.metrics, "val_accuracy", "test_accuracy"]
+        if name in group.metrics
+    ]
     labels = {name.partition(".")[0]: name for name in reversed(group.metrics) if "." in name}
     others = [name for name in labels.values() if not name.endswith("]")] or list(labels.values())
     return list(dict.fromkeys([*asked, *reversed(others)]))[:SHOWN]
@@ -69,9 +74,14 @@ def lines(group: Group) -> list[Line]:
     rows = []
     for row in records(group.points):
         cells = [Cell(cell(row["case"]))] if _has_cases(group) else []
-        cells += [Cell(cell(row[path]), _order(row[path]) if _is_numeric(group, path) else None) for path in group.swept]
+        cells += [
+            Cell(cell(row[path]), _order(row[path]) if _is_numeric(group, path) else None)
+            for path in group.swept
+        ]
         cells.append(Cell(str(row["n"]), row["n"]))
-        cells += [Cell(spread(row[name], row[f"{name} std"]), _order(row[name])) for name in group.metrics]
+        cells += [
+            Cell(spread(row[name], row[f"{name} std"]), _order(row[name])) for name in group.metrics
+        ]
         point = int(row["point"])
         rows.append(Line(point, first[point], marks.get(point, ""), tuple(cells)))
     return rows
@@ -96,8 +106,12 @@ def _has_cases(group: Group) -> bool:
 
 
 def _is_numeric(group: Group, path: str) -> bool:
-    values = group.points[path].dropna() if not group.points.empty else group.students[path].dropna()
-    return bool(len(values)) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    values = (
+        group.points[path].dropna() if not group.points.empty else group.students[path].dropna()
+    )
+    return bool(len(values)) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in values
+    )
 
 
 def _order(value: Any) -> float | None:
@@ -105,7 +119,8 @@ def _order(value: Any) -> float | None:
 
 
 def _exact(value: Any) -> Any:
-    """A swept value in all its digits; whole numbers, of which a column with gaps makes floats, as such."""
+    """A swept value in all its digits; whole numbers, of which a column with gaps makes floats, as
+    such."""
     if isinstance(value, float) and not is_missing(value):
         return int(value) if value.is_integer() else repr(float(value))
     return cell(value)
@@ -125,5 +140,8 @@ def table(group: Group, *, exact: bool) -> Table:
         numbers = zip(points[name], points[f"{name} std"], points["n"], strict=True)
         said[name] = [Spread(*each) if not is_missing(each[0]) else None for each in numbers]
     frame = pd.DataFrame(said)
-    caption = f"Points of the sweep {group.title}: mean ± standard deviation over n seeds; {NONE}: not measured."
+    caption = (
+        f"Points of the sweep {group.title}: mean ± standard deviation over n seeds; {NONE}: "
+        "not measured."
+    )
     return Table(f"{group.sweep}-points", group.title, caption, frame, digits=3)

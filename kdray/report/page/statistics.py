@@ -67,7 +67,10 @@ class Comparison(NamedTuple):
         points = counted(len(self.rows), "point")
         if not self.different:
             return f"no significant difference at {points} ({self.seeds})"
-        return f"{self.different} of {points} differ{'s' * (self.different == 1)} significantly ({self.seeds})"
+        return (
+            f"{self.different} of {points} differ{'s' * (self.different == 1)} significantly "
+            f"({self.seeds})"
+        )
 
     @property
     def powerless(self) -> str:
@@ -76,34 +79,52 @@ class Comparison(NamedTuple):
         if least < LEVEL:
             return ""
         return (
-            f"With {self.seeds} Wilcoxon's p cannot be below {least:.3g} even before the correction: this test cannot reach "
+            f"With {self.seeds} Wilcoxon's p cannot be below {least:.3g} even before the "
+            "correction: this test cannot reach "
             "significance here, whatever the difference."
         )
 
 
 def comparisons(group: Group, baseline: Baseline | None) -> tuple[str, list[Comparison]]:
-    """What the points are compared with, in words, and a table for each metric that matters most."""
+    """What the points are compared with, in words, and a table for each metric that matters
+    most."""
     if len(group.points) < 2 or (baseline is None and not group.leaders):
         return "", []
     chosen = group.leaders[0] if baseline is None else baseline
-    return named(group, baseline), [_comparison(group, chosen, metric) for metric in _metrics(group)]
+    return named(group, baseline), [
+        _comparison(group, chosen, metric) for metric in _metrics(group)
+    ]
 
 
 def _metrics(group: Group) -> list[str]:
-    wanted = [*group.aims.metrics, *([clean(group), robust(group)] if len(group.points) <= MANY else [])]
-    return [name for name in dict.fromkeys(wanted) if name is not None and name in group.metrics and name not in SIZES]
+    wanted = [
+        *group.aims.metrics,
+        *([clean(group), robust(group)] if len(group.points) <= MANY else []),
+    ]
+    return [
+        name
+        for name in dict.fromkeys(wanted)
+        if name is not None and name in group.metrics and name not in SIZES
+    ]
 
 
 def named(group: Group, baseline: Baseline | None) -> str:
     """The baseline in words; without one, the best point."""
     chosen = group.leaders[0] if baseline is None else baseline
     if isinstance(chosen, dict):
-        return f"the points with {described(chosen)}, each compared with the one that shares its other values"
+        return (
+            f"the points with {described(chosen)}, each compared with the one that shares its "
+            "other values"
+        )
     if isinstance(chosen, str):
         return f"the case {chosen}"
     known = group.points["point"].eq(chosen).any()
     about = f" ({group.about(chosen)})" if known else ""
-    first = ", the best by the objective" if group.best[:1] == [chosen] else ", the first of those that share the best place"
+    first = (
+        ", the best by the objective"
+        if group.best[:1] == [chosen]
+        else ", the first of those that share the best place"
+    )
     return f"point {chosen}{about}" + (first if baseline is None else "")
 
 
@@ -118,7 +139,9 @@ def _comparison(group: Group, chosen: Baseline, metric: str) -> Comparison:
     counts = pd.concat([frame["n"], frame.loc[frame["n_baseline"] > 0, "n_baseline"]])
     low, high = (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
     seeds = counted(high, "seed") if low == high else f"{low} to {counted(high, 'seed')}"
-    return Comparison(metric, tuple(_rows(group, frame, 1.0 if is_share(metric) else math.inf)), "", seeds)
+    return Comparison(
+        metric, tuple(_rows(group, frame, 1.0 if is_share(metric) else math.inf)), "", seeds
+    )
 
 
 def _rows(group: Group, frame: pd.DataFrame, largest: float) -> Iterator[Compared]:
@@ -127,16 +150,19 @@ def _rows(group: Group, frame: pd.DataFrame, largest: float) -> Iterator[Compare
         point = int(row["point"])
         low, high = (min(max(row[end], -largest), largest) for end in ("low", "high"))
         yield Compared(
-            point=point, values=_unlike(group, point, row["baseline"]),
+            point=point,
+            values=_unlike(group, point, row["baseline"]),
             seeds=f"{row['n']}, paired" if row["paired"] else f"{row['n']} and {row['n_baseline']}",
             smallest=_smallest(row["n"], row["n_baseline"], row["paired"]),
-            mean=float(row["mean"]), baseline=None if is_missing(row["mean_baseline"]) else float(row["mean_baseline"]),
+            mean=float(row["mean"]),
+            baseline=None if is_missing(row["mean_baseline"]) else float(row["mean_baseline"]),
             difference=None if is_missing(row["difference"]) else float(row["difference"]),
             interval=NONE if is_missing(row["low"]) else f"{low:+.3f} to {high:+.3f}",
-            t_p=_p(row["t_p_holm"]), wilcoxon_p=_p(row["wilcoxon_p_holm"]),
+            t_p=_p(row["t_p_holm"]),
+            wilcoxon_p=_p(row["wilcoxon_p_holm"]),
             effect=NONE if is_missing(row["effect_size"]) else f"{row['effect_size']:+.2f}",
             verdict=_verdict(row),
-        )  # fmt: skip
+        )
 
 
 def _unlike(group: Group, point: int, baseline: Any) -> str:
@@ -144,12 +170,21 @@ def _unlike(group: Group, point: int, baseline: Any) -> str:
     if is_missing(baseline):
         return group.about(point)
     theirs = group.described[int(baseline)]
-    ours = {path: value for path, value in group.described[point].items() if cell(value) != cell(theirs[path])}
-    return described({path: value for path, value in ours.items() if path != "case"}, ours.get("case")) if ours else NONE
+    ours = {
+        path: value
+        for path, value in group.described[point].items()
+        if cell(value) != cell(theirs[path])
+    }
+    return (
+        described({path: value for path, value in ours.items() if path != "case"}, ours.get("case"))
+        if ours
+        else NONE
+    )
 
 
 def _smallest(ours: int, theirs: int, paired: bool) -> float:
-    """The two-sided p value where all ranks speak for one side: of the signed ranks, or of the rank sum."""
+    """The two-sided p value where all ranks speak for one side: of the signed ranks, or of the rank
+    sum."""
     return 2.0 ** (1 - ours) if paired else min(1.0, 2 / math.comb(ours + theirs, ours))
 
 

@@ -18,13 +18,22 @@ from kdray.report.page.words import cell, counted, is_missing, listed, spread
 
 
 def summary(
-    group: Group, against: str, compared: Sequence[Comparison], failed: Sequence[Failure], doubted: Sequence[Doubt]
+    group: Group,
+    against: str,
+    compared: Sequence[Comparison],
+    failed: Sequence[Failure],
+    doubted: Sequence[Doubt],
 ) -> list[str]:
-    """Of what was swept, the best point, how it and the others compare with what ``against`` names, and of what failed or is
-    doubtful."""
+    """Of what was swept, the best point, how it and the others compare with what ``against`` names,
+    and of what failed or is doubtful."""
     if group.students.empty:
         return [_only_teachers(group), _troubles(group, failed, doubted)]
-    return [_swept(group), *_best(group), *apart(against, compared), _troubles(group, failed, doubted)]
+    return [
+        _swept(group),
+        *_best(group),
+        *apart(against, compared),
+        _troubles(group, failed, doubted),
+    ]
 
 
 def _only_teachers(group: Group) -> str:
@@ -37,14 +46,22 @@ def _only_teachers(group: Group) -> str:
 
 def _swept(group: Group) -> str:
     students = group.students
-    points, most = students["point"].nunique(), students.groupby("point")["trial_id"].nunique().max()
-    taught = f", taught by {counted(len(group.teachers), 'trained teacher')}" if len(group.teachers) else ""
+    points, most = (
+        students["point"].nunique(),
+        students.groupby("point")["trial_id"].nunique().max(),
+    )
+    taught = (
+        f", taught by {counted(len(group.teachers), 'trained teacher')}"
+        if len(group.teachers)
+        else ""
+    )
     cases = students["case"].dropna().nunique()
     over = [f"{counted(cases, 'case')}"] if cases else []
     over += [_path(students[path].dropna(), path) for path in group.swept]
     what = f"{counted(points, 'point')} ({listed(over, 4)})" if over else counted(points, "point")
     return (
-        f"The sweep “{group.sweep}” trained students on {data_name(group.data)} at {what}, with {counted(int(most), 'seed')} "
+        f"The sweep “{group.sweep}” trained students on {data_name(group.data)} at {what}, "
+        f"with {counted(int(most), 'seed')} "
         f"each: {counted(len(students), 'student')} in all{taught}."
     )
 
@@ -62,22 +79,39 @@ def _best(group: Group) -> Iterator[str]:
     if not best:
         if group.leaders:
             row = group.numbers(group.leaders[0])
-            shared = f"{counted(len(group.leaders), 'point')} share the {high} {group.objective.metric}"
+            shared = (
+                f"{counted(len(group.leaders), 'point')} share the {high} {group.objective.metric}"
+            )
             named = listed([str(point) for point in group.leaders], 8)
-            yield f"{shared}, {spread(row[group.objective.metric], float('nan'))}: {named}. There is no single best."
+            yield (
+                f"{shared}, {spread(row[group.objective.metric], float('nan'))}: {named}. There "
+                "is no single best."
+            )
         elif not group.completed.empty:
-            yield f"No point has all its seeds and {listed(list(aims.metrics))}, so none is called the best."
+            yield (
+                f"No point has all its seeds and {listed(list(aims.metrics))}, so none is "
+                "called the best."
+            )
         return
     if len(aims.objectives) > 1:
         named = listed([f"point {point}" for point in best], 8)
-        yield f"No point is better in all of {listed(list(aims.metrics))} than {named}: the Pareto front."
+        yield (
+            f"No point is better in all of {listed(list(aims.metrics))} than {named}: the "
+            "Pareto front."
+        )
         return
     objective, row = group.objective, group.numbers(best[0])
     number = spread(row[objective.metric], row[f"{objective.metric} std"])
     text = f"Point {best[0]} ({group.about(best[0])}) has the {high} {objective.metric}: {number}"
     yield f"{text} over {counted(int(row['n']), 'seed')}{_interval(group, best[0])}."
-    others = [name for name in (clean(group), robust(group)) if name not in (None, objective.metric)]
-    told = [f"{name} {spread(row[name], row[f'{name} std'])}" for name in others if not is_missing(row[name])]
+    others = [
+        name for name in (clean(group), robust(group)) if name not in (None, objective.metric)
+    ]
+    told = [
+        f"{name} {spread(row[name], row[f'{name} std'])}"
+        for name in others
+        if not is_missing(row[name])
+    ]
     if told:
         yield f"There it has {' and '.join(told)}."
 
@@ -86,7 +120,11 @@ def _interval(group: Group, point: int) -> str:
     if group.numbers(point)["n"] < 2:
         return ", so how far another seed would be from it is not known (no interval)"
     metric = group.objective.metric
-    (found,) = records(group.results.points(metric, sweep=group.sweep, where=[("point", "==", point)])[["n", "low", "high"]])
+    (found,) = records(
+        group.results.points(metric, sweep=group.sweep, where=[("point", "==", point)])[
+            ["n", "low", "high"]
+        ]
+    )
     low, high = found["low"], found["high"]
     if is_missing(low) or low == high:
         all_of_them = "both" if found["n"] == 2 else f"all {found['n']}"
@@ -97,7 +135,9 @@ def _interval(group: Group, point: int) -> str:
 
 
 def _troubles(group: Group, failed: Sequence[Failure], doubted: Sequence[Doubt]) -> str:
-    kinds = Counter(each.what if each.what in ("diverged", "pruned", "missing") else "failed" for each in failed)
+    kinds = Counter(
+        each.what if each.what in ("diverged", "pruned", "missing") else "failed" for each in failed
+    )
     parts = [f"{number:,} {kind}" for kind, number in kinds.items()]
     lost = f"{listed(parts)} (see Failures)" if parts else ""
     if group.missing:
@@ -108,4 +148,6 @@ def _troubles(group: Group, failed: Sequence[Failure], doubted: Sequence[Doubt])
     lost = lost or ("no trial failed" if group.students.empty else "every trial completed")
     doubt = sum(each.numbers for each in doubted)
     named = f"checks cast doubt on {counted(doubt, 'number')} (see Doubtful numbers)"
-    return f"{lost[:1].upper()}{lost[1:]}; {named if doubt else 'no check casts doubt on a number'}."
+    return (
+        f"{lost[:1].upper()}{lost[1:]}; {named if doubt else 'no check casts doubt on a number'}."
+    )

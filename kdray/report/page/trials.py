@@ -1,6 +1,8 @@
-"""What the page shows of one trial when it is opened: compact, for a script that draws it on demand.
+"""What the page shows of one trial when it is opened: compact, for a script that draws it on
+demand.
 
-Texts that trials share (lines of configuration, names of numbers, reasons) stand in ``texts`` once and are meant by number.
+Texts that trials share (lines of configuration, names of numbers, reasons) stand in ``texts`` once
+and are meant by number.
 """
 
 from __future__ import annotations
@@ -50,23 +52,49 @@ def details(groups: list[Group]) -> dict[str, Any]:
                 points.setdefault(f"{index}-{point}", new)["trials"].append(trial_id)
             if trial_id in out or is_missing(row["status"]):
                 continue
-            out[trial_id] = _trial(row, numbers.get(trial_id, []), suites.get(trial_id, []), epochs.get(trial_id), texts)
+            out[trial_id] = _trial(
+                row,
+                numbers.get(trial_id, []),
+                suites.get(trial_id, []),
+                epochs.get(trial_id),
+                texts,
+            )
     return {"texts": list(texts.all), "trials": out, "points": points}
 
 
-def _trial(row: dict[str, Any], numbers: list[list[Any]], suite: list[tuple[str, str]], epochs: pd.DataFrame | None,
-           texts: Texts) -> dict[str, Any]:  # fmt: skip
-    facts = {"role": row["role"], "status": row["status"], "seed": row["seed"], "error": row["error"],
-             "teacher": row["teacher_id"], "val": row["val_accuracy"], "test": row["test_accuracy"],
-             "parameters": row["parameters"], "seconds": row["train_seconds"]}  # fmt: skip
+def _trial(
+    row: dict[str, Any],
+    numbers: list[list[Any]],
+    suite: list[tuple[str, str]],
+    epochs: pd.DataFrame | None,
+    texts: Texts,
+) -> dict[str, Any]:
+    facts = {
+        "role": row["role"],
+        "status": row["status"],
+        "seed": row["seed"],
+        "error": row["error"],
+        "teacher": row["teacher_id"],
+        "val": row["val_accuracy"],
+        "test": row["test_accuracy"],
+        "parameters": row["parameters"],
+        "seconds": row["train_seconds"],
+    }
     out = {name: _plain(value) for name, value in facts.items() if not is_missing(value)}
     where = [row[name] for name in ("device", "host") if not is_missing(row[name])]
     out["where"] = texts.number(", ".join(where))
     if not is_missing(row["git_commit"]):
         out["commit"] = texts.number(row["git_commit"])
-    out["file"] = [texts.number(block) for block in blocks(row, row if row["role"] == "student" else None, suite)]
+    out["file"] = [
+        texts.number(block)
+        for block in blocks(row, row if row["role"] == "student" else None, suite)
+    ]
     if epochs is not None:
-        out["epochs"] = {name: [_plain(value, 3) for value in epochs[name]] for name in CURVES if epochs[name].notna().any()}
+        out["epochs"] = {
+            name: [_plain(value, 3) for value in epochs[name]]
+            for name in CURVES
+            if epochs[name].notna().any()
+        }
         stages = epochs["stage"].value_counts(sort=False)
         if len(stages) > 1:
             out["stages"] = [[str(name), int(count)] for name, count in stages.items()]
@@ -87,14 +115,24 @@ def _suites(results: Results) -> dict[str, list[tuple[str, str]]]:
 
 
 def _numbers(results: Results, texts: Texts) -> dict[str, list[list[Any]]]:
-    """By trial [name, value, low, high, examples, check or error] of each number, with nothing after the last that is known."""
+    """By trial [name, value, low, high, examples, check or error] of each number, with nothing
+    after the last that is known."""
     rows = results.robustness()
     rows = rows[rows["class"].isna() & rows["image"].isna() & rows["epoch"].isna()]
     named = rows.join(results.numbers()["column"])
     names = named["column"].fillna(rows["label"] + ": no number")
     notes = rows["error"].fillna(rows["checks"])
     found: dict[str, list[list[Any]]] = {}
-    told = zip(rows["trial_id"], names, rows["value"], rows["low"], rows["high"], rows["examples"], notes, strict=True)
+    told = zip(
+        rows["trial_id"],
+        names,
+        rows["value"],
+        rows["low"],
+        rows["high"],
+        rows["examples"],
+        notes,
+        strict=True,
+    )
     for trial_id, name, value, low, high, examples, note in told:
         listed = found.setdefault(trial_id, [])
         if len(listed) == MOST_NUMBERS:
@@ -114,5 +152,9 @@ def _plain(value: Any, digits: int = SIGNIFICANT) -> Any:
     if isinstance(value, float):  # numpy's are too
         if not math.isfinite(value):
             return None
-        return int(value) if value == int(value) and abs(value) < 1e15 else float(f"{value:.{digits}g}")
+        return (
+            int(value)
+            if value == int(value) and abs(value) < 1e15
+            else float(f"{value:.{digits}g}")
+        )
     return int(value) if isinstance(value, np.integer) else value

@@ -35,33 +35,47 @@ class Doubt(NamedTuple):
 
 
 def failures(group: Group) -> list[Failure]:
-    """Trials that failed, diverged or were given up, and evaluations that failed, in the sweep's order."""
+    """Trials that failed, diverged or were given up, and evaluations that failed, in the sweep's
+    order."""
     found = []
     for row in group.trials:
         if row["status"] == "completed" and row["outcome"] == "completed":
             continue
         what = row["status"] if row["status"] in ("failed", "diverged") else row["outcome"]
         gone = what == "completed" or is_missing(what)
-        reason = next((row[name] for name in ("error", "member_error") if not is_missing(row[name])),
-                      "no row of its training is there" if gone else "no reason was stored")  # fmt: skip
+        reason = next(
+            (row[name] for name in ("error", "member_error") if not is_missing(row[name])),
+            "no row of its training is there" if gone else "no reason was stored",
+        )
         what = "missing" if gone else what
-        found.append(_failure(group, row["trial_id"] if not is_missing(row["status"]) else None, what, row, reason))
+        found.append(
+            _failure(
+                group, row["trial_id"] if not is_missing(row["status"]) else None, what, row, reason
+            )
+        )
     numbers = group.results.robustness()
     errors = numbers[numbers["error"].notna()].drop_duplicates(["trial_id", "evaluation_id"])
     rows = {row["trial_id"]: row for row in group.trials}
     for trial_id, label, error in errors[["trial_id", "label", "error"]].itertuples(index=False):
         if trial_id in rows:
-            found.append(_failure(group, trial_id, f"evaluation {label} failed", rows[trial_id], error))
+            found.append(
+                _failure(group, trial_id, f"evaluation {label} failed", rows[trial_id], error)
+            )
     return found
 
 
-def _failure(group: Group, trial_id: str | None, what: str, row: dict[str, Any], reason: str) -> Failure:
+def _failure(
+    group: Group, trial_id: str | None, what: str, row: dict[str, Any], reason: str
+) -> Failure:
     point, seed = (None if is_missing(row[name]) else int(row[name]) for name in ("point", "seed"))
-    return Failure(trial_id, what, point, "teacher" if point is None else group.about(point), seed, reason)
+    return Failure(
+        trial_id, what, point, "teacher" if point is None else group.about(point), seed, reason
+    )
 
 
 def doubts(group: Group) -> list[Doubt]:
-    """The ``checks`` of the evaluations of this group, alike ones together; numbers in their text differ by trial."""
+    """The ``checks`` of the evaluations of this group, alike ones together; numbers in their text
+    differ by trial."""
     numbers = group.results.robustness()
     numbers = numbers[numbers["checks"].notna()]
     points = pd.concat([each[["trial_id", "point"]] for each in (group.students, group.teachers)])

@@ -61,7 +61,13 @@ def listed(parts: Sequence[str], most: int = 6) -> str:
     """``a, b and c``; of many the first, and how many others there are."""
     if len(parts) > most:
         parts = [*parts[: most - 1], f"{len(parts) - most + 1:,} more"]
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else NONE
+    return (
+        parts[0]
+        if len(parts) == 1
+        else f"{', '.join(parts[:-1])} and {parts[-1]}"
+        if parts
+        else NONE
+    )
 
 
 def duration(seconds: float) -> str:
@@ -71,4 +77,8 @@ def duration(seconds: float) -> str:
     minutes, hours = round(seconds / 60), int(seconds / 3600)
     if minutes < 60:
         return f"{minutes} min"
-    return f"{hours:,} h {round(seconds / 60) - hours * 60} min" if hours < 48 else f"{hours / 24:,.1f} days"
+    return (
+        f"{hours:,} h {round(seconds / 60) - hours * 60} min"
+        if hours < 48
+        else f"{hours / 24:,.1f} days"
+    )
