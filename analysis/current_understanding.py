@@ -34,7 +34,7 @@ from kdray.report import (
     published,
     run,
 )
-from kdray.report.beside import Column, Line, beside, of_each
+from kdray.report.papers.published_table import Column, Line, beside, of_each
 
 TITLE = (
     "Knowledge Distillation: Current Understanding and Future Directions in an Adversarial Context"

@@ -23,12 +23,10 @@ import numpy as np
 import pandas as pd
 
 from kdray.core import InputError
-from kdray.report.attacks import attack_text, under_pgd
-from kdray.report.beside import printed
-from kdray.report.caption import caption
-from kdray.report.charts import cells, color_bar, heat_map
-from kdray.report.data import Snapshot, of_one_evaluation, only
-from kdray.report.drawing import (
+from kdray.report.figures.attacks import attack_text, under_pgd
+from kdray.report.figures.caption import caption
+from kdray.report.figures.charts import cells, color_bar, heat_map
+from kdray.report.figures.drawing import (
     absent,
     from_zero,
     labelled,
@@ -38,11 +36,13 @@ from kdray.report.drawing import (
     panels,
     reference,
 )
-from kdray.report.figure import Figure
-from kdray.report.published import published
-from kdray.report.script import run
-from kdray.report.style import PAGE, PAPER
-from kdray.report.tables import Spread, Table
+from kdray.report.figures.figure import Figure
+from kdray.report.figures.style import PAGE, PAPER
+from kdray.report.papers.published import published
+from kdray.report.papers.published_table import printed
+from kdray.report.papers.script import run
+from kdray.report.papers.snapshot import Snapshot, of_one_evaluation, only
+from kdray.report.papers.tables import Spread, Table
 
 TITLE = "Noisy Collaboration"
 PRINTED = published("noisy_collaboration")

@@ -10,7 +10,7 @@ kdray evaluate RESULTS --suite sweeps/suites/robust_student.yaml.
 Figure 3 shows the images that it is about where RESULTS/images/DATASET.npz holds them, which Python
 writes (an experiment is what the column of that name holds; first: mkdir RESULTS/images):
 
-    test = kdray.experiment.Experiment.parse(json.loads(experiment)).data.test_split(data_folder)
+    test = kdray.Experiment.parse(json.loads(experiment)).data.test_split(data_folder)
     numpy.savez(file, images=test.images[:5].movedim(1, -1).numpy(), labels=test.labels[:5].numpy())
 """
 
@@ -46,7 +46,7 @@ from kdray.report import (
     published,
     run,
 )
-from kdray.report.beside import Column, Line, beside, of_each, printed
+from kdray.report.papers.published_table import Column, Line, beside, of_each, printed
 
 TITLE = "Robust Student Network Learning"
 PAPER = "Guo et al."

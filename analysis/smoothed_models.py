@@ -37,7 +37,7 @@ from kdray.report import (
     published,
     run,
 )
-from kdray.report.beside import Column, Line, beside, of_each, printed
+from kdray.report.papers.published_table import Column, Line, beside, of_each, printed
 
 TITLE = "Knowledge Distillation via Smoothed Models and Adversarial Robustness"
 PAPER = "Katz and Reches 2022"

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdray.core import InputError
-    from kdray.experiment import Experiment
     from kdray.exporting import load_model
     from kdray.results import Results, open_results
-    from kdray.sweep import Sweep, evaluate, load_sweep, plan, run
+    from kdray.sweep.definition.read import Sweep, load_sweep
+    from kdray.sweep.evaluate import evaluate
+    from kdray.sweep.plan import plan
+    from kdray.sweep.run import run
+    from kdray.trials.experiment import Experiment
 
 __version__ = version("kdray")
 __all__ = [
@@ -36,15 +39,15 @@ __all__ = [
 
 _HOME = {
     "InputError": "kdray.core",
-    "Experiment": "kdray.experiment",
+    "Experiment": "kdray.trials.experiment",
     "Results": "kdray.results",
     "open_results": "kdray.results",
     "load_model": "kdray.exporting",
-    "Sweep": "kdray.sweep",
-    "evaluate": "kdray.sweep",
-    "load_sweep": "kdray.sweep",
-    "plan": "kdray.sweep",
-    "run": "kdray.sweep",
+    "Sweep": "kdray.sweep.definition.read",
+    "evaluate": "kdray.sweep.evaluate",
+    "load_sweep": "kdray.sweep.definition.read",
+    "plan": "kdray.sweep.plan",
+    "run": "kdray.sweep.run",
 }
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kdray.catalogue import entries
+from kdray.cli.catalogue import entries
 from kdray.results import TABLES
 
 README = Path(__file__).parents[1] / "README.md"

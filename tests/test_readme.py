@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from kdray.cli import build_parser
-from kdray.sweep.definition import sweep_from
-from kdray.sweep.yaml import parse_text
+from kdray.core.yaml import parse_text
+from kdray.sweep.definition.read import sweep_from
 from tests.readme import README, made
 from tests.sweep.fakes import TINY
 

@@ -23,7 +23,7 @@ from kdray.cli.reporting import add_arguments as add_report_arguments
 from kdray.cli.reporting import report
 from kdray.cli.status import FAILED, INTERRUPTED, OK, WRONG_INPUT
 from kdray.core import InputError
-from kdray.garbage import seldom_collected
+from kdray.core.garbage import gc_threshold
 
 
 def _number(kind: type[int] | type[float], least: float, wanted: str) -> Callable[[str], Any]:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = parser.parse_args(arguments)
         if chosen.command in (commands.run, commands.evaluate):
             goes_on = "; what is finished is kept, the same command goes on"
-        with sigterm_as_interrupt(), warnings.catch_warnings(), seldom_collected():
+        with sigterm_as_interrupt(), warnings.catch_warnings(), gc_threshold():
             warnings.showwarning = show_warning
             chosen.own_process = arguments is None
             return int(chosen.command(chosen))
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"kdray: {' '.join(str(error).split())}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
-        from kdray.results.store import shown
+        from kdray.results.files.store import shown
 
         again = shlex.join(["kdray", *map(shown, sys.argv[1:] if arguments is None else arguments)])
         print(

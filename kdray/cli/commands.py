@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 from kdray.cli.status import FAILED, OK
 
 if TYPE_CHECKING:
-    from kdray.sweep import Options, Plan, Summary, Sweep
+    from kdray.sweep.definition.read import Sweep
+    from kdray.sweep.plan import Plan
+    from kdray.sweep.scheduling.queue import Options, Summary
 
 FEW = 5
 """So many trials that failed alike are listed by their ids."""
 
 
 def run(chosen: argparse.Namespace) -> int:
-    from kdray.sweep import load_sweep
+    from kdray.sweep.definition.read import load_sweep
 
     sweep, results = (
         load_sweep(chosen.sweep, set=chosen.set, smoke=chosen.smoke),
@@ -26,7 +28,8 @@ def run(chosen: argparse.Namespace) -> int:
     )
     with _early_ray(chosen, sweep, results):
         from kdray.cli.tables import print_points
-        from kdray.sweep import Progress, run
+        from kdray.sweep.run import run
+        from kdray.sweep.scheduling.progress import Progress
 
         summary = run(
             sweep,
@@ -59,8 +62,8 @@ def _early_ray(
         or sweep.file.resources.runtime_env
     ):
         return nullcontext()
-    from kdray.sweep.cluster import started_early
-    from kdray.sweep.resources import check, this_machine
+    from kdray.sweep.execution.cluster import started_early
+    from kdray.sweep.execution.resources import check, this_machine
 
     node = this_machine(chosen.cpus, chosen.gpus)
     for role in sweep.roles:
@@ -72,14 +75,14 @@ def _results_of(chosen: argparse.Namespace) -> str:
     """The results folder; a smoke test has its own."""
     if not chosen.smoke:
         return str(chosen.results)
-    from kdray.results.store import beside
+    from kdray.results.files.store import beside
 
     return beside(chosen.results, "-smoke")
 
 
 def _told(summary: Summary, results: str, verb: str = "run") -> int:
     """Say what was done, where it is and what failed."""
-    from kdray.results.store import shown
+    from kdray.results.files.store import shown
 
     done = f"{len(summary.ran)} trials {verb}" if summary.ran else "nothing left to do"
     before = len(summary.there - summary.ran)
@@ -109,16 +112,17 @@ def _told(summary: Summary, results: str, verb: str = "run") -> int:
 
 
 def _is_fault(reason: str) -> bool:
-    from kdray.task import is_fault
+    from kdray.trials.task import is_fault
 
     # Of an evaluation the label comes first.
     return all(is_fault(part) or is_fault(part.partition(": ")[2]) for part in reason.split("; "))
 
 
 def plan(chosen: argparse.Namespace) -> int:
-    from kdray.results.store import shown
-    from kdray.sweep import load_sweep, plan
-    from kdray.sweep.progress import duration
+    from kdray.results.files.store import shown
+    from kdray.sweep.definition.read import load_sweep
+    from kdray.sweep.plan import plan
+    from kdray.sweep.scheduling.progress import duration
 
     sweep = load_sweep(chosen.sweep, set=chosen.set, smoke=chosen.smoke)
     found: Plan = plan(
@@ -160,7 +164,7 @@ def plan(chosen: argparse.Namespace) -> int:
 def status(chosen: argparse.Namespace) -> int:
     from kdray.cli.tables import print_points, print_trials
     from kdray.results import open_results
-    from kdray.results.store import shown
+    from kdray.results.files.store import shown
     from kdray.sweep.status import log, sweeps, trial
 
     results = open_results(chosen.results)
@@ -205,8 +209,9 @@ def forget(chosen: argparse.Namespace) -> int:
 def evaluate(chosen: argparse.Namespace) -> int:
     from kdray.core import parse
     from kdray.data import data_root
-    from kdray.sweep import Options, evaluate, load_suite
-    from kdray.sweep.file import Request
+    from kdray.sweep.definition.file import Request
+    from kdray.sweep.evaluate import evaluate, load_suite
+    from kdray.sweep.scheduling.queue import Options
 
     options: Options = Options(
         address=chosen.address,
@@ -228,7 +233,7 @@ def evaluate(chosen: argparse.Namespace) -> int:
 
 
 def list_(chosen: argparse.Namespace) -> int:
-    from kdray.catalogue import entries
+    from kdray.cli.catalogue import entries
 
     for entry in entries(chosen.what):
         print(f"{entry.name:20} {entry.summary}")
@@ -238,8 +243,8 @@ def list_(chosen: argparse.Namespace) -> int:
 
 
 def doctor(chosen: argparse.Namespace) -> int:
+    from kdray.cli.doctor import examine
     from kdray.data import data_root
-    from kdray.sweep.doctor import examine
 
     wrong = 0
     for finding in examine(data_root(chosen.data)):

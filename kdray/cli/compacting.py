@@ -9,7 +9,7 @@ from kdray.cli.status import OK
 
 def compact(chosen: argparse.Namespace) -> int:
     from kdray.results import open_results
-    from kdray.results.compacting import compact as compacted
+    from kdray.results.files.compact import compact as compacted
     from kdray.sweep.status import refuse_while_running
 
     results = open_results(chosen.results)

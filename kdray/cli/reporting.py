@@ -111,6 +111,6 @@ def baseline(text: str | None) -> int | str | dict[str, Any] | None:
 
 def _value(text: str) -> Any:
     """As it would be written in a sweep's file."""
-    from kdray.sweep.yaml import plain_scalar
+    from kdray.core.yaml import plain_scalar
 
     return plain_scalar(text)

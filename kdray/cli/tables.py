@@ -7,7 +7,7 @@ import math
 import sys
 from typing import Any
 
-from kdray.results.store import shown as printable
+from kdray.results.files.store import shown as printable
 
 BEST = "best"
 """Of the column that marks the best point, or those of the Pareto front."""
@@ -22,7 +22,7 @@ def print_points(results: str, sweep: str) -> None:
     from rich.table import Table
 
     from kdray.results import open_results
-    from kdray.results.points import best_points, points
+    from kdray.results.points.table import best_points, points
 
     opened = open_results(results).snapshot()
     frame = points(opened, sweep)
@@ -78,7 +78,7 @@ def print_trials(results: str, sweep: str) -> None:
     from rich.table import Table
 
     from kdray.results import open_results
-    from kdray.results.points import ACCURACIES, NOT_NEEDED
+    from kdray.results.points.table import ACCURACIES, NOT_NEEDED
 
     opened = open_results(results)
     members = opened.members(where=[("sweep", "==", sweep), ("outcome", "!=", NOT_NEEDED)])

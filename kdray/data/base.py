@@ -20,7 +20,7 @@ from torch.nn import functional
 from kdray.core import InputError, Several, Value, canonical_json
 from kdray.data.augmentation import Augment, Augmentation
 from kdray.data.origin import origin
-from kdray.shared import SMALL, code, one_copy
+from kdray.machine.node_cache import SMALL, code, one_copy
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from kdray.compat import torchvision_part
 from kdray.core import InputError
 from kdray.data.base import ImageData, Shape, Split, stratified
+from kdray.machine.torchvision import torchvision_part
 
 
 class Source(NamedTuple):

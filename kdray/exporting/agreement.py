@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdray import seeds
+from kdray.core import seeds
 
 TOLERANCE = 1e-4
 """Of a logit; where logits are larger than 1, of the largest: float32 has 24 bits, however large a

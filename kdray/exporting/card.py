@@ -10,10 +10,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from kdray import machine
 from kdray.core import canonical
 from kdray.data import ImageData
-from kdray.experiment import Experiment
 from kdray.exporting.agreement import TOLERANCE
 from kdray.exporting.formats import FORMATS, FormatName
 from kdray.exporting.loading import Trial
@@ -21,9 +19,11 @@ from kdray.exporting.markdown import code, described, number, table
 from kdray.exporting.robustness import sections
 from kdray.exporting.snippets import NOTES, program
 from kdray.exporting.trained import NoiseMode
+from kdray.machine import hardware
 from kdray.perturbations import Noise
 from kdray.results import Results
-from kdray.results.intervals import wilson
+from kdray.results.points.intervals import wilson
+from kdray.trials.experiment import Experiment
 
 NORMALIZATIONS = {
     "none": "Nothing is done to the pixels.",
@@ -280,7 +280,7 @@ def _limits(told: Card) -> list[str]:
 
 
 def _origin(told: Card) -> list[tuple[str, str]]:
-    row, now = told.trial.row, machine.facts()
+    row, now = told.trial.row, hardware.facts()
     seconds = float(str(row["train_seconds"]))
     return [
         ("parameters", f"{int(row['parameters']):,}"),

@@ -49,7 +49,7 @@ def facts(model: TrainedModel) -> dict[str, str]:
     """What a file says of itself beside its tensors."""
     return {
         "kdray.trial_id": model.experiment.trial_id,
-        "kdray.experiment": canonical_json(model.experiment),
+        "kdray.trials.experiment": canonical_json(model.experiment),
     }
 
 

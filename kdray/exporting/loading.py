@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
-from kdray.bench import Bench, weights_file
 from kdray.core import InputError
 from kdray.data import data_root
-from kdray.experiment import Experiment
 from kdray.exporting.trained import NoiseMode, TrainedModel, unpacked, without_noise
-from kdray.logs import Log
+from kdray.machine.checked_file import Damaged
 from kdray.models import Classifier
 from kdray.results import Results, Store, open_results
 from kdray.results.lookup import the_one
-from kdray.weights import Damaged
+from kdray.trials.experiment import Experiment
+from kdray.trials.log import Log
+from kdray.trials.trained import Bench, weights_file
 
 MODEL_FILE = "model.safetensors"
 """Of an exported model that :func:`load_model` reads without its results folder."""

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kdray.core import InputError, canonical
-from kdray.experiment import Experiment
+from kdray.machine.checked_file import Damaged, pack, unpack
 from kdray.models import Classifier, build, is_stochastic, normalizer
-from kdray.weights import Damaged, pack, unpack
+from kdray.trials.experiment import Experiment
 
 FILE_VERSION = 1
 """Of what :func:`packed` writes; raised when an older kdray could no longer read it."""

@@ -9,14 +9,14 @@ from kdray.methods.additive_kd import AdditiveKD
 from kdray.methods.adversarial import Adversarial
 from kdray.methods.base import (
     Batch,
+    EpochViews,
     Losses,
     Method,
     OutputMethod,
-    Shown,
     Stage,
-    Step,
     Teacher,
     TeacherSource,
+    TrainingStep,
 )
 from kdray.methods.cross_entropy import CrossEntropy
 from kdray.methods.fitnet import FitNet
@@ -46,6 +46,7 @@ __all__ = [
     "AnyMethod",
     "Batch",
     "CrossEntropy",
+    "EpochViews",
     "FitNet",
     "GradientMatching",
     "Losses",
@@ -54,9 +55,8 @@ __all__ = [
     "OutputMethod",
     "OutputRegression",
     "RobustStudent",
-    "Shown",
     "Stage",
-    "Step",
     "Teacher",
     "TeacherSource",
+    "TrainingStep",
 ]

@@ -23,7 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdray.core import Value, value_types
 from kdray.methods.additive_kd import AdditiveKD
-from kdray.methods.base import Losses, Method, Step
+from kdray.methods.base import Losses, Method, TrainingStep
 from kdray.methods.cross_entropy import CrossEntropy
 from kdray.methods.kd import KD
 from kdray.methods.margin import Margin
@@ -92,7 +92,7 @@ class Adversarial(Method):
             self.mix > 0 and self.perturbed.asks_teacher
         )
 
-    def losses(self, stage: str, step: Step) -> Losses:
+    def losses(self, stage: str, step: TrainingStep) -> Losses:
         del stage
         halves: list[tuple[str, float, Losses]] = []
         adversarial = self.craft(step) if self.mix > 0 else None
@@ -120,7 +120,7 @@ class Adversarial(Method):
             halves[0][2].logits,
         )
 
-    def craft(self, step: Step) -> Float32[Tensor, "B C H W"]:
+    def craft(self, step: TrainingStep) -> Float32[Tensor, "B C H W"]:
         """Adversarial examples for the student as it stands, around the images that it would be
         trained on.
 

@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     """Its place in the order of the epoch, where ``clean`` shows training images as they are."""
 
 
-class Shown(NamedTuple):
+class EpochViews(NamedTuple):
     """What an epoch shows a teacher: every training image once, with nothing but the augmentation
     done to it."""
 
@@ -80,7 +80,7 @@ class Teacher(ABC):
 class TeacherSource(Protocol):
     """A teacher whose draws are told apart by epoch."""
 
-    def during(self, *counters: int, shown: Shown | None = None) -> Teacher:
+    def during(self, *counters: int, shown: EpochViews | None = None) -> Teacher:
         """The teacher in the epoch (and stage) that ``counters`` number, in which it is ``shown``
         what batches say that they hold; none: images that nobody sees again."""
 
@@ -95,7 +95,7 @@ class Losses(NamedTuple):
     """The student's, for its training accuracy."""
 
 
-class Step(NamedTuple):
+class TrainingStep(NamedTuple):
     """What a method works on in one training step."""
 
     student: Classifier
@@ -146,7 +146,7 @@ class Method(Value):
         return nn.Module()
 
     @abstractmethod
-    def losses(self, stage: str, step: Step) -> Losses:
+    def losses(self, stage: str, step: TrainingStep) -> Losses:
         """The losses of one step in ``stage``."""
 
 
@@ -159,13 +159,13 @@ class OutputMethod(Method):
         """The temperature at which the teacher's answer is used."""
         return 1.0
 
-    def losses(self, stage: str, step: Step) -> Losses:
+    def losses(self, stage: str, step: TrainingStep) -> Losses:
         del stage
         logits = step.student.logits(step.batch.images)
         return self.of(logits, step.batch.labels, self.ask(step))
 
     def ask(
-        self, step: Step, images: Float32[Tensor, "B C H W"] | None = None
+        self, step: TrainingStep, images: Float32[Tensor, "B C H W"] | None = None
     ) -> Float[Tensor, "B K"] | None:
         """The logits of the teacher, if there is one, for ``images``; none: the batch's clean
         ones."""

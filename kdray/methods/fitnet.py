@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdray.methods.additive_kd import AdditiveKD
-from kdray.methods.base import Losses, Method, Stage, Step, Teacher
+from kdray.methods.base import Losses, Method, Stage, Teacher, TrainingStep
 from kdray.models import Classifier
 
 
@@ -129,7 +129,7 @@ class FitNet(Method):
             images.device
         )
 
-    def losses(self, stage: str, step: Step) -> Losses:
+    def losses(self, stage: str, step: TrainingStep) -> Losses:
         assert step.teacher is not None  # an experiment with hints and no teacher is refused
         batch = step.batch
         if stage == "main":

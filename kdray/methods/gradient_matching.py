@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdray.methods.additive_kd import additive_kd
-from kdray.methods.base import Losses, Method, Step
+from kdray.methods.base import Losses, Method, TrainingStep
 from kdray.methods.gradients import input_gradient
 from kdray.models.twice import differentiable_twice
 
@@ -44,7 +44,7 @@ class Matched(NamedTuple):
     """L_G."""
 
 
-def match(step: Step, temperature: float) -> Matched:
+def match(step: TrainingStep, temperature: float) -> Matched:
     """Runs both networks, the student on the batch's images and the teacher on the clean ones."""
     assert step.teacher is not None  # an experiment without a teacher is refused
     images, labels = step.batch.images.detach().requires_grad_(True), step.batch.labels
@@ -72,7 +72,7 @@ class GradientMatching(Method):
     """C1; 0: L_KD alone. The paper gives none; chosen. Gradients are per unit of pixel value, black
     to white."""
 
-    def losses(self, stage: str, step: Step) -> Losses:
+    def losses(self, stage: str, step: TrainingStep) -> Losses:
         del stage
         logits, teacher_logits, gradient = match(step, self.temperature)
         distilled, terms = additive_kd(

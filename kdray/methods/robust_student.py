@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from kdray.methods.additive_kd import additive_kd
-from kdray.methods.base import Losses, Method, Step
+from kdray.methods.base import Losses, Method, TrainingStep
 from kdray.methods.gradient_matching import match
 from kdray.methods.margin import margin_loss
 
@@ -40,7 +40,7 @@ class RobustStudent(Method):
     margin_weight: Annotated[float, Field(ge=0)] = 1.0
     """C2; 0: no L_S, as in gradient_matching. Chosen, as in margin."""
 
-    def losses(self, stage: str, step: Step) -> Losses:
+    def losses(self, stage: str, step: TrainingStep) -> Losses:
         del stage
         logits, teacher_logits, gradient = match(step, self.temperature)
         labels = step.batch.labels

@@ -11,8 +11,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdray import seeds
-from kdray.core import Json, Value
+from kdray.core import Json, Value, seeds
 from kdray.data import ImageData, Shape
 
 Probability = Annotated[float, Field(ge=0, lt=1)]

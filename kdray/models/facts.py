@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from kdray import seeds
+from kdray.core import seeds
 from kdray.data import Shape
 from kdray.models.base import Model, Network, Stochastic
 

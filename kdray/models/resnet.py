@@ -13,9 +13,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from kdray.compat import torchvision_part
 from kdray.core import Json
 from kdray.data import Shape
+from kdray.machine.torchvision import torchvision_part
 from kdray.models.base import Model, Network, Outputs
 
 BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}

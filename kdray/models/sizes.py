@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdray import seeds
+from kdray.core import seeds
 from kdray.data import Shape
 from kdray.models.base import Classifier
 

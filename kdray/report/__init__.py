@@ -1,11 +1,10 @@
 """Figures and tables from results, in one style, with captions that say of what they are. Loads
 neither torch nor ray."""
 
-from kdray.report.attacks import attack_name, attack_text, attacks, in_255ths, under_pgd
-from kdray.report.caption import caption, data_name, seeds
-from kdray.report.charts import bars, cells, color_bar, heat_map, scatter
-from kdray.report.data import Snapshot, of_one_evaluation, only
-from kdray.report.drawing import (
+from kdray.report.figures.attacks import attack_name, attack_text, attacks, in_255ths, under_pgd
+from kdray.report.figures.caption import caption, data_name, seeds
+from kdray.report.figures.charts import bars, cells, color_bar, heat_map, scatter
+from kdray.report.figures.drawing import (
     absent,
     from_zero,
     groups,
@@ -18,13 +17,14 @@ from kdray.report.drawing import (
     reference,
     spread,
 )
-from kdray.report.figure import Figure, Missing
-from kdray.report.parallel import parallel_coordinates
-from kdray.report.pictures import images_with_scores
-from kdray.report.published import published
-from kdray.report.script import Draw, Drawing, run
-from kdray.report.style import COLUMN, PAGE, PALETTE, PAPER, context, look
-from kdray.report.tables import Spread, Table
+from kdray.report.figures.figure import Figure, Missing
+from kdray.report.figures.parallel_coordinates import parallel_coordinates
+from kdray.report.figures.pictures import images_with_scores
+from kdray.report.figures.style import COLUMN, PAGE, PALETTE, PAPER, context, look
+from kdray.report.papers.published import published
+from kdray.report.papers.script import Draw, Drawing, run
+from kdray.report.papers.snapshot import Snapshot, of_one_evaluation, only
+from kdray.report.papers.tables import Spread, Table
 
 __all__ = [
     "COLUMN",

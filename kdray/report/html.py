@@ -23,17 +23,19 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from kdray.core import InputError
-from kdray.report.page import facts, figures, points, searched, statistics, summary, trials, trouble
+from kdray.report.figures.style import COLUMN
+from kdray.report.page import facts, figures, points, statistics, summary, trials
+from kdray.report.page import failures as trouble
+from kdray.report.page import search_figures as searched
 from kdray.report.page.group import Group, groups, records
-from kdray.report.page.words import counted, duration, is_missing, listed, number
-from kdray.report.style import COLUMN
+from kdray.report.page.wording import counted, duration, is_missing, listed, number
 from kdray.results import ConflictingRows, DamagedFile, Results
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    from kdray.report.figure import Figure
+    from kdray.report.figures.figure import Figure
 
 HERE = Path(__file__).parent
 SCRIPTS = ("dataTables.min.js", "report.js")

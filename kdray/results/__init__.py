@@ -1,13 +1,20 @@
-"""Results on disk and in pandas. Loads neither torch nor ray, so that reading is quick
-everywhere."""
+"""Results on disk and in pandas. Loads neither torch nor ray, so that reading is quick everywhere.
 
-from kdray.results.filters import Where
-from kdray.results.points import best_points, points
-from kdray.results.reader import Results, has_completed, open_results
-from kdray.results.schema import SCHEMA_VERSION, TABLES, Column, TableName
-from kdray.results.store import Store
-from kdray.results.warn import ConflictingRows, DamagedFile, SelectedOnTest
-from kdray.results.writer import Row, write_rows
+The parts are imported when they are first used: a sweep's objectives need no pandas.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kdray.results.files.store import Store
+    from kdray.results.files.warn import ConflictingRows, DamagedFile, SelectedOnTest
+    from kdray.results.files.write import Row, write_rows
+    from kdray.results.filters import Where
+    from kdray.results.results import Results, has_completed, open_results
+    from kdray.results.schema import SCHEMA_VERSION, TABLES, Column, TableName
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -21,9 +28,30 @@ __all__ = [
     "Store",
     "TableName",
     "Where",
-    "best_points",
     "has_completed",
     "open_results",
-    "points",
     "write_rows",
 ]
+
+_HOME = {
+    "Store": "files.store",
+    "ConflictingRows": "files.warn",
+    "DamagedFile": "files.warn",
+    "SelectedOnTest": "files.warn",
+    "Row": "files.write",
+    "write_rows": "files.write",
+    "Where": "filters",
+    "Results": "results",
+    "has_completed": "results",
+    "open_results": "results",
+    "SCHEMA_VERSION": "schema",
+    "TABLES": "schema",
+    "Column": "schema",
+    "TableName": "schema",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"kdray.results.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'kdray.results' has no attribute {name!r}")

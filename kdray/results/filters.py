@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kdray.core import InputError
-from kdray.results.coding import Positions, plain
+from kdray.results.files.dictionary_encoding import Positions, plain
 
 Where = Sequence[tuple[str, str, Any]]
 """``[("label", "==", "pgd20"), ("epsilon", "<=", 0.03)]``: all must hold. A missing value makes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kdray.core import InputError
-from kdray.results.store import Store
+from kdray.results.files.store import Store
 
 
 def the_one(store: Store, known: Iterable[str], beginning: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kdray.results.newest import VARYING
+from kdray.results.files.newest import VARYING
 
 
 def named_numbers(robustness: pd.DataFrame) -> pd.DataFrame:

@@ -27,8 +27,7 @@ from jaxtyping import Int64
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from kdray import seeds
-from kdray.core import InputError
+from kdray.core import InputError, seeds
 from kdray.data import ImageData
 from kdray.models import Classifier
 from kdray.perturbations.attacks import Norm, project, slope

@@ -15,8 +15,7 @@ from jaxtyping import Bool, Float32, Int64
 from pydantic import Field
 from torch import Tensor
 
-from kdray import seeds
-from kdray.core import Value, canonical, describe, tag_of
+from kdray.core import Value, canonical, describe, seeds, tag_of
 from kdray.data import ImageData, Split, to_unit
 from kdray.models import Classifier, Smoothing, smoothed
 

@@ -176,7 +176,7 @@ class PGD(Perturbing):
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
         fates = {
-            attack: Fate.joined(
+            attack: AttackRecord.joined(
                 [
                     self._attack(subject.classifier, block, *attack)
                     for block in blocks(subject.split)
@@ -203,9 +203,9 @@ class PGD(Perturbing):
 
     def _attack(
         self, classifier: Classifier, block: Block, epsilon: float, step_size: float
-    ) -> Fate:
+    ) -> AttackRecord:
         """All restarts on a block."""
-        fate = Fate.before(
+        fate = AttackRecord.before(
             right_predictions(classifier, block.images, block.labels, self.repeats), self
         )
         worst = (
@@ -265,7 +265,7 @@ class PGD(Perturbing):
             )
         return fate
 
-    def _count(self, fate: Fate, metric: str, steps: int) -> tuple[int, int]:
+    def _count(self, fate: AttackRecord, metric: str, steps: int) -> tuple[int, int]:
         """Right predictions, and all of them."""
         if metric == "any_iterate_accuracy":
             return int((fate.broken_at > steps).sum()), len(fate.broken_at)
@@ -277,7 +277,7 @@ class PGD(Perturbing):
         ), predictions
 
     def _doubts(
-        self, fate: Fate, metric: str, steps: int, correct: int, *, tells: bool
+        self, fate: AttackRecord, metric: str, steps: int, correct: int, *, tells: bool
     ) -> Iterator[str | None]:
         """Reasons to distrust a number; ``tells``: whether a prediction tells what an iterate
         breaks, or luck."""
@@ -301,7 +301,7 @@ class PGD(Perturbing):
 
 
 @dataclass(frozen=True)
-class Fate:
+class AttackRecord:
     """What an attack did to some images."""
 
     clean: Int64[Tensor, "B"]
@@ -318,7 +318,7 @@ class Fate:
     """By steps, with ``repeats``: right ones of new predictions of the worst restart."""
 
     @classmethod
-    def before(cls, clean: Int64[Tensor, "B"], attack: PGD) -> Fate:
+    def before(cls, clean: Int64[Tensor, "B"], attack: PGD) -> AttackRecord:
         """Nothing has been tried."""
         alive = torch.where(clean > 0, attack.repeats, 0).expand(attack.restarts, -1)
         return cls(
@@ -329,7 +329,7 @@ class Fate:
         )
 
     @classmethod
-    def joined(cls, parts: list[Fate]) -> Fate:
+    def joined(cls, parts: list[AttackRecord]) -> AttackRecord:
         """Of all blocks."""
         first, *_ = parts
         return cls(

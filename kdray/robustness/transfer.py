@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from kdray import seeds
+from kdray.core import seeds
 from kdray.data import ImageData
 from kdray.models import Classifier, Stochastic
 from kdray.robustness.base import Evaluation, Measurement, Subject, accuracy, blocks, is_correct

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from kdray.bench import checkpoint_file
 from kdray.core import InputError, describe
-from kdray.logs import log_file
+from kdray.machine.checked_file import Damaged, unpack
 from kdray.results import Results
-from kdray.results.forgetting import forget as results_without
+from kdray.results.files.forget import forget as results_without
 from kdray.results.lookup import the_one
-from kdray.sweep.lock import running
-from kdray.sweep.progress import progress_file
-from kdray.weights import Damaged, unpack
+from kdray.sweep.scheduling.lock import running
+from kdray.sweep.scheduling.progress import progress_file
+from kdray.trials.log import log_file
+from kdray.trials.trained import checkpoint_file
 
 
 class SweepStatus(NamedTuple):

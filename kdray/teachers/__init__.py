@@ -2,7 +2,7 @@
 answer stays the same."""
 
 from kdray.teachers.loading import frozen, load_classifier, load_teacher
+from kdray.teachers.oracle import TeacherOracle
 from kdray.teachers.supervision import Supervision, Virtual
-from kdray.teachers.supervisor import Supervisor
 
-__all__ = ["Supervision", "Supervisor", "Virtual", "frozen", "load_classifier", "load_teacher"]
+__all__ = ["Supervision", "TeacherOracle", "Virtual", "frozen", "load_classifier", "load_teacher"]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from kdray.data import ImageData
+from kdray.machine.checked_file import Damaged, unpack, unpack_shared
 from kdray.models import Classifier, Model, build
-from kdray.weights import Damaged, unpack, unpack_shared
 
 
 def load_classifier(
@@ -18,7 +18,8 @@ def load_classifier(
     """The trained classifier whose stored weights are ``packed``, in eval mode and without
     parameter gradients.
 
-    Raises :class:`kdray.weights.Damaged` if the bytes are not intact or belong to another model.
+    Raises :class:`kdray.machine.checked_file.Damaged` if the bytes are not intact or belong to
+    another model.
     """
     return _loaded(
         build(model, data, normalization, seed=0), unpack(packed)[0], device, assign=False

@@ -9,7 +9,7 @@ import pytest
 
 from analysis import across
 from kdray.report import Figure, Missing, Snapshot, Table
-from kdray.report.script import drawn
+from kdray.report.papers.script import drawn
 from tests.analysis.rows import Folder
 
 

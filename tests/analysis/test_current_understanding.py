@@ -9,7 +9,7 @@ import pytest
 
 from analysis import current_understanding as script
 from kdray.report import Figure, Missing
-from kdray.report.script import drawn
+from kdray.report.papers.script import drawn
 from tests.analysis.made import Sweeps, cells
 
 

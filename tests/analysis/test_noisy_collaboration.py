@@ -11,7 +11,7 @@ import pytest
 
 from analysis import noisy_collaboration as script
 from kdray.report import Draw, Figure, Snapshot, Table
-from kdray.report.script import drawn
+from kdray.report.papers.script import drawn
 from tests.analysis.rows import Folder
 
 SWEEPS = (

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from kdray.report import published
-from kdray.report.published import PUBLISHED
+from kdray.report.papers.published import PUBLISHED
 
 ROWS = pd.read_csv(PUBLISHED, keep_default_na=False)
 COUNTS = {

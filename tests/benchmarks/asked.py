@@ -19,7 +19,7 @@ import pandas as pd
 
 import kdray
 from kdray.results import Results, Store
-from kdray.results.compacting import compact
+from kdray.results.files.compact import compact
 
 WHERE = [("label", "==", "pgd20"), ("metric", "==", "accuracy")]
 
@@ -63,9 +63,9 @@ def frame(folder: str) -> object:
 
 
 def ledger(folder: str) -> object:
-    from kdray.sweep.ledger import Ledger
+    from kdray.sweep.inventory.trials import TrialIndex
 
-    return Ledger(Results(folder))
+    return TrialIndex(Results(folder))
 
 
 def status(folder: str) -> object:
@@ -120,7 +120,7 @@ class Peak:
 def ask(what: str, folder: str) -> None:
     """Print the seconds of one reading, and its memory."""
     if what == "ledger":
-        import kdray.sweep.ledger  # which the driver has imported before  # noqa: F401
+        import kdray.sweep.inventory.trials  # which the driver has imported before  # noqa: F401
     with Peak() as peak:
         began = time.perf_counter()
         kept = ASKED[what](folder)

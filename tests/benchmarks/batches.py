@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from kdray.compat import torchvision_part
 from kdray.data.augmentation import Augmentation, Views
+from kdray.machine.torchvision import torchvision_part
 from kdray.methods import CrossEntropy
 from tests.benchmarks.figures import Figure, run
 from tests.benchmarks.measuring import say

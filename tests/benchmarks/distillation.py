@@ -20,12 +20,13 @@ import torch
 from torch import nn
 
 from kdray.data import CIFAR10, Dataset, Split
-from kdray.methods import KD, CrossEntropy, Method, Shown, Stage, Teacher
+from kdray.methods import KD, CrossEntropy, EpochViews, Method, Stage, Teacher
 from kdray.models import Classifier, Model, WideResNet, build, fit
-from kdray.optimizers import SGD
 from kdray.perturbations import Noise
-from kdray.teachers import Supervision, Supervisor, frozen
-from kdray.training import Lesson, State, Training, train_epoch
+from kdray.teachers import Supervision, TeacherOracle, frozen
+from kdray.training import State, Training, TrainingSetup
+from kdray.training.loop import train_epoch
+from kdray.training.optimizers import SGD
 from tests.benchmarks.figures import Figure, run
 from tests.benchmarks.measuring import say, timed
 
@@ -52,10 +53,10 @@ def network(model: Model, data: Dataset) -> Classifier:
     return build(model, DATA, fit(DATA, data), seed=0)
 
 
-class Forgetful(Supervisor):
+class Forgetful(TeacherOracle):
     """Asks for every batch, as all did before answers were kept."""
 
-    def during(self, *counters: int, shown: Shown | None = None) -> Teacher:
+    def during(self, *counters: int, shown: EpochViews | None = None) -> Teacher:
         del shown
         return super().during(*counters)
 
@@ -63,10 +64,10 @@ class Forgetful(Supervisor):
 class Course:
     """One student, and how it is taught."""
 
-    def __init__(self, data: Dataset, method: Method, supervisor: Supervisor | None) -> None:
+    def __init__(self, data: Dataset, method: Method, supervisor: TeacherOracle | None) -> None:
         classifier = network(STUDENT, data)
         self._state = State.before(classifier, nn.Identity(), TRAINING)
-        self._lesson = Lesson(
+        self._lesson = TrainingSetup(
             data=DATA,
             dataset=data,
             method=method,
@@ -89,17 +90,17 @@ def figures(short: bool) -> Iterator[Figure]:
     data = drawn(images)
     teacher = frozen(network(TEACHER, data))
 
-    def taught(kind: type[Supervisor], name: str | None, data: Dataset = data) -> Course:
+    def taught(kind: type[TeacherOracle], name: str | None, data: Dataset = data) -> Course:
         return Course(data, KD(), kind(Supervision(), teacher, classes=10, seed=0, name=name))
 
     with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, {"KDRAY_CACHE": folder}):
         plain, asked = Course(data, CrossEntropy(), None), taught(Forgetful, None)
         taught(
-            Supervisor, "few", drawn(2 * TRAINING.batch_size)
+            TeacherOracle, "few", drawn(2 * TRAINING.batch_size)
         ).epoch()  # torch has made its kernels then
         seconds: dict[str, list[float]] = {"plain": [], "asked": [], "cold": [], "warm": []}
         for turn in range(repeats):
-            cold = taught(Supervisor, f"table {turn}")
+            cold = taught(TeacherOracle, f"table {turn}")
             for name, course in (
                 ("plain", plain),
                 ("asked", asked),

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdray.core import canonical_json
-from kdray.experiment import Experiment, configuration, configuration_columns, loss_columns
 from kdray.results import TABLES, Row, Store, TableName, write_rows
-from kdray.results.compacting import merge_small
-from kdray.results.encoding import encoded
-from kdray.sweep.merging import MOST_AT_END
+from kdray.results.files.compact import merge_small
+from kdray.results.files.parquet_bytes import encoded
+from kdray.sweep.scheduling.merging import MOST_AT_END
+from kdray.trials.experiment import Experiment, configuration, configuration_columns, loss_columns
 
 SEEDS, EPOCHS = 5, 20
 CORRUPTIONS, SEVERITIES = 19, 5

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from kdray import machine
+from kdray.machine import hardware
 
 T = TypeVar("T")
 LIBRARIES = (
@@ -78,10 +78,10 @@ def installed(package: str) -> str | None:
 
 def this_machine() -> str:
     """One line: processors, memory, how busy they are, versions."""
-    facts = machine.facts()
+    facts = hardware.facts()
     hardware = [
-        f"{machine.cpus()} CPUs ({facts['cpu']})",
-        f"{machine.memory() / 2**30:.0f} GiB of memory",
+        f"{hardware.cpus()} CPUs ({facts['cpu']})",
+        f"{hardware.memory() / 2**30:.0f} GiB of memory",
     ]
     hardware += [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
     own = f"kdray {facts['kdray_version']}" + (

@@ -29,20 +29,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from kdray import machine
 from kdray.core import value_types
 from kdray.data import Arrays
 from kdray.data.base import _decoded, _load
+from kdray.machine import hardware
+from kdray.machine.checked_file import pack, unpack, unpack_shared
 from kdray.methods import Adversarial, AnyMethod, FitNet, Method
 from kdray.methods.adversarial import Attack
 from kdray.models import WideResNet, build, fit, normalizer
-from kdray.optimizers import SGD
-from kdray.teachers import Supervision, Supervisor
+from kdray.teachers import Supervision, TeacherOracle
 from kdray.training import State, Training, train
-from kdray.weights import pack, unpack, unpack_shared
+from kdray.training.optimizers import SGD
 from tests.benchmarks.figures import Figure, run
 from tests.benchmarks.measuring import say
-from tests.benchmarks.networks import DATA, dataset, lesson, untrained
+from tests.benchmarks.networks import DATA, dataset, setup, untrained
 from tests.benchmarks.steps import BATCH, THREADS
 
 TRAIN, TEST = 50_000, 10_000
@@ -77,19 +77,19 @@ def trial(name: str) -> dict[str, int]:
     student, supervisor = untrained("WRN-16-2"), None
     if method.asks_teacher:
         teacher = build(WideResNet(depth=40, width=2), DATA, fit(DATA, data), seed=1)
-        supervisor = Supervisor(
+        supervisor = TeacherOracle(
             Supervision(), teacher, classes=DATA.classes, seed=0, name="teacher"
         )
-    working = replace(lesson(method, training, data), supervisor=supervisor)
+    working = replace(setup(method, training, data), supervisor=supervisor)
     asked = None if supervisor is None else supervisor.during()
     state = State.before(
         student, method.helper(student, asked, data.train.images[:1] / 255), training
     )
-    machine.reset_peak_memory(cpu)
-    peaks = {BEFORE: machine.peak_memory(cpu)}
+    hardware.reset_peak_memory(cpu)
+    peaks = {BEFORE: hardware.peak_memory(cpu)}
     for epoch in train(state, working):
-        peaks[f"{epoch.stage} {epoch.epoch}"] = machine.peak_memory(cpu)
-        machine.reset_peak_memory(cpu)
+        peaks[f"{epoch.stage} {epoch.epoch}"] = hardware.peak_memory(cpu)
+        hardware.reset_peak_memory(cpu)
     return peaks
 
 
@@ -102,7 +102,7 @@ def trials(names: list[str]) -> Iterator[Figure]:
         say(f"{name}: {', '.join(f'{what} {size / 1e6:.0f} MB' for what, size in peaks.items())}")
         return peaks
 
-    with ThreadPoolExecutor(machine.cpus()) as several:
+    with ThreadPoolExecutor(hardware.cpus()) as several:
         found = dict(zip(names, several.map(apart, names), strict=True))
     yield _megabytes(f"a trial's process, {BEFORE}", *(peaks[BEFORE] for peaks in found.values()))
     for name, peaks in found.items():

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdray import seeds
+from kdray.core import seeds
 from kdray.data import Dataset, Digits
-from kdray.machine import cpus
+from kdray.machine.hardware import cpus
 from kdray.methods import CrossEntropy, Method
 from kdray.methods.adversarial import Adversarial, Attack
 from kdray.models import Classifier, Network, Outputs, WideResNet, build, fit
-from kdray.optimizers import Adam, Cosine
 from kdray.perturbations import Noise
 from kdray.teachers import frozen
-from kdray.training import Lesson, State, Training, train
+from kdray.training import State, Training, TrainingSetup, train
+from kdray.training.optimizers import Adam, Cosine
 from tests.benchmarks.measuring import say
 
 Name = Literal["small CNN", "WRN-16-2"]
@@ -96,8 +96,8 @@ def untrained(name: Name) -> Classifier:
         return Classifier(SmallCNN(), normalization)
 
 
-def lesson(method: Method, training: Training, data: Dataset) -> Lesson:
-    return Lesson(
+def setup(method: Method, training: Training, data: Dataset) -> TrainingSetup:
+    return TrainingSetup(
         data=DATA,
         dataset=data,
         method=method,
@@ -133,7 +133,7 @@ def trained(name: Name, robust: bool) -> Target:
     target = Target(name, robust, untrained(name))
     state = State.before(target.classifier, nn.Identity(), training)
     with every_cpu():
-        for epoch in train(state, lesson(method, training, dataset())):
+        for epoch in train(state, setup(method, training, dataset())):
             say(
                 f"training {target}: epoch {epoch.epoch}/{training.epochs}, val_accuracy "
                 f"{epoch.val_accuracy:.2f}"

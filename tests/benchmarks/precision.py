@@ -19,30 +19,31 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
-from kdray.kernels import Kernels, Precision
 from kdray.methods import KD, CrossEntropy, Method
 from kdray.perturbations import Noise
-from kdray.teachers import Supervision, Supervisor, frozen
-from kdray.training import Epoch, Lesson, State, train_epoch
+from kdray.teachers import Supervision, TeacherOracle, frozen
+from kdray.training import Epoch, State, TrainingSetup
+from kdray.training.compute import ComputeOptions, Precision
+from kdray.training.loop import train_epoch
 from tests.benchmarks.distillation import DATA, ONLY, STUDENT, TEACHER, TRAINING, drawn, network
 from tests.benchmarks.figures import Figure, run
 from tests.benchmarks.measuring import timed
 
-PLAIN = Kernels(channels_last=False)
+PLAIN = ComputeOptions(channels_last=False)
 
 
 class Way(NamedTuple):
     """Of computing the student."""
 
     precision: Precision = "float32"
-    kernels: Kernels = PLAIN
+    kernels: ComputeOptions = PLAIN
 
 
 WAYS = {
     "bfloat16": Way("bfloat16"),
-    "channels_last": Way(kernels=Kernels(channels_last=True)),
-    "bfloat16, channels_last": Way("bfloat16", Kernels(channels_last=True)),
-    "compile": Way(kernels=Kernels(channels_last=False, compile=True)),
+    "channels_last": Way(kernels=ComputeOptions(channels_last=True)),
+    "bfloat16, channels_last": Way("bfloat16", ComputeOptions(channels_last=True)),
+    "compile": Way(kernels=ComputeOptions(channels_last=False, compile=True)),
 }
 
 
@@ -50,7 +51,7 @@ class Course:
     """One student in training."""
 
     def __init__(
-        self, way: Way, method: Method, supervisor: Supervisor | None, images: int
+        self, way: Way, method: Method, supervisor: TeacherOracle | None, images: int
     ) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         data = drawn(images)
@@ -58,7 +59,7 @@ class Course:
         way.kernels.prepare(classifier, twice=method.differentiates_twice)
         training = TRAINING.model_copy(update={"precision": way.precision})
         self._state = State.before(classifier, nn.Identity(), training)
-        self._lesson = Lesson(
+        self._lesson = TrainingSetup(
             data=DATA,
             dataset=data.to(device),
             method=method,
@@ -80,7 +81,7 @@ def compared(method: Method, ways: dict[str, Way], images: int, repeats: int) ->
 
     def course(way: Way) -> Course:
         supervisor = (
-            Supervisor(Supervision(), teacher, classes=10, seed=0, name="teacher")
+            TeacherOracle(Supervision(), teacher, classes=10, seed=0, name="teacher")
             if method.asks_teacher
             else None
         )

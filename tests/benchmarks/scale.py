@@ -24,14 +24,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdray.results import Results, Store
-from kdray.sweep import Progress, run
-from kdray.sweep.definition import Sweep, sweep_from
-from kdray.sweep.engine import cluster, quiet
-from kdray.sweep.ledger import Ledger, Record
-from kdray.sweep.members import Members
-from kdray.sweep.planning import chain, plan, students
-from kdray.sweep.resources import this_machine
-from kdray.sweep.work import Dispatcher
+from kdray.sweep.definition.read import Sweep, sweep_from
+from kdray.sweep.execution.resources import this_machine
+from kdray.sweep.execution.runner import cluster, quiet
+from kdray.sweep.inventory.members import SweepMembers
+from kdray.sweep.inventory.trials import Record, TrialIndex
+from kdray.sweep.plan import chain, plan, students
+from kdray.sweep.run import run
+from kdray.sweep.scheduling.progress import Progress
+from kdray.sweep.scheduling.queue import Dispatcher
 from tests.benchmarks.measuring import say, table
 from tests.benchmarks.measuring import this_machine as machine_line
 
@@ -86,7 +87,7 @@ def memory() -> float:
     )
 
 
-class Knowing(Ledger):
+class Knowing(TrialIndex):
     """A ledger in which the sweep's teachers are trained."""
 
     def __init__(self, results: Results, sweep: Sweep) -> None:
@@ -111,7 +112,7 @@ def planning(trials: int) -> None:
         store = Store(folder)
         store.create()
         ledger = Knowing(Results(folder), sweep)
-        members = Members(sweep, Results(folder), ledger)
+        members = SweepMembers(sweep, Results(folder), ledger)
         looked = time.process_time()
         for point in sweep.grid():
             for _, student in students(sweep, ledger, point):
@@ -183,8 +184,8 @@ def waiting(seconds: float) -> Callable[[], None]:
     """For a worker, before its first task: each of them takes so long and does nothing."""
 
     def prepared() -> None:
-        from kdray.sweep import trainable
-        from kdray.task import Step
+        from kdray.sweep.execution import actor as trainable
+        from kdray.trials.task import Step
 
         def nothing(task: object, **_: object) -> Iterator[Step]:
             time.sleep(seconds)

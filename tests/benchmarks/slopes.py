@@ -21,10 +21,10 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from kdray.experiment import Experiment
 from kdray.results import Store
-from kdray.task import Task
-from kdray.trial import run_task
+from kdray.trials.experiment import Experiment
+from kdray.trials.run import run_task
+from kdray.trials.task import Task
 from tests.benchmarks.figures import Figure, run
 from tests.benchmarks.measuring import say, timed
 from tests.benchmarks.networks import Name, attacked, trained

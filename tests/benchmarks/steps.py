@@ -35,12 +35,12 @@ from kdray.methods import (
     Margin,
     Method,
     RobustStudent,
-    Step,
     Teacher,
+    TrainingStep,
 )
 from kdray.methods.adversarial import Attack
 from kdray.models import Outputs
-from kdray.optimizers import SGD
+from kdray.training.optimizers import SGD
 from tests.benchmarks.figures import Figure, run
 from tests.benchmarks.measuring import say, timed
 from tests.benchmarks.networks import DATA, dataset, untrained
@@ -91,7 +91,7 @@ class Bench:
 
         def work() -> None:
             losses = method.losses(
-                "main", Step(self.student, nn.Module(), self.batch, self.teacher, draws)
+                "main", TrainingStep(self.student, nn.Module(), self.batch, self.teacher, draws)
             )
             self.optimizer.zero_grad(set_to_none=True)
             losses.total.backward()
@@ -128,7 +128,7 @@ class Bench:
 
     def double_backward(self) -> float:
         """Of the loss of input gradients."""
-        step = Step(self.student, nn.Module(), self.batch, self.teacher, torch.Generator())
+        step = TrainingStep(self.student, nn.Module(), self.batch, self.teacher, torch.Generator())
         self.optimizer.zero_grad(set_to_none=True)
         return timed(GradientMatching().losses("main", step).total.backward)[0]
 

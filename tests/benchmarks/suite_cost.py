@@ -13,15 +13,15 @@ import torch
 
 from kdray.core import InputError, Value, canonical, tag_of, value_types
 from kdray.methods import CrossEntropy
-from kdray.optimizers import SGD
 from kdray.perturbations.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from kdray.robustness import AnyEvaluation, Evaluation, Subject, measurements
 from kdray.robustness.base import BLOCK
 from kdray.teachers import frozen
 from kdray.training import State, Training, train
+from kdray.training.optimizers import SGD
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.measuring import say, table, timed
-from tests.benchmarks.networks import DATA, attacked, dataset, lesson, trained, untrained
+from tests.benchmarks.networks import DATA, attacked, dataset, setup, trained, untrained
 from tests.benchmarks.peers import reference_corruptions
 from tests.contracts.members import FIELDS
 
@@ -111,7 +111,7 @@ def suite() -> Iterator[Figure]:
     few = data._replace(train=data.train.first(EVALUATED), val=data.val.first(10))
     training = Training(optimizer=SGD(learning_rate=0.01), epochs=6, batch_size=EVALUATED)
     state = State.before(untrained("WRN-16-2"), torch.nn.Identity(), training)
-    taught = train(state, lesson(CrossEntropy(), training, few))
+    taught = train(state, setup(CrossEntropy(), training, few))
     _, *epochs = (timed(lambda: next(taught))[0] for _ in range(training.epochs))
     epoch = statistics.median(epochs)
     yield Figure(

@@ -32,15 +32,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from kdray import machine
 from kdray.data import data_root
+from kdray.machine import hardware
 from kdray.results import Results, Store
-from kdray.sweep import load_sweep
-from kdray.sweep.definition import Sweep
-from kdray.sweep.ledger import Ledger
-from kdray.sweep.planning import students
-from kdray.task import Task
-from kdray.trial import run_task
+from kdray.sweep.definition.read import Sweep, load_sweep
+from kdray.sweep.inventory.trials import TrialIndex
+from kdray.sweep.plan import students
+from kdray.trials.run import run_task
+from kdray.trials.task import Task
 from tests.benchmarks.figures import Figure, run
 from tests.benchmarks.measuring import say
 
@@ -209,7 +208,7 @@ class Bench:
 def tasks_of(sweep: Sweep) -> list[Task]:
     """Every trial of a sweep whose results are empty."""
     with tempfile.TemporaryDirectory() as empty:
-        ledger = Ledger(Results(empty))
+        ledger = TrialIndex(Results(empty))
         found = [
             student
             for point in sweep.grid()
@@ -255,7 +254,7 @@ def tune(asked: dict[str, Any]) -> None:
         do(config["task"], results, threads)
         tune.report({"done": 1})
 
-    ray.init(num_cpus=machine.cpus())
+    ray.init(num_cpus=hardware.cpus())
     with tempfile.TemporaryDirectory() as folder:
         found = tune.Tuner(
             tune.with_resources(trainable, {"cpu": threads}),
@@ -266,7 +265,7 @@ def tune(asked: dict[str, Any]) -> None:
 
 
 def figures(short: bool) -> Iterator[Figure]:
-    width = machine.cpus()
+    width = hardware.cpus()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if short:

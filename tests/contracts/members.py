@@ -10,7 +10,6 @@ import pytest
 from kdray.core import Value, tag_of, value_types
 from kdray.data import Arrays, Digits, ImageFolder
 from kdray.models import CifarResNet, Maxout, WideResNet
-from kdray.optimizers import MultiStep
 from kdray.perturbations import (
     Gaussian,
     GaussianSNR,
@@ -33,6 +32,7 @@ from kdray.robustness import (
     SignalToNoise,
     Transfer,
 )
+from kdray.training.optimizers import MultiStep
 
 FIELDS: dict[type[Value], dict[str, Any]] = {
     Arrays: {"path": "own.npz", "classes": 3, "image_shape": (1, 8, 8)},

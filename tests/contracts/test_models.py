@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdray import seeds
-from kdray.core import Value
+from kdray.core import Value, seeds
 from kdray.data import Shape
 from kdray.models import (
     AnyModel,

@@ -14,9 +14,9 @@ from kdray.core import Value, canonical_json, fingerprint, parse, tag_of
 from kdray.data import AnyData
 from kdray.methods import AnyMethod
 from kdray.models import AnyModel
-from kdray.optimizers import AnyOptimizer, AnySchedule
 from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, AnyWeightNoise
 from kdray.robustness import AnyEvaluation
+from kdray.training.optimizers import AnyOptimizer, AnySchedule
 from tests.contracts.members import instance, members
 
 UNIONS = {

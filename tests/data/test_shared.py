@@ -30,7 +30,7 @@ from kdray.data import (
 from kdray.data.augmentation import Augment, Augmentation
 from kdray.data.base import _decoded, _load, _load_test
 from kdray.data.origin import origin
-from tests.shared.test_tensors import bits, kept
+from tests.machine.node_cache.test_tensors import bits, kept
 
 
 @pytest.fixture(autouse=True)

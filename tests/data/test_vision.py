@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from kdray.compat import torchvision_part
 from kdray.core import InputError, parse
 from kdray.data import (
     CIFAR10,
@@ -27,6 +26,7 @@ from kdray.data import (
     data_root,
 )
 from kdray.data.vision import tag
+from kdray.machine.torchvision import torchvision_part
 
 KINDS: list[type[VisionData]] = [MNIST, FashionMNIST, USPS, CIFAR10, CIFAR100]
 

@@ -15,10 +15,10 @@ import kdray
 from kdray.cli import exporting as command
 from kdray.core import InputError
 from kdray.data import to_unit
-from kdray.experiment import Experiment
 from kdray.exporting import FORMATS, Disagreement, export, load_model
 from kdray.results import Results, Store, write_rows
-from tests.trials import NOWHERE, digits, distillation, do, experiment, store_in
+from kdray.trials.experiment import Experiment
+from tests.small_trials import NOWHERE, digits, distillation, do, experiment, store_in
 
 PGD3 = {"name": "pgd", "label": "pgd3", "steps": 3, "epsilon": 8 / 255, "examples": 20}
 CORRUPTIONS = {

@@ -15,8 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdray import seeds
-from kdray.core import InputError
+from kdray.core import InputError, seeds
 from kdray.exporting import FORMATS, TOLERANCE, NoiseMode, TrainedModel
 from kdray.exporting.agreement import BATCH, largest_difference, random_images
 from kdray.exporting.formats import OPSET, require_packages
@@ -24,7 +23,7 @@ from kdray.exporting.trained import draws, without_noise
 from kdray.models import AnyModel, Model
 from kdray.perturbations import AnyWeightNoise
 from tests.contracts.members import instance, members
-from tests.trials import experiment, untrained
+from tests.small_trials import experiment, untrained
 
 NORMALIZATIONS = ("none", "standardize", "gcn", "gcn_zca")
 COSTLY = {("onnx", "none"), ("onnx", "standardize")}

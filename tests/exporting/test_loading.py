@@ -7,18 +7,18 @@ import pytest
 import torch
 
 import kdray
-from kdray.bench import Bench, weights_file
 from kdray.core import InputError, canonical, parse
-from kdray.experiment import configuration_columns
 from kdray.exporting import TrainedModel, load_model
 from kdray.exporting.agreement import random_images
 from kdray.exporting.trained import packed
-from kdray.logs import Log
+from kdray.machine.checked_file import pack
 from kdray.results import Results, Store, write_rows
-from kdray.task import Task
-from kdray.trial import run_task
-from kdray.weights import pack
-from tests.trials import CPU, NOWHERE, digits, do, experiment, store_in
+from kdray.trials.experiment import configuration_columns
+from kdray.trials.log import Log
+from kdray.trials.run import run_task
+from kdray.trials.task import Task
+from kdray.trials.trained import Bench, weights_file
+from tests.small_trials import CPU, NOWHERE, digits, do, experiment, store_in
 
 WHITENED = {"name": "digits", "examples": 300, "normalization": "gcn_zca"}
 NOISY = {"name": "cifar_resnet", "depth": 8, "weight_noise": {"name": "pni"}, "input_sigma": 0.05}

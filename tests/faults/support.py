@@ -64,8 +64,10 @@ def wreck() -> None:
     import ray
     import torch
 
-    from kdray import machine, training, trial
+    from kdray.machine import hardware
     from kdray.robustness import label_of
+    from kdray.training import loop as training
+    from kdray.trials import run as trial
 
     folder = Path(os.environ[FOLDER])
     running = ""
@@ -125,7 +127,7 @@ def wreck() -> None:
         measurements,
     )
     # a GPU may be one that Ray was only told of
-    machine.device = lambda granted: torch.device("cpu")
+    hardware.device = lambda granted: torch.device("cpu")
 
 
 class Table(NamedTuple):

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from kdray.results import Results, Store
-from kdray.results import store as store_module
+from kdray.results.files import store as store_module
 from tests.results.s3 import S3, Fault
 from tests.sweep.test_end_to_end import CHANCE, TINY, kdray
 

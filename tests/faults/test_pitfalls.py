@@ -21,10 +21,10 @@ import pytest
 import torch
 
 from kdray.results import Store
-from kdray.sweep import Progress
-from kdray.sweep.file import Request
-from kdray.sweep.work import Assignment, Dispatcher, Group, in_turn
-from kdray.trial import run_task
+from kdray.sweep.definition.file import Request
+from kdray.sweep.scheduling.progress import Progress
+from kdray.sweep.scheduling.queue import Assignment, Dispatcher, Group, in_turn
+from kdray.trials.run import run_task
 from tests.sweep.fakes import NOWHERE, assert_same_bits, tables
 from tests.sweep.test_pitfalls import messy
 
@@ -42,7 +42,7 @@ than a start."""
 def watch() -> None:
     """Called by Ray in a new worker: every epoch notes its process, torch's threads there, and the
     working directory."""
-    from kdray import training
+    from kdray.training import loop as training
 
     train_epoch, together = training.train_epoch, Path(os.environ[NOTED]).with_name(TOGETHER)
 
@@ -81,7 +81,7 @@ class Seen:
 @pytest.fixture(scope="module")
 def noted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Ray with room for more trials than are allowed at once; what its workers noted."""
-    from kdray.sweep.engine import quiet  # isort: skip  # before ray
+    from kdray.sweep.execution.runner import quiet  # isort: skip  # before ray
 
     import ray  # isort: skip
 
@@ -114,7 +114,7 @@ def on_ray(results: Path, seeds: list[int], request: Request, width: int, scratc
     """Run trials of these seeds, in this order."""
     from ray import tune
 
-    from kdray.sweep import engine
+    from kdray.sweep.execution import runner as engine
 
     seen = Seen()
 

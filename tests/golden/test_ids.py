@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from kdray.core import fingerprint, parse
-from kdray.experiment import Experiment
 from kdray.robustness import AnyEvaluation
+from kdray.trials.experiment import Experiment
 
 CIFAR = {"name": "cifar10", "augment": "crop_flip"}
 WRN_16_2 = {"name": "wide_resnet", "depth": 16, "width": 2}

@@ -11,11 +11,11 @@ from typing import ClassVar
 
 import pytest
 
-from kdray.experiment import Experiment
-from kdray.methods import KD, Losses, Step
+from kdray.methods import KD, Losses, TrainingStep
 from kdray.models import Classifier
 from kdray.training import Epoch, train
-from tests.trials import experiment, fresh, lesson
+from kdray.trials.experiment import Experiment
+from tests.small_trials import experiment, fresh, setup
 
 DATA = {"name": "digits", "augment": "crop_flip"}
 STEPS = 20
@@ -27,7 +27,7 @@ class Recorded(KD):
 
     totals: ClassVar[list[float]] = []
 
-    def losses(self, stage: str, step: Step) -> Losses:
+    def losses(self, stage: str, step: TrainingStep) -> Losses:
         found = super().losses(stage, step)
         self.totals.append(float(found.total.detach()))
         return found
@@ -83,14 +83,14 @@ def epoch() -> Epoch:
     method = Recorded(**DESCRIBED.method.model_dump())
     (only,) = train(
         fresh(DESCRIBED),
-        lesson(DESCRIBED, method=method, teacher=briefly_trained(DESCRIBED.teacher)),
+        setup(DESCRIBED, method=method, teacher=briefly_trained(DESCRIBED.teacher)),
     )
     return only
 
 
 def briefly_trained(described: Experiment) -> Classifier:
     state = fresh(described)
-    for _ in train(state, lesson(described)):
+    for _ in train(state, setup(described)):
         pass
     return state.classifier
 

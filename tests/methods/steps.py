@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdray.methods import Batch, Losses, Method, Step, Teacher
+from kdray.methods import Batch, Losses, Method, Teacher, TrainingStep
 from kdray.models import Classifier, Outputs
 from tests.tensors import draws, linear_classifier
 
@@ -35,9 +35,11 @@ class Plain(Teacher):
         return outputs
 
 
-def step(method: Method, student: Classifier, batch: Batch, teacher: Plain | None) -> Step:
+def step(method: Method, student: Classifier, batch: Batch, teacher: Plain | None) -> TrainingStep:
     """What ``method`` is given for ``batch``."""
-    return Step(student, method.helper(student, teacher, batch.images[:1]), batch, teacher, draws())
+    return TrainingStep(
+        student, method.helper(student, teacher, batch.images[:1]), batch, teacher, draws()
+    )
 
 
 PIXELS, CLASSES, ROWS = 6, 4, 5

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdray.core import InputError, parse
 from kdray.data import Digits, to_unit
-from kdray.methods import Adversarial, Batch, Step
+from kdray.methods import Adversarial, Batch, TrainingStep
 from kdray.methods.adversarial import Attack, crafting
 from kdray.models import MLP, Classifier, Model, WideResNet, build, fit
 from kdray.perturbations.attacks import pgd, random_start
@@ -31,14 +31,14 @@ def method(**fields: Any) -> Adversarial:
     return parse(Adversarial, {"name": "adversarial", "attack": ATTACK, **fields})
 
 
-def given(case: Linear, of: Adversarial) -> Step:
+def given(case: Linear, of: Adversarial) -> TrainingStep:
     """A step of ``case`` with a fresh generator."""
     teacher = Plain(linear_classifier(torch.tensor(case.teacher)))
     student = linear_classifier(torch.tensor(case.student)).train().requires_grad_(True)
     return step(of, student, case.batch, teacher)
 
 
-def shown_to(asked: Step) -> list[Tensor]:
+def shown_to(asked: TrainingStep) -> list[Tensor]:
     assert isinstance(asked.teacher, Plain)
     return [each.images for each in asked.teacher.asked]
 
@@ -172,7 +172,7 @@ def test_terms_are_those_of_every_loss_it_may_have_twice() -> None:
 # The examples
 
 
-def on_digits(of: Adversarial, student: Classifier, count: int = 60) -> Step:
+def on_digits(of: Adversarial, student: Classifier, count: int = 60) -> TrainingStep:
     split = digits().train.first(count)
     images = to_unit(split.images)
     return step(of, student, Batch(images, images, split.labels), None)

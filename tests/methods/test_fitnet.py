@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kdray.core import InputError, parse
 from kdray.data import Digits
-from kdray.methods import AdditiveKD, Batch, FitNet, Step
+from kdray.methods import AdditiveKD, Batch, FitNet, TrainingStep
 from kdray.methods.fitnet import Hints, check_regression, hint_loss, middle, regressor
 from kdray.models import MLP, CifarResNet, Classifier, Model, WideResNet, build
 from tests.methods.steps import Plain, hard, step
@@ -37,30 +37,30 @@ def batch() -> Batch:
     return Batch(noisy, clean, torch.randint(0, 10, (9,), generator=draws(4)))
 
 
-def given(fitnet: FitNet, networks: tuple[Model, Model] = MAPS) -> Step:
+def given(fitnet: FitNet, networks: tuple[Model, Model] = MAPS) -> TrainingStep:
     student, teacher = (classifier(model, seed) for seed, model in enumerate(networks))
     return step(fitnet, student.train(), batch(), Plain(teacher.requires_grad_(True)))
 
 
-def hints(working: Step) -> Hints:
+def hints(working: TrainingStep) -> Hints:
     assert isinstance(working.helper, Hints)
     return working.helper
 
 
-def hint_layer(working: Step, index: int) -> Tensor:
+def hint_layer(working: TrainingStep, index: int) -> Tensor:
     assert isinstance(working.teacher, Plain)
     outputs = working.teacher.classifier(working.batch.clean)
     stages: tuple[Tensor, ...] = outputs.stages
     return stages[index].detach()
 
 
-def guided_layer(working: Step, index: int) -> Tensor:
+def guided_layer(working: TrainingStep, index: int) -> Tensor:
     """In train mode, as in the step; the running statistics do not matter to it."""
     stages: tuple[Tensor, ...] = working.student(working.batch.images).stages
     return stages[index].detach()
 
 
-def learned(working: Step) -> set[str]:
+def learned(working: TrainingStep) -> set[str]:
     """The parameters that a gradient reached: those of the student, and the helper's by their
     module."""
     student = {

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdray import seeds
-from kdray.core import InputError, parse
+from kdray.core import InputError, parse, seeds
 from kdray.data import Digits, to_unit
 from kdray.models import MLP, Classifier, Model, Smoothing, WideResNet, build, fit, smoothed
 from kdray.perturbations.weight_noise import Coloured, Independent

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from kdray.core import canonical_json, parse
-from kdray.experiment import Experiment, configuration, configuration_columns, loss_columns
 from kdray.results import Results, Row, Store, write_rows
 from kdray.robustness import AnyEvaluation, Evaluation
 from kdray.robustness.suite import columns_of
+from kdray.trials.experiment import Experiment, configuration, configuration_columns, loss_columns
 
 SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 EPSILONS = (0.05, 0.1, 0.2)

@@ -10,10 +10,10 @@ import pytest
 
 from kdray.cli.reporting import baseline
 from kdray.core import InputError
-from kdray.objective import Aims, Objective
 from kdray.report.html import render
 from kdray.results import Results, Store, open_results, write_rows
-from kdray.results.points import aims_file
+from kdray.results.points.objective import Objective, Objectives
+from kdray.results.points.table import aims_file
 from tests.report.outline import outline
 from tests.report.synthetic import Made, write_made
 
@@ -103,7 +103,8 @@ def test_students_without_a_result_are_counted(tmp_path: Path) -> None:
     part = tmp_path / "trials" / "part-0.parquet"
     pd.read_parquet(part).iloc[:4].to_parquet(part)
     results.store.write(
-        aims_file("made-up"), Aims(objectives=(Objective(),), seeds=4).model_dump_json().encode()
+        aims_file("made-up"),
+        Objectives(objectives=(Objective(),), seeds=4).model_dump_json().encode(),
     )
     page = outline(render(Results(tmp_path)))
     assert (
@@ -119,7 +120,8 @@ def test_a_point_with_fewer_seeds_than_the_sweep_lacks_some_even_if_nothing_fail
 ) -> None:
     results = write_made(tmp_path, Made(**FEW))
     results.store.write(
-        aims_file("made-up"), Aims(objectives=(Objective(),), seeds=3).model_dump_json().encode()
+        aims_file("made-up"),
+        Objectives(objectives=(Objective(),), seeds=3).model_dump_json().encode(),
     )
     page = outline(render(Results(tmp_path)))
     assert "2 of 6 students are missing" in page.text

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from kdray.core import InputError
 from kdray.results import ConflictingRows, Results, TableName, write_rows
-from kdray.results import parts as parts_module
+from kdray.results.files import read as parts_module
 from kdray.results.schema import arrow_schema
 
 KINDS: dict[str, Callable[[Any, Any], bool]] = {

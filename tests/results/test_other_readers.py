@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from kdray.results import Results, write_rows
-from kdray.results.compacting import compact
+from kdray.results.files.compact import compact
 from tests.results.made import add_point
 
 SIGMA = "noise.input.sigma"

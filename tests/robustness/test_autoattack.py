@@ -13,8 +13,7 @@ import torch
 from pyautoattack import AutoAttack as Original
 from torch import Tensor
 
-from kdray import seeds
-from kdray.core import InputError, canonical, parse
+from kdray.core import InputError, canonical, parse, seeds
 from kdray.data import Arrays, Digits, Split, to_unit
 from kdray.models import Classifier, Network, Outputs
 from kdray.perturbations.attacks import Norm

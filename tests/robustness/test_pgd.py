@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdray import seeds
-from kdray.core import InputError, parse
+from kdray.core import InputError, parse, seeds
 from kdray.data import Split, to_unit
 from kdray.models import Classifier, Network, Outputs, Smoothing
 from kdray.perturbations.attacks import Norm, pgd, random_start

@@ -21,14 +21,15 @@ import torch
 
 from kdray.core import describe
 from kdray.results import Results, Store
-from kdray.rows import write_member
-from kdray.sweep import Progress, Summary, Sweep, run
-from kdray.sweep.definition import sweep_from
-from kdray.sweep.file import Request
-from kdray.sweep.resources import Node
-from kdray.sweep.work import Assignment, Dispatcher
-from kdray.task import Step, Task
-from kdray.trial import run_task
+from kdray.sweep.definition.file import Request
+from kdray.sweep.definition.read import Sweep, sweep_from
+from kdray.sweep.execution.resources import Node
+from kdray.sweep.run import run
+from kdray.sweep.scheduling.progress import Progress
+from kdray.sweep.scheduling.queue import Assignment, Dispatcher, Summary
+from kdray.trials.rows import write_member
+from kdray.trials.run import run_task
+from kdray.trials.task import Step, Task
 
 NOWHERE = Path("/nowhere")
 """A data folder: digits need none."""
@@ -215,12 +216,12 @@ class Engine:
 @contextmanager
 def instead_of_ray() -> Iterator[Engine]:
     """A fake engine where ``kdray.sweep`` looks for the real one."""
-    engine, module = Engine(), ModuleType("kdray.sweep.engine")
+    engine, module = Engine(), ModuleType("kdray.sweep.execution.runner")
     module.run_trials, module.cluster = engine.run_trials, engine.cluster  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "kdray.sweep.engine", module)
+        patch.setitem(sys.modules, "kdray.sweep.execution.runner", module)
         # A timing, and half of what a trial takes that is as small as these.
-        patch.setattr("kdray.trial.images_per_second", lambda *_: 1.0)
+        patch.setattr("kdray.trials.run.images_per_second", lambda *_: 1.0)
         yield engine
 
 

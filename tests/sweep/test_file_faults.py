@@ -30,7 +30,7 @@ from kdray.core import InputError
 from kdray.data import base
 from kdray.results import Results, Store
 from kdray.results.schema import SCHEMA_VERSION, TableName
-from kdray.trial import DamagedCheckpoint
+from kdray.trials.run import DamagedCheckpoint
 from tests.sweep.fakes import TINY, Engine, assert_same_bits, go, instead_of_ray, sweep_of, tables
 
 pytestmark = pytest.mark.faults
@@ -552,6 +552,7 @@ def test_data_that_go_away_fail_their_trials_and_the_same_command_finishes_when_
 
 
 def run_with(*, sweep: Any, results: Path, data: Path) -> Any:
-    from kdray.sweep import Progress, run
+    from kdray.sweep.run import run
+    from kdray.sweep.scheduling.progress import Progress
 
     return run(sweep, results, data=data, progress=Progress(io.StringIO()))

@@ -9,12 +9,12 @@ import pytest
 
 from kdray.core import InputError
 from kdray.results import TABLES, Results
-from kdray.sweep import load_suite
-from kdray.sweep.lock import only_driver
+from kdray.sweep.evaluate import load_suite
+from kdray.sweep.scheduling.lock import only_driver
 from kdray.sweep.status import forget
 from tests.sweep.fakes import Engine, go, tables
-from tests.sweep.test_across import TRANSFER
-from tests.sweep.test_evaluating import measure, students, suite_file
+from tests.sweep.scheduling.test_across import TRANSFER
+from tests.sweep.test_evaluate import measure, students, suite_file
 
 
 def everything(results: Path) -> dict[str, object]:

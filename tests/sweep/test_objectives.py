@@ -10,9 +10,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from kdray.objective import Aims, Objective, violation
 from kdray.results import Results
-from kdray.results.points import aims_file, best_points
+from kdray.results.points.objective import Objective, Objectives, violation
+from kdray.results.points.table import aims_file, best_points
 from tests.sweep.fakes import ALONE, Engine, go
 
 SIZES: dict[str, Any] = {
@@ -33,7 +33,7 @@ def test_a_constraint_is_missed_by_so_much() -> None:
     assert violation("val_accuracy >= 0.8", numbers) == pytest.approx(-0.05)
     assert violation("macs <= 1e1", numbers) == 0
     assert violation("macs<=9", numbers) == 1
-    aims = Aims(objectives=(Objective(),), constraints=("macs <= 9",))
+    aims = Objectives(objectives=(Objective(),), constraints=("macs <= 9",))
     assert not aims.worth(numbers).feasible
     assert aims.metrics == ("val_accuracy", "macs")
     assert aims.lacking({"val_accuracy": 1.0}) == "macs"

@@ -121,19 +121,21 @@ import yaml
 from packaging.requirements import Requirement
 
 import kdray
-from kdray import machine
 from kdray.core import InputError
-from kdray.experiment import Experiment
+from kdray.machine import hardware
 from kdray.results import Results, Store
 from kdray.robustness.clean import Clean
-from kdray.sweep import Progress, load_sweep, run
-from kdray.sweep.file import Request, Search
-from kdray.sweep.planning import ancestors
-from kdray.sweep.resources import this_machine
-from kdray.sweep.space import Point
-from kdray.sweep.work import Assignment, Dispatcher, Group, in_turn
-from kdray.task import Step, Task
-from kdray.trial import run_task
+from kdray.sweep.definition.file import Request, Search
+from kdray.sweep.definition.read import load_sweep
+from kdray.sweep.definition.space import Point
+from kdray.sweep.execution.resources import this_machine
+from kdray.sweep.plan import ancestors
+from kdray.sweep.run import run
+from kdray.sweep.scheduling.progress import Progress
+from kdray.sweep.scheduling.queue import Assignment, Dispatcher, Group, in_turn
+from kdray.trials.experiment import Experiment
+from kdray.trials.run import run_task
+from kdray.trials.task import Step, Task
 from tests.shipped import SWEEPS
 from tests.sweep.fakes import ALONE, NOWHERE, Engine, assert_same_bits, go, sweep_of, tables
 
@@ -315,7 +317,7 @@ def test_what_is_looked_for_is_found(line: str, look: Any) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_kdray_runs_nothing_that_it_reads(path: Path) -> None:
-    from kdray.sweep import yaml as kdrays
+    from kdray.core import yaml as kdrays
 
     assert runs_what_it_reads(ast.parse(path.read_text())) == []
     assert issubclass(kdrays._Loader, yaml.SafeLoader)
@@ -385,7 +387,7 @@ TASK = Task(role="student", experiment=(ONE := sweep_of(ALONE)).student(next(ONE
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
     """What kdray gives to Tune for a sweep."""
-    engine = pytest.importorskip("kdray.sweep.engine")
+    engine = pytest.importorskip("kdray.sweep.execution.runner")
 
     def tuner(trainable: Any, *, tune_config: Any, run_config: Any) -> None:
         raise Given(trainable, tune_config, run_config)
@@ -460,7 +462,7 @@ def test_what_tune_returns_is_not_looked_at() -> None:
 def test_the_actor_is_sent_by_name(given: Given) -> None:
     from ray import cloudpickle
 
-    from kdray.sweep.trainable import TrialActor
+    from kdray.sweep.execution.actor import TrialActor
 
     assert issubclass(given.trainable, TrialActor)
     assert len(cloudpickle.dumps(TrialActor)) < 100, "a name, not what it does and holds"
@@ -473,7 +475,7 @@ def test_the_actor_is_sent_by_name(given: Given) -> None:
 def test_the_configuration_of_a_trial_is_text_and_small(path: Path) -> None:
     from ray import cloudpickle
 
-    from kdray.sweep.trainable import tune_config
+    from kdray.sweep.execution.actor import tune_config
 
     sweep = load_sweep(path)
     for point in (Point(0, space, next(iter(space.corners()))[1]) for space in sweep.spaces):
@@ -502,7 +504,7 @@ def test_workers_are_told_absolute_paths(
     """A worker's working directory is another one."""
     import sys
 
-    from kdray.sweep.trainable import tune_config
+    from kdray.sweep.execution.actor import tune_config
 
     told: list[dict[str, Any]] = []
 
@@ -516,7 +518,7 @@ def test_workers_are_told_absolute_paths(
                 Step(kind="end", text="", done=1, total=1, outcome="failed", error="not run"),
             )
 
-    monkeypatch.setattr(sys.modules["kdray.sweep.engine"], "run_trials", stand_in)
+    monkeypatch.setattr(sys.modules["kdray.sweep.execution.runner"], "run_trials", stand_in)
     monkeypatch.chdir(tmp_path)
     run(sweep_of(ALONE), "results", data="data", progress=Progress(io.StringIO()))
     assert {(config["results"], config["data_root"]) for config in told} == {
@@ -708,7 +710,7 @@ def steps(task: Task, results: Path) -> list[Step]:
     store = Store(results)
     store.create()
     return list(
-        run_task(task, store=store, data_root=NOWHERE, device=machine.device([]), threads=1)
+        run_task(task, store=store, data_root=NOWHERE, device=hardware.device([]), threads=1)
     )
 
 
@@ -743,7 +745,7 @@ def test_a_trial_leaves_the_process_as_it_was(tmp_path: Path) -> None:
         messy(3),
         store=Store(tmp_path / "results"),
         data_root=NOWHERE,
-        device=machine.device([]),
+        device=hardware.device([]),
         threads=1,
     )
     next(stopped)
@@ -863,14 +865,18 @@ def test_nothing_that_a_worker_loads_opens_a_study() -> None:
 
     on_disk = {path.stem for path in FILES if "RDBStorage" in path.read_text()}
     assert on_disk == {"sources"}
-    in_a_worker = loaded_by("kdray.sweep.trainable", "kdray.trial")
-    assert {"kdray.sweep.work", "kdray.training", "kdray.robustness.pgd"} <= in_a_worker
+    in_a_worker = loaded_by("kdray.sweep.execution.actor", "kdray.trials.run")
+    assert {
+        "kdray.sweep.scheduling.queue",
+        "kdray.training.loop",
+        "kdray.robustness.pgd",
+    } <= in_a_worker
     opening = {
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         for path in FILES
         if opens(path)
     }
-    assert "kdray.sweep.sources" in opening
+    assert "kdray.sweep.search.propose" in opening
     assert opening & in_a_worker == set()
 
 
@@ -880,7 +886,7 @@ def test_nothing_that_a_worker_loads_opens_a_study() -> None:
 def test_cpus_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 64)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {1, 5, 6}, raising=False)
-    assert machine.cpus() == 3
+    assert hardware.cpus() == 3
     assert this_machine().cpu == 3
     with pytest.raises(
         InputError,
@@ -919,7 +925,7 @@ def test_what_is_told_of_an_epoch_is_numbers_and_does_not_grow(tmp_path: Path) -
 
 
 def test_of_trials_that_have_ended_the_driver_keeps_no_reports() -> None:
-    queues = pytest.importorskip("kdray.sweep.engine")
+    queues = pytest.importorskip("kdray.sweep.execution.runner")
     tasks = [Task(role="student", experiment=ONE.student(point, 0, None)) for point in ONE.grid()]
     told: list[str | None] = []
     dispatcher = Dispatcher(

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from kdray.bench import checkpoint_file
 from kdray.core import InputError
-from kdray.logs import log_file
 from kdray.results import Results, Store, write_rows
-from kdray.sweep.lock import only_driver
-from kdray.sweep.progress import progress_file
+from kdray.sweep.scheduling.lock import only_driver
+from kdray.sweep.scheduling.progress import progress_file
 from kdray.sweep.status import forget, log, sweeps, trial
+from kdray.trials.log import log_file
+from kdray.trials.trained import checkpoint_file
+from tests.small_trials import experiment, steps, store_in
 from tests.sweep.fakes import go, sweep_of
-from tests.sweep.test_running import CASES
-from tests.trials import experiment, steps, store_in
+from tests.sweep.test_run import CASES
 
 
 def test_outcomes_are_counted_by_role(finished: Path) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from kdray.report.caption import data_name
+from kdray.report.figures.caption import data_name
+from kdray.report.page.evaluation_facts import evaluations
 from kdray.report.page.group import Group
-from kdray.report.page.measured import evaluations
-from kdray.report.page.words import NONE, cell, counted, duration, listed
+from kdray.report.page.wording import NONE, cell, counted, duration, listed
 
 VERSIONS = {
     "kdray": "kdray_version",

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from kdray.report.caption import caption
-from kdray.report.charts import bars, cells, heat_map, scatter
-from kdray.report.drawing import labelled, learning_curves, legend, lines, panels
-from kdray.report.figure import Figure
-from kdray.report.page.choice import is_share, robust, trade_off
+from kdray.report.figures.caption import caption
+from kdray.report.figures.charts import bars, cells, heat_map, scatter
+from kdray.report.figures.drawing import labelled, learning_curves, legend, lines, panels
+from kdray.report.figures.figure import Figure
 from kdray.report.page.group import Group
-from kdray.report.page.words import cell, is_missing
+from kdray.report.page.headline_metrics import is_share, robust, trade_off
+from kdray.report.page.wording import cell, is_missing
 
 LINES = 6
 """So many points have a line of their own; of more the best, the worst and some between are

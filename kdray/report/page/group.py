@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdray.objective import Aims, Objective
-from kdray.report.caption import data_name
-from kdray.report.page.words import described
+from kdray.report.figures.caption import data_name
+from kdray.report.page.wording import described
 from kdray.results import Results
-from kdray.results.pareto import fronts
-from kdray.results.points import ACCURACIES, NOT_NEEDED, is_tabulated, sweep_aims
+from kdray.results.points.objective import Objective, Objectives
+from kdray.results.points.pareto import fronts
+from kdray.results.points.table import ACCURACIES, NOT_NEEDED, is_tabulated, sweep_aims
 
 DATA = "data.name"
 DIGITS = 12
@@ -45,7 +45,7 @@ class Group:
         return self.sweep if self.alone else f"{self.sweep} on {data_name(self.data)}"
 
     @cached_property
-    def aims(self) -> Aims:
+    def aims(self) -> Objectives:
         return sweep_aims(self.results, self.sweep)
 
     @property

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from kdray.report.page.group import Group, records
-from kdray.report.page.words import NONE, cell, is_missing, spread
-from kdray.report.tables import Spread, Table
-from kdray.results.pareto import fronts
+from kdray.report.page.wording import NONE, cell, is_missing, spread
+from kdray.report.papers.tables import Spread, Table
+from kdray.results.points.pareto import fronts
 
 SHOWN = 5
 """So many metrics are shown at first; the others can be chosen."""
@@ -89,7 +89,7 @@ def lines(group: Group) -> list[Line]:
 
 def _marks(group: Group) -> dict[int, str]:
     """What is said of the best points, and of the front of clean against robust accuracy."""
-    from kdray.report.page.choice import trade_off
+    from kdray.report.page.headline_metrics import trade_off
 
     several = len(group.aims.objectives) > 1
     first = "Pareto front" if several else "best" if group.best else "shares the best"

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from kdray.core import InputError
-from kdray.objective import SIZES
-from kdray.report.page.choice import clean, is_share, robust
 from kdray.report.page.group import DATA, Group, records
-from kdray.report.page.words import NONE, cell, counted, described, is_missing
+from kdray.report.page.headline_metrics import clean, is_share, robust
+from kdray.report.page.wording import NONE, cell, counted, described, is_missing
+from kdray.results.points.objective import SIZES
 
 LEVEL = 0.05
 """Of what is called different."""

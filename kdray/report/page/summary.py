@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from kdray.report.caption import data_name
-from kdray.report.page.apart import apart
-from kdray.report.page.choice import clean, is_share, robust
+from kdray.report.figures.caption import data_name
+from kdray.report.page.difference_sentence import apart
+from kdray.report.page.failures import Doubt, Failure
 from kdray.report.page.group import Group, records
+from kdray.report.page.headline_metrics import clean, is_share, robust
 from kdray.report.page.statistics import Comparison
-from kdray.report.page.trouble import Doubt, Failure
-from kdray.report.page.words import cell, counted, is_missing, listed, spread
+from kdray.report.page.wording import cell, counted, is_missing, listed, spread
 
 
 def summary(

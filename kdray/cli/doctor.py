@@ -1,0 +1,151 @@
+"""What works on this machine, and what to do about what does not."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import NamedTuple
+
+from kdray.core import InputError, value_types
+from kdray.data import CINIC10, AnyData, VisionData
+from kdray.data.vision import tag
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    subject: str
+    ok: bool | None
+    """None: worth knowing, nothing is wrong."""
+    text: str
+
+
+def examine(data_root: Path) -> Iterator[Finding]:
+    """Look at everything that a sweep needs; quick things first."""
+    python = platform.python_version()
+    good = (3, 11) <= tuple(map(int, platform.python_version_tuple()[:2])) <= (3, 13)
+    yield Finding("Python", good, python if good else f"{python}: use 3.11, 3.12 or 3.13")
+    yield from _packages()
+    yield from _torch()
+    yield _processors()
+    yield _attacks()
+    yield _memory()
+    yield _ray()
+    yield from _data(data_root)
+
+
+def _packages() -> Iterator[Finding]:
+    for requirement in requires("kdray") or []:
+        if "extra ==" in requirement:
+            continue
+        name = (
+            requirement.split(";")[0]
+            .split("[")[0]
+            .split(">")[0]
+            .split("<")[0]
+            .split("=")[0]
+            .strip()
+        )
+        try:
+            yield Finding(name, True, version(name))
+        except PackageNotFoundError:
+            yield Finding(name, False, "not installed: pip install kdray installs it")
+
+
+def _torch() -> Iterator[Finding]:
+    import torch
+
+    from kdray.machine.torchvision import torchvision_part
+
+    try:
+        torchvision_part("datasets")
+        yield Finding("torchvision data sets", True, "can be read")
+    except Exception as error:
+        yield Finding(
+            "torchvision data sets",
+            False,
+            f"{error}: install the torchvision that belongs to this torch",
+        )
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            free, total = torch.cuda.mem_get_info(index)
+            name = torch.cuda.get_device_name(index)
+            yield Finding(
+                f"GPU {index}", True, f"{name}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free"
+            )
+    else:
+        yield Finding(
+            "GPU",
+            None,
+            "none that torch can use; sweeps run on the CPU (resources.*.gpu must be 0)",
+        )
+
+
+def _attacks() -> Finding:
+    there = importlib.util.find_spec("pyautoattack") is not None
+    text = (
+        "pyautoattack is there"
+        if there
+        else "no pyautoattack, which only autoattack needs: pip install 'kdray[attacks]'"
+    )
+    return Finding("attacks", True if there else None, text)
+
+
+def _processors() -> Finding:
+    from kdray.machine import hardware
+
+    usable, present = hardware.cpus(), os.cpu_count() or 1
+    text = f"{usable} usable" + (
+        f" of {present} (the process's affinity)" if usable < present else ""
+    )
+    return Finding("CPUs", True, text)
+
+
+def _memory() -> Finding:
+    free = shutil.disk_usage("/dev/shm").free / 2**20 if Path("/dev/shm").is_dir() else None
+    if free is not None and free < 128:
+        return Finding(
+            "shared memory",
+            False,
+            f"/dev/shm has {free:.0f} MiB, Ray needs 128: docker run --shm-size=1g",
+        )
+    return Finding(
+        "shared memory",
+        True,
+        "enough for Ray" if free is not None else "no /dev/shm; Ray uses the disk",
+    )
+
+
+def _ray() -> Finding:
+    from kdray.sweep.execution.resources import Node
+    from kdray.sweep.execution.runner import cluster
+
+    try:
+        with cluster(None, Node("this machine", 1, 0), {}) as nodes:
+            return Finding("Ray starts", True, f"{len(nodes)} node")
+    except Exception as error:
+        return Finding("Ray starts", False, f"{error}; look into /tmp/ray/session_latest/logs")
+
+
+def _data(root: Path) -> Iterator[Finding]:
+    if not root.is_dir():
+        yield Finding(
+            "data folder",
+            None,
+            f"{root} is not there yet (digits need none); --data or KDRAY_DATA name another",
+        )
+        return
+    for kind in value_types(AnyData):
+        if issubclass(kind, VisionData | CINIC10):
+            data = kind()
+            try:
+                data.check(root)
+                yield Finding(tag(data), True, f"in {root}")
+            except InputError:
+                how = "fetches it" if isinstance(data, VisionData) else "says where from"
+                yield Finding(tag(data), None, f"not in {root}: kdray data {tag(data)} {how}")

@@ -1,0 +1,37 @@
+"""Values and what is said about them: identity, dotted paths, one-line explanations, named random
+streams. Only the last loads torch."""
+
+from kdray.core.explain import InputError, describe, explain, parse, shortened
+from kdray.core.leaves import leaf_types, leaves
+from kdray.core.values import (
+    Json,
+    OneOrMore,
+    Several,
+    Value,
+    canonical,
+    canonical_json,
+    fingerprint,
+    several,
+    tag_of,
+    value_types,
+)
+
+__all__ = [
+    "InputError",
+    "Json",
+    "OneOrMore",
+    "Several",
+    "Value",
+    "canonical",
+    "canonical_json",
+    "describe",
+    "explain",
+    "fingerprint",
+    "leaf_types",
+    "leaves",
+    "parse",
+    "several",
+    "shortened",
+    "tag_of",
+    "value_types",
+]

@@ -1,0 +1,206 @@
+"""The machine that a trial runs on: what it is, what it can repeat bit by bit, how much memory a
+trial took."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import resource
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+CONTEXT = 640 * 2**20
+"""Bytes of a GPU that CUDA takes for a process beside torch's allocator: its context, kernels,
+library handles. 0.3 to 0.5 GB were seen; more is assumed, because on a GPU that is shared nobody
+can tell it from what the other processes hold."""
+
+
+def cpus() -> int:
+    """CPUs that this process may use (its affinity; the machine's count can be wrong in a
+    container)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> int:
+    """Bytes of main memory that this process may use: the machine's, or less where a control group
+    (a container) says so."""
+    present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([present, *_control_group_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+
+
+def device(granted: Sequence[str]) -> torch.device:
+    """What a trial computes on: the GPU that Ray granted it, which is the first that this process
+    sees, or the CPU if none.
+
+    Whether the machine has a GPU says nothing: others may be using it.
+    """
+    if not granted:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        built = torch.version.cuda or torch.version.hip
+        reason = (
+            "its driver does not work in the worker process"
+            if built
+            else "this torch is built for CPUs only"
+        )
+        raise RuntimeError(
+            f"Ray granted GPU {', '.join(granted)} but torch finds no CUDA device: "
+            f"{reason}; see 'kdray doctor' on "
+            f"{platform.node()}, or run with gpu 0"
+        )
+    return torch.device("cuda", 0)
+
+
+@cache
+def facts() -> dict[str, str | None]:
+    """Columns of the trials table that are the same for every trial of this process."""
+    return {
+        "host": platform.node(),
+        "cpu": _cpu_name(),
+        "kdray_version": _version("kdray"),
+        "python_version": platform.python_version(),
+        "torch_version": torch.__version__,
+        "ray_version": _version("ray"),
+        "git_commit": _git_commit(),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def make_repeatable(device: torch.device, threads: int) -> None:
+    """Set this process up so that the same trial gives the same bits on the same kind of
+    machine."""
+    torch.set_num_threads(threads)
+    if device.type == "cuda":
+        # Must be in the environment before the first product on the GPU.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True)
+
+
+def device_memory(device: torch.device) -> int | None:
+    """Bytes of the whole GPU; none of a CPU."""
+    return (
+        int(torch.cuda.get_device_properties(device).total_memory)
+        if device.type == "cuda"
+        else None
+    )
+
+
+def cap_memory(device: torch.device, share: float) -> None:
+    """Have an allocation fail that would take this process beyond its ``share`` of a GPU, so that
+    its neighbours do not.
+
+    What the allocator may take is the share less :data:`CONTEXT`, which no cap reaches. A trial
+    with a GPU of its own (1 or more) is left as it is, but for the cap of whoever was in this
+    process before it.
+    """
+    if device.type != "cuda":
+        return
+    total = torch.cuda.get_device_properties(device).total_memory
+    part = 1.0 if share >= 1 else max(0.0, share - CONTEXT / total)
+    torch.cuda.set_per_process_memory_fraction(part, device)
+
+
+def release(device: torch.device) -> None:
+    """Give back to the GPU what a trial has left in the allocator; the next one in this process may
+    not need it."""
+    if device.type == "cuda":
+        gc.collect()  # tensors in the frames of an error's traceback
+        torch.cuda.empty_cache()
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Forget the peak so far (a process trains many trials)."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):  # not Linux, or not allowed: the peak is then the process's own
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at the peak since :func:`reset_peak_memory`: of this process on the GPU, or in main
+    memory without one.
+
+    On a GPU what the allocator reserved (which is what it takes from others, not only what tensors
+    fill of it) and
+    :data:`CONTEXT`, so that it compares with a share of :func:`device_memory`.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_reserved(device)) + CONTEXT
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _control_group_limits(membership: Path, mounted: Path) -> Iterator[int]:
+    """Bytes that each control group above this process allows, as far as they can be seen."""
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        # Version 2 has one tree, and version 1 one for each controller.
+        top, name = (
+            (mounted / "memory", "memory.limit_in_bytes")
+            if controllers
+            else (mounted, "memory.max")
+        )
+        inside = Path(group.lstrip("/"))
+        for place in (inside, *inside.parents):
+            with suppress(
+                OSError, ValueError
+            ):  # "max" is no limit; a container may not see where it is
+                yield int((top / place / name).read_text())
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        asked = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return asked.stdout.strip()

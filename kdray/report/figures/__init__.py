@@ -1,0 +1,1 @@
+"""Figures in one style, with captions that say of what they are."""

@@ -1,0 +1,91 @@
+"""One robust accuracy per trained model, where several attacks were run."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from kdray.report.papers.snapshot import Snapshot
+
+ATTACK = ["norm", "epsilon", "steps", "restarts", "samples", "dataset", "examples"]
+"""What two attacks must share to be one, whatever their labels and step sizes; besides what stands
+in ``STATED`` alone."""
+
+STATED = {"loss": "cross_entropy", "repeats": 1}
+"""Fields of a PGD that have no column, only a place in its ``parameters``, and what they are where
+they are not there."""
+
+
+def attacks(
+    snapshot: Snapshot, trials: pd.DataFrame, label: str | None = None
+) -> list[pd.DataFrame]:
+    """Of every white-box PGD (of this label) on the plain form of ``trials`` a frame: those that it
+    attacked, a row each, with the accuracy as ``value``, the lowest over the step sizes, each the
+    worst of its restarts per image.
+
+    First the attack that most of them have, of several such the strongest.
+    """
+    rows = snapshot.measured(
+        trials.assign(of_trials=np.arange(len(trials))), evaluation="pgd", label=label
+    )
+    described = {text: json.loads(text) for text in rows["parameters"].dropna().unique()}
+    smoothed = {text: "smoothing" in fields for text, fields in described.items()}
+    stated = {
+        text: str([fields.get(*field) for field in STATED.items()])
+        for text, fields in described.items()
+    }
+    plain = rows["source_trial_id"].isna() & ~rows["parameters"].map(smoothed).eq(True)
+    found = []
+    for _, same in (
+        rows[plain]
+        .assign(stated=rows["parameters"].map(stated))
+        .groupby([*ATTACK, "stated"], dropna=False)
+    ):
+        lowest = same.groupby("of_trials")["value"].idxmin()
+        found.append(same.loc[lowest].drop(columns=["of_trials", "stated"]).reset_index(drop=True))
+    return sorted(found, key=lambda each: (-each["trial_id"].nunique(), each["value"].mean()))
+
+
+def under_pgd(snapshot: Snapshot, trials: pd.DataFrame, label: str | None = None) -> pd.DataFrame:
+    """The first of :func:`attacks`: numbers that can be compared; empty if there are none."""
+    found = attacks(snapshot, trials, label)
+    return found[0] if found else snapshot.measured(trials.head(0))
+
+
+def attack_text(rows: pd.DataFrame) -> str:
+    """What :func:`under_pgd` took, for a caption: "PGD-20, ℓ∞, ε = 8/255, 10000 images, step size
+    2/255, worst of 5 starts"."""
+    if rows.empty:
+        return "PGD"
+    first = rows.iloc[0]
+    sizes = " or ".join(in_255ths(size) for size in sorted(rows["step_size"].dropna().unique()))
+    restarts = f"worst of {first['restarts']:.0f} starts" if first["restarts"] > 1 else "one start"
+    return f"{attack_name(rows)}, step size {sizes}, {restarts}"
+
+
+def attack_name(rows: pd.DataFrame) -> str:
+    """The same, short enough for an axis: "PGD-20, ℓ∞, ε = 8/255, 10000 images"; what is not PGD's
+    default comes with it."""
+    first = rows.iloc[0]
+    norm = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}.get(first["norm"], str(first["norm"]))
+    told = [f"PGD-{first['steps']:.0f}", norm, f"ε = {in_255ths(first['epsilon'])}"]
+    if pd.notna(first["examples"]):
+        told.append(f"{first['examples']:.0f} images")
+    if first["samples"] > 1:
+        told.append(f"{first['samples']:.0f} samples of each gradient")
+    fields = json.loads(first["parameters"])
+    told += [
+        f"{name} {fields[name]}"
+        for name, default in STATED.items()
+        if fields.get(name, default) != default
+    ]
+    return ", ".join(told)
+
+
+def in_255ths(value: float) -> str:
+    """``8/255`` where that is what the number is, else the number."""
+    steps = value * 255
+    meant = 0 < round(steps) < 255 and abs(steps - round(steps)) < 1e-6
+    return f"{round(steps)}/255" if meant else f"{value:g}"

@@ -1,0 +1,185 @@
+"""A paper's table: our numbers beside those that it prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from kdray.report.figures.caption import caption
+from kdray.report.papers.tables import ABSENT, Spread, Table
+
+Row = dict[str, object]
+"""Column to cell."""
+
+
+class Column(NamedTuple):
+    """A column of the table, by the name that the paper gives it."""
+
+    printed: str
+    title: str
+    """With its unit: ``Accuracy, %``."""
+    scale: float | None = 100.0
+    """Times which our number is shown, 100 for a fraction as a percentage; none: a whole number,
+    the same for all trials."""
+
+
+class Line(NamedTuple):
+    """A row of the table, by the name that the paper gives it, or with a name of its own if only we
+    have it."""
+
+    row: str
+    trials: pd.DataFrame
+    """Of ours, a row each, with its numbers in columns called as the paper's are; those that are
+    not there are missing."""
+    role: str = "student"
+
+
+def of_each(
+    trials: pd.DataFrame, measured: pd.DataFrame, column: str = "value"
+) -> pd.Series[float]:
+    """The mean of each trial's numbers in ``measured``, for ``trials``; NaN for a trial that was
+    not measured."""
+    return trials["trial_id"].map(measured.groupby("trial_id")[column].mean())
+
+
+def printed(rows: pd.DataFrame, item: str, row: str, column: str) -> float:
+    """What a cell of a paper's table says, fractions as percentages; NaN if it prints nothing
+    there.
+
+    ``rows`` are those of :func:`kdray.report.papers.published`.
+    """
+    cell = rows[rows["item"].eq(item) & rows["row"].eq(row) & rows["column"].eq(column)]
+    if cell.empty:
+        return math.nan
+    value, unit = float(cell["value"].iloc[0]), cell["unit"].iloc[0]
+    return round(100 * value, 10) if unit == "fraction" else value
+
+
+def which(trials: pd.DataFrame, role: str) -> str:
+    """Which trials a number is of: role, sweep and case."""
+    if trials.empty:
+        return ABSENT
+    cases = [str(case) for case in trials["case"].dropna().unique()]
+    return ", ".join([role, *map(str, trials["sweep"].unique()), *cases])
+
+
+def beside(
+    item: str,
+    published: pd.DataFrame,
+    columns: Sequence[Column],
+    lines: Sequence[Line],
+    *,
+    title: str,
+    what: str,
+    source: str,
+    head: str = "Method",
+    under: bool = False,
+    over: str = "",
+) -> Table:
+    """The paper's ``item`` (``Table 1``): for each of ``columns`` our mean ± standard deviation and
+    the number printed.
+
+    Printed numbers have columns of their own, or (``under``, for many columns) a row under ours.
+    ``what`` is the sentence that the caption begins with; ``source`` says of which paper and of
+    which data printed numbers are; ``over``: what the means are over, if not over seeds.
+    """
+    rows = [
+        row
+        for line in lines
+        for row in (_two_rows if under else _one_row)(item, published, columns, line, head)
+    ]
+    # Copied, because pandas warns where a column is added to a table in pieces.
+    cells = [
+        line.trials.loc[_known(column, line).index]
+        .copy()
+        .assign(line=line.row, column=column.title)
+        for line in lines
+        for column in columns
+        if column.scale is not None
+    ]
+    measured = [cell for cell in cells if not cell.empty]
+    trained = [
+        line.trials.copy().assign(line=line.row, column="")
+        for line in lines
+        if not line.trials.empty
+    ]
+    shown = pd.concat(measured or trained, ignore_index=True)
+    told = caption(
+        what, shown, ["line", "column"], source=f"t{item[1:]} of {source}", band="Means", over=over
+    )
+    told = " ".join([told, *remarks(published, item)])
+    return Table(
+        item.lower().replace(" ", "_"), f"{item}: {title}", told, pd.DataFrame(rows, dtype=object)
+    )
+
+
+def remarks(published: pd.DataFrame, item: str) -> list[str]:
+    """What is to be said of the printed numbers of ``item``, a sentence for each remark with the
+    cells that it is about."""
+    noted = published[published["item"].eq(item)].assign(note=lambda rows: rows["note"].fillna(""))
+    noted = noted[noted["note"].ne("")]
+    told = []
+    for note, cells in noted.groupby("note", sort=False):
+        rows, columns = (", ".join(cells[name].unique()) for name in ("row", "column"))
+        told.append(f"Printed for {rows} in {columns}: {note}.")
+    return told
+
+
+def _one_row(
+    item: str, published: pd.DataFrame, columns: Sequence[Column], line: Line, head: str
+) -> list[Row]:
+    cells: Row = {head: line.row}
+    for column in columns:
+        cells[column.title] = _ours(column, line)
+        cells[f"{column.title} (published)"] = _theirs(item, published, column, line)
+    return [{**cells, **_basis(columns, line)}]
+
+
+def _two_rows(
+    item: str, published: pd.DataFrame, columns: Sequence[Column], line: Line, head: str
+) -> list[Row]:
+    ours: Row = {column.title: _ours(column, line) for column in columns}
+    theirs: Row = {column.title: _theirs(item, published, column, line) for column in columns}
+    shown: list[Row] = []
+    if not line.trials.empty:
+        shown.append({head: line.row, **ours, **_basis(columns, line)})
+    if line.row in set(published.loc[published["item"].eq(item), "row"]):
+        shown.append({head: f"{line.row} (published)", **theirs, "n": None, "Trials": ABSENT})
+    return shown
+
+
+def _ours(column: Column, line: Line) -> Spread | int | None:
+    numbers = _known(column, line)
+    if numbers.empty:
+        return None
+    if column.scale is None:
+        return int(numbers.iloc[0]) if numbers.nunique() == 1 else None
+    return Spread.of(numbers, column.scale)
+
+
+def _theirs(item: str, published: pd.DataFrame, column: Column, line: Line) -> Spread | float:
+    value = printed(published, item, line.row, column.printed)
+    deviation = printed(published, item, line.row, f"{column.printed}, std")
+    if column.scale is None and not math.isnan(value):
+        return int(value)
+    return value if math.isnan(deviation) else Spread(value, deviation, 0)
+
+
+def _basis(columns: Sequence[Column], line: Line) -> Row:
+    """How many numbers each mean is of, and of which trials."""
+    known = sorted(
+        {len(_known(column, line)) for column in columns if column.scale is not None} - {0}
+    )
+    n = known[0] if len(known) == 1 else " to ".join(map(str, known)) or None
+    return {"n": n, "Trials": which(line.trials, line.role)}
+
+
+def _known(column: Column, line: Line) -> pd.Series[float]:
+    return (
+        line.trials[column.printed].dropna()
+        if column.printed in line.trials
+        else pd.Series(dtype=float)
+    )

@@ -1,0 +1,29 @@
+"""Writing rows: one act, one file, with the full schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from kdray.results.files.parquet_bytes import encoded
+from kdray.results.files.store import Store
+from kdray.results.schema import TableName, arrow_schema
+
+Row = Mapping[str, Any]
+
+
+def write_rows(
+    store: Store, table: TableName, file: str, rows: Sequence[Row], extra: Mapping[str, type]
+) -> None:
+    """Write ``rows`` as ``table/file.parquet``; columns that a row lacks are null, one that the
+    schema lacks is an error."""
+    schema = arrow_schema(table, extra)
+    unknown = sorted({name for row in rows for name in row} - set(schema.names))
+    if unknown:
+        raise ValueError(f"no such columns in {table}: {', '.join(unknown)}")
+    now = datetime.now(UTC)
+    written = pa.Table.from_pylist([{**row, "written_at": now} for row in rows], schema=schema)
+    store.write(f"{table}/{file}.parquet", encoded(written))

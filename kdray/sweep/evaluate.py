@@ -1,0 +1,179 @@
+"""New evaluations of stored weights: nothing is trained, and what is measured already is not
+measured again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from kdray.core import InputError, fingerprint, parse
+from kdray.core.yaml import read_yaml
+from kdray.data import AnyData, data_root
+from kdray.results import Results, open_results
+from kdray.robustness import AnyEvaluation, label_of
+from kdray.sweep.definition.file import Request, Role, Suite
+from kdray.sweep.definition.teacher_variants import forms_of, in_forms
+from kdray.sweep.execution.resources import check, this_machine
+from kdray.sweep.inventory.trials import TrialIndex
+from kdray.sweep.scheduling import across
+from kdray.sweep.scheduling.merging import Merging
+from kdray.sweep.scheduling.progress import Progress
+from kdray.sweep.scheduling.queue import Assignment, Group, Options, Summary, Work, in_turn
+from kdray.trials.experiment import Experiment
+from kdray.trials.task import Task, measurable
+
+
+def load_suite(path: str | os.PathLike[str]) -> Suite:
+    """The evaluations in a file: a list of them, a mapping with ``suite`` (and ``roles``), or a
+    sweep's ``evaluate``."""
+    path = Path(path)
+    tree = read_yaml(path)
+    if isinstance(tree, list):
+        tree = {"suite": tree}
+    where = ""
+    if isinstance(tree, dict) and "evaluate" in tree:
+        tree, where = tree["evaluate"], "evaluate"
+    try:
+        suite = parse(Suite, tree, where)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if not suite.suite:
+        raise InputError(f"{path}: suite: is empty; there is nothing to measure")
+    return suite
+
+
+def evaluate(
+    results: str | os.PathLike[str],
+    suite: Suite | Sequence[AnyEvaluation],
+    *,
+    trials: Collection[str] | None = None,
+    role: Role | None = None,
+    request: Request | None = None,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Measure every evaluation of ``suite`` on the trained trials in ``results`` (those of
+    ``role``, or in ``trials``)."""
+    options, request, progress = (
+        options or Options(data=data_root()),
+        request or Request(),
+        progress or Progress(),
+    )
+    found = open_results(results)
+    wanted = suite if isinstance(suite, Suite) else Suite(suite=tuple(suite))
+    chosen = _chosen(found, [role] if role else wanted.roles, trials)
+    if options.address is None:
+        check("student", request, [this_machine(options.cpus, options.gpus)])
+    unfit = _unfit(wanted, [trial for _, trial in chosen], options.data)
+    for warning in _warnings(wanted, found, [trial for _, trial in chosen]):
+        progress.warn(warning)
+    asked = forms_of(Experiment.parse(json.loads(text)) for text in found.trials()["experiment"])
+    ledger = TrialIndex(found, retry_failed=options.retry_failed, curves=False)
+    with (
+        Merging(found.store, ledger, progress.warn),
+        Work(found.store, ledger, options, progress) as work,
+    ):
+        groups = []
+        for kind, trial in chosen:
+            forms = asked.get(trial.trial_id, [])
+            if kind == "student" and forms:
+                forms = [None, *forms]  # in one sweep a student, in another a teacher
+            fitting = in_forms([e for e in wanted.alone if e not in unfit[trial.trial_id]], forms)
+            task = work.ledger.task(kind, trial, fitting)
+            if task is not None:
+                # Weights that are gone or damaged are this trial's failure: nothing is trained
+                # here.
+                stored = Task.model_validate(
+                    {**dict(task), "train": False, "retrain_damaged": False}
+                )
+                groups.append(Group([Assignment(stored, None)]))
+                continue
+            work.summary.there.add(trial.trial_id)
+            outcome, reason = work.ledger.outcome(trial.trial_id, fitting)
+            if outcome == "failed":
+                work.summary.failures[trial.trial_id] = reason or "failed"
+        work.do(
+            "evaluations",
+            "student",
+            request,
+            in_turn(groups),
+            planned=len(groups),
+            there=work.summary.there,
+        )
+        for evaluation in wanted.across:
+            together = [each for each in chosen if evaluation not in unfit[each[1].trial_id]]
+            across.measure(work, together, (evaluation,), request, retrain=False)
+        for trial_id, problems in unfit.items():
+            reasons = [
+                work.summary.failures.get(trial_id),
+                *(f"{label_of(e)}: {why}" for e, why in problems.items()),
+            ]
+            if problems:
+                work.summary.failures[trial_id] = "; ".join(reason for reason in reasons if reason)
+    return work.summary
+
+
+def _chosen(
+    found: Results, roles: Collection[Role], trials: Collection[str] | None
+) -> list[across.Trained]:
+    """The trained trials in ``roles``, and among ``trials`` if these are given; InputError if one
+    of those is not there."""
+    table = found.trials()
+    table = table[(table["status"] == "completed") & table["role"].isin(roles)]
+    if trials is not None:
+        unknown = sorted(set(trials) - set(table["trial_id"]))
+        if unknown:
+            raise InputError(f"{found.store.place}: no trained trial {unknown[0]!r}")
+        table = table[table["trial_id"].isin(trials)]
+    rows = zip(table["role"], table["experiment"], strict=True)
+    return [(role, Experiment.parse(json.loads(text))) for role, text in rows]
+
+
+def _warnings(suite: Suite, found: Results, trials: Sequence[Experiment]) -> Iterator[str]:
+    """What a user may not have meant."""
+    numbers = found.robustness()
+    numbers = numbers[numbers["epoch"].isna()]
+    for evaluation in suite.suite:
+        label = label_of(evaluation)
+        yield from (f"{label}: {caution}" for caution in evaluation.cautions())
+        if set(numbers.loc[numbers["label"] == label, "evaluation_id"]) - {fingerprint(evaluation)}:
+            yield (
+                f"{label}: another evaluation in the results has this label; another label "
+                "keeps them apart"
+            )
+        without = sum(not measurable([evaluation], trial) for trial in trials)
+        if evaluation.needs_teacher and without == len(trials) > 0:
+            yield f"{label}: left out, none of the trials has a trained teacher"
+        elif without and not evaluation.needs_teacher:
+            yield (
+                f"{label}: left out for {without} of {len(trials)} trials, which draw nothing "
+                "that smoothing could average"
+            )
+
+
+def _unfit(
+    suite: Suite, trials: Sequence[Experiment], root: Path
+) -> dict[str, dict[AnyEvaluation, str]]:
+    """By trial, the evaluations that cannot be made on it, and why; InputError if none can be made
+    on any."""
+    images = {fingerprint(trial.data): trial.data for trial in trials}
+    problems = {key: dict(_problems(suite, data, root)) for key, data in images.items()}
+    if problems and all(len(found) == len(suite.suite) for found in problems.values()):
+        first, *_ = problems.values()
+        evaluation, problem = next(iter(first.items()))
+        raise InputError(f"{label_of(evaluation)}: {problem}")
+    return {trial.trial_id: problems[fingerprint(trial.data)] for trial in trials}
+
+
+def _problems(suite: Suite, data: AnyData, root: Path) -> Iterator[tuple[AnyEvaluation, str]]:
+    for evaluation in suite.suite:
+        problem = evaluation.misfit(data)
+        try:
+            data.check(root)
+            evaluation.check(data, root)
+        except InputError as error:
+            problem = problem or str(error)
+        if problem is not None:
+            yield evaluation, problem

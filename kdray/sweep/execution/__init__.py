@@ -1,0 +1,1 @@
+"""Trials on Ray: clusters, actors, resources. The only home of ray."""

@@ -1,0 +1,125 @@
+"""A trial as a Ray Tune Trainable: one epoch or one evaluation per step.
+
+Tune's own checkpoints are off. kdray's are in the results under the trial's id, so an actor that is
+started again, on this node or another, finds them when it sets up. Actors are reused from trial to
+trial.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from kdray.core import describe, parse
+from kdray.machine import hardware
+from kdray.results import Store
+from kdray.sweep.execution.resources import bundle, is_out_of_memory
+from kdray.sweep.scheduling.queue import Assignment
+from kdray.training.compute import ComputeOptions
+from kdray.trials.rows import write_member
+from kdray.trials.run import run_task
+from kdray.trials.task import Step, Task
+
+
+def tune_config(assignment: Assignment, store: Store, data_root: Path) -> dict[str, Any]:
+    """What a :class:`TrialActor` is configured with: text only, nothing that would be pickled into
+    every task."""
+    request = assignment.request
+    return {
+        "task": assignment.task.model_dump_json(),
+        "member": json.dumps(assignment.member),
+        "results": store.location,
+        "data_root": str(data_root),
+        "threads": request.threads,
+        "seconds": request.hours and request.hours * 3600,
+        "retried": assignment.retried,
+        "resources": bundle(request),
+        "kernels": request.kernels.model_dump_json(),
+    }
+
+
+class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is not typed
+    """Runs one task after another."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._spent = False
+        self._task = parse(Task, json.loads(config["task"]))
+        self._member: dict[str, Any] | None = json.loads(config["member"])
+        self._store = Store(config["results"])
+        self._steps = self._run(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
+        self.setup(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """A trial that was stopped early says so in its log, and leaves its epochs."""
+        self._steps.close()
+
+    def _run(self, config: dict[str, Any]) -> Generator[Step, None, None]:
+        """The steps of the task, on what Ray has granted."""
+        device = hardware.device(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
+        try:
+            yield from run_task(
+                self._task,
+                store=self._store,
+                data_root=Path(config["data_root"]),
+                device=device,
+                threads=config["threads"],
+                gpu=config["resources"]["GPU"],
+                retried=config["retried"],
+                seconds=config["seconds"],
+                kernels=parse(ComputeOptions, json.loads(config["kernels"])),
+            )
+        finally:
+            hardware.release(device)
+
+    def step(self) -> dict[str, Any]:
+        if self._spent:
+            raise RuntimeError("this process has run out of memory and is not used again")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            step = self._next()
+        # Tune ends the process of a trial that raises: so it reports its last step first, and
+        # raises when asked for another.
+        self._spent = step.outcome is not None and is_out_of_memory(step.reasons)
+        report = {name: getattr(step, name) for name in Step.__dataclass_fields__}
+        return {
+            "step": json.dumps(report),
+            "pid": os.getpid(),
+            "done": step.outcome is not None and not self._spent,
+            "warnings": json.dumps(
+                [str(w.message) for w in caught if w.category.__module__.startswith("kdray")]
+            ),
+        }
+
+    def _next(self) -> Step:
+        """The next step, the membership written with the last. Only the death of the process is a
+        failure to Tune."""
+        try:
+            step = next(self._steps)
+            if step.outcome is not None and self._member is not None:
+                write_member(
+                    self._store, {**self._member, "outcome": step.outcome, "error": step.reasons}
+                )
+            return step
+        except (
+            Exception
+        ) as error:  # no device, or rows that cannot be written: everything else became a row
+            return Step(
+                kind="end",
+                text="failed",
+                done=0,
+                total=1,
+                outcome="failed",
+                error=describe(error),
+                recorded=False,
+            )

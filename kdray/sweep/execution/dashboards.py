@@ -1,0 +1,248 @@
+"""A sweep seen from outside while it runs: in TensorBoard, Weights & Biases or MLflow, by Ray's own
+callbacks.
+
+They show; the results hold. Where one of them fails, the sweep goes on without it. Validating a
+sweep file loads none of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from kdray.core import InputError, Several, Value, tag_of
+
+if TYPE_CHECKING:
+    from kdray.results import Store
+    from kdray.sweep.execution.callback_adapter import Adapter
+
+UPLOAD_SECONDS = 120
+"""So long a run that has ended, or was interrupted, waits for Weights & Biases; ``wandb sync``
+takes up what is left."""
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Callback(Value):
+    """Shows every trial of a sweep somewhere, under its id: its configuration, and its numbers by
+    epoch."""
+
+    package: ClassVar[str]
+    """What is imported."""
+    installs: ClassVar[str]
+    """What pip installs for it."""
+    place: ClassVar[str]
+    """The field that says where to write; by default it is below the results."""
+
+    def check(self, store: Store) -> None:
+        """:class:`InputError` unless it can be built: its package is there, and it knows where to
+        write."""
+        if find_spec(self.package) is None:
+            raise self._wrong(f"needs a package that is not installed: pip install {self.installs}")
+        if store.folder is None and self._place is None:
+            raise self._wrong(
+                f"{self.place} is required, since {store.place} is not a local folder"
+            )
+
+    @abstractmethod
+    def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
+        """For one run of Tune; ``warn`` hears why nothing more is shown, if that comes to pass."""
+
+    @property
+    @abstractmethod
+    def _place(self) -> str | None:
+        """What it says."""
+
+    def _folder(self, store: Store, name: str = "") -> Path:
+        """An absolute path, because workers have another working directory."""
+        if self._place is not None:
+            return Path(self._place).expanduser().absolute()
+        assert store.folder is not None
+        return store.folder / name
+
+    def _wrong(self, problem: str) -> InputError:
+        return InputError(f"callbacks: {tag_of(type(self))}: {problem}")
+
+
+class TensorBoard(Callback):
+    """Event files: ``tensorboard --logdir RESULTS/tensorboard``. A trial that goes on later adds to
+    its own."""
+
+    name: Literal["tensorboard"] = "tensorboard"
+    folder: Text | None = None
+    """Instead of ``tensorboard`` below the results; ``<sweep>/<trial id>`` comes below it."""
+
+    package = "tensorboardX"
+    installs = "tensorboardX"
+    place = "folder"
+
+    @property
+    def _place(self) -> str | None:
+        return self.folder
+
+    def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
+        from ray.tune.logger import TBXLoggerCallback
+
+        from kdray.sweep.execution.callback_adapter import Adapter
+
+        folder = self._folder(store, "tensorboard") / sweep
+        return Adapter(
+            TBXLoggerCallback(),
+            self.name,
+            sweep,
+            lambda trial_id: _unwritten(folder / trial_id),
+            warn,
+        )
+
+
+def _unwritten(folder: Path) -> Path:
+    """``folder``, once a new event file in it overwrites none: their names have the time in whole
+    seconds."""
+    while any(folder.glob(f"events.out.tfevents.{int(time.time())}.*")):
+        time.sleep(0.05)
+    return folder
+
+
+class WeightsAndBiases(Callback):
+    """Runs of Weights & Biases named by trial id, grouped by sweep. A trial that goes on later is a
+    further run of that name.
+
+    Ray's callback starts two more processes for every trial that runs. It needs ``wandb login`` or
+    ``WANDB_API_KEY``, or to be ``offline``.
+    """
+
+    name: Literal["wandb"] = "wandb"
+    project: Text = "kdray"
+    entity: Text | None = None
+    """User or team; yours by default."""
+    offline: bool = False
+    """Nothing leaves this machine; ``wandb sync RESULTS/wandb/offline-run-*`` sends it some other
+    time."""
+    folder: Text | None = None
+    """Instead of the results; the files are in ``wandb`` below it."""
+
+    package = "wandb"
+    installs = "wandb"
+    place = "folder"
+
+    @property
+    def _place(self) -> str | None:
+        return self.folder
+
+    @property
+    def _mode(self) -> str:
+        return "offline" if self.offline else os.environ.get("WANDB_MODE", "online")
+
+    def check(self, store: Store) -> None:
+        super().check(store)
+        if self._mode in ("offline", "disabled"):
+            return
+        import wandb
+
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # Ray's callback looks in the same place, though it is deprecated
+            known = os.environ.get("WANDB_API_KEY") or wandb.api.api_key
+        if not known:
+            raise self._wrong(
+                "not logged in: run 'wandb login', set WANDB_API_KEY, or write offline: true"
+            )
+
+    def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
+        from ray.air.integrations.wandb import WandbLoggerCallback, _WandbLoggingActor
+
+        from kdray.sweep.execution.callback_adapter import Adapter
+
+        class Logging(_WandbLoggingActor):  # type: ignore[misc]  # ray is not typed
+            """Without wandb's reports of its own use, which it sends even when it is offline."""
+
+            def __init__(self, *arguments: Any, **named: Any) -> None:
+                os.environ["WANDB_ERROR_REPORTING"] = "false"
+                super().__init__(*arguments, **named)
+
+        folder = self._folder(store)
+        callback = WandbLoggerCallback(
+            project=self.project,
+            group=sweep,
+            upload_timeout=UPLOAD_SECONDS,
+            entity=self.entity,
+            mode=self._mode,
+            dir=str(folder),
+        )
+        callback._logger_actor_cls = Logging
+        # The mode once more, because without it Ray's callback asks for a key even where none is
+        # needed.
+        return Adapter(
+            callback,
+            self.name,
+            sweep,
+            lambda _: folder,
+            warn,
+            environment={"WANDB_MODE": self._mode},
+        )
+
+
+class MLflow(Callback):
+    """Runs of MLflow named by trial id. A trial that goes on later is a further run of that name.
+
+    See them with ``mlflow ui --backend-store-uri sqlite:///RESULTS/mlflow.db``, for which the whole
+    of mlflow is needed.
+    """
+
+    name: Literal["mlflow"] = "mlflow"
+    tracking_uri: Text | None = None
+    """A server (``http://…``) or a database; by default the SQLite file ``mlflow.db`` in the
+    results."""
+    experiment: Text | None = None
+    """MLflow's word for what runs belong to; by default the sweep's name."""
+
+    package = "mlflow"
+    installs = "mlflow-skinny"
+    place = "tracking_uri"
+
+    @property
+    def _place(self) -> str | None:
+        return self.tracking_uri
+
+    def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before it is imported
+        from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+        from kdray.sweep.execution.callback_adapter import Adapter
+
+        logging.getLogger("mlflow").setLevel(
+            logging.WARNING
+        )  # it tells of every table that it creates
+        uri = self.tracking_uri
+        if uri is None:
+            import sqlalchemy
+
+            assert store.folder is not None
+            uri = sqlalchemy.URL.create(
+                "sqlite", database=str(store.folder / "mlflow.db")
+            ).render_as_string()
+        callback = MLflowLoggerCallback(tracking_uri=uri, experiment_name=self.experiment or sweep)
+        return Adapter(callback, self.name, sweep, None, warn)
+
+
+def _once_each(callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:
+    """Ray's callback for MLflow has one address for the whole process, the one set last."""
+    names = [tag_of(type(callback)) for callback in callbacks]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} is there twice")
+    return callbacks
+
+
+AnyCallback = Annotated[TensorBoard | WeightsAndBiases | MLflow, Field(discriminator="name")]
+Callbacks = Annotated[Several[AnyCallback], AfterValidator(_once_each)]
+"""What a sweep file names, each once."""

@@ -1,0 +1,216 @@
+"""How many trials run at once, what limits them, and whether one can run at all."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import torch
+
+from kdray.core import InputError
+from kdray.machine import hardware
+
+if TYPE_CHECKING:  # it is there before the rest of a run is imported
+    import pandas as pd
+
+    from kdray.sweep.definition.file import Request, Role
+
+GIB = 2**30
+HEAD_ROOM = 0.15
+"""Of a measured peak: what is added to it before a share of a GPU is chosen."""
+MOST_SHARING = 99
+"""Trials on one GPU: up to here 1/n and 1/(n + 1) differ in the ten-thousandths that Ray counts
+in."""
+_OUT_OF_MEMORY = re.compile(
+    r"\bOutOfMemoryError\b|CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED"
+)
+Resource = Literal["CPU", "GPU", "memory"]
+
+
+class Node(NamedTuple):
+    """What one machine of the cluster offers."""
+
+    name: str
+    cpu: float
+    gpu: float
+    memory: float = math.inf
+    """GiB; infinite where nobody has said."""
+
+
+class Share(NamedTuple):
+    """How many trials run at once on one node."""
+
+    node: str
+    trials: int
+    limit: Resource
+    """What one trial more would have too little of."""
+
+
+def this_machine(cpus: int | None = None, gpus: int | None = None) -> Node:
+    """This machine, or what the user lets the local Ray use of it. More GPUs than there are is
+    refused."""
+    present = torch.cuda.device_count()
+    if gpus is not None and gpus > present:
+        raise InputError(f"--gpus {gpus}: this machine has {present or 'none'}")
+    return Node(
+        "this machine",
+        hardware.cpus() if cpus is None else cpus,
+        present if gpus is None else gpus,
+        hardware.memory() / GIB,
+    )
+
+
+def shares(request: Request, nodes: Sequence[Node]) -> list[Share]:
+    """How many trials of ``request`` fit on each of ``nodes``. With ``gpu: auto`` each has a whole
+    one, as the probe has."""
+    return [_on_node(request, node) for node in nodes]
+
+
+def at_once(request: Request, nodes: Sequence[Node], limit: int | None = None) -> int:
+    """How many trials of ``request`` fit into ``nodes`` together, no more than ``limit``."""
+    total = sum(share.trials for share in shares(request, nodes))
+    return total if limit is None else min(total, limit)
+
+
+def concurrency(request: Request, nodes: Sequence[Node], limit: int | None = None) -> str:
+    """For people: how many trials run at once, where, and what limits them."""
+    found, count = shares(request, nodes), at_once(request, nodes, limit)
+    if limit is not None and count < at_once(request, nodes):
+        return f"{count} at once, limited by --max-concurrent"
+    if len(found) == 1:
+        return f"{count} at once, limited by {found[0].limit}"
+    alike: dict[tuple[int, Resource], list[str]] = {}
+    for share in found:
+        if share.trials:
+            alike.setdefault((share.trials, share.limit), []).append(share.node)
+    parts = [f"{_named(names)}: {each}, limited by {by}" for (each, by), names in alike.items()]
+    return f"{count} at once ({'; '.join(parts) or 'no node has room for one'})"
+
+
+def check(role: str, request: Request, nodes: Sequence[Node]) -> None:
+    """:class:`InputError` if no node can ever run a trial of ``request``; Ray would wait for ever
+    without a word."""
+    if at_once(request, nodes):
+        return
+    gpu, where = gpus_of(request), f"resources.{role}"
+    largest_cpu, largest_gpu, largest_memory = (
+        max(nodes, key=key)
+        for key in (lambda node: node.cpu, lambda node: node.gpu, lambda node: node.memory)
+    )
+    if gpu > largest_gpu.gpu:
+        have = f"{largest_gpu.gpu:g} on {largest_gpu.name}" if largest_gpu.gpu else "none"
+        asked = "auto shares a GPU" if isinstance(request.gpu, str) else f"{gpu:g} asked for"
+        raise InputError(
+            f"{where}.gpu: {asked}, there is at most {have}; --set {where}.gpu=0 runs it without"
+        )
+    if request.cpu > largest_cpu.cpu:
+        raise InputError(
+            f"{where}.cpu: {request.cpu:g} asked for, the largest node ({largest_cpu.name}) "
+            f"has {largest_cpu.cpu:g}"
+        )
+    if request.memory > largest_memory.memory:
+        raise InputError(
+            f"{where}.memory: {request.memory:g} GiB asked for, the largest node "
+            f"({largest_memory.name}) has "
+            f"{_gib(largest_memory.memory)}"
+        )
+    wanted = [
+        f"{request.cpu:g} CPUs",
+        *([f"{gpu:g} GPU"] if gpu else []),
+        *([f"{request.memory:g} GiB of memory"] if request.memory else []),
+    ]
+    nearest = largest_gpu if gpu else largest_memory
+    has = f"{nearest.cpu:g} CPUs, {nearest.gpu:g} GPUs and {_gib(nearest.memory)} of memory"
+    raise InputError(f"{where}: no node has {_listed(wanted)} together ({nearest.name} has {has})")
+
+
+def share_for(need: int, total: int) -> float:
+    """The part of a GPU with ``total`` bytes for a trial that needs ``need``: 1/n, with
+    head-room."""
+    n = min(MOST_SHARING, math.floor(total / (need * (1 + HEAD_ROOM))))
+    return 1 / max(1, n)
+
+
+def suggested(trials: pd.DataFrame, role: Role) -> float | None:
+    """The part of a GPU that fits every trial of ``role`` in ``trials`` (a trials table), by their
+    measured peaks.
+
+    None where none ran on a GPU. Of several kinds of GPU the smallest counts. The peaks are of
+    training: an evaluation that needs more is not in them.
+    """
+    ran = trials[(trials["role"] == role) & (trials["status"] == "completed")]
+    measured = ran[
+        ["peak_memory", "device_memory"]
+    ].dropna()  # without a GPU there is no device_memory
+    if measured.empty:
+        return None
+    return share_for(int(measured["peak_memory"].max()), int(measured["device_memory"].min()))
+
+
+def is_out_of_memory(error: str | None) -> bool:
+    """Whether a stored error (one, or several in one line) says that a GPU's memory ran out; more
+    of the GPU may help."""
+    return error is not None and _OUT_OF_MEMORY.search(error) is not None
+
+
+def doubled(request: Request) -> Request | None:
+    """``request`` with twice the share of a GPU, at most a whole one; none if it has that already,
+    or none at all."""
+    if isinstance(request.gpu, str) or not 0 < request.gpu < 1:
+        return None
+    return request.model_copy(update={"gpu": min(1.0, 2 * request.gpu)})
+
+
+def _on_node(request: Request, node: Node) -> Share:
+    gpu = gpus_of(request)
+    fit: list[tuple[int, Resource]] = [(_units(node.cpu) // _units(request.cpu), "CPU")]
+    if gpu:
+        # A trial's part of a GPU lies on one GPU: at 0.4 two share it, and 0.2 of it are left over.
+        on_gpus = (
+            _units(1) // _units(gpu) * math.floor(node.gpu)
+            if gpu < 1
+            else _units(node.gpu) // _units(gpu)
+        )
+        fit.append((on_gpus, "GPU"))
+    if request.memory and node.memory != math.inf:
+        fit.append((math.floor(node.memory * GIB) // memory_bytes(request), "memory"))
+    return Share(node.name, *min(fit, key=lambda each: each[0]))
+
+
+def memory_bytes(request: Request) -> int:
+    """What Ray is asked for as "memory"."""
+    return math.ceil(request.memory * GIB)
+
+
+def bundle(request: Request) -> dict[str, float]:
+    """What Ray is asked for. It refuses a zero for memory."""
+    asked = {"CPU": request.cpu, "GPU": gpus_of(request)}
+    return asked | {"memory": memory_bytes(request)} if request.memory else asked
+
+
+def gpus_of(request: Request) -> float:
+    """GPUs that one trial is given; with ``auto`` a whole one, until it is measured."""
+    return 1.0 if isinstance(request.gpu, str) else request.gpu
+
+
+def _units(amount: float) -> int:
+    """Ray counts in ten-thousandths, rounded towards 0 (tried with 2.60: of 0.1667 six fit on a
+    GPU)."""
+    return max(1, int(amount * 10_000)) if amount else 0
+
+
+def _gib(memory: float) -> str:
+    return "unknown" if memory == math.inf else f"{memory:.4g} GiB"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _named(nodes: Sequence[str]) -> str:
+    """``node-1``, or ``node-1 and 7 like it, each``."""
+    first, *others = nodes
+    return f"{first} and {len(others)} like it, each" if others else first

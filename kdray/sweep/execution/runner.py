@@ -1,0 +1,199 @@
+"""Running trials on Ray Tune."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from kdray.results import Store
+from kdray.sweep.execution.actor import TrialActor, tune_config
+from kdray.sweep.execution.callback_adapter import Adapter
+
+# isort: skip  # before ray, which it sets up
+from kdray.sweep.execution.cluster import Part, cluster, quiet, standing_in
+from kdray.sweep.scheduling.queue import Assignment, Dispatcher
+from kdray.sweep.search.propose import SpaceUsedUp
+from kdray.trials.task import Step
+
+__all__ = ["cluster", "quiet", "run_trials"]
+T = TypeVar("T")
+MARK: Part = ("ray.tune.execution.class_cache", "DEFAULT_ENV_VARS", lambda _: {})
+"""An environment for the worker of each trial, which tells PyTorch Lightning not to fork. Without
+it trials run in the workers that Ray has started already."""
+COUNTED: Part = ("ray.air._internal.usage", "tag_callbacks", lambda _: lambda _: False)
+"""For a report of usage, which is off, it imports wandb, mlflow and others."""
+
+
+class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
+    """Tune's view of a dispatcher: it asks for the next trial and hears of each one's results."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, configure: Callable[[Assignment], dict[str, Any]]
+    ) -> None:
+        super().__init__()
+        self._dispatcher, self._configure = dispatcher, configure
+        self._active: dict[str, Assignment] = {}
+        self._last: dict[str, Step] = {}
+        self._stopped: set[str] = set()
+        self.error: Exception | None = None
+        """The first exception of our own; no new trials start after it."""
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        assignment = None if self.error else self._guarded(self._dispatcher.next)
+        if assignment is None:
+            return None if self._active else str(Searcher.FINISHED)
+        self._active[trial_id] = assignment
+        return self._configure(assignment)
+
+    def begun(self, trial_id: str) -> None:
+        """A trial's worker is there."""
+        if trial_id in self._active:
+            self._guarded(lambda: self._dispatcher.begun(self._active[trial_id]))
+
+    def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Read what a running trial reports; whether it is to stop here."""
+        stop = trial_id in self._active and self._guarded(lambda: self._read(trial_id, result))
+        if stop:
+            self._stopped.add(trial_id)
+        return bool(stop)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Heard by the scheduler, which is asked before."""
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        if trial_id not in self._active:
+            return
+        if result and not error and trial_id not in self._stopped:
+            self._guarded(lambda: self._read(trial_id, result))
+        self._stopped.discard(trial_id)
+        assignment, last = self._active.pop(trial_id), self._last.pop(trial_id, None)
+        # Also of a worker that ended after its last step, because it had run out of memory.
+        finished = last if last is not None and last.outcome is not None else None
+        self._guarded(lambda: self._dispatcher.ended(assignment, finished))
+
+    def _read(self, trial_id: str, result: dict[str, Any]) -> bool:
+        if "step" not in result:
+            return False
+        self._last[trial_id] = step = Step(**json.loads(result["step"]))
+        return self._dispatcher.stepped(
+            self._active[trial_id], step, json.loads(result.get("warnings", "[]"))
+        )
+
+    def _guarded(self, act: Callable[[], T]) -> T | None:
+        """Tune takes an exception from its searcher for a failed trial and runs that again: keep it
+        for the end."""
+        try:
+            return act()
+        except Exception as error:
+            self.error = self.error or error
+            return None
+
+    # Tune pickles and saves its searcher for Tuner.restore, which kdray never uses: resuming is
+    # planning again.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Searcher, ())
+
+    def save(self, checkpoint_path: str) -> None:
+        Path(checkpoint_path).write_bytes(b"")
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError
+
+
+class Listener(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
+    """First come, first served; a trial ends early where the queue says so."""
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__()
+        self._queue = queue
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
+        return str(
+            TrialScheduler.STOP
+            if self._queue.hear(trial.trial_id, result)
+            else TrialScheduler.CONTINUE
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (FIFOScheduler, ())
+
+
+class Starts(tune.Callback):  # type: ignore[misc]  # ray is not typed
+    """Tells the queue when a trial has its worker."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def on_trial_start(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Trial],  # noqa: ARG002
+        trial: Trial,
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        self._queue.begun(trial.trial_id)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (tune.Callback, ())
+
+
+def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """What Ray gives to a trial."""
+    return tune.PlacementGroupFactory([config["resources"]])
+
+
+def run_trials(
+    dispatcher: Dispatcher,
+    *,
+    width: int | None,
+    store: Store,
+    data_root: Path,
+    callbacks: Sequence[Callable[[], Adapter]] = (),
+) -> None:
+    """Run every trial that ``dispatcher`` gives, ``width`` at once, or (none) as many as Ray has
+    room for."""
+    queue = Queue(dispatcher, lambda assignment: tune_config(assignment, store, data_root))
+    with (
+        tempfile.TemporaryDirectory(prefix="kdray-tune-") as scratch,
+        quiet(),
+        standing_in(MARK, COUNTED),
+        ExitStack() as shown,
+    ):
+        warnings.simplefilter("always", SpaceUsedUp)
+        adapters = [shown.enter_context(closing(build())) for build in callbacks]
+        tune.Tuner(
+            tune.with_resources(TrialActor, resources_of),
+            tune_config=tune.TuneConfig(
+                search_alg=queue,
+                scheduler=Listener(queue),
+                num_samples=-1,
+                max_concurrent_trials=width,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: f"trial_{trial.trial_id}",
+                trial_dirname_creator=lambda trial: f"trial_{trial.trial_id}",
+            ),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                name="run",
+                verbose=0,
+                callbacks=[Starts(queue), *adapters],
+                failure_config=tune.FailureConfig(
+                    max_failures=0
+                ),  # the dispatcher runs again what died
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+    if queue.error is not None:
+        raise queue.error

@@ -1,0 +1,1 @@
+"""What the results hold of a sweep, hence what is left to do."""

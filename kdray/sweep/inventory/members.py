@@ -1,0 +1,144 @@
+"""The rows of one sweep in the members table: which trial takes which part, and what became of
+it."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kdray.results import Results, write_rows
+from kdray.results.points.table import NOT_NEEDED
+from kdray.results.schema import KEYS
+from kdray.sweep.definition.file import Role
+from kdray.sweep.definition.read import Sweep
+from kdray.sweep.definition.space import Point
+from kdray.sweep.inventory.trials import TrialIndex
+from kdray.trials.experiment import Experiment
+from kdray.trials.rows import member_file, write_member
+
+Row = dict[str, Any]
+
+
+class SweepMembers:
+    """What the table holds of a sweep, and the rows that the driver writes into it; workers write
+    those of what they run."""
+
+    def __init__(self, sweep: Sweep, found: Results, ledger: TrialIndex) -> None:
+        self._sweep, self._store, self._ledger = sweep, found.store, ledger
+        known = found.members()
+        known = (
+            known[known["sweep"] == sweep.name]
+            .astype(object)
+            .where(lambda frame: frame.notna(), None)
+        )
+        rows: list[Row] = known.to_dict("records")  # type: ignore[assignment]  # columns are named by text
+        self._known = {_place(row): row for row in rows}
+        self._unwritten: dict[tuple[Any, ...], Row] = {}
+        self._orders: dict[tuple[Any, ...], int] = {}
+        self._counters: dict[Role, Iterator[int]] = {
+            "teacher": itertools.count(),
+            "student": itertools.count(),
+        }
+
+    def row(self, role: Role, experiment: Experiment, point: Point | None = None) -> Row:
+        """A trial's row, but for its outcome; the trial takes its place in order."""
+        row = self._place_of(role, experiment.trial_id, point)
+        place = _place(row)
+        if place not in self._orders:
+            self._orders[place] = next(self._counters[role])
+        row["order"] = self._orders[place]
+        if point is None:
+            return row
+        if candidates := self._sweep.candidates(point):
+            known = [(candidate, self._ledger.get(candidate.trial_id)) for candidate in candidates]
+            select = self._sweep.choice(point).select
+            by = "test_accuracy" if select == "best_test" else "val_accuracy"
+            listed = [
+                {"trial_id": c.trial_id, "seed": c.seed, by: r and r.accuracies.get(by)}
+                for c, r in known
+            ]
+            row |= {"teacher_selection": select, "teacher_candidates": json.dumps(listed)}
+        return row
+
+    def keep_failed(self, point: Point) -> None:
+        """A point whose students have no teacher stays a failed member."""
+        self._orders.setdefault(_place(self._place_of("student", None, point)), -1)
+
+    def point_failed(self, point: Point, problem: str) -> None:
+        """One row for all seeds of a point that have no teacher: a student's id would tell the
+        teacher that it lacks."""
+        self.failed({**self._place_of("student", None, point), "order": None}, problem)
+
+    def failed(self, row: Row, problem: str) -> None:
+        """The row of what could not be tried."""
+        place = _place(row)
+        self._orders.setdefault(place, row["order"])
+        known = self._known.get(place, {})
+        if (known.get("outcome"), known.get("error")) != ("failed", problem):
+            self._unwritten[place] = {**row, "outcome": "failed", "error": problem}
+
+    def there(self, row: Row, outcome: str, reason: str | None) -> None:
+        """The row of a trial that has nothing left to do."""
+        place = _place(row)
+        self._unwritten.pop(place, None)  # a teacher is looked at twice: trained, and measured
+        known, row = self._known.get(place, {}), {**row, "outcome": outcome, "error": reason}
+        if any(
+            known.get(name) != row.get(name) for name in ("outcome", "point", "teacher_candidates")
+        ):
+            self._unwritten[place] = row
+
+    def given_up(self, row: Row) -> str | None:
+        """Why a trial was given up, in this run or an earlier one."""
+        known = self._unwritten.get(_place(row)) or self._known.get(_place(row), {})
+        return (known.get("error") or "given up") if known.get("outcome") == "pruned" else None
+
+    def trial_ids(self) -> set[str]:
+        """Everybody that the sweep has asked for at some time."""
+        return {row["trial_id"] for row in self._known.values()}
+
+    def drop_the_rest(self) -> None:
+        """Members that the sweep no longer asks for, because its file has changed, are not needed
+        in it any more."""
+        for place, row in self._known.items():
+            if place not in self._orders and row["outcome"] != NOT_NEEDED:
+                self._unwritten[place] = {**row, "outcome": NOT_NEEDED}
+
+    def write(self) -> None:
+        """Write the rows that no worker writes; where a worker's file is damaged, the row that it
+        held in its place."""
+        if not self._unwritten:
+            return
+        there = set(self._store.names("members", ".parquet"))
+        lost = {
+            place
+            for place, row in self._unwritten.items()
+            if place not in self._known and f"members/{member_file(row)}.parquet" in there
+        }
+        for place in lost:
+            write_member(self._store, self._unwritten[place])
+        if rows := [row for place, row in self._unwritten.items() if place not in lost]:
+            text = json.dumps([[row["trial_id"], row["point"], row["outcome"]] for row in rows])
+            name = hashlib.sha256(text.encode()).hexdigest()[:16]
+            write_rows(self._store, "members", f"{self._sweep.name}-driver-{name}", rows, {})
+        self._known |= self._unwritten
+        self._unwritten = {}
+
+    def _place_of(self, role: Role, trial_id: str | None, point: Point | None) -> Row:
+        """Where in the sweep a trial stands."""
+        row: Row = {"sweep": self._sweep.name, "trial_id": trial_id, "role": role, "point": None}
+        if point is not None:
+            row |= {
+                "point": point.number,
+                "case": point.space.case,
+                "parameters": json.dumps(point.values),
+            }
+        return row
+
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a trial is in a sweep: the same trial may be there as a teacher and at several
+    points."""
+    return tuple(row.get(name) for name in KEYS["members"])

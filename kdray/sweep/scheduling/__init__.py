@@ -1,0 +1,1 @@
+"""What is run next, and what became of it; without ray."""

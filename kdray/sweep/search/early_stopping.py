@@ -1,0 +1,133 @@
+"""Giving up what does badly: trials while they train (early stopping), points between their seeds
+(racing)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+import optuna
+
+from kdray.results.points.objective import Objective
+from kdray.sweep.definition.file import EarlyStopping, Racing
+
+TWENTIETHS = 20
+"""Of a trial's schedule: how finely time is looked at."""
+
+
+class Stopper:
+    """Early stopping by one of Optuna's pruners, each trial against those before it and beside it.
+
+    The study that it keeps is its own and in memory: it knows one metric, and time in twentieths of
+    each trial's own schedule.
+    """
+
+    def __init__(self, early: EarlyStopping) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._early = early
+        first = max(1, round(early.grace * TWENTIETHS))
+        pruner: optuna.pruners.BasePruner
+        if early.pruner == "asha":
+            pruner = optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=first, reduction_factor=early.reduction
+            )
+        else:
+            pruner = optuna.pruners.MedianPruner(
+                n_startup_trials=early.startup, n_warmup_steps=first
+            )
+        self._study = optuna.create_study(
+            direction="maximize" if early.mode == "max" else "minimize", pruner=pruner
+        )
+        self._trials: dict[str, optuna.Trial] = {}
+        self._seen: dict[str, int] = {}
+        self._stopped: dict[str, str] = {}
+
+    def report(self, trial_id: str, share: float, value: float | None) -> str | None:
+        """Hear of a trial that has done ``share`` of its schedule; why it is to stop, if it is. Two
+        points may be one trial."""
+        time = int(share * TWENTIETHS + 1e-9)
+        if (
+            value is None
+            or not math.isfinite(value)
+            or time <= self._seen.get(trial_id, 0)
+            or share >= 1
+        ):
+            return self._stopped.get(trial_id)
+        self._seen[trial_id] = time
+        if trial_id not in self._trials:
+            self._trials[trial_id] = self._study.ask()
+        trial = self._trials[trial_id]
+        trial.report(value, time)
+        if not trial.should_prune():
+            return None
+        self._stopped[trial_id] = (
+            f"{self._early.metric} {value:.4g} after {share:.0%} of its schedule "
+            f"({self._early.pruner})"
+        )
+        return self._stopped[trial_id]
+
+    def left(self, trial_id: str) -> float:
+        """The part of its schedule that a trial had left when it was last heard of."""
+        return 1 - self._seen.get(trial_id, 0) / TWENTIETHS
+
+    def ended(self, trial_id: str, *, completed: bool) -> None:
+        """Hear that a trial that competes has ended."""
+        trial = self._trials.pop(trial_id, None)
+        if (
+            trial is not None
+        ):  # what it was worth in the end plays no part: only its curve is looked at
+            self._study.tell(
+                trial,
+                0.0 if completed else None,
+                None if completed else optuna.trial.TrialState.PRUNED,
+            )
+
+    def replay(
+        self, trial_id: str, curve: Iterable[tuple[float, float]], *, completed: bool
+    ) -> None:
+        """Take over a trial of an earlier run: (share of its schedule, value) after each of its
+        epochs."""
+        for share, value in curve:
+            self.report(trial_id, share, value)
+        self.ended(trial_id, completed=completed)
+
+
+class Race:
+    """Racing: whether a point is clearly worse than the best that is complete, from the seeds that
+    it has."""
+
+    def __init__(self, racing: Racing, objective: Objective) -> None:
+        self._racing, self._objective = racing, objective
+        self._best: tuple[float, Sequence[float], int] | None = None
+
+    def complete(self, values: Sequence[float], point: int) -> None:
+        """Hear of a point all of whose seeds are there: the metric of each."""
+        worth = self._objective.of([{self._objective.metric: value} for value in values])
+        if self._best is None or self._better(worth, self._best[0]):
+            self._best = (worth, values, point)
+
+    def lost(self, values: Sequence[float]) -> str | None:
+        """Why a point whose first seeds gave ``values`` is not given the others, if so.
+
+        Never where its mean is better than that of the best point, whatever the test says.
+        """
+        if self._best is None or len(values) < 2:
+            return None
+        _, best, point = self._best
+        if self._better(fmean(values), fmean(best)):
+            return None
+        worse = "less" if self._objective.mode == "max" else "greater"
+        differences = [mine - its for mine, its in zip(values, best, strict=False)]
+        from scipy import stats  # takes half a second to import
+
+        p = float(stats.wilcoxon(differences, alternative=worse, zero_method="zsplit").pvalue)
+        if p >= self._racing.p:
+            return None
+        return (
+            f"worse than point {point} over {len(values)} seeds (Wilcoxon's signed-rank test, p "
+            f"= {p:.2g})"
+        )
+
+    def _better(self, one: float, other: float) -> bool:
+        return one > other if self._objective.mode == "max" else one < other

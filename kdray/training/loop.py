@@ -1,0 +1,214 @@
+"""The training loop.
+
+The loop never names a method: noise is in the batch, forward passes are in the method, Ray is far
+away. It is a generator that trains one epoch for each item, so that whoever runs it decides when to
+checkpoint and when to stop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from kdray.core import seeds
+from kdray.data import Dataset, ImageData, Views
+from kdray.methods import Batch, EpochViews, Losses, Method, Stage, TeacherSource, TrainingStep
+from kdray.perturbations import Noise
+from kdray.robustness import Gradients, Subject, score
+from kdray.training.compute import computing_in
+from kdray.training.settings import Training
+from kdray.training.state import Epoch, State, learning
+
+
+class Diverged(Exception):
+    """The loss of an epoch is not finite."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSetup:
+    """What a training works with."""
+
+    data: ImageData
+    dataset: Dataset
+    """On the training device."""
+    method: Method
+    training: Training
+    noise: Noise
+    supervisor: TeacherSource | None
+    seed: int
+
+    def shown(self, views: Views, labels: Tensor) -> EpochViews | None:
+        """What the teacher sees of an epoch with these ``labels``; none: the student's noisy
+        images."""
+        if self.noise.teacher_sees == "noisy":
+            return None
+        stay = self.noise.labels is None or self.noise.labels.resample != "epoch"
+        return EpochViews(self.dataset.train, views, labels if stay else None)
+
+
+def train(state: State, setup: TrainingSetup) -> Iterator[Epoch]:
+    """Train from where ``state`` stands to the last epoch of the last stage, yielding after each
+    epoch."""
+    done = len(state.history)
+    for number, stage in enumerate(setup.method.stages(setup.training.epochs)):
+        if done >= stage.epochs:
+            done -= stage.epochs
+            continue
+        if done == 0:
+            state.optimizer = setup.training.optimizer.build(
+                learning(state.classifier, state.helper)
+            )
+        for epoch in range(done, stage.epochs):
+            # The main stage's streams are the same whatever came before it.
+            counters = (epoch,) if stage.name == "main" else (epoch, -1 - number)
+            state.history.append(train_epoch(state, setup, stage, epoch, counters))
+            if stage.name == "main":
+                keep(state, setup.training)
+            yield state.history[-1]
+        done = 0
+
+
+def train_epoch(
+    state: State, setup: TrainingSetup, stage: Stage, epoch: int, counters: tuple[int, ...]
+) -> Epoch:
+    """Train the epoch with index ``epoch`` of ``stage`` and measure it."""
+    began = perf_counter()
+    classifier, optimizer, training, dataset = (
+        state.classifier,
+        state.optimizer,
+        setup.training,
+        setup.dataset,
+    )
+    device, seed = dataset.train.images.device, setup.seed
+    rate = training.optimizer.set_rate(optimizer, training.schedule.factor(epoch, stage.epochs))
+    labels = training_labels(dataset, setup.data.classes, setup.noise, seed, counters)
+    noise_draws, attack_draws = (
+        seeds.generator(seed, s, *counters, device=device) for s in ("input_noise", "attack")
+    )
+    views = Views.drawn(
+        len(labels),
+        setup.data.augmentation,
+        order=seeds.generator(seed, "data_order", *counters),
+        draws=seeds.generator(seed, "augmentation", *counters),
+    )
+    shown = setup.shown(views, labels)
+    teacher = None if setup.supervisor is None else setup.supervisor.during(*counters, shown=shown)
+    totals, gradients = (
+        Totals(device),
+        Gradients(classifier) if training.gradients and stage.name == "main" else None,
+    )
+    classifier.train()
+    state.helper.train()
+    with seeds.ambient(seed, "dropout", *counters):
+        for at, index, clean in views.batches(dataset.train.images, training.batch_size):
+            images = clean if setup.noise.input is None else setup.noise.input(clean, noise_draws)
+            batch = Batch(
+                images,
+                images if shown is None else clean,
+                labels[index],
+                None if shown is None else at,
+            )
+            with computing_in(training.precision, device):
+                losses = setup.method.losses(
+                    stage.name, TrainingStep(classifier, state.helper, batch, teacher, attack_draws)
+                )
+            optimizer.zero_grad(set_to_none=True)
+            losses.total.backward()
+            if gradients is not None:
+                gradients.add()
+            optimizer.step()
+            totals.add(losses, labels[index])
+    loss, terms, accuracy = totals.means()  # the epoch's one wait for the device
+    where = f"in epoch {epoch + 1} of {stage.epochs}" + (
+        "" if stage.name == "main" else f" of stage {stage.name}"
+    )
+    if not math.isfinite(loss):
+        raise Diverged(f"the loss is {loss} {where}")
+    trained = perf_counter()
+    classifier.eval()
+    with seeds.ambient(0, "evaluation"):
+        correct, val_loss = score(classifier, dataset.val)
+    if not math.isfinite(
+        val_loss
+    ):  # the epoch's last step did it: no training loss has seen it yet
+        raise Diverged(f"the validation loss is {val_loss} {where}")
+    measured = [] if gradients is None else gradients.rows(len(dataset.train.labels))
+    if (
+        stage.name == "main"
+        and training.monitor is not None
+        and (epoch + 1) % training.monitor.every == 0
+    ):
+        classifier.requires_grad_(False)  # as evaluations find every classifier
+        subject = Subject(classifier, dataset.val, dataset.omitted)
+        measured += training.monitor.rows(subject)
+        classifier.requires_grad_(True)
+    return Epoch(
+        stage=stage.name,
+        epoch=epoch + 1,
+        learning_rate=rate,
+        loss=loss,
+        terms=terms,
+        train_accuracy=accuracy,
+        val_loss=val_loss,
+        val_accuracy=correct / len(dataset.val.labels),
+        images_per_second=len(labels) / (trained - began),
+        seconds=perf_counter() - began,
+        measured=[{**row, "epoch": epoch + 1} for row in measured],
+    )
+
+
+def training_labels(
+    dataset: Dataset, classes: int, noise: Noise, seed: int, counters: tuple[int, ...]
+) -> Tensor:
+    """The labels of the training split in one epoch, corrupted where ``noise`` says so: to classes
+    that are not omitted."""
+    if noise.labels is None:
+        return dataset.train.labels
+    drawn_in = counters if noise.labels.resample == "epoch" else (0,)
+    there = torch.tensor([label for label in range(classes) if label not in dataset.omitted])
+    places = torch.searchsorted(there, dataset.train.labels.cpu())
+    corrupted = there[
+        noise.labels(places, len(there), seeds.generator(seed, "label_noise", *drawn_in))
+    ]
+    return corrupted.to(dataset.train.labels.device)
+
+
+def keep(state: State, training: Training) -> None:
+    """Note the epoch of the main stage just done as the one to keep, if it is."""
+    *earlier, latest = (epoch for epoch in state.history if epoch.stage == "main")
+    if training.keep == "last":
+        state.kept_epoch = latest.epoch
+    elif all(latest.val_accuracy > epoch.val_accuracy for epoch in earlier):
+        state.kept_epoch = latest.epoch
+        state.best = {
+            name: tensor.clone() for name, tensor in state.classifier.state_dict().items()
+        }
+
+
+class Totals:
+    """Sums over the examples of an epoch, kept on the device until they are asked for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._total, self._correct = torch.zeros(2, dtype=torch.float64, device=device)
+        self._terms: dict[str, Tensor] = {}
+        self._examples = 0
+
+    def add(self, losses: Losses, labels: Tensor) -> None:
+        count = len(labels)
+        self._examples += count
+        self._total = self._total + losses.total.detach().double() * count
+        self._correct = self._correct + (losses.logits.argmax(1) == labels).sum()
+        for name, value in losses.terms.items():
+            weighted = value.detach().double() * count
+            self._terms[name] = self._terms[name] + weighted if name in self._terms else weighted
+
+    def means(self) -> tuple[float, dict[str, float], float]:
+        """The total loss, its terms, and the accuracy."""
+        summed = torch.stack([self._total, self._correct, *self._terms.values()])
+        total, accuracy, *terms = (summed / self._examples).tolist()
+        return total, dict(zip(self._terms, terms, strict=True)), accuracy

@@ -1,0 +1,43 @@
+"""What a sweep file says under ``training``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from kdray.core import Value
+from kdray.robustness import Monitor
+from kdray.training.compute import Precision
+from kdray.training.optimizers import SGD, AnyOptimizer, AnySchedule, Constant
+
+
+class Training(Value):
+    """How a network is trained, whatever the method."""
+
+    optimizer: AnyOptimizer = SGD()
+    schedule: AnySchedule = Constant()
+    epochs: Annotated[int, Field(ge=1)]
+    """Of the last stage; a method's earlier stages have their own."""
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    precision: Precision = "float32"
+    """bfloat16: mixed precision, where forward and backward passes of training have operands of 16
+    bits, the teacher's too; weights, optimiser and losses stay float32, and whatever is measured is
+    measured in float32."""
+    keep: Literal["last", "best_validation"] = "last"
+    """Which weights are stored and measured: after the last epoch, or of the first epoch with the
+    best val_accuracy (of the last stage)."""
+    monitor: Monitor | None = None
+    gradients: bool = False
+    """Keep the mean magnitude of the loss's gradient for the weights of every layer, over the steps
+    of each epoch of the last stage (current_understanding fig. 2): rows in ``robustness`` with
+    layer and epoch."""
+
+    @model_validator(mode="after")
+    def _looks_while_it_trains(self) -> Training:
+        if self.monitor is not None and self.monitor.every > self.epochs:
+            raise ValueError(
+                f"monitor.every: {self.monitor.every} is more than the {self.epochs} "
+                "epochs: it never looks"
+            )
+        return self

@@ -1,0 +1,88 @@
+"""The rows that a trial leaves in the tables: of its part in a sweep, of the trial, its epochs and
+each evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from kdray.core import canonical_json, fingerprint
+from kdray.machine import hardware
+from kdray.results import Row, Store, write_rows
+from kdray.robustness import Evaluation, columns_of
+from kdray.training import State
+from kdray.trials.experiment import Experiment, configuration, configuration_columns, loss_columns
+from kdray.trials.task import Task
+
+
+def write_trial_row(store: Store, task: Task, row: Row) -> None:
+    """Write the trial's row: what is given, with its configuration and the machine's facts."""
+    experiment = task.experiment
+    teacher_id = None if experiment.teacher is None else experiment.teacher.trial_id
+    complete = {
+        "trial_id": experiment.trial_id,
+        "role": task.role,
+        "teacher_id": teacher_id,
+        "seed": experiment.seed,
+        "experiment": canonical_json(experiment),
+        **hardware.facts(),
+        **configuration(experiment),
+        **row,
+    }
+    write_rows(store, "trials", experiment.trial_id, [complete], configuration_columns())
+
+
+def write_epochs(store: Store, experiment: Experiment, state: State) -> None:
+    """The rows of every epoch that was done, and what was measured meanwhile."""
+    trial_id = experiment.trial_id
+    write_rows(
+        store,
+        "epochs",
+        trial_id,
+        [{"trial_id": trial_id, **e.row()} for e in state.history],
+        loss_columns(),
+    )
+    common = {"trial_id": trial_id, "dataset": experiment.data.name}
+    measured = [{**common, **row} for epoch in state.history for row in epoch.measured]
+    if measured:
+        write_rows(store, "robustness", f"{trial_id}-training", measured, {})
+
+
+def write_measured(
+    store: Store, task: Task, evaluation: Evaluation, rows: Sequence[Row], seconds: float
+) -> None:
+    """Write what an evaluation gave, or why it gave nothing."""
+    experiment = task.experiment
+    common = {
+        "trial_id": experiment.trial_id,
+        "dataset": evaluation.dataset(experiment.data),
+        **columns_of(evaluation),
+    }
+    name = f"{experiment.trial_id}-{common['evaluation_id']}"
+    if evaluation.across:  # those that join later have a file of their own
+        common["source_trial_id"] = experiment.trial_id
+        name += f"-{fingerprint(task.model_copy(update={'evaluations': ()}))}"
+    write_rows(
+        store, "robustness", name, [{**common, **row, "seconds": seconds} for row in rows], {}
+    )
+
+
+def member_file(member: Row) -> str:
+    """The file, of the members table, that one trial's row in a sweep has to itself; without its
+    suffix."""
+    point = "teacher" if member["point"] is None else member["point"]
+    return f"{member['sweep']}-{point}-{member['trial_id']}"
+
+
+def write_member(store: Store, member: Row) -> None:
+    """Write one row of members, into the file that is its own."""
+    write_rows(store, "members", member_file(member), [member], {})
+
+
+def write_unmeasured(
+    store: Store, task: Task, evaluations: Iterable[Evaluation], error: str
+) -> None:
+    """Write why evaluations gave nothing, where that can be written."""
+    with suppress(OSError):
+        for evaluation in evaluations:
+            write_measured(store, task, evaluation, [{"error": error}], 0.0)
