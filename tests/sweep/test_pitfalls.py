@@ -34,7 +34,7 @@ By number: the trap, and the tests that would fail if kdray had it, in their fil
    sweep/test_pitfalls.py::test_what_tune_returns_is_not_looked_at
    faults/test_pitfalls.py::test_tune_logs_nothing_and_its_folder_is_gone_afterwards
 8. An infeasible request hangs silently
-   sweep/test_resources.py::test_more_than_one_gpu_is_a_whole_number_of_them
+   sweep/execution/test_resources.py::test_more_than_one_gpu_is_refused
    sweep/test_resources.py::test_a_request_that_no_single_node_can_meet_says_so
    sweep/test_bad_input.py::test_a_gpu_where_there_is_none_is_refused_at_once
    sweep/test_bad_input.py::test_more_cpus_than_any_node_has_are_refused_at_once

@@ -128,8 +128,8 @@ class Request(Value):
 
     cpu: Annotated[float, Field(gt=0)] = 1.0
     gpu: Annotated[float, Field(ge=0)] | Literal["auto"] = 0.0
-    """A part of a GPU below 1 shares it; auto: the part that the hungriest trial needs, measured
-    before the first starts."""
+    """At most 1, because a trial trains on one GPU; a part of it shares it; auto: the part that the
+    hungriest trial needs, measured before the first starts."""
     memory: Annotated[float, Field(ge=0)] = 0.0
     """GiB of main memory that Ray sets aside for it; 0: none is counted."""
     hours: Annotated[float, Field(gt=0)] | None = None
@@ -138,11 +138,14 @@ class Request(Value):
 
     @field_validator("gpu")
     @classmethod
-    def _whole_gpus(cls, gpu: float | str) -> float | str:
+    def _one_gpu(cls, gpu: float | str) -> float | str:
         if isinstance(gpu, float) and 0 < gpu < 0.0001:
             raise ValueError(f"gpu {gpu} is less than 0.0001, the smallest part that Ray counts")
-        if isinstance(gpu, float) and gpu > 1 and gpu != int(gpu):
-            raise ValueError(f"gpu {gpu} is neither a part of one GPU nor a whole number of them")
+        if isinstance(gpu, float) and gpu > 1:
+            raise ValueError(
+                f"gpu {gpu:g} is more than a trial uses: it trains on one GPU (allowed: 0 to 1, or "
+                "auto); more trials at once use more GPUs"
+            )
         return gpu
 
     @property

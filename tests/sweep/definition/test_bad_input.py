@@ -344,7 +344,12 @@ WRONG = [
     ),
     (
         {"resources": {"student": {"gpu": 1.5}}},
-        "gpu 1.5 is neither a part of one GPU nor a whole number",
+        "resources.student.gpu: gpu 1.5 is more than a trial uses: it trains on one GPU",
+    ),
+    (
+        {"resources": {"teacher": {"gpu": 2}}},
+        "resources.teacher.gpu: gpu 2 is more than a trial uses: it trains on one GPU (allowed: 0 "
+        "to 1, or auto); more trials at once use more GPUs",
     ),
     ({"cases": [{"name": "a"}, {"name": "a"}]}, "cases: name 'a' is used twice"),
     (
