@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from kdray.core.wording import pixels
 from kdray.report import (
     Draw,
     Drawing,
@@ -191,7 +192,7 @@ def figures_2_and_3(snapshot: Snapshot) -> Iterator[Drawing]:
         what = (
             f"Accuracy by epoch of the student trained adversarially, with {title} of its "
             "teacher: left on clean, right on "
-            f"perturbed validation images (PGD, ε {_of_255(attack['epsilon'])}, "
+            f"perturbed validation images (PGD, ε {pixels(attack['epsilon'])}, "
             f"{attack['steps']:g} steps, "
             f"{attack['examples']:g} images); {STARS} (table 2)"
         )
@@ -223,7 +224,7 @@ def figures_4_to_6(snapshot: Snapshot) -> Iterator[Drawing]:
         for axis, epsilon in zip(axes, strengths, strict=True):
             at = part[part["epsilon"].eq(epsilon)]
             lines(axis, at, "steps", "value", by="target", order=KINDS)
-            labelled(axis, "Attack step", "", f"ε = {_of_255(epsilon)}")
+            labelled(axis, "Attack step", "", f"ε = {pixels(epsilon)}")
             for position, target in enumerate(KINDS):
                 value = printed(PRINTED, "Table 3", f"{source} on {target}", "PGD-10")
                 if np.isclose(epsilon, EPSILON) and not np.isnan(value):
@@ -359,10 +360,6 @@ def _pairs(cells: pd.DataFrame) -> str:
 def _of_teacher(frame: pd.DataFrame, aggregate: str) -> pd.DataFrame:
     """Of the students whose teacher answers with this aggregate, and of those without a teacher."""
     return frame[frame[AGGREGATE].eq(aggregate) | frame["case"].eq("no_teacher")]
-
-
-def _of_255(epsilon: float) -> str:
-    return f"{epsilon * 255:.3g}/255"
 
 
 def _by_epoch(axes: Axes, frame: pd.DataFrame, y: str, title: str) -> None:

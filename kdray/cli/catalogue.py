@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 from pydantic_core import PydanticUndefined
 
 from kdray.core import Value, tag_of, value_types
+from kdray.core.wording import pixels, value_text
 from kdray.data import AnyData
 from kdray.methods import AnyMethod
 from kdray.methods.adversarial import Attack
@@ -94,15 +95,6 @@ def _default(default: Any) -> str:
         return ", required"
     if isinstance(default, Value):
         return ""
-    shown = list(map(_number, default)) if isinstance(default, tuple) else _number(default)
-    return f" = {'none' if shown is None else shown}"
-
-
-def _number(value: Any) -> Any:
-    """A pixel value as it is written: 8/255."""
-    levels = value * 255 if isinstance(value, float) else 0.5
-    return (
-        f"{levels:.0f}/255"
-        if len(repr(value)) > 8 and abs(levels - round(levels)) < 1e-9
-        else value
-    )
+    if isinstance(default, float):
+        return f" = {pixels(default)}"
+    return f" = {'none' if default is None else value_text(default)}"

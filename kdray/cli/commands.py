@@ -119,10 +119,10 @@ def _is_fault(reason: str) -> bool:
 
 
 def plan(chosen: argparse.Namespace) -> int:
+    from kdray.core.wording import duration
     from kdray.results.files.store import shown
     from kdray.sweep.definition.read import load_sweep
     from kdray.sweep.plan import plan
-    from kdray.sweep.scheduling.progress import duration
 
     sweep = load_sweep(chosen.sweep, set=chosen.set, smoke=chosen.smoke)
     found: Plan = plan(

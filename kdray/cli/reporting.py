@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdray.cli.status import OK
 from kdray.core import InputError
+from kdray.core.wording import file_size
 
 if TYPE_CHECKING:
     from kdray.results import Results
@@ -61,9 +62,7 @@ def report(chosen: argparse.Namespace) -> int:
     else:
         text = _table(results, chosen.sweep, out.suffix.lower())
     out.write_text(text, encoding="utf-8")
-    print(
-        f"{out}: {len(text.encode()) / 1e6:.1f} MB" if out.suffix.lower() == ".html" else str(out)
-    )
+    print(f"{out}: {file_size(len(text.encode()))}" if out.suffix.lower() == ".html" else str(out))
     return OK
 
 

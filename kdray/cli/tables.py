@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
-from typing import Any
 
+from kdray.core.wording import mean_and_deviation, value_text
 from kdray.results.files.store import shown as printable
 
 BEST = "best"
@@ -41,11 +40,11 @@ def print_points(results: str, sweep: str) -> None:
     short = {
         name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)
     }
-    columns = {short[name]: list(map(_cell, frame[name, ""])) for name in names}
+    columns = {short[name]: list(map(value_text, frame[name, ""])) for name in names}
     columns[BEST] = ["*" if point in best else "" for point in frame["point", ""]]
     columns |= {
         metric.replace(".accuracy", "").replace("_accuracy", ""): list(
-            map(_mean, frame[metric, "mean"], frame[metric, "std"])
+            map(mean_and_deviation, frame[metric, "mean"], frame[metric, "std"])
         )
         for metric in metrics
     }
@@ -94,21 +93,7 @@ def print_trials(results: str, sweep: str) -> None:
         ["role", "order"], ascending=[False, True], kind="stable"
     ).iterrows():
         shown = {name: row[name] for name in names} | {
-            name: _mean(row[name], math.nan) for name in ACCURACIES
+            name: mean_and_deviation(row[name], math.nan) for name in ACCURACIES
         }
-        table.add_row(*(_cell(value) for value in shown.values()))
+        table.add_row(*(value_text(value) for value in shown.values()))
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float):
-        return f"{value:g}"
-    return json.dumps(value) if isinstance(value, list | dict) else str(value)
-
-
-def _mean(mean: float, std: float) -> str:
-    if mean != mean:
-        return "–"
-    return f"{mean:.3f}" + (f" ± {std:.3f}" if std == std else "")

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from kdray.core import canonical
+from kdray.core.wording import duration, file_size
 from kdray.data import ImageData
 from kdray.exporting.agreement import TOLERANCE
 from kdray.exporting.formats import FORMATS, FormatName
 from kdray.exporting.loading import Trial
-from kdray.exporting.markdown import code, described, number, table
+from kdray.exporting.markdown import code, described, table
 from kdray.exporting.robustness import sections
 from kdray.exporting.snippets import NOTES, program
 from kdray.exporting.trained import NoiseMode
@@ -285,11 +286,10 @@ def _origin(told: Card) -> list[tuple[str, str]]:
     return [
         ("parameters", f"{int(row['parameters']):,}"),
         ("multiply-accumulates for an image", f"{int(row['macs']):,}"),
-        ("file", f"{FORMATS[told.format].file}, {told.bytes / 1e6:.2f} MB"),
+        ("file", f"{FORMATS[told.format].file}, {file_size(told.bytes)}"),
         (
             "trained",
-            f"{_day(row['finished_at'])}, in {number(round(seconds, 1))} s, on "
-            f"{code(row['device'])}",
+            f"{_day(row['finished_at'])}, in {duration(seconds)}, on {code(row['device'])}",
         ),
         ("trained with", _versions(row)),
         ("exported with", _versions(now)),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import isnan
 from typing import Any
 
 from kdray.core import Value
+from kdray.core.wording import pixels
 
 
 def code(text: object) -> str:
@@ -41,13 +41,4 @@ def _field(item: Any) -> str:
         return described(item) if "name" in type(item).model_fields else f"({described(item)})"
     if isinstance(item, tuple):
         return f"[{', '.join(map(_field, item))}]"
-    return number(item) if isinstance(item, float) else str(item)
-
-
-def number(value: float) -> str:
-    """Short, a pixel value as it is written: 8/255; – where there is none."""
-    if isnan(value):
-        return "–"
-    levels = value * 255
-    near = 0 < abs(value) < 1 and len(f"{value!r}") > 8 and abs(levels - round(levels)) < 1e-6
-    return f"{levels:.0f}/255" if near else f"{value:.6g}"
+    return pixels(item) if isinstance(item, float) else str(item)

@@ -7,7 +7,8 @@ import json
 
 import pandas as pd
 
-from kdray.exporting.markdown import code, number, table
+from kdray.core.wording import pixels
+from kdray.exporting.markdown import code, table
 
 CONDITIONS = (
     "norm",
@@ -56,7 +57,7 @@ def _line(row: pd.Series) -> list[str]:
     value, low, high = (
         (f"{row[n]:.4f}" for n in ("value", "low", "high"))
         if share
-        else (number(row["value"]), "–", "–")
+        else (pixels(row["value"]), "–", "–")
     )
     data = f"{row['dataset']}, {row['split']}"
     examples = "–" if pd.isna(row["examples"]) else f"{row['examples']:.0f}"
@@ -88,7 +89,7 @@ def _how(row: pd.Series) -> str:
 
 
 def _short(value: object) -> str:
-    return number(value) if isinstance(value, float) else str(value)
+    return pixels(value) if isinstance(value, float) else str(value)
 
 
 def _corruptions(rows: pd.DataFrame) -> list[str]:

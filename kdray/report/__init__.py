@@ -1,7 +1,7 @@
 """Figures and tables from results, in one style, with captions that say of what they are. Loads
 neither torch nor ray."""
 
-from kdray.report.figures.attacks import attack_name, attack_text, attacks, in_255ths, under_pgd
+from kdray.report.figures.attacks import attack_name, attack_text, attacks, under_pgd
 from kdray.report.figures.caption import caption, data_name, seeds
 from kdray.report.figures.charts import bars, cells, color_bar, heat_map, scatter
 from kdray.report.figures.drawing import (
@@ -52,7 +52,6 @@ __all__ = [
     "groups",
     "heat_map",
     "images_with_scores",
-    "in_255ths",
     "labelled",
     "learning_curves",
     "legend",

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from kdray.core import InputError
+from kdray.core.wording import counted, duration, is_missing, listed, number
 from kdray.report.figures.style import COLUMN
 from kdray.report.page import facts, figures, points, statistics, summary, trials
 from kdray.report.page import failures as trouble
 from kdray.report.page import search_figures as searched
 from kdray.report.page.group import Group, groups, records
-from kdray.report.page.wording import counted, duration, is_missing, listed, number
 from kdray.results import ConflictingRows, DamagedFile, Results
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ def test_noise_says_where_in_the_file_it_goes() -> None:
 
 def test_fields_are_told_with_type_and_default() -> None:
     assert found("noise")["gaussian"].details[2:] == [
-        "clip: true | false = False",
+        "clip: true | false = false",
         "sigma: number, required",
     ]
     digits = found("datasets")["digits"].details

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdray.exporting.markdown import code, described, number, table
+from kdray.exporting.markdown import code, described, table
 from kdray.models import MLP
 from kdray.perturbations.weight_noise import Independent
 
@@ -29,18 +29,3 @@ def test_a_table_without_rows_is_nothing() -> None:
 def test_a_value_is_told_with_its_defaults() -> None:
     assert described(MLP(hidden=(8, 4))) == "mlp(input_sigma=0, hidden=[8, 4], dropout=0)"
     assert described(Independent()) == "pni(amplitude=0.25)"
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (8 / 255, "8/255"),
-        (0.1, "0.1"),
-        (0.0, "0"),
-        (1.0, "1"),
-        (1 / 3, "85/255"),
-        (float("nan"), "–"),
-    ],
-)
-def test_pixel_values_are_told_in_levels(value: float, text: str) -> None:
-    assert number(value) == text

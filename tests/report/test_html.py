@@ -125,7 +125,7 @@ def test_what_was_run_and_on_what(page: Element) -> None:
     assert facts["Versions"] == "kdray 0.1.0, Python 3.11.7, PyTorch 2.9.0, Ray 2.58.0"
     assert facts["Source (git commit)"] == "0123456789ab"
     assert facts["Hardware"] == "A processor (CPU)"
-    assert "3 min on the clock" in facts["When"]
+    assert "3 min 00 s on the clock" in facts["When"]
 
 
 def test_a_row_for_every_point_sorted_by_number_and_marked_in_words(page: Element) -> None:

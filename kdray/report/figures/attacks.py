@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 
+from kdray.core.wording import pixels
 from kdray.report.papers.snapshot import Snapshot
 
 ATTACK = ["norm", "epsilon", "steps", "restarts", "samples", "dataset", "examples"]
@@ -60,7 +61,7 @@ def attack_text(rows: pd.DataFrame) -> str:
     if rows.empty:
         return "PGD"
     first = rows.iloc[0]
-    sizes = " or ".join(in_255ths(size) for size in sorted(rows["step_size"].dropna().unique()))
+    sizes = " or ".join(pixels(size) for size in sorted(rows["step_size"].dropna().unique()))
     restarts = f"worst of {first['restarts']:.0f} starts" if first["restarts"] > 1 else "one start"
     return f"{attack_name(rows)}, step size {sizes}, {restarts}"
 
@@ -70,7 +71,7 @@ def attack_name(rows: pd.DataFrame) -> str:
     default comes with it."""
     first = rows.iloc[0]
     norm = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}.get(first["norm"], str(first["norm"]))
-    told = [f"PGD-{first['steps']:.0f}", norm, f"ε = {in_255ths(first['epsilon'])}"]
+    told = [f"PGD-{first['steps']:.0f}", norm, f"ε = {pixels(first['epsilon'])}"]
     if pd.notna(first["examples"]):
         told.append(f"{first['examples']:.0f} images")
     if first["samples"] > 1:
@@ -82,10 +83,3 @@ def attack_name(rows: pd.DataFrame) -> str:
         if fields.get(name, default) != default
     ]
     return ", ".join(told)
-
-
-def in_255ths(value: float) -> str:
-    """``8/255`` where that is what the number is, else the number."""
-    steps = value * 255
-    meant = 0 < round(steps) < 255 and abs(steps - round(steps)) < 1e-6
-    return f"{round(steps)}/255" if meant else f"{value:g}"

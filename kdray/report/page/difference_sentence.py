@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from kdray.core.wording import counted
 from kdray.report.page.statistics import LEVEL, UNKNOWN, Compared, Comparison
-from kdray.report.page.wording import counted
 
 
 def apart(against: str, compared: Sequence[Comparison]) -> Iterator[str]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from kdray.core.wording import listed, pixels, value_text
 from kdray.report.page.group import Group
-from kdray.report.page.wording import cell, listed
 
-LEVELS = 255
-"""Steps of a pixel; attacks are told in them."""
+PIXELS = ("epsilon", "step_size")
+"""Parameters that are differences of pixel values."""
 SAID = {
     "epsilon": "ε",
     "step_size": "step size",
@@ -63,12 +63,7 @@ def _value(name: str, value: Any) -> str:
         return f"({', '.join(facts)})"
     if isinstance(value, list):
         return listed([_value(name, each) for each in value], 12)
-    steps = value * LEVELS if name in ("epsilon", "step_size") else 0.5
-    return (
-        f"{round(steps)}/{LEVELS}"
-        if abs(steps - round(steps)) < 1e-6 and steps >= 1
-        else cell(value)
-    )
+    return pixels(value) if name in PIXELS else value_text(value)
 
 
 def _images(rows: pd.DataFrame) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from kdray.core.wording import NONE, counted, duration, listed, value_text
 from kdray.report.figures.caption import data_name
 from kdray.report.page.evaluation_facts import evaluations
 from kdray.report.page.group import Group
-from kdray.report.page.wording import NONE, cell, counted, duration, listed
 
+MAX_LISTED = 6
+"""Values of one kind that are written out; of more the first."""
 VERSIONS = {
     "kdray": "kdray_version",
     "Python": "python_version",
@@ -51,7 +53,7 @@ def _described(group: Group) -> Iterator[tuple[str, str]]:
         f"{each.metric} ({'higher' if each.mode == 'max' else 'lower'} is better)"
         for each in aims.objectives
     ]
-    yield "Objective", listed([*wanted, *aims.constraints])
+    yield "Objective", listed([*wanted, *aims.constraints], MAX_LISTED)
     yield from evaluations(group)
 
 
@@ -63,7 +65,7 @@ def _machine(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
         .drop_duplicates()
         .itertuples(index=False)
     ]
-    yield "Hardware", listed(list(dict.fromkeys(devices)))
+    yield "Hardware", listed(dict.fromkeys(devices), MAX_LISTED)
     yield "Hosts", _values(trials, "host")
     versions = [
         f"{name} {_values(trials, column)}"
@@ -73,7 +75,7 @@ def _machine(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
     yield "Versions", ", ".join(versions) or "not stored"
     yield (
         "Source (git commit)",
-        listed([commit[:12] for commit in trials["git_commit"].dropna().unique()]),
+        listed([commit[:12] for commit in trials["git_commit"].dropna().unique()], MAX_LISTED),
     )
 
 
@@ -125,7 +127,7 @@ def _kinds(trials: pd.DataFrame, part: str, *, sizes: bool = False) -> str:
 
 def _values(trials: pd.DataFrame, column: str) -> str:
     values = trials[column].dropna().unique()
-    return listed([cell(value) for value in values])
+    return listed(map(value_text, values), MAX_LISTED)
 
 
 def _of(trials: pd.DataFrame, column: str, text: str) -> str:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from kdray.core.wording import is_missing
 from kdray.report.page.group import Group
-from kdray.report.page.wording import is_missing
 
 
 class Failure(NamedTuple):

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from kdray.core.wording import is_missing, value_text
 from kdray.report.figures.caption import caption
 from kdray.report.figures.charts import bars, cells, heat_map, scatter
 from kdray.report.figures.drawing import labelled, learning_curves, legend, lines, panels
 from kdray.report.figures.figure import Figure
 from kdray.report.page.group import Group
 from kdray.report.page.headline_metrics import is_share, robust, trade_off
-from kdray.report.page.wording import cell, is_missing
 
 LINES = 6
 """So many points have a line of their own; of more the best, the worst and some between are
@@ -68,7 +68,7 @@ def _axes(group: Group) -> list[str]:
     return [
         path
         for path in ("case", *group.swept)
-        if group.completed[path].dropna().map(cell).nunique() > 1
+        if group.completed[path].dropna().map(value_text).nunique() > 1
     ]
 
 
@@ -86,7 +86,7 @@ def _effects(group: Group, prefix: str) -> Iterator[Figure]:
         frame = group.completed.copy()
         frame["line"] = [
             ", ".join(
-                f"{_last(each)} {plain(cell(row[each]))}"
+                f"{_last(each)} {plain(value_text(row[each]))}"
                 for each in others
                 if not is_missing(row[each])
             )
@@ -99,7 +99,7 @@ def _effects(group: Group, prefix: str) -> Iterator[Figure]:
                 lines(axes, frame, path, metric, by=by, percent=is_share(metric))
                 _tick_what_was_tried(axes, frame[path])
             else:
-                frame["text"] = frame[path].map(cell).map(plain)
+                frame["text"] = frame[path].map(value_text).map(plain)
                 bars(
                     axes,
                     frame.dropna(subset=[path]),
@@ -135,7 +135,7 @@ def _tick_what_was_tried(axes: Any, values: pd.Series[Any]) -> None:
     if not 2 <= len(tried) <= MOST_TICKS:
         return
     if min(after - before for before, after in pairwise(tried)) >= CLOSE * (tried[-1] - tried[0]):
-        axes.set_xticks(tried, [cell(value) for value in tried])
+        axes.set_xticks(tried, [value_text(value) for value in tried])
 
 
 def _last(path: str) -> str:
@@ -157,7 +157,7 @@ def _pairs(group: Group, prefix: str) -> Iterator[Figure]:
     if (
         len(axes_of) != 2
         or not metrics
-        or max(group.completed[path].map(cell).nunique() for path in axes_of) > 30
+        or max(group.completed[path].map(value_text).nunique() for path in axes_of) > 30
     ):
         return
     down, across = axes_of
@@ -167,13 +167,13 @@ def _pairs(group: Group, prefix: str) -> Iterator[Figure]:
     figure, panel = panels(
         len(metrics),
         columns=len(metrics),
-        height=min(6.0, 1.1 + 0.24 * frame[down].map(cell).nunique()),
+        height=min(6.0, 1.1 + 0.24 * frame[down].map(value_text).nunique()),
     )
     for axes, metric in zip(panel, metrics, strict=True):
         table = cells(frame, down, across, metric)
         table.index, table.columns = (
-            table.index.map(cell).map(plain),
-            table.columns.map(cell).map(plain),
+            table.index.map(value_text).map(plain),
+            table.columns.map(value_text).map(plain),
         )
         heat_map(axes, table, label=metric_label(metric), percent=is_share(metric), bar=False)
         labelled(axes, plain(across), plain(down), metric_label(metric))
@@ -230,7 +230,9 @@ def _name(group: Group, point: int) -> str:
     values = {_last(path): value for path, value in group.values(point).items()}
     case = group.case(point)
     parts = [] if is_missing(case) else [str(case)]
-    parts += [f"{name} {cell(value)}" for name, value in values.items() if not is_missing(value)]
+    parts += [
+        f"{name} {value_text(value)}" for name, value in values.items() if not is_missing(value)
+    ]
     return plain(", ".join(parts)[:60] or f"point {point}")
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kdray.core.wording import point_text
 from kdray.report.figures.caption import data_name
-from kdray.report.page.wording import described
 from kdray.results import Results
 from kdray.results.points.objective import Objective, Objectives
 from kdray.results.points.pareto import fronts
@@ -154,7 +154,7 @@ class Group:
 
     def about(self, point: int) -> str:
         """The same in words."""
-        return described(self.values(point), self.case(point))
+        return point_text(self.values(point), self.case(point))
 
     def numbers(self, point: int) -> dict[str, Any]:
         """A row of :attr:`points`."""

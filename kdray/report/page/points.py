@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from kdray.core.wording import NONE, is_missing, mean_and_deviation, value_text
 from kdray.report.page.group import Group, records
-from kdray.report.page.wording import NONE, cell, is_missing, spread
 from kdray.report.papers.tables import Spread, Table
 from kdray.results.points.pareto import fronts
 
@@ -73,14 +73,15 @@ def lines(group: Group) -> list[Line]:
     first = group.completed.drop_duplicates("point").set_index("point")["trial_id"]
     rows = []
     for row in records(group.points):
-        cells = [Cell(cell(row["case"]))] if _has_cases(group) else []
+        cells = [Cell(value_text(row["case"]))] if _has_cases(group) else []
         cells += [
-            Cell(cell(row[path]), _order(row[path]) if _is_numeric(group, path) else None)
+            Cell(value_text(row[path]), _order(row[path]) if _is_numeric(group, path) else None)
             for path in group.swept
         ]
         cells.append(Cell(str(row["n"]), row["n"]))
         cells += [
-            Cell(spread(row[name], row[f"{name} std"]), _order(row[name])) for name in group.metrics
+            Cell(mean_and_deviation(row[name], row[f"{name} std"]), _order(row[name]))
+            for name in group.metrics
         ]
         point = int(row["point"])
         rows.append(Line(point, first[point], marks.get(point, ""), tuple(cells)))
@@ -123,7 +124,7 @@ def _exact(value: Any) -> Any:
     such."""
     if isinstance(value, float) and not is_missing(value):
         return int(value) if value.is_integer() else repr(float(value))
-    return cell(value)
+    return value_text(value)
 
 
 def table(group: Group, *, exact: bool) -> Table:
@@ -132,7 +133,7 @@ def table(group: Group, *, exact: bool) -> Table:
     said: dict[str, list[Any]] = {"point": [int(point) for point in points["point"]]}
     said["best"] = [marks.get(int(point), "") for point in points["point"]]
     for name in ("case", *group.swept):
-        said[name] = [_exact(value) if exact else cell(value) for value in points[name]]
+        said[name] = [_exact(value) if exact else value_text(value) for value in points[name]]
     if not _has_cases(group):
         del said["case"]
     said["n"] = list(points["n"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from kdray.report.page.wording import is_missing
+from kdray.core.wording import is_missing
 
 Row = Mapping[str, Any]
 

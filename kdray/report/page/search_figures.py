@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 
 from kdray.core import InputError
+from kdray.core.wording import value_text
 from kdray.report.figures.caption import caption
 from kdray.report.figures.drawing import labelled, panels
 from kdray.report.figures.figure import Figure
@@ -14,7 +15,6 @@ from kdray.report.figures.style import context, look
 from kdray.report.page.figures import metric_label, plain
 from kdray.report.page.group import Group
 from kdray.report.page.headline_metrics import is_share, robust
-from kdray.report.page.wording import cell
 
 FEWEST = 4
 """Points, for an importance to say anything."""
@@ -25,7 +25,7 @@ def figures(group: Group, prefix: str) -> Iterator[Figure]:
     varying = [
         path
         for path in ("case", *group.swept)
-        if not group.points.empty and group.points[path].map(cell).nunique() > 1
+        if not group.points.empty and group.points[path].map(value_text).nunique() > 1
     ]
     metric = group.objective.metric
     if len(varying) < 2 or metric not in group.metrics:
@@ -47,7 +47,7 @@ def figures(group: Group, prefix: str) -> Iterator[Figure]:
             shown[name] = (
                 shown[name].astype(float)
                 if numbers[shown[name].notna()].all()
-                else shown[name].map(cell).map(plain)
+                else shown[name].map(value_text).map(plain)
             )
     names = {name: plain(name) + (" (%)" if is_share(name) else "") for name in columns}
     figure = parallel_coordinates(shown, columns, metric, names=names)

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from kdray.core import InputError
+from kdray.core.wording import NONE, counted, is_missing, point_text, value_text
 from kdray.report.page.group import DATA, Group, records
 from kdray.report.page.headline_metrics import clean, is_share, robust
-from kdray.report.page.wording import NONE, cell, counted, described, is_missing
 from kdray.results.points.objective import SIZES
 
 LEVEL = 0.05
@@ -113,7 +113,7 @@ def named(group: Group, baseline: Baseline | None) -> str:
     chosen = group.leaders[0] if baseline is None else baseline
     if isinstance(chosen, dict):
         return (
-            f"the points with {described(chosen)}, each compared with the one that shares its "
+            f"the points with {point_text(chosen)}, each compared with the one that shares its "
             "other values"
         )
     if isinstance(chosen, str):
@@ -173,10 +173,12 @@ def _unlike(group: Group, point: int, baseline: Any) -> str:
     ours = {
         path: value
         for path, value in group.described[point].items()
-        if cell(value) != cell(theirs[path])
+        if value_text(value) != value_text(theirs[path])
     }
     return (
-        described({path: value for path, value in ours.items() if path != "case"}, ours.get("case"))
+        point_text(
+            {path: value for path, value in ours.items() if path != "case"}, ours.get("case")
+        )
         if ours
         else NONE
     )

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
+from kdray.core.wording import counted, is_missing, listed, mean_and_deviation, value_text
 from kdray.report.figures.caption import data_name
 from kdray.report.page.difference_sentence import apart
 from kdray.report.page.failures import Doubt, Failure
 from kdray.report.page.group import Group, records
 from kdray.report.page.headline_metrics import clean, is_share, robust
 from kdray.report.page.statistics import Comparison
-from kdray.report.page.wording import cell, counted, is_missing, listed, spread
 
 
 def summary(
@@ -67,7 +67,7 @@ def _swept(group: Group) -> str:
 
 
 def _path(values: pd.Series[Any], path: str) -> str:
-    unlike = list(dict.fromkeys(map(cell, values)))
+    unlike = list(dict.fromkeys(map(value_text, values)))
     if len(unlike) > 4 and pd.api.types.is_numeric_dtype(values):
         return f"{path} from {values.min():g} to {values.max():g}"
     return f"{path}: {', '.join(unlike[:6])}" + (", …" if len(unlike) > 6 else "")
@@ -78,15 +78,14 @@ def _best(group: Group) -> Iterator[str]:
     high = "highest" if group.objective.mode == "max" else "lowest"
     if not best:
         if group.leaders:
-            row = group.numbers(group.leaders[0])
+            shown = mean_and_deviation(
+                group.numbers(group.leaders[0])[group.objective.metric], float("nan")
+            )
             shared = (
                 f"{counted(len(group.leaders), 'point')} share the {high} {group.objective.metric}"
             )
             named = listed([str(point) for point in group.leaders], 8)
-            yield (
-                f"{shared}, {spread(row[group.objective.metric], float('nan'))}: {named}. There "
-                "is no single best."
-            )
+            yield (f"{shared}, {shown}: {named}. There is no single best.")
         elif not group.completed.empty:
             yield (
                 f"No point has all its seeds and {listed(list(aims.metrics))}, so none is "
@@ -101,14 +100,14 @@ def _best(group: Group) -> Iterator[str]:
         )
         return
     objective, row = group.objective, group.numbers(best[0])
-    number = spread(row[objective.metric], row[f"{objective.metric} std"])
+    number = mean_and_deviation(row[objective.metric], row[f"{objective.metric} std"])
     text = f"Point {best[0]} ({group.about(best[0])}) has the {high} {objective.metric}: {number}"
     yield f"{text} over {counted(int(row['n']), 'seed')}{_interval(group, best[0])}."
     others = [
         name for name in (clean(group), robust(group)) if name not in (None, objective.metric)
     ]
     told = [
-        f"{name} {spread(row[name], row[f'{name} std'])}"
+        f"{name} {mean_and_deviation(row[name], row[f'{name} std'])}"
         for name in others
         if not is_missing(row[name])
     ]

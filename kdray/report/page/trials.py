@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kdray.core.wording import is_missing
 from kdray.report.page.group import Group
 from kdray.report.page.rerun_file import blocks
-from kdray.report.page.wording import is_missing
 from kdray.results import Results
 
 CURVES = ("train_accuracy", "val_accuracy", "loss", "val_loss")

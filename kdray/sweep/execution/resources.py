@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 
 from kdray.core import InputError
+from kdray.core.wording import listed, memory
 from kdray.machine import hardware
 
 if TYPE_CHECKING:  # it is there before the rest of a run is imported
@@ -114,7 +115,7 @@ def check(role: str, request: Request, nodes: Sequence[Node]) -> None:
         raise InputError(
             f"{where}.memory: {request.memory:g} GiB asked for, the largest node "
             f"({largest_memory.name}) has "
-            f"{_gib(largest_memory.memory)}"
+            f"{memory(largest_memory.memory * GIB)}"
         )
     wanted = [
         f"{request.cpu:g} CPUs",
@@ -122,8 +123,8 @@ def check(role: str, request: Request, nodes: Sequence[Node]) -> None:
         *([f"{request.memory:g} GiB of memory"] if request.memory else []),
     ]
     nearest = largest_gpu if gpu else largest_memory
-    has = f"{nearest.cpu:g} CPUs, {nearest.gpu:g} GPUs and {_gib(nearest.memory)} of memory"
-    raise InputError(f"{where}: no node has {_listed(wanted)} together ({nearest.name} has {has})")
+    has = f"{nearest.cpu:g} CPUs, {nearest.gpu:g} GPUs and {memory(nearest.memory * GIB)} of memory"
+    raise InputError(f"{where}: no node has {listed(wanted)} together ({nearest.name} has {has})")
 
 
 def share_for(need: int, total: int) -> float:
@@ -199,15 +200,6 @@ def _units(amount: float) -> int:
     """Ray counts in ten-thousandths, rounded towards 0 (tried with 2.60: of 0.1667 six fit on a
     GPU)."""
     return max(1, int(amount * 10_000)) if amount else 0
-
-
-def _gib(memory: float) -> str:
-    return "unknown" if memory == math.inf else f"{memory:.4g} GiB"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    *first, last = parts
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _named(nodes: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from kdray.core.wording import duration, value_text
 from kdray.results import Store
 
 EVERY = 15.0
@@ -101,7 +102,9 @@ class Progress:
         if better:
             self._best = (
                 value,
-                " ".join(f"{name.rpartition('.')[2]}={show(v)}" for name, v in parameters.items()),
+                " ".join(
+                    f"{name.rpartition('.')[2]}={value_text(v)}" for name, v in parameters.items()
+                ),
             )
 
     def _tick(self) -> None:
@@ -154,18 +157,3 @@ class Progress:
 def progress_file(sweep: str) -> str:
     """Where a running sweep says how it is doing."""
     return f"locks/{sweep}.progress"
-
-
-def duration(seconds: float) -> str:
-    """42 s, 3 min 05 s, 2 h 10 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-
-
-def show(value: object) -> str:
-    """A swept value as people write it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)

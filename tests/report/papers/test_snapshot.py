@@ -8,15 +8,7 @@ import pandas as pd
 import pytest
 
 from kdray.core import InputError
-from kdray.report import (
-    Snapshot,
-    attack_text,
-    attacks,
-    in_255ths,
-    of_one_evaluation,
-    only,
-    under_pgd,
-)
+from kdray.report import Snapshot, attack_text, attacks, of_one_evaluation, only, under_pgd
 from kdray.report.figures.attacks import attack_name
 from tests.analysis.rows import Folder
 
@@ -148,13 +140,6 @@ def test_a_model_that_stands_in_two_groups_is_attacked_in_both(folder: Folder) -
     students = snapshot.students("s")
     twice = pd.concat([students.assign(group="a"), students.assign(group="b")])
     assert under_pgd(snapshot, twice)["group"].tolist() == ["a", "b"]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(8 / 255, "8/255"), (0.1, "0.1"), (0.0, "0"), (1.0, "1")]
-)
-def test_sizes_of_steps_are_written_as_they_are_meant(value: float, text: str) -> None:
-    assert in_255ths(value) == text
 
 
 @pytest.mark.parametrize(

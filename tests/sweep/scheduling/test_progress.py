@@ -10,7 +10,7 @@ import pytest
 
 from kdray.results import Store
 from kdray.sweep.scheduling import progress as module
-from kdray.sweep.scheduling.progress import EVERY, Progress, duration, progress_file, show
+from kdray.sweep.scheduling.progress import EVERY, Progress, progress_file
 
 
 class Clock:
@@ -37,37 +37,6 @@ def said(clock: Clock) -> io.StringIO:
 
 def lines(said: io.StringIO) -> list[str]:
     return said.getvalue().splitlines()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (0.4, "0 s"),
-        (42.2, "42 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (185, "3 min 05 s"),
-        (3599, "59 min 59 s"),
-        (3599.7, "1 h 00 min"),
-        (7800, "2 h 10 min"),
-        (360000, "100 h 00 min"),
-    ],
-)
-def test_durations_as_people_say_them(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
-
-
-def test_values_as_people_write_them() -> None:
-    assert [show(value) for value in (0.05, 8.0, 3, "sgd", None, True, [8, 8])] == [
-        "0.05",
-        "8",
-        "3",
-        "sgd",
-        "None",
-        "True",
-        "[8, 8]",
-    ]
 
 
 def test_trials_are_counted_and_the_last_line_sums_them_up(said: io.StringIO, clock: Clock) -> None:
