@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from kdray.report.figures.attacks import attack_name, attack_text, attacks
 from kdray.report.figures.caption import caption, data_name
 from kdray.report.figures.charts import scatter
 from kdray.report.figures.drawing import labelled, legend, panels
 from kdray.report.figures.figure import Figure, Missing
+from kdray.report.figures.tables import Spread, Table
+from kdray.report.papers.attacks import attack_name, attack_text, attacks
 from kdray.report.papers.script import run
 from kdray.report.papers.snapshot import Snapshot
-from kdray.report.papers.tables import Spread, Table
 from kdray.results.points.pareto import fronts
 
 EVALUATE = "kdray evaluate RESULTS --suite sweeps/suites/full.yaml"

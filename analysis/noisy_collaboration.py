@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 
 from kdray.core import InputError
-from kdray.report.figures.attacks import attack_text, under_pgd
 from kdray.report.figures.caption import caption
 from kdray.report.figures.charts import cells, color_bar, heat_map
 from kdray.report.figures.drawing import (
@@ -38,11 +37,12 @@ from kdray.report.figures.drawing import (
 )
 from kdray.report.figures.figure import Figure
 from kdray.report.figures.style import PAGE, PAPER
+from kdray.report.figures.tables import Spread, Table
+from kdray.report.papers.attacks import attack_text, under_pgd
 from kdray.report.papers.published import published
 from kdray.report.papers.published_table import printed
 from kdray.report.papers.script import run
 from kdray.report.papers.snapshot import Snapshot, of_one_evaluation, only
-from kdray.report.papers.tables import Spread, Table
 
 TITLE = "Noisy Collaboration"
 PRINTED = published("noisy_collaboration")

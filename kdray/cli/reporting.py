@@ -50,7 +50,7 @@ def report(chosen: argparse.Namespace) -> int:
         )
     results = open_results(chosen.results)
     if out.suffix.lower() == ".html":
-        from kdray.report.html import render
+        from kdray.report.page.html import render
 
         against = baseline(chosen.baseline)
         text = render(
@@ -68,7 +68,7 @@ def report(chosen: argparse.Namespace) -> int:
 
 def _table(results: Results, sweep: str | None, suffix: str) -> str:
     """The table of points of one sweep as CSV or LaTeX."""
-    from kdray.report.html import chosen, opened
+    from kdray.report.page.html import chosen, opened
     from kdray.report.page.points import table
 
     held, problems = opened(results)

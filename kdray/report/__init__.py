@@ -1,7 +1,6 @@
 """Figures and tables from results, in one style, with captions that say of what they are. Loads
 neither torch nor ray."""
 
-from kdray.report.figures.attacks import attack_name, attack_text, attacks, under_pgd
 from kdray.report.figures.caption import caption, data_name, seeds
 from kdray.report.figures.charts import bars, cells, color_bar, heat_map, scatter
 from kdray.report.figures.drawing import (
@@ -21,10 +20,11 @@ from kdray.report.figures.figure import Figure, Missing
 from kdray.report.figures.parallel_coordinates import parallel_coordinates
 from kdray.report.figures.pictures import images_with_scores
 from kdray.report.figures.style import COLUMN, PAGE, PALETTE, PAPER, context, look
+from kdray.report.figures.tables import Spread, Table
+from kdray.report.papers.attacks import attack_name, attack_text, attacks, under_pgd
 from kdray.report.papers.published import published
 from kdray.report.papers.script import Draw, Drawing, run
 from kdray.report.papers.snapshot import Snapshot, of_one_evaluation, only
-from kdray.report.papers.tables import Spread, Table
 
 __all__ = [
     "COLUMN",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdray.report.html import render
+from kdray.report.page.html import render
 from tests.report.synthetic import Made, write_made
 
 Page = Callable[..., Path]

@@ -169,8 +169,8 @@ def test_a_trial_is_opened_read_and_closed(watched: Watched, small: Path) -> Non
     assert "Seed\n2" in dialog.inner_text()
     with page.expect_download() as saved:
         dialog.get_by_role("button", name="Save as a file").click()
-    assert saved.value.suggested_filename.startswith("again-")
-    assert "name: again-" in saved.value.path().read_text()
+    assert saved.value.suggested_filename.startswith("rerun-")
+    assert "name: rerun-" in saved.value.path().read_text()
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from kdray.core import InputError
-from kdray.report.html import render
 from kdray.report.page.group import groups
+from kdray.report.page.html import render
 from kdray.report.page.statistics import comparisons
 from kdray.results import Results
 from tests.report.outline import Element, outline
@@ -66,7 +66,7 @@ def test_the_policy_allows_the_scripts_that_stand_there_and_nothing_from_outside
 
 
 def test_the_shipped_library_is_the_one_that_its_readme_names() -> None:
-    static = Path(__file__).parents[2] / "kdray/report/static"
+    static = Path(__file__).parents[2] / "kdray/report/page/static"
     digest = hashlib.sha256((static / "dataTables.min.js").read_bytes()).hexdigest()
     assert digest in (static / "README.md").read_text(encoding="utf-8")
     assert "Permission is hereby granted" in (static / "dataTables.LICENSE.txt").read_text(

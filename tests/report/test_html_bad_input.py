@@ -10,7 +10,7 @@ import pytest
 
 from kdray.cli.reporting import baseline
 from kdray.core import InputError
-from kdray.report.html import render
+from kdray.report.page.html import render
 from kdray.results import Results, Store, open_results, write_rows
 from kdray.results.points.objective import Objective, Objectives
 from kdray.results.points.table import aims_file

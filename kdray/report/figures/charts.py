@@ -15,9 +15,9 @@ from matplotlib.colors import Normalize
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
+from kdray.core.wording import NONE
 from kdray.report.figures.drawing import groups, spread
 from kdray.report.figures.style import GREY, GRID, INK, PAPER, SEQUENTIAL, context, look
-from kdray.report.papers.tables import ABSENT
 from kdray.results.points.pareto import fronts
 
 LUMA = (0.299, 0.587, 0.114)
@@ -76,7 +76,7 @@ def bars(
                 capsize=1.5,
             )
             for place in at[numbers["mean"].isna()]:
-                axes.text(place, 0.01, ABSENT, transform=axes.get_xaxis_transform(), ha="center")
+                axes.text(place, 0.01, NONE, transform=axes.get_xaxis_transform(), ha="center")
     axes.set_xticks(range(len(kinds)), [(names or {}).get(kind, str(kind)) for kind in kinds])
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
@@ -135,7 +135,7 @@ def heat_map(
                         corner, 1, 1, facecolor="none", edgecolor=GRID, hatch="////", linewidth=0
                     )
                 )
-                axes.text(column, row, ABSENT, color=INK, **CELL)
+                axes.text(column, row, NONE, color=INK, **CELL)
         axes.set_xticks(range(len(values.columns)), list(map(str, values.columns)))
         axes.set_yticks(range(len(values.index)), list(map(str, values.index)))
         axes.tick_params(length=0)

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from kdray.core.wording import NONE, is_missing, mean_and_deviation, value_text
+from kdray.report.figures.tables import Spread, Table
 from kdray.report.page.group import Group, records
-from kdray.report.papers.tables import Spread, Table
 from kdray.results.points.pareto import fronts
 
 SHOWN = 5

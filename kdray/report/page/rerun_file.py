@@ -64,7 +64,7 @@ def blocks(trial: Row, member: Row | None, evaluations: Sequence[tuple[str, str]
     ]
     head = (
         f"# Trial {trial['trial_id']}: the one with seed {seed}.\nname: "
-        f"again-{trial['trial_id']}\nseeds: {seed + 1}\n"
+        f"rerun-{trial['trial_id']}\nseeds: {seed + 1}\n"
     )
     parts = [
         head,

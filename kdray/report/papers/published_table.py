@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from kdray.core.wording import NONE
 from kdray.report.figures.caption import caption
-from kdray.report.papers.tables import ABSENT, Spread, Table
+from kdray.report.figures.tables import Spread, Table
 
 Row = dict[str, object]
 """Column to cell."""
@@ -61,7 +62,7 @@ def printed(rows: pd.DataFrame, item: str, row: str, column: str) -> float:
 def which(trials: pd.DataFrame, role: str) -> str:
     """Which trials a number is of: role, sweep and case."""
     if trials.empty:
-        return ABSENT
+        return NONE
     cases = [str(case) for case in trials["case"].dropna().unique()]
     return ", ".join([role, *map(str, trials["sweep"].unique()), *cases])
 
@@ -147,7 +148,7 @@ def _two_rows(
     if not line.trials.empty:
         shown.append({head: line.row, **ours, **_basis(columns, line)})
     if line.row in set(published.loc[published["item"].eq(item), "row"]):
-        shown.append({head: f"{line.row} (published)", **theirs, "n": None, "Trials": ABSENT})
+        shown.append({head: f"{line.row} (published)", **theirs, "n": None, "Trials": NONE})
     return shown
 
 

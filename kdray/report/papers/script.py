@@ -12,8 +12,8 @@ from typing import TextIO
 
 from kdray.core import InputError
 from kdray.report.figures.figure import Figure, Missing
+from kdray.report.figures.tables import Table
 from kdray.report.papers.snapshot import Snapshot
-from kdray.report.papers.tables import Table
 from kdray.results import open_results
 
 Drawing = Figure | Table | Missing

@@ -7,8 +7,8 @@ import math
 import pandas as pd
 import pytest
 
+from kdray.report.figures.tables import Spread
 from kdray.report.papers.published_table import Column, Line, beside, of_each, printed, remarks
-from kdray.report.papers.tables import Spread
 
 PRINTED = pd.DataFrame(
     [

@@ -9,7 +9,7 @@ import pytest
 
 from kdray.core import InputError
 from kdray.report import Snapshot, attack_text, attacks, of_one_evaluation, only, under_pgd
-from kdray.report.figures.attacks import attack_name
+from kdray.report.papers.attacks import attack_name
 from tests.analysis.rows import Folder
 
 

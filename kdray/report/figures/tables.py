@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-ABSENT = "–"
+from kdray.core.wording import NONE
 
 
 class Spread(NamedTuple):
@@ -130,7 +130,7 @@ class Table:
             return f"{int(cell)}"
         if isinstance(cell, Real) and not math.isnan(cell):
             return f"{float(cell):z.{self.digits}f}"  # z: no minus before a zero
-        return ABSENT
+        return NONE
 
 
 SPECIAL = str.maketrans(

@@ -176,7 +176,7 @@
 
   const file = (id, trial) => {
     const text = trial.file.map((number) => data.texts[number]).join("");
-    const name = `again-${id}.yaml`;
+    const name = `rerun-${id}.yaml`;
     const status = make("span", { role: "status" });
     const copy = make("button", { type: "button" }, "Copy");
     copy.addEventListener("click", async () => {
@@ -198,7 +198,7 @@
     const shown = make("pre", { tabindex: "0", "aria-label": "Sweep file that repeats this trial" }, text);
     return [make("h3", {}, "Configuration, and how to repeat it"),
       make("p", {}, "This sweep file describes the trial completely; what it does not say is at its default. Saved as ", make("code", {}, name), ", it is repeated by ",
-        make("code", { class: "command" }, `kdray run ${name} --results again`), ". A trial of the same id is the same training."),
+        make("code", { class: "command" }, `kdray run ${name} --results rerun`), ". A trial of the same id is the same training."),
       make("div", { class: "actions" }, save, copy, status), shown];
   };
 
