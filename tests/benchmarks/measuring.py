@@ -79,17 +79,17 @@ def installed(package: str) -> str | None:
 def this_machine() -> str:
     """One line: processors, memory, how busy they are, versions."""
     facts = hardware.facts()
-    hardware = [
+    listed = [
         f"{hardware.cpus()} CPUs ({facts['cpu']})",
         f"{hardware.memory() / 2**30:.0f} GiB of memory",
     ]
-    hardware += [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    listed += [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
     own = f"kdray {facts['kdray_version']}" + (
         f" ({facts['git_commit'][:10]})" if facts["git_commit"] else ""
     )
     versions = [own, f"Python {platform.python_version()}"]
     versions += [f"{name} {installed(name)}" for name in LIBRARIES if installed(name)]
-    return f"machine: {', '.join(hardware)}, load {machine_load():.1f}; {', '.join(versions)}"
+    return f"machine: {', '.join(listed)}, load {machine_load():.1f}; {', '.join(versions)}"
 
 
 def counted() -> str:

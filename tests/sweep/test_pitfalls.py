@@ -6,62 +6,62 @@ By number: the trap, and the tests that would fail if kdray had it, in their fil
    sweep/test_pitfalls.py::test_kdray_runs_nothing_that_it_reads
    sweep/test_pitfalls.py::test_poison_among_the_results_is_never_run
    sweep/test_pitfalls.py::test_what_tune_pickles_of_kdray_is_empty
-   sweep/test_running.py::test_a_search_that_was_killed_takes_up_the_points_that_were_under_way
+   sweep/test_run.py::test_a_search_that_was_killed_takes_up_the_points_that_were_under_way
    sweep/test_end_to_end.py::test_a_driver_killed_in_the_middle_loses_and_repeats_nothing
 2. Seeds are unknown; crashed ones vanish
    sweep/test_pitfalls.py::test_kdray_keeps_away_from_what_breaks
-   sweep/test_sources.py::test_a_point_of_which_a_seed_failed_is_told_as_failed_with_the_reason_and_never_averaged
-   sweep/test_running.py::test_the_study_and_the_points_table_say_the_same
+   sweep/search/test_propose.py::test_a_point_of_which_a_seed_failed_is_told_as_failed_with_the_reason_and_never_averaged
+   sweep/test_run.py::test_the_study_and_the_points_table_say_the_same
    sweep/test_objectives.py::test_several_objectives_are_told_and_their_front_is_optunas
 3. Grids are refused or silently repeated
    sweep/test_pitfalls.py::test_kdray_keeps_away_from_what_breaks
-   sweep/test_sources.py::test_a_grid_gives_every_point_in_order_and_tells_each_once_with_the_mean_over_its_seeds
+   sweep/search/test_propose.py::test_a_grid_gives_every_point_in_order_and_tells_each_once_with_the_mean_over_its_seeds
 4. NaN stays running, pruned counts complete
    sweep/test_pitfalls.py::test_an_objective_that_is_not_finite_is_a_failed_point_and_nothing_stays_running
    sweep/test_pitfalls.py::test_a_number_that_is_not_finite_and_no_objective_does_no_harm
    sweep/test_pitfalls.py::test_a_race_with_numbers_that_are_not_finite_is_lost_by_nobody
    sweep/test_pitfalls.py::test_what_was_stopped_early_is_told_as_pruned_and_without_a_value
-   sweep/test_sources.py::test_a_point_under_way_that_is_not_of_the_space_is_told_as_failed
+   sweep/search/test_propose.py::test_a_point_under_way_that_is_not_of_the_space_is_told_as_failed
 5. Early stopping is biased by noise
    sweep/test_pitfalls.py::test_nothing_is_given_up_unless_the_file_asks_for_it
-   sweep/test_stopping.py::test_time_is_a_fraction_of_each_trials_own_schedule
-   sweep/test_stopping.py::test_a_loss_is_better_where_it_is_lower
+   sweep/search/test_early_stopping.py::test_time_is_a_fraction_of_each_trials_own_schedule
+   sweep/search/test_early_stopping.py::test_a_loss_is_better_where_it_is_lower
 6. A raising callback aborts the experiment
-   sweep/test_callbacks.py::test_a_callback_that_raises_is_left_out_from_then_on_with_one_warning
-   sweep/test_callbacks.py::test_whatever_raises_every_trial_ends_well
+   sweep/execution/test_dashboards.py::test_a_callback_that_raises_is_left_out_from_then_on_with_one_warning
+   sweep/execution/test_dashboards.py::test_whatever_raises_every_trial_ends_well
 7. Without loggers, Tune's tables are empty
    sweep/test_pitfalls.py::test_kdray_keeps_away_from_what_breaks
    sweep/test_pitfalls.py::test_what_tune_returns_is_not_looked_at
    faults/test_pitfalls.py::test_tune_logs_nothing_and_its_folder_is_gone_afterwards
 8. An infeasible request hangs silently
    sweep/execution/test_resources.py::test_more_than_one_gpu_is_refused
-   sweep/test_resources.py::test_a_request_that_no_single_node_can_meet_says_so
-   sweep/test_bad_input.py::test_a_gpu_where_there_is_none_is_refused_at_once
-   sweep/test_bad_input.py::test_more_cpus_than_any_node_has_are_refused_at_once
+   sweep/execution/test_resources.py::test_a_request_that_no_single_node_can_meet_says_so
+   sweep/definition/test_bad_input.py::test_a_gpu_where_there_is_none_is_refused_at_once
+   sweep/definition/test_bad_input.py::test_more_cpus_than_any_node_has_are_refused_at_once
 9. Reused actors carry state over
    sweep/test_pitfalls.py::test_a_trial_leaves_the_process_as_it_was
    sweep/test_pitfalls.py::test_what_others_left_in_the_process_changes_no_bit
-   sweep/test_dispatching.py::test_out_of_memory_is_tried_once_more_with_twice_the_share
-   sweep/test_running.py::test_what_runs_at_once_makes_no_difference
+   sweep/scheduling/test_queue.py::test_out_of_memory_is_tried_once_more_with_twice_the_share
+   sweep/test_run.py::test_what_runs_at_once_makes_no_difference
    faults/test_pitfalls.py::test_in_a_used_process_trials_are_to_the_bit_what_they_are_in_a_new_one
    faults/test_processes.py::test_a_trial_that_runs_out_of_a_gpus_memory_has_twice_the_share_in_another_process
 10. Tune's limit failed in 2.54
    sweep/test_pitfalls.py::test_versions_of_ray_that_break_the_limit_are_not_installed
    faults/test_pitfalls.py::test_no_more_trials_run_at_once_than_were_allowed
 11. TPE repeats points of small spaces
-   sweep/test_sources.py::test_a_search_of_a_small_space_stops_when_it_is_used_up_and_repeats_cost_nothing
-   sweep/test_sources.py::test_a_repeat_of_a_point_that_is_still_running_is_asked_for_again
-   sweep/test_running.py::test_equal_points_that_come_at_once_are_one_trial_too
+   sweep/search/test_propose.py::test_a_search_of_a_small_space_stops_when_it_is_used_up_and_repeats_cost_nothing
+   sweep/search/test_propose.py::test_a_repeat_of_a_point_that_is_still_running_is_asked_for_again
+   sweep/test_run.py::test_equal_points_that_come_at_once_are_one_trial_too
 12. Parallel TPE depends on finishing order
    sweep/test_pitfalls.py::test_every_trial_of_a_parallel_search_is_repeated_from_its_own_description
    sweep/test_pitfalls.py::test_the_readme_says_on_what_parallel_tpe_depends
 13. Optuna's storage breaks on NFS
    sweep/test_pitfalls.py::test_nothing_that_a_worker_loads_opens_a_study
-   sweep/test_running.py::test_a_lost_study_is_made_again_from_what_the_tables_hold
-   sweep/test_sources.py::test_a_damaged_study_is_put_aside_and_begun_anew
-   sweep/test_sources.py::test_choices_of_every_kind_of_value_come_back_as_they_are_written
-   sweep/test_branches.py::test_parameters_of_a_branch_carry_its_name_and_come_back_as_the_point
-   sweep/test_dashboard.py::test_every_metric_of_every_point_is_shown
+   sweep/test_run.py::test_a_lost_study_is_made_again_from_what_the_tables_hold
+   sweep/search/test_propose.py::test_a_damaged_study_is_put_aside_and_begun_anew
+   sweep/search/test_propose.py::test_choices_of_every_kind_of_value_come_back_as_they_are_written
+   sweep/definition/test_branches.py::test_parameters_of_a_branch_carry_its_name_and_come_back_as_the_point
+   sweep/search/test_dashboard.py::test_every_metric_of_every_point_is_shown
 14. Big captured objects travel with tasks
    sweep/test_pitfalls.py::test_the_actor_is_sent_by_name
    sweep/test_pitfalls.py::test_the_configuration_of_a_trial_is_text_and_small
@@ -75,26 +75,26 @@ By number: the trap, and the tests that would fail if kdray had it, in their fil
 16. Threads follow wrong CPU counts
    sweep/test_pitfalls.py::test_cpus_are_those_that_this_process_may_use
    sweep/test_pitfalls.py::test_a_trial_has_as_many_threads_as_cpus
-   test_machine.py::test_a_trial_gets_the_threads_that_it_asks_for
+   machine/test_hardware.py::test_a_trial_gets_the_threads_that_it_asks_for
    faults/test_pitfalls.py::test_torch_has_the_threads_of_the_trial_in_the_worker
 17. Driver memory grows with reports
    sweep/test_pitfalls.py::test_what_is_told_of_an_epoch_is_numbers_and_does_not_grow
    sweep/test_pitfalls.py::test_of_trials_that_have_ended_the_driver_keeps_no_reports
-   sweep/test_callbacks.py::test_a_callback_hears_numbers_by_epoch_and_no_texts
+   sweep/execution/test_dashboards.py::test_a_callback_hears_numbers_by_epoch_and_no_texts
 18. Ray's console output drowns everything
    sweep/test_end_to_end.py::test_the_tables_are_complete
    faults/test_pitfalls.py::test_the_console_shows_kdrays_lines_only
 19. Shared GPUs are bookkeeping only
-   sweep/test_resources.py::test_so_many_trials_run_at_once
-   sweep/test_resources.py::test_a_part_of_a_gpu_lies_on_one_and_those_that_share_it_are_as_many_as_counted
-   sweep/test_resources.py::test_the_limit_is_told_once_where_there_is_one_node_or_one_limit
-   test_machine.py::test_the_allocator_is_capped_below_the_share_by_what_cuda_itself_takes
+   sweep/execution/test_resources.py::test_so_many_trials_run_at_once
+   sweep/execution/test_resources.py::test_a_part_of_a_gpu_lies_on_one_and_those_that_share_it_are_as_many_as_counted
+   sweep/execution/test_resources.py::test_the_limit_is_told_once_where_there_is_one_node_or_one_limit
+   machine/test_hardware.py::test_the_allocator_is_capped_below_the_share_by_what_cuda_itself_takes
 20. Out of memory spoils the process
-   sweep/test_dispatching.py::test_out_of_memory_is_tried_once_more_with_twice_the_share
-   sweep/test_dispatching.py::test_out_of_memory_of_an_evaluation_counts_too
+   sweep/scheduling/test_queue.py::test_out_of_memory_is_tried_once_more_with_twice_the_share
+   sweep/scheduling/test_queue.py::test_out_of_memory_of_an_evaluation_counts_too
    faults/test_processes.py::test_a_trial_that_runs_out_of_a_gpus_memory_has_twice_the_share_in_another_process
 21. torch.cuda.is_available ignores the grant
-   test_machine.py::test_the_device_is_what_ray_granted
+   machine/test_hardware.py::test_the_device_is_what_ray_granted
    sweep/test_pitfalls.py::test_the_device_of_a_trial_is_asked_for_in_one_place
 """
 
@@ -446,7 +446,8 @@ def test_names_that_tune_makes_paths_of_are_short(given: Given) -> None:
 def test_what_tune_returns_is_not_looked_at() -> None:
     """Without its loggers there is nothing in it."""
     trees = [
-        ast.parse((PACKAGE / "sweep" / f"{name}.py").read_text()) for name in ("engine", "work")
+        ast.parse((PACKAGE / "sweep" / f"{name}.py").read_text())
+        for name in ("execution/runner", "scheduling/queue")
     ]
     calls = [
         node
@@ -864,7 +865,7 @@ def test_nothing_that_a_worker_loads_opens_a_study() -> None:
         )
 
     on_disk = {path.stem for path in FILES if "RDBStorage" in path.read_text()}
-    assert on_disk == {"sources"}
+    assert on_disk == {"propose"}
     in_a_worker = loaded_by("kdray.sweep.execution.actor", "kdray.trials.run")
     assert {
         "kdray.sweep.scheduling.queue",
@@ -899,7 +900,7 @@ def test_a_trial_has_as_many_threads_as_cpus(engine: Engine, results: Path) -> N
     go(results, ALONE, {"resources": {"student": {"cpu": 1.5}}, "seeds": 1}, cpus=2)
     assert {request.threads for request in engine.requests} == {1}
     assert [Request(cpu=cpu).threads for cpu in (0.25, 1.0, 2.0, 7.9)] == [1, 1, 2, 7]
-    source = (PACKAGE / "sweep" / "trainable.py").read_text()
+    source = (PACKAGE / "sweep/execution/actor.py").read_text()
     assert '"threads": request.threads' in source
 
 
@@ -972,11 +973,11 @@ def test_the_device_of_a_trial_is_asked_for_in_one_place() -> None:
         for path in FILES
         if "cuda.is_available" in path.read_text()
     }
-    assert asking - {"machine.py"} <= {"sweep/doctor.py", "cli/__init__.py"}
+    assert asking - {"machine/hardware.py"} <= {"cli/doctor.py", "cli/__init__.py"}
     granted = [
         node
-        for node in ast.walk(ast.parse((PACKAGE / "sweep" / "trainable.py").read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "machine.device"
+        for node in ast.walk(ast.parse((PACKAGE / "sweep/execution/actor.py").read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "hardware.device"
     ]
     assert len(granted) == 1
     assert "get_accelerator_ids" in ast.unparse(granted[0])

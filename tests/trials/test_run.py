@@ -1070,7 +1070,7 @@ def test_the_log_holds_the_traceback_of_what_failed(
     student = distillation(seed=1, teacher=description(seed=9))  # its teacher is not there
     do(student, store)
     text = store.read(log_file(student.trial_id)).decode()
-    assert ", in lesson_of\n" in text
+    assert ", in training_setup\n" in text
     assert [line.partition(": ")[0] for line in log_of(store, student)] == [
         "begun",
         "failed",

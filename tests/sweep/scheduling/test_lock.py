@@ -18,7 +18,7 @@ from kdray.sweep.scheduling.lock import only_driver, running
 HOLDER = """
 import sys, time
 from kdray.results import Store
-from kdray.sweep.lock import only_driver
+from kdray.sweep.scheduling.lock import only_driver
 with only_driver(Store(sys.argv[1]), "s"):
     print("held", flush=True)
     time.sleep(60)
