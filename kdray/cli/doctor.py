@@ -15,6 +15,9 @@ from kdray.core import InputError, value_types
 from kdray.data import CINIC10, AnyData, VisionData
 from kdray.data.vision import tag
 
+RAY_TRIED = "2.60.0"
+"""The newest version of Ray with which the whole test suite ran; pyproject says the oldest."""
+
 
 class Finding(NamedTuple):
     """One thing that was looked at."""
@@ -127,9 +130,15 @@ def _ray() -> Finding:
 
     try:
         with cluster(None, Node("this machine", 1, 0), {}) as nodes:
-            return Finding("Ray starts", True, f"{len(nodes)} node")
+            return Finding("Ray starts", True, f"{len(nodes)} node; {_ray_versions()}")
     except Exception as error:
         return Finding("Ray starts", False, f"{error}; look into /tmp/ray/session_latest/logs")
+
+
+def _ray_versions() -> str:
+    """Return which version of Ray is installed, which kdray allows, and which was tried."""
+    (allowed,) = (r for r in requires("kdray") or [] if r.startswith("ray["))
+    return f"{version('ray')} is installed, kdray allows {allowed}, tried with {RAY_TRIED}"
 
 
 def _data(root: Path) -> Iterator[Finding]:

@@ -1,4 +1,7 @@
-"""The Ray that a run works on: one that is there, or one of its own that is ready early."""
+"""A run works on a Ray cluster that exists already, or on a local Ray that kdray starts and stops.
+
+kdray uses Ray's public API only: parameters of ``ray.init`` and environment variables.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,9 @@ import math
 import os
 import signal
 import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -26,67 +27,24 @@ os.environ.setdefault(
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
 )  # the future default; the old one warns
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Workers inherit it: wandb reports its own errors, even when it is offline.
+os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
 import ray
 
 from kdray.core import InputError
-from kdray.machine import hardware
 from kdray.sweep.execution.resources import GIB, Node
 
-TRIED = ("2.60.",)
-"""Versions of Ray whose own business is touched, in what follows; others only take longer."""
-MOST_PREPARED = 8
-"""CPUs up to which Ray's first workers, one for each, import what a trial needs before there is a
-trial. Where there are more, nobody knows whether so many will be used, and each takes some hundred
-MB."""
-IN_A_RUN = ("kdray.sweep.run", "kdray.sweep.scheduling.students")
-"""What takes seconds to import, and does not import ray."""
-OFTEN_FOR = 5.0
-"""Seconds for which a new node is looked for often; after that as often as Ray does."""
-Part = tuple[str, str, Callable[[Any], Any]]
-"""One of Ray's: its module, its name, and what makes of it what stands in for it."""
-DASHBOARD: Part = (
-    "ray._private.services",
-    "start_api_server",
-    lambda _: lambda *_, **__: (None, None),
-)
-"""Without a page it is a process that reports usage, which is off. Ray waits for it, and does
-without one that fails."""
-MONITORS: Part = (
-    "ray._private.parameter",
-    "RayParams",
-    lambda own: partial(own, no_monitor=True, include_log_monitor=False),
-)
-"""Two processes: one starts more nodes for a cluster, and one reads the workers' output for a
-driver that wants it."""
-
-
-def _when_it_is_there(own: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
-    """``own`` finds a node by its id; this one looks often whether there is such a node, and asks
-    then."""
-
-    def get_node(gcs_address: str, node_id: str) -> Any:
-        state = ray._private.state.GlobalState()
-        state._initialize_global_state(ray._private.services._get_gcs_client_options(gcs_address))
-        until = time.monotonic() + OFTEN_FOR
-        while time.monotonic() < until and not any(
-            node["NodeID"] == node_id for node in state.node_table()
-        ):
-            time.sleep(0.02)
-        return own(gcs_address, node_id)
-
-    return get_node
-
-
-NODE: Part = ("ray._private.services", "get_node", _when_it_is_there)
-"""It looks for a new node once a second, which here is there after half of one."""
+SLOW_IMPORTS = ("kdray.sweep.run", "kdray.sweep.scheduling.students")
+"""Modules that a run needs, take seconds to import, and do not import ray."""
+OBJECT_STORE_BYTES = 100 * 2**20
+"""Trials pass nothing through Ray's object store: their numbers are small, all else is in files."""
 
 
 @contextmanager
 def started_early(node: Node) -> Iterator[None]:
-    """For the time of the block a local Ray, which starts while this process imports what a run
-    needs."""
-    importing = threading.Thread(target=lambda: [import_module(name) for name in IN_A_RUN])
+    """Keep a local Ray up for the block; it starts while this process imports what a run needs."""
+    importing = threading.Thread(target=lambda: [import_module(name) for name in SLOW_IMPORTS])
     importing.start()
     try:
         # Here and not in the thread: Ray's processes end with the thread that started them.
@@ -101,8 +59,8 @@ def started_early(node: Node) -> Iterator[None]:
 def cluster(
     address: str | None, local: Node, runtime_env: Mapping[str, Any]
 ) -> Iterator[list[Node]]:
-    """A Ray to run on: the one that is there or at ``address``, else a local one for the time of
-    the block."""
+    """Yield the nodes of the Ray that is initialized or at ``address``, else of a local one that
+    lives as long as the block."""
     if ray.is_initialized():
         yield nodes_of_cluster()
         return
@@ -123,7 +81,7 @@ def cluster(
 
 
 def _join(address: str, runtime_env: Mapping[str, Any]) -> None:
-    """:class:`InputError` if there is no cluster."""
+    """Join the cluster at ``address``; :class:`InputError` if there is none."""
     try:
         ray.init(
             address=address,
@@ -138,66 +96,23 @@ def _join(address: str, runtime_env: Mapping[str, Any]) -> None:
 
 
 def _start(node: Node, runtime_env: Mapping[str, Any]) -> None:
-    """A Ray of this machine's, with what ``node`` offers."""
-    with standing_in(DASHBOARD, MONITORS, NODE):
-        ray.init(
-            address="local",  # even where RAY_ADDRESS names a cluster
-            num_cpus=int(node.cpu),
-            num_gpus=int(node.gpu),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            object_store_memory=100 * 2**20,
-            runtime_env=dict(runtime_env) or None,
-            # Ray would offer less than there is, and so fewer trials at once than were planned.
-            _memory=int(min(node.memory * GIB, hardware.memory())),
-            _system_config=_settings(prepared=not runtime_env and node.cpu <= MOST_PREPARED),
-        )
-
-
-def _settings(*, prepared: bool) -> dict[str, Any]:
-    """What is set inside Ray. ``prepared``: whether the workers that it starts unasked are of use,
-    as they are to trials without a ``runtime_env``."""
-    if not ray.__version__.startswith(TRIED):
-        return {}
-    # Its processes look for each other 500 times, every 20 ms: by default they do ten times, and
-    # wait for a second in between.
-    often = {
-        "raylet_client_connect_timeout_milliseconds": 20,
-        "raylet_client_num_connect_attempts": 500,
-    }
-    if not prepared:
-        return {**often, "prestart_worker_first_driver": False}
-    return {
-        **often,
-        "preload_python_modules": ["kdray.sweep.execution.preload"],
-        "idle_worker_killing_time_threshold_ms": 600_000,
-    }
-
-
-@contextmanager
-def standing_in(*parts: Part) -> Iterator[None]:
-    """Parts of Ray that only take time, with something else in their place.
-
-    They are Ray's own business, so that of another version than :data:`TRIED` they are left alone.
-    """
-    before = []
-    try:
-        for module, name, instead in parts if ray.__version__.startswith(TRIED) else ():
-            home = import_module(module)
-            own = getattr(home, name)
-            before.append((home, name, own))
-            setattr(home, name, instead(own))
-        yield
-    finally:
-        for home, name, own in before:
-            setattr(home, name, own)
+    """Start a Ray on this machine with the CPUs and GPUs of ``node``. Its memory is Ray's choice:
+    what is free now; :func:`nodes_of_cluster` reads it back."""
+    ray.init(
+        address="local",  # even where RAY_ADDRESS names a cluster
+        num_cpus=int(node.cpu),
+        num_gpus=int(node.gpu),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+        object_store_memory=OBJECT_STORE_BYTES,
+        runtime_env=dict(runtime_env) or None,
+    )
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Ray's own banners, warnings and tables kept away from kdray's progress; its errors still
-    show."""
+    """Keep Ray's banners, warnings and tables out of kdray's progress; its errors still show."""
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train", "ray.data")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -212,7 +127,7 @@ def quiet() -> Iterator[None]:
 
 
 def nodes_of_cluster() -> list[Node]:
-    """What every living node of the cluster offers."""
+    """Return what every living node of the cluster offers."""
     return [
         Node(
             str(node["NodeManagerHostname"]),

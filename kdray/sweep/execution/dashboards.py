@@ -15,7 +15,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -151,23 +151,16 @@ class WeightsAndBiases(Callback):
             warnings.simplefilter(
                 "ignore"
             )  # Ray's callback looks in the same place, though it is deprecated
-            known = os.environ.get("WANDB_API_KEY") or wandb.api.api_key
-        if not known:
+            api_key = os.environ.get("WANDB_API_KEY") or wandb.api.api_key
+        if not api_key:
             raise self._wrong(
                 "not logged in: run 'wandb login', set WANDB_API_KEY, or write offline: true"
             )
 
     def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
-        from ray.air.integrations.wandb import WandbLoggerCallback, _WandbLoggingActor
+        from ray.air.integrations.wandb import WandbLoggerCallback
 
         from kdray.sweep.execution.callback_adapter import Adapter
-
-        class Logging(_WandbLoggingActor):  # type: ignore[misc]  # ray is not typed
-            """Without wandb's reports of its own use, which it sends even when it is offline."""
-
-            def __init__(self, *arguments: Any, **named: Any) -> None:
-                os.environ["WANDB_ERROR_REPORTING"] = "false"
-                super().__init__(*arguments, **named)
 
         folder = self._folder(store)
         callback = WandbLoggerCallback(
@@ -178,7 +171,6 @@ class WeightsAndBiases(Callback):
             mode=self._mode,
             dir=str(folder),
         )
-        callback._logger_actor_cls = Logging
         # The mode once more, because without it Ray's callback asks for a key even where none is
         # needed.
         return Adapter(
@@ -215,6 +207,7 @@ class MLflow(Callback):
 
     def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before it is imported
+        # It has no PublicAPI mark, but a page of its own in Ray's reference of Tune.
         from ray.air.integrations.mlflow import MLflowLoggerCallback
 
         from kdray.sweep.execution.callback_adapter import Adapter

@@ -20,18 +20,13 @@ from kdray.sweep.execution.actor import TrialActor, tune_config
 from kdray.sweep.execution.callback_adapter import Adapter
 
 # isort: skip  # before ray, which it sets up
-from kdray.sweep.execution.cluster import Part, cluster, quiet, standing_in
+from kdray.sweep.execution.cluster import cluster, quiet
 from kdray.sweep.scheduling.queue import Assignment, Dispatcher
 from kdray.sweep.search.propose import SpaceUsedUp
 from kdray.trials.task import Step
 
 __all__ = ["cluster", "quiet", "run_trials"]
 T = TypeVar("T")
-MARK: Part = ("ray.tune.execution.class_cache", "DEFAULT_ENV_VARS", lambda _: {})
-"""An environment for the worker of each trial, which tells PyTorch Lightning not to fork. Without
-it trials run in the workers that Ray has started already."""
-COUNTED: Part = ("ray.air._internal.usage", "tag_callbacks", lambda _: lambda _: False)
-"""For a report of usage, which is off, it imports wandb, mlflow and others."""
 
 
 class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
@@ -168,7 +163,6 @@ def run_trials(
     with (
         tempfile.TemporaryDirectory(prefix="kdray-tune-") as scratch,
         quiet(),
-        standing_in(MARK, COUNTED),
         ExitStack() as shown,
     ):
         warnings.simplefilter("always", SpaceUsedUp)
