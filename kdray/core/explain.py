@@ -54,9 +54,14 @@ def explain(error: ValidationError, kind: Any, where: str = "") -> str:
         near = get_close_matches(str(context["tag"]), valid, n=1)
         text = f"unknown name {context['tag']!r}{f', did you mean {near[0]!r}?' if near else ''}"
         text += f" (allowed: {', '.join(valid)})"
+        field = str(context["discriminator"]).strip("'")
+        path = (
+            path if field == Value.tag_field else ".".join(part for part in (path, field) if part)
+        )
     elif problem["type"] == "union_tag_not_found":
-        names = [tag_of(member) or "" for member in value_types(_at(kind, problem["loc"]))]
-        text = f"needs a 'name' (allowed: {', '.join(names)})"
+        members = list(value_types(_at(kind, problem["loc"])))
+        names = [tag_of(member) or "" for member in members]
+        text = f"needs a {members[0].tag_field!r} (allowed: {', '.join(names)})"
     elif problem["type"] == "missing":
         text = "is required"
     elif problem["type"] == "value_error":

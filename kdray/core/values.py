@@ -79,6 +79,8 @@ class Value(BaseModel, ABC):
     is not 1."""
     not_identity: ClassVar[frozenset[str]] = frozenset()
     """Fields that do not change any number (labels) and so are no part of the identity."""
+    tag_field: ClassVar[str] = "name"
+    """The field that tells the members of a union apart, where a class is one of them."""
 
     # Worked out once, since nothing in a value changes; slots, because copies with changes must not
     # inherit them.
@@ -94,8 +96,8 @@ class Value(BaseModel, ABC):
         in canonical JSON."""
         if info.mode != "json" or not isinstance(data, dict):
             return data
-        if tag_of(cls) is not None and "name" not in data:
-            raise ValueError(f"needs a 'name' (allowed: {tag_of(cls)})")
+        if tag_of(cls) is not None and cls.tag_field not in data:
+            raise ValueError(f"needs a {cls.tag_field!r} (allowed: {tag_of(cls)})")
         if cls.version != 1 and data.get("version") == cls.version:
             return {key: value for key, value in data.items() if key != "version"}
         return data
@@ -142,7 +144,7 @@ def _json_form(kind: type[Value]) -> tuple[dict[str, str], list[_Written]]:
     """What the JSON of every ``kind`` holds, and its fields that are part of the identity."""
     constant = {} if kind.version == 1 else {"version": str(kind.version)}
     if (tag := tag_of(kind)) is not None:
-        constant["name"] = json.dumps(tag)
+        constant[kind.tag_field] = json.dumps(tag)
     fields = [
         _Written(name, field.default, _renewed(field.default))
         for name, field in kind.model_fields.items()
@@ -201,8 +203,8 @@ def value_types(kind: Any) -> Iterator[type[Value]]:
 
 @cache
 def tag_of(kind: type[Value]) -> str | None:
-    """The ``name`` under which a member of a union is written in YAML."""
-    field = kind.model_fields.get("name")
+    """The name under which a member of a union is written in YAML."""
+    field = kind.model_fields.get(kind.tag_field)
     return (
         str(get_args(field.annotation)[0])
         if field and get_origin(field.annotation) is Literal

@@ -97,7 +97,7 @@ def plan(
     measured: dict[str, Trained] = {}
     search, members = sweep.file.search, SweepMembers(sweep, found, ledger)
     competing = search.racing is not None or search.early_stopping is not None
-    if search.sampler == "grid":
+    if search.enumerates:
         for point in sweep.grid():
             given_up = False
             for _, student in students(sweep, ledger, point):
@@ -118,7 +118,7 @@ def plan(
     else:
         out.searched, out.students.pending = (
             True,
-            (search.points or 0) * len(sweep.strata) * sweep.file.seeds,
+            (search.count or 0) * len(sweep.strata) * sweep.file.seeds,
         )
     asked = forms(sweep)
     for teacher in chain(sweep):

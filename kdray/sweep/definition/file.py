@@ -9,118 +9,11 @@ from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_v
 from kdray.core import Several, Value, fingerprint
 from kdray.results.points.objective import Constraint, Objective, Objectives
 from kdray.robustness import AnyEvaluation, label_of
+from kdray.sweep.definition.samplers import AnySampler, Grid, members_of_search, names_of
 from kdray.sweep.execution.dashboards import Callbacks
 from kdray.training.compute import ComputeOptions
 
 Role = Literal["teacher", "student"]
-
-
-class Search(Value):
-    """How points of the space are chosen."""
-
-    sampler: Literal["grid", "random", "qmc", "tpe", "gp", "cmaes", "nsgaii"] = "grid"
-    """grid: every combination, in order; the others are Optuna's: random, quasi-Monte Carlo
-    (scrambled Sobol), tree-structured Parzen estimator, Gaussian process, the evolution strategy
-    CMA-ES, the genetic algorithm NSGA-II. They search what is a choice or a range; of leaves that
-    are a grid every combination has a search of its own."""
-    points: Annotated[int, Field(ge=1)] | None = None
-    """How many points each search tries (points, not seeds); not of a grid."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    first: Several[dict[str, JsonValue]] = ()
-    """Points to try before any other, not of a grid: values by path, the case as ``case``; what is
-    left out is chosen."""
-    startup: Annotated[int, Field(ge=1)] = 10
-    """Random points before tpe, gp or cmaes begins to learn."""
-    multivariate: bool = False
-    """tpe: parameters are looked at together, not one by one."""
-    group: bool = False
-    """tpe, multivariate: parameters that only some cases have are looked at with those that occur
-    beside them."""
-    constant_liar: bool = True
-    """tpe: points that are still running count as bad, so that those that run at once differ."""
-    population: Annotated[int, Field(ge=2, le=10_000)] | None = None
-    """cmaes, nsgaii: points of one generation (4 + 3 ln n of n leaves; 50)."""
-    early_stopping: EarlyStopping | None = None
-    racing: Racing | None = None
-
-    @model_validator(mode="after")
-    def _what_the_sampler_uses(self) -> Self:
-        if self.sampler == "grid" and self.points is not None:
-            raise ValueError("points: a grid has as many as it has; leave points out")
-        if self.sampler == "grid" and self.first:
-            raise ValueError("first: a grid has its order; leave first out")
-        if self.sampler != "grid" and self.points is None:
-            raise ValueError(f"points: sampler {self.sampler} needs to know how many")
-        if len(self.first) > (self.points or len(self.first)):
-            raise ValueError(
-                f"first: {len(self.first)} points are more than the {self.points} that are tried"
-            )
-        for name, samplers in _USED_BY.items():
-            if (
-                self.sampler not in samplers
-                and getattr(self, name) != type(self).model_fields[name].default
-            ):
-                raise ValueError(
-                    f"{name}: sampler {self.sampler} has no use for it (allowed: with "
-                    f"{', '.join(samplers)})"
-                )
-        if self.sampler == "cmaes" and self.population is not None and self.population < 4:
-            raise ValueError(
-                f"population: {self.population} is too small for sampler cmaes (allowed: 4 or more)"
-            )
-        if self.group and not self.multivariate:
-            raise ValueError("group: needs multivariate: true")
-        return self
-
-
-_USED_BY = {
-    "startup": ("tpe", "gp", "cmaes"),
-    "multivariate": ("tpe",),
-    "group": ("tpe",),
-    "constant_liar": ("tpe",),
-    "population": ("cmaes", "nsgaii"),
-}
-
-
-class EarlyStopping(Value):
-    """Points whose first seed does badly while it trains are given up (off unless asked for).
-
-    It is biased here: noise trades clean accuracy for robust accuracy, and students of fickle
-    teachers need more epochs. So the metric is chosen, and time is the fraction of each trial's own
-    schedule, in twentieths.
-    """
-
-    pruner: Literal["asha", "median"] = "asha"
-    """asha: asynchronous successive halving, at each rung the best 1/reduction go on; median: worse
-    than the median of the completed points at the same time."""
-    metric: str = "val_accuracy"
-    """val_accuracy or val_loss after an epoch, or ``label.metric`` of training.monitor."""
-    mode: Literal["max", "min"] = "max"
-    grace: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Fraction of its schedule that every trial is given: the first rung of asha."""
-    reduction: Annotated[int, Field(ge=2)] = 3
-    """asha: each rung is this much later than the one before, and this much narrower."""
-    startup: Annotated[int, Field(ge=1)] = 5
-    """median: so many points complete before one is given up."""
-
-    @model_validator(mode="after")
-    def _what_it_uses(self) -> Self:
-        for field, pruner in (("reduction", "asha"), ("startup", "median")):
-            if (
-                self.pruner != pruner
-                and getattr(self, field) != type(self).model_fields[field].default
-            ):
-                raise ValueError(f"{field}: {self.pruner} has no use for it")
-        return self
-
-
-class Racing(Value):
-    """A point that is clearly worse than the best one so far is not given its other seeds (off
-    unless asked for)."""
-
-    p: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Of Wilcoxon's signed-rank test, one-sided, seeds paired, below which it is worse; from n
-    seeds it is 2^-n at least. What was given up stays so when it is raised."""
 
 
 class Request(Value):
@@ -247,7 +140,7 @@ class SweepFile(Value):
     """Letters, digits, ``_``, ``-`` and ``.``; it becomes part of file names."""
     seeds: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Every point is trained so many times, with seeds 0, 1, …"""
-    search: Search = Search()
+    search: AnySampler = Grid()
     objective: Annotated[Several[Objective], Field(min_length=1), BeforeValidator(_listed)] = (
         Objective(),
     )
@@ -282,21 +175,18 @@ class SweepFile(Value):
         return self
 
     @model_validator(mode="after")
-    def _one_aim(self) -> Self:
-        """What can follow one objective only."""
-        if len(self.aims.objectives) > 1:
-            if self.search.sampler == "cmaes":
-                raise ValueError(
-                    "search.sampler: cmaes knows one objective (several: tpe, gp, nsgaii, "
-                    "random, qmc or grid)"
-                )
+    def _what_the_search_compares_by(self) -> Self:
+        """The search knows as many objectives as there are, and constraints if there are any."""
+        where, samplers = f"search.sampler: {self.search.tag} knows", members_of_search()
+        if len(self.objective) > 1:
+            if not self.search.several_objectives:
+                able = names_of(kind for kind in samplers if kind.several_objectives)
+                raise ValueError(f"{where} one objective (several: {able})")
             if self.search.racing is not None:
                 raise ValueError(
                     "search.racing: compares points by one objective, there are several"
                 )
-        if self.constraints and self.search.sampler == "cmaes":
-            raise ValueError(
-                "search.sampler: cmaes knows no constraints (allowed: tpe, gp, nsgaii, "
-                "random, qmc or grid)"
-            )
+        if self.constraints and not self.search.constrained:
+            able = names_of(kind for kind in samplers if kind.constrained)
+            raise ValueError(f"{where} no constraints (allowed: {able})")
         return self

@@ -18,6 +18,7 @@ from kdray.core.yaml import parse_text, read_yaml
 from kdray.results.points.objective import SIZES, metric_of
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.file import Case, Role, SweepFile, TeacherChoice
+from kdray.sweep.definition.samplers import Proposer, members_of_search, names_of
 from kdray.sweep.definition.smoke import shrink
 from kdray.sweep.definition.space import (
     CASE,
@@ -344,34 +345,43 @@ def _inherit(teacher: Tree, student: Tree, above: str = "") -> Tree:
 
 
 def _check_search(sweep: Sweep) -> None:
-    if sweep.file.search.sampler != "grid":
-        if all(
-            len(stratum.spaces) == 1 and not stratum.spaces[0].searched for stratum in sweep.strata
-        ):
-            raise InputError(
-                "search.sampler: there is nothing to search; give some leaf a range or a "
-                "choice (of what is a grid, every "
-                "value has a search of its own), or use sampler: grid"
-            )
-        for stratum in sweep.strata:
-            for space in stratum.spaces:
-                numeric = [leaf for leaf in space.searched.values() if leaf.kind != "choice"]
-                if sweep.file.search.sampler == "cmaes" and len(numeric) < 2:
-                    raise InputError(
-                        "search.sampler: cmaes needs two ranges or more (of numbers); use tpe or gp"
-                    )
-        for number, values in enumerate(sweep.file.search.first):
+    """There is something to search, or to go through, for the sampler that is to do it."""
+    search = sweep.file.search
+    if isinstance(search, Proposer):
+        _check_ranges(sweep, search)
+        for number, values in enumerate(search.first):
             _check_first(sweep, values, f"search.first[{number}]")
         return
+    able = names_of(kind for kind in members_of_search() if not kind.enumerates)
     for space in sweep.spaces:
         for path, leaf in space.distributions.items():
             _check_count(path, leaf)
             if leaf.count is None:
                 raise InputError(
                     f"experiment.{path}.{leaf.kind}: a grid cannot hold a continuous range; "
-                    "give a list of values, or another search.sampler: random, qmc, tpe, "
-                    "gp, cmaes or nsgaii"
+                    f"give a list of values, or another search.sampler: {able}"
                 )
+
+
+def _check_ranges(sweep: Sweep, search: Proposer) -> None:
+    spaces = [space for stratum in sweep.strata for space in stratum.spaces]
+    if len(spaces) == len(sweep.strata) and not any(space.searched for space in spaces):
+        raise InputError(
+            "search.sampler: there is nothing to search; give some leaf a range or a choice (of "
+            "what is a grid, every value has a search of its own), or use sampler: grid"
+        )
+    for space in spaces:
+        numeric = [leaf for leaf in space.searched.values() if leaf.kind != "choice"]
+        if len(numeric) < search.ranges_needed:
+            able = names_of(
+                kind
+                for kind in members_of_search()
+                if not kind.enumerates and kind.ranges_needed <= len(numeric)
+            )
+            raise InputError(
+                f"search.sampler: {search.tag} needs {search.ranges_needed} ranges of numbers or "
+                f"more; use {able}"
+            )
 
 
 def _check_first(sweep: Sweep, values: dict[str, Any], where: str) -> None:
@@ -411,7 +421,7 @@ def _check_size(sweep: Sweep) -> None:
     teachers = sum(
         combinations(s.distributions[path] for path in s.teacher_paths) for s in sweep.spaces
     )
-    if sweep.file.search.sampler == "grid":
+    if sweep.file.search.enumerates:
         gone_through = {"points": sum(combinations(each.values()) for each in leaves)}
     else:
         grids = ([leaf for leaf in each.values() if leaf.kind == "grid"] for each in leaves)

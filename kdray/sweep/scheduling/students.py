@@ -103,7 +103,7 @@ class Students:
     def _count(self, source: PointSource) -> Counts:
         """What there is to do, as far as that is known before it is asked for."""
         search, counts = self._sweep.file.search, Counts()
-        gone_through = search.sampler == "grid"
+        gone_through = search.enumerates
         for point in self._sweep.grid() if gone_through else source.begun:
             given_up = False
             for _, student in students(self._sweep, self._ledger, point):
@@ -114,7 +114,7 @@ class Students:
                 given_up = given_up or self._given_up(row) is not None
                 counts.add(None if given_up else self._ledger.task("student", student, self._suite))
         if not gone_through:
-            wanted = (search.points or 0) * len(self._sweep.strata) * self._sweep.file.seeds
+            wanted = (search.count or 0) * len(self._sweep.strata) * self._sweep.file.seeds
             counts.pending = max(0, wanted - counts.total)
             return counts
         # before the first trial, so that a look at the table never mixes the old with the new
@@ -144,7 +144,7 @@ class Students:
         """The first seed of every point there is, or of the ends of what is searched."""
         points = (
             self._sweep.grid()
-            if self._sweep.file.search.sampler == "grid"
+            if self._sweep.file.search.enumerates
             else (
                 Point(-1, space, values)
                 for space in self._sweep.spaces
@@ -169,9 +169,7 @@ class Students:
             self._work.summary.failures[f"point {point.number}, seed {seed}"] = reason
             self._members.point_failed(point, reason)
         taught = [student for _, student in found if student is not None]
-        rivals = (
-            point.space.stratum(point.values) if self._sweep.file.search.sampler != "grid" else ""
-        )
+        rivals = point.space.stratum(point.values) if not self._sweep.file.search.enumerates else ""
         if self._racing is not None and rivals not in self._races:
             self._races[rivals] = Race(self._racing, self._aims.objectives[0])
         if self._early is not None and rivals not in self._stoppers:

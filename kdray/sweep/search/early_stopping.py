@@ -10,7 +10,7 @@ from statistics import fmean
 import optuna
 
 from kdray.results.points.objective import Objective
-from kdray.sweep.definition.file import EarlyStopping, Racing
+from kdray.sweep.definition.stopping import EarlyStopping, Racing
 
 TWENTIETHS = 20
 """Of a trial's schedule: how finely time is looked at."""

@@ -27,6 +27,7 @@ from kdray.results.points.objective import Numbers, Score
 from kdray.results.points.table import NOT_NEEDED
 from kdray.robustness import label_of
 from kdray.sweep.definition.read import Stratum, Sweep
+from kdray.sweep.definition.samplers import AnyProposer, Grid
 from kdray.sweep.definition.space import Distribution, Point, Space, walk
 from kdray.sweep.search.parameters import OptunaParameters
 from kdray.sweep.search.samplers import sampler_of
@@ -81,13 +82,14 @@ class PointSource(Protocol):
 
 def source_of(sweep: Sweep, store: Store, known: Known = lambda _: ()) -> PointSource:
     """The source that the sweep's sampler names."""
-    strata = (Stratum({}, sweep.spaces),) if sweep.file.search.sampler == "grid" else sweep.strata
+    strata = (Stratum({}, sweep.spaces),) if sweep.file.search.enumerates else sweep.strata
     studies = open_studies(store, sweep, strata, known)
-    if sweep.file.search.sampler == "grid":
+    search = sweep.file.search
+    if isinstance(search, Grid):
         return GridSource(sweep, studies[0])
     return Searches(
         [
-            SearchSource(sweep, s.spaces, study, (i, len(strata)))
+            SearchSource(sweep, search, s.spaces, study, (i, len(strata)))
             for i, (s, study) in enumerate(zip(strata, studies, strict=True))
         ]
     )
@@ -133,7 +135,7 @@ def _open_study(
         assert storage is not None
         optuna.delete_study(study_name=name, storage=storage)
         study = _create(storage, name, sweep)
-    if before != now and sweep.file.search.sampler != "grid":
+    if before != now and not sweep.file.search.enumerates:
         if before is None:
             asked = list(_lost(store, sweep, codec))
         else:
@@ -152,7 +154,7 @@ def _open_study(
         for parameters, point, numbers, _ in told:
             if parameters not in asked:
                 _add(study, sweep, codec, point, PointResult(numbers), apart="known")
-    for values in sweep.file.search.first:
+    for values in () if isinstance(sweep.file.search, Grid) else sweep.file.search.first:
         given = {path.removeprefix("experiment."): value for path, value in values.items()}
         if codec.fits(given):
             parameters = codec.given(given)
@@ -351,6 +353,7 @@ class SearchSource:
     def __init__(
         self,
         sweep: Sweep,
+        search: AnyProposer,
         spaces: Sequence[Space],
         study: optuna.Study,
         place: tuple[int, int] = (0, 1),
@@ -358,7 +361,7 @@ class SearchSource:
         self._sweep, self._study, self._search, self._codec = (
             sweep,
             study,
-            sweep.file.search,
+            search,
             OptunaParameters(spaces),
         )
         self._index, self._count = place
@@ -397,13 +400,13 @@ class SearchSource:
 
     @property
     def fresh(self) -> bool:
-        wanted = min(self._search.points or 0, self._codec.size)
+        wanted = min(self._search.points, self._codec.size)
         return not self._first and not self._exhausted and len(self._taken) < wanted
 
     def next(self) -> Point | None:
         if self._first:
             return self._first.popleft()
-        if self._exhausted or len(self._taken) >= (self._search.points or 0):
+        if self._exhausted or len(self._taken) >= self._search.points:
             return None
         if len(self._taken) >= self._codec.size:
             self._used_up()

@@ -166,13 +166,23 @@ WRONG = [
         "search.first[1].noise.input.sigma: 9 is not in the range searched (",
     ),
     (
-        {"search": {"sampler": "bayes"}},
-        "input should be 'grid', 'random', 'qmc', 'tpe', 'gp', 'cmaes' or 'nsgaii'",
+        {"search": {"sampler": "?"}},
+        "search.sampler: unknown name '?' (allowed: grid, random, qmc, tpe, gp, cmaes, nsgaii)",
     ),
+    (
+        {"search": {"sampler": "tpee", "points": 3}},
+        "search.sampler: unknown name 'tpee', did you mean 'tpe'? (allowed: grid, random, qmc,",
+    ),
+    (
+        {"search": {"sampler": "tpe", "points": 3, "seeed": 3}},
+        "search.seeed: unknown key, did you mean 'seed'? (allowed: constant_liar, early_stopping,",
+    ),
+    ({"search": {"sampler": "tpe", "points": 0}}, "search.points: input should be greater than or"),
+    ({"search": {"sampler": ["tpe"], "points": 3}}, "search"),
     ({"search": {"sampler": "tpe", "points": 3}}, "search.sampler: there is nothing to search"),
     (
         {"search": {"sampler": "cmaes", "points": 3}, **CHOICE},
-        "search.sampler: cmaes needs two ranges or more",
+        "search.sampler: cmaes needs 2 ranges of numbers or more; use random, qmc, tpe, gp or nsgaii",
     ),
     (
         {
@@ -210,7 +220,7 @@ WRONG = [
     ),
     (
         {"search": {"sampler": "cmaes", "points": 3, "population": 3}},
-        "population: 3 is too small for sampler cmaes",
+        "search.population: input should be greater than or equal to 4, not 3",
     ),
     (
         {"resources": {"student": {"gpu": "all"}}},

@@ -498,7 +498,7 @@ def begin(sweep: Sweep) -> None:
     """Build the first points of a sweep, as they are asked for, and its first teachers."""
     list(sweep.cautions())
     source: Iterator[Point]
-    if sweep.file.search.sampler == "grid":
+    if sweep.file.search.enumerates:
         source = sweep.grid()
     else:
         nowhere = Store("nowhere")

@@ -39,7 +39,7 @@ SMALL_WRN = {"name": "wide_resnet", "depth": 10, "width": 1}
 
 def trials(sweep: Sweep) -> int:
     search = sweep.file.search
-    points = search.points or len(list(sweep.grid()))
+    points = search.count or len(list(sweep.grid()))
     return points * sweep.file.seeds + len(chain(sweep))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from kdray.results import Results
 from kdray.results.points.objective import Objective
-from kdray.sweep.definition.file import EarlyStopping, Racing
+from kdray.sweep.definition.stopping import EarlyStopping, Racing
 from kdray.sweep.plan import plan
 from kdray.sweep.search.early_stopping import Race, Stopper
 from tests.sweep.fakes import ALONE, Engine, assert_same_bits, go, sweep_of, tables

@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from kdray.results import Store
 from kdray.sweep.definition.read import Stratum, Sweep
+from kdray.sweep.definition.samplers import Grid
 from kdray.sweep.definition.space import Point
 from kdray.sweep.search.propose import (
     GridSource,
@@ -55,11 +56,10 @@ def open_study(store: Store, sweep: Sweep) -> optuna.Study:
 
 def source_of(sweep: Sweep, study: optuna.Study) -> PointSource:
     """The source that fills the study."""
-    return (
-        GridSource(sweep, study)
-        if sweep.file.search.sampler == "grid"
-        else SearchSource(sweep, sweep.spaces, study)
-    )
+    search = sweep.file.search
+    if isinstance(search, Grid):
+        return GridSource(sweep, study)
+    return SearchSource(sweep, search, sweep.spaces, study)
 
 
 def value_of(point: Point) -> float:
@@ -149,7 +149,7 @@ def test_a_search_of_the_same_seed_gives_the_same_points(nowhere: Store) -> None
             search(source_of(sweep := sweep_of(changes), open_study(nowhere, sweep)))
             for _ in range(2)
         )
-        assert len(once) == sweep_of(changes).file.search.points
+        assert len(once) == sweep_of(changes).file.search.count
         assert values(once) == values(again)
     other = sweep_of(RANDOM, {"search.seed": 4})
     assert values(search(source_of(other, open_study(nowhere, other)))) != values(

@@ -13,7 +13,7 @@ from kdray.core import InputError
 from kdray.results import Store, write_rows
 from kdray.results.points.objective import Objective, Objectives, Score
 from kdray.results.points.table import NOT_NEEDED
-from kdray.sweep.definition.file import EarlyStopping, Racing
+from kdray.sweep.definition.stopping import EarlyStopping, Racing
 from kdray.sweep.scheduling.students import PointState, Students
 from kdray.sweep.search.early_stopping import Race, Stopper
 from kdray.sweep.search.parameters import OptunaParameters
