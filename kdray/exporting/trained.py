@@ -50,7 +50,7 @@ class TrainedModel(nn.Module):
 
 def draws(experiment: Experiment) -> bool:
     """Whether the experiment's model draws in inference."""
-    return is_stochastic(experiment.model, experiment.data.shape, experiment.data.classes)
+    return is_stochastic(*experiment.network)
 
 
 def without_noise(classifier: Classifier, experiment: Experiment) -> Classifier:

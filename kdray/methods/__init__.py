@@ -16,6 +16,7 @@ from kdray.methods.base import (
     Stage,
     Teacher,
     TeacherSource,
+    TrainedTeacher,
     TrainingStep,
 )
 from kdray.methods.cross_entropy import CrossEntropy
@@ -58,5 +59,6 @@ __all__ = [
     "Stage",
     "Teacher",
     "TeacherSource",
+    "TrainedTeacher",
     "TrainingStep",
 ]

@@ -23,12 +23,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdray.core import Value, value_types
 from kdray.methods.additive_kd import AdditiveKD
-from kdray.methods.base import Losses, Method, TrainingStep
+from kdray.methods.base import Losses, Method, TrainedTeacher, TrainingStep
 from kdray.methods.cross_entropy import CrossEntropy
 from kdray.methods.kd import KD
 from kdray.methods.margin import Margin
 from kdray.methods.output_regression import OutputRegression
-from kdray.models import Classifier
+from kdray.models import Classifier, Described, has_dropout, is_stochastic
 from kdray.perturbations.attacks import Norm, pgd, random_start
 
 AnyOutputMethod = Annotated[
@@ -91,6 +91,17 @@ class Adversarial(Method):
         return (self.mix < 1 and self.clean.asks_teacher) or (
             self.mix > 0 and self.perturbed.asks_teacher
         )
+
+    def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
+        del teacher
+        draws = is_stochastic(*student) or (
+            self.attack.batch_norm == "batch" and has_dropout(*student)
+        )
+        if self.attack.samples > 1 and not draws:
+            raise ValueError(
+                f"method.attack.samples: {self.attack.samples} passes of a model that draws "
+                "nothing are all the same; use 1"
+            )
 
     def losses(self, stage: str, step: TrainingStep) -> Losses:
         del stage

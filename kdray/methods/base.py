@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from kdray.core import Value
 from kdray.data import Split, Views
 from kdray.methods.gradients import input_gradient
-from kdray.models import Classifier, Outputs
+from kdray.models import Classifier, Described, Outputs
 
 
 class Batch(NamedTuple):
@@ -115,6 +115,14 @@ class Stage(NamedTuple):
     epochs: int
 
 
+class TrainedTeacher(NamedTuple):
+    """A teacher that is a network, as far as an experiment describes it."""
+
+    network: Described
+    smoothed: bool
+    """Whether it answers with an aggregate of many passes."""
+
+
 class Method(Value):
     """A way to train a student."""
 
@@ -131,6 +139,11 @@ class Method(Value):
     def asks_teacher(self) -> bool:
         """Whether it needs somebody to answer."""
         return self.needs_teacher
+
+    def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
+        """Raise ValueError, with the field that is wrong, unless both networks have what it
+        compares; ``teacher``: none where the teacher is virtual or there is none."""
+        del student, teacher
 
     def stages(self, epochs: int) -> tuple[Stage, ...]:
         """What is trained in turn; ``epochs`` are those of the last stage, "main", whose weights

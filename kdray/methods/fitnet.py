@@ -27,9 +27,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kdray.core import tag_of
 from kdray.methods.additive_kd import AdditiveKD
-from kdray.methods.base import Losses, Method, Stage, Teacher, TrainingStep
-from kdray.models import Classifier
+from kdray.methods.base import Losses, Method, Stage, Teacher, TrainedTeacher, TrainingStep
+from kdray.models import Classifier, Described, stage_shapes
 
 
 class Hints(nn.Module):
@@ -108,6 +109,20 @@ class FitNet(Method):
     def softening(self) -> float:
         return self.temperature
 
+    def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
+        if teacher is None:
+            raise ValueError(
+                f"method {self.name} needs hidden layers, and a virtual teacher has none"
+            )
+        if teacher.smoothed:
+            raise ValueError(
+                "supervision.smoothing: a smoothed teacher has no hidden layers to give hints from"
+            )
+        check_regression(
+            stage_shape("student_stage", self.student_stage, student),
+            stage_shape("teacher_stage", self.teacher_stage, teacher.network),
+        )
+
     def stages(self, epochs: int) -> tuple[Stage, ...]:
         first = (Stage("classifier", self.classifier_epochs),) if self.hint == "classifier" else ()
         return (*first, Stage("hint", self.hint_epochs), Stage("main", epochs))
@@ -155,6 +170,21 @@ class FitNet(Method):
 def pick(stages: tuple[Tensor, ...], index: int | None) -> Tensor:
     """The stage with ``index``, or the middle one."""
     return stages[middle(len(stages)) if index is None else index]
+
+
+def stage_shape(field: str, index: int | None, network: Described) -> tuple[int, ...]:
+    """The shape of the stage of ``network`` that ``field`` of the method says."""
+    shapes = stage_shapes(*network)
+    if not shapes:
+        raise ValueError(
+            f"method.{field}: model {tag_of(type(network.model))} has no stages to give or take "
+            "hints"
+        )
+    if index is not None and index >= len(shapes):
+        raise ValueError(
+            f"method.{field}: {index} is not below {len(shapes)}, the number of the model's stages"
+        )
+    return shapes[middle(len(shapes)) if index is None else index]
 
 
 def middle(count: int) -> int:

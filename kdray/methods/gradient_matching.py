@@ -21,9 +21,11 @@ from jaxtyping import Float, Float32
 from pydantic import Field
 from torch import Tensor
 
+from kdray.core import tag_of
 from kdray.methods.additive_kd import additive_kd
-from kdray.methods.base import Losses, Method, TrainingStep
+from kdray.methods.base import Losses, Method, TrainedTeacher, TrainingStep
 from kdray.methods.gradients import input_gradient
+from kdray.models import Described
 from kdray.models.twice import differentiable_twice
 
 
@@ -55,6 +57,16 @@ def match(step: TrainingStep, temperature: float) -> Matched:
     return Matched(logits, teacher_logits, gradient_loss(gradient, target))
 
 
+def check_has_gradient(method: Method, teacher: TrainedTeacher | None) -> None:
+    """Raise ValueError unless ``method`` has a network as teacher, whose input gradient it can
+    match."""
+    if teacher is None:
+        raise ValueError(
+            f"method {tag_of(type(method))} compares input gradients, and a virtual teacher has "
+            "none"
+        )
+
+
 class GradientMatching(Method):
     """L_KD (eq. 3) + C1·‖∇_x softmax(z_S/τ)_y - ∇_x softmax(z_T/τ)_y‖²."""
 
@@ -71,6 +83,10 @@ class GradientMatching(Method):
     gradient_weight: Annotated[float, Field(ge=0)] = 1.0
     """C1; 0: L_KD alone. The paper gives none; chosen. Gradients are per unit of pixel value, black
     to white."""
+
+    def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
+        del student
+        check_has_gradient(self, teacher)
 
     def losses(self, stage: str, step: TrainingStep) -> Losses:
         del stage

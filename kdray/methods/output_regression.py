@@ -16,7 +16,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.methods.base import OutputMethod
+from kdray.methods.base import OutputMethod, TrainedTeacher
+from kdray.models import Described
 
 
 def half_squared_distance(
@@ -39,6 +40,14 @@ class OutputRegression(OutputMethod):
     on: Literal["probabilities", "logits"] = "probabilities"
     """The outputs o: softmax(z) (as printed; the term is at most 1), or z itself (Ba and
     Caruana)."""
+
+    def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
+        del student
+        if self.on == "logits" and teacher is None:
+            raise ValueError(
+                "method.on: logits: a virtual teacher's numbers stand in the place of logits "
+                "but are probabilities"
+            )
 
     def compare(
         self,

@@ -14,9 +14,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from kdray.methods.additive_kd import additive_kd
-from kdray.methods.base import Losses, Method, TrainingStep
-from kdray.methods.gradient_matching import match
+from kdray.methods.base import Losses, Method, TrainedTeacher, TrainingStep
+from kdray.methods.gradient_matching import check_has_gradient, match
 from kdray.methods.margin import margin_loss
+from kdray.models import Described
 
 
 class RobustStudent(Method):
@@ -39,6 +40,10 @@ class RobustStudent(Method):
     Chosen, as in margin."""
     margin_weight: Annotated[float, Field(ge=0)] = 1.0
     """C2; 0: no L_S, as in gradient_matching. Chosen, as in margin."""
+
+    def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
+        del student
+        check_has_gradient(self, teacher)
 
     def losses(self, stage: str, step: TrainingStep) -> Losses:
         del stage

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from kdray.models.base import Classifier, Model, Network, Outputs, Stochastic, build
 from kdray.models.cifar_resnet import CifarResNet
-from kdray.models.facts import blueprint, has_dropout, is_stochastic, stage_shapes
+from kdray.models.facts import Described, blueprint, has_dropout, is_stochastic, stage_shapes
 from kdray.models.maxout import Maxout
 from kdray.models.mlp import MLP
 from kdray.models.normalization import (
@@ -32,6 +32,7 @@ __all__ = [
     "CifarResNet",
     "Classifier",
     "ContrastNormalize",
+    "Described",
     "Maxout",
     "Model",
     "Network",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,14 @@ from torch.overrides import TorchFunctionMode
 from kdray.core import seeds
 from kdray.data import Shape
 from kdray.models.base import Model, Network, Stochastic
+
+
+class Described(NamedTuple):
+    """What a network is built from: its model, and the data's image shape and number of classes."""
+
+    model: Model
+    shape: Shape
+    classes: int
 
 
 @lru_cache

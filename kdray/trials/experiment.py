@@ -10,13 +10,8 @@ from pydantic import Field, model_validator
 
 from kdray.core import InputError, Value, fingerprint, leaf_types, leaves, parse, value_types
 from kdray.data import AnyData
-from kdray.methods import AnyMethod, CrossEntropy, Method
-from kdray.methods.adversarial import Adversarial
-from kdray.methods.fitnet import FitNet, check_regression, middle
-from kdray.methods.gradient_matching import GradientMatching
-from kdray.methods.output_regression import OutputRegression
-from kdray.methods.robust_student import RobustStudent
-from kdray.models import AnyModel, Smoothing, has_dropout, is_stochastic, stage_shapes
+from kdray.methods import AnyMethod, CrossEntropy, Method, TrainedTeacher
+from kdray.models import AnyModel, Described, Smoothing, has_dropout, is_stochastic, stage_shapes
 from kdray.perturbations import Noise
 from kdray.robustness import label_of
 from kdray.teachers import Supervision
@@ -37,15 +32,17 @@ class Experiment(Value):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for check in (
-            _network_fits,
-            _teacher_is_asked,
-            _teacher_fits,
-            _supervision_makes_sense,
-            _method_makes_sense,
-        ):
+        for check in (_network_fits, _teacher_is_asked, _teacher_fits, _supervision_makes_sense):
             check(self)
+        smoothed = self.supervision.smoothing is not None
+        teacher = None if self.teacher is None else TrainedTeacher(self.teacher.network, smoothed)
+        self.method.check_fits(self.network, teacher)
         return self
+
+    @property
+    def network(self) -> Described:
+        """What the student's network is built from."""
+        return Described(self.model, self.data.shape, self.data.classes)
 
     @property
     def trial_id(self) -> str:
@@ -65,7 +62,7 @@ def _network_fits(experiment: Experiment) -> None:
     """The network can be built for the images, and what is repeated while it trains differs."""
     model, data, monitor = experiment.model, experiment.data, experiment.training.monitor
     try:
-        stage_shapes(model, data.shape, data.classes)
+        stage_shapes(*experiment.network)
     except InputError as error:
         raise ValueError(f"model.{error}") from None
     except RuntimeError as error:
@@ -82,12 +79,11 @@ def _network_fits(experiment: Experiment) -> None:
 
 def says_something(smoothing: Smoothing | None, experiment: Experiment) -> bool:
     """Whether the passes of a smoothed model differ."""
-    described = (experiment.model, experiment.data.shape, experiment.data.classes)
     return (
         smoothing is None
         or smoothing.samples == 1
         or smoothing.sigma > 0
-        or is_stochastic(*described)
+        or is_stochastic(*experiment.network)
     )
 
 
@@ -145,7 +141,7 @@ def _supervision_makes_sense(experiment: Experiment) -> None:
                 "no network"
             )
         return
-    if live and not has_dropout(teacher.model, teacher.data.shape, teacher.data.classes):
+    if live and not has_dropout(*teacher.network):
         raise ValueError(
             "supervision.dropout: active, but the teacher has no dropout "
             "(teacher.model.dropout is 0)"
@@ -157,64 +153,6 @@ def _supervision_makes_sense(experiment: Experiment) -> None:
         f"supervision.smoothing: the teacher answers the same in all of {smoothing.samples} "
         "passes; give it noise "
         "(smoothing.sigma, teacher.model.input_sigma or weight_noise, or dropout: active)"
-    )
-
-
-def _method_makes_sense(experiment: Experiment) -> None:
-    """The method finds in both networks what it compares."""
-    method, teacher = experiment.method, experiment.teacher
-    if isinstance(method, GradientMatching | RobustStudent) and teacher is None:
-        raise ValueError(
-            f"method {method.name} compares input gradients, and a virtual teacher has none"
-        )
-    if isinstance(method, OutputRegression) and method.on == "logits" and teacher is None:
-        raise ValueError(
-            "method.on: logits: a virtual teacher's numbers stand in the place of logits "
-            "but are probabilities"
-        )
-    if isinstance(method, FitNet):
-        if teacher is None:
-            raise ValueError(
-                f"method {method.name} needs hidden layers, and a virtual teacher has none"
-            )
-        if experiment.supervision.smoothing is not None:
-            raise ValueError(
-                "supervision.smoothing: a smoothed teacher has no hidden layers to give hints from"
-            )
-        check_regression(
-            _stage("student_stage", method.student_stage, experiment),
-            _stage("teacher_stage", method.teacher_stage, teacher),
-        )
-    if (
-        isinstance(method, Adversarial)
-        and method.attack.samples > 1
-        and not _draws(experiment, method)
-    ):
-        raise ValueError(
-            f"method.attack.samples: {method.attack.samples} passes of a model that draws "
-            "nothing are all the same; use 1"
-        )
-
-
-def _stage(field: str, index: int | None, experiment: Experiment) -> tuple[int, ...]:
-    """The shape of the stage that a hint is given from or to."""
-    shapes = stage_shapes(experiment.model, experiment.data.shape, experiment.data.classes)
-    if not shapes:
-        raise ValueError(
-            f"method.{field}: model {experiment.model.name} has no stages to give or take hints"
-        )
-    if index is not None and index >= len(shapes):
-        raise ValueError(
-            f"method.{field}: {index} is not below {len(shapes)}, the number of the model's stages"
-        )
-    return shapes[middle(len(shapes)) if index is None else index]
-
-
-def _draws(experiment: Experiment, method: Adversarial) -> bool:
-    """Whether the student's passes differ while it is attacked in training."""
-    described = (experiment.model, experiment.data.shape, experiment.data.classes)
-    return is_stochastic(*described) or (
-        method.attack.batch_norm == "batch" and has_dropout(*described)
     )
 
 

@@ -334,7 +334,7 @@ def appetite(task: Task, data_root: Path) -> float:
 
 def _bytes(experiment: Experiment) -> int:
     """Of the weights."""
-    network = blueprint(experiment.model, experiment.data.shape, experiment.data.classes)
+    network = blueprint(*experiment.network)
     return sum(parameter.nbytes for parameter in network.parameters())
 
 
