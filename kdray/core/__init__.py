@@ -1,6 +1,7 @@
 """Values and what is said about them: identity, dotted paths, one-line explanations, named random
 streams. Only the last loads torch."""
 
+from kdray.core.effort import Effort, efforts, efforts_below
 from kdray.core.explain import InputError, describe, explain, parse, shortened
 from kdray.core.leaves import leaf_types, leaves
 from kdray.core.values import (
@@ -17,6 +18,7 @@ from kdray.core.values import (
 )
 
 __all__ = [
+    "Effort",
     "InputError",
     "Json",
     "OneOrMore",
@@ -25,6 +27,8 @@ __all__ = [
     "canonical",
     "canonical_json",
     "describe",
+    "efforts",
+    "efforts_below",
     "explain",
     "fingerprint",
     "leaf_types",

@@ -21,6 +21,8 @@ from kdray.data.base import ImageData, Shape, Split, stratified
 
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.2
+FEWEST_EXAMPLES = 100
+"""Enough for every class in every split; what ``--smoke`` trains on."""
 
 
 class Digits(ImageData):
@@ -31,7 +33,7 @@ class Digits(ImageData):
     native_shape: ClassVar[Shape] = (1, 8, 8)
 
     name: Literal["digits"] = "digits"
-    examples: Annotated[int, Field(ge=100, le=1797)] | None = None
+    examples: Annotated[int, Field(ge=FEWEST_EXAMPLES, le=1797)] | None = None
     """Use only this many of the images (all three splits together), every class in proportion;
     none: all 1,797."""
 

@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kdray.core import Value, value_types
+from kdray.core import Effort, Value, value_types
 from kdray.methods.additive_kd import AdditiveKD
 from kdray.methods.base import Losses, Method, TrainedTeacher, TrainingStep
 from kdray.methods.cross_entropy import CrossEntropy
@@ -47,8 +47,8 @@ class Attack(Value):
     epsilon: Annotated[float, Field(ge=0)] = 8 / 255
     """Radius of the ball, in pixel units of images in [0, 1]."""
     step_size: Annotated[float, Field(gt=0)] = 2 / 255
-    steps: Annotated[int, Field(ge=1)] = 10
-    samples: Annotated[int, Field(ge=1)] = 1
+    steps: Annotated[int, Field(ge=1), Effort(smoke=3, memory=3)] = 10
+    samples: Annotated[int, Field(ge=1), Effort(smoke=4, memory=2)] = 1
     """Forward passes that each step's gradient is averaged over: EPGD, for models that draw; 1:
     plain PGD."""
     batch_norm: Literal["running", "batch"] = "running"

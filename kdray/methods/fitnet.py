@@ -27,7 +27,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdray.core import tag_of
+from kdray.core import Effort, tag_of
 from kdray.methods.additive_kd import AdditiveKD
 from kdray.methods.base import Losses, Method, Stage, Teacher, TrainedTeacher, TrainingStep
 from kdray.models import Classifier, Described, stage_shapes
@@ -88,9 +88,9 @@ class FitNet(Method):
 
     name: Literal["fitnet"] = "fitnet"
     hint: Literal["regression", "classifier"] = "regression"
-    hint_epochs: Annotated[int, Field(ge=1)] = 10
+    hint_epochs: Annotated[int, Field(ge=1), Effort(smoke=2, swept=False)] = 10
     """Epochs of the hint stage."""
-    classifier_epochs: Annotated[int, Field(ge=1)] = 10
+    classifier_epochs: Annotated[int, Field(ge=1), Effort(smoke=2, swept=False)] = 10
     """Epochs of the stage that trains the classifier on the teacher's features; ``hint:
     regression`` has none."""
     student_stage: Annotated[int, Field(ge=0)] | None = None

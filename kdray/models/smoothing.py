@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from kdray.core import Value
+from kdray.core import Effort, Value
 from kdray.models.base import Classifier, InputNoise, Network, Outputs
 
 Aggregate = Literal["prediction", "soft_prediction", "logits"]
@@ -36,7 +36,7 @@ class Smoothing(Value):
         "smoothed_models sections 1.2 and 2 (Nemcovsky et al. 2020, Cohen et al. 2019)"
     )
 
-    samples: Annotated[int, Field(ge=1, le=100_000)]
+    samples: Annotated[int, Field(ge=1, le=100_000), Effort(smoke=4, memory=2)]
     """M, the number of passes (512 in the paper)."""
     aggregate: Aggregate = "soft_prediction"
     sigma: Annotated[float, Field(ge=0)] = 0.0

@@ -27,7 +27,7 @@ from jaxtyping import Int64
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from kdray.core import InputError, seeds
+from kdray.core import Effort, InputError, efforts, seeds
 from kdray.data import ImageData
 from kdray.models import Classifier
 from kdray.perturbations.attacks import Norm, project, slope
@@ -80,13 +80,13 @@ class AutoAttack(Perturbing):
     """Radius of the ball, in pixel units of images in [0, 1]; 0: no attack."""
     attacks: Ensemble = "standard"
     """Which ensemble: the authors' ``version``. ``rand`` is for models that draw."""
-    steps: Annotated[int, Field(ge=1)] = 100
+    steps: Annotated[int, Field(ge=1), Effort(smoke=3, memory=3)] = 100
     """Iterations of APGD and FAB, for each target."""
-    queries: Annotated[int, Field(ge=1)] = 5000
+    queries: Annotated[int, Field(ge=1), Effort(smoke=50, memory=50)] = 5000
     """Of Square, per image (standard only)."""
-    samples: Annotated[int, Field(ge=1)] = 20
+    samples: Annotated[int, Field(ge=1), Effort(smoke=4, memory=2)] = 20
     """Passes that each gradient is averaged over (rand only)."""
-    repeats: Annotated[int, Field(ge=1)] = 1
+    repeats: Annotated[int, Field(ge=1), Effort(memory=2)] = 1
     """Predictions of each adversarial example (rand only): accuracy is the share of right ones."""
 
     @model_validator(mode="after")
@@ -135,6 +135,13 @@ class AutoAttack(Perturbing):
                     f"{name} {given} is less than AutoAttack's {published}: do not compare with "
                     "published numbers"
                 )
+
+    @classmethod
+    def shrunk(cls, written: dict[str, Any]) -> dict[str, Any]:
+        """The effort that is not written, too: its defaults take minutes."""
+        marked = {name: mark.smoke for name, mark in efforts(cls).items()}
+        few = {name: marked[name] for name in ("steps", "queries")}
+        return {**few, **super().shrunk(written)}
 
     def metrics(self) -> dict[str, int]:
         return dict.fromkeys(

@@ -22,6 +22,8 @@ from kdray.models import Classifier, Smoothing, smoothed
 Images = Float32[Tensor, "B C H W"]
 BLOCK = 250
 """Images per forward pass. Part of every number: random draws are made block by block."""
+SMOKE_EXAMPLES = 32
+"""Images that ``--smoke`` measures on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +170,16 @@ class Evaluation(Value):
 
     smoothing: Smoothing | None = None
     """Measure the model as it answers under smoothing; none: one pass of it."""
+
+    @classmethod
+    def shrunk(cls, written: dict[str, Any]) -> dict[str, Any]:
+        """What ``--smoke`` measures instead of what a suite has ``written``, both plain values:
+        the fields that are marked as an :class:`Effort` are small already."""
+        return {**written, "examples": SMOKE_EXAMPLES}
+
+    def of_one_block(self) -> Evaluation:
+        """What takes as much memory as the evaluation itself: it on a block of images."""
+        return self.model_copy(update={"examples": BLOCK})
 
     def misfit(self, data: ImageData) -> str | None:
         """Why it cannot be applied to models of ``data``, if it cannot: the field that is wrong,

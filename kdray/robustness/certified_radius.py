@@ -30,7 +30,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.core import Several
+from kdray.core import Effort, Several
 from kdray.data import Split
 from kdray.models import Classifier
 from kdray.perturbations.input_noise import gaussian
@@ -92,9 +92,9 @@ class CertifiedRadius(Evaluation):
     sigma: Annotated[float, Field(gt=0)] = 0.25
     """σ, for images in [0, 1], not clipped; the certificate is poor unless the model was trained
     with such noise."""
-    selection: Annotated[int, Field(ge=1)] = 100
+    selection: Annotated[int, Field(ge=1), Effort(memory=2)] = 100
     """n₀, passes that choose the class."""
-    samples: Annotated[int, Field(ge=1)] = 1000
+    samples: Annotated[int, Field(ge=1), Effort(smoke=4, memory=2)] = 1000
     """n, passes that bound its probability. They can certify no radius above σ Φ⁻¹(alpha^(1/n)):
     2.46 σ from 1,000, which a sweep can pay, and 3.81 σ from the 100,000 of Cohen et al."""
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.001

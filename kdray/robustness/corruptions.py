@@ -96,6 +96,13 @@ class Corruptions(Perturbing):
     kinds: Annotated[Several[Corruption], Field(min_length=1)] = CORRUPTIONS
     severities: Annotated[Several[Literal[1, 2, 3, 4, 5]], Field(min_length=1)] = (1, 2, 3, 4, 5)
 
+    @classmethod
+    def shrunk(cls, written: dict[str, Any]) -> dict[str, Any]:
+        """At the last severity only."""
+        severities = written.get("severities", [5])
+        last = severities[-1:] if isinstance(severities, list) else severities
+        return {**super().shrunk(written), "severities": last}
+
     def _each(self) -> list[tuple[Corruption, int]]:
         return [(kind, severity) for kind in self.kinds for severity in self.severities]
 

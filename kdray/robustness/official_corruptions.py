@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from kdray.core import Several
+from kdray.core import Several, tag_of
 from kdray.data import ImageData
 from kdray.data.corrupted import BENCHMARKS, Benchmark, Kind, benchmark_of
 from kdray.robustness.base import Evaluation, Measurement, Subject, all_correct
-from kdray.robustness.corruptions import Count, by_kind_and_severity
+from kdray.robustness.corruptions import Corruptions, Count, by_kind_and_severity
 
 
 class OfficialCorruptions(Evaluation):
@@ -44,6 +44,17 @@ class OfficialCorruptions(Evaluation):
     """Of CIFAR's."""
     split: Literal["test"] = "test"
     """What is corrupted are test images, so no objective can be of these."""
+
+    @classmethod
+    def shrunk(cls, written: dict[str, Any]) -> dict[str, Any]:
+        """Corruptions made of digits, of which there are no official ones; under its own name."""
+        return Corruptions.shrunk(
+            {
+                "name": tag_of(Corruptions),
+                "label": written.get("label", written["name"]),
+                "seed": written.get("seed", 0) + 1,
+            }
+        )
 
     def metrics(self) -> dict[str, int]:
         """Not those of each kind: how many there are depends on the model's data."""

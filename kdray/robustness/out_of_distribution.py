@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
 from kdray.data import AnyData, ImageData
+from kdray.data.digits import FEWEST_EXAMPLES
 from kdray.robustness.base import Evaluation, Measurement, Subject, accuracy, blocks, is_correct
 
 SMALLEST = 4
@@ -61,6 +62,19 @@ class OutOfDistribution(Evaluation):
     split: Literal["test"] = "test"
     """Of ``data``: there is no validation part to choose by, so no objective can be of these
     images."""
+
+    @classmethod
+    def shrunk(cls, written: dict[str, Any]) -> dict[str, Any]:
+        """On digits in the place of its own images, of the size that is written."""
+        small, data = super().shrunk(written), written.get("data")
+        if isinstance(data, dict):
+            sized = {key: data[key] for key in ("resize", "channels", "pad") if key in data}
+            small["data"] = {"name": "digits", "examples": FEWEST_EXAMPLES, **sized}
+        return small
+
+    def of_one_block(self) -> Evaluation:
+        """All of it: the images that it brings lie on the device, all of them."""
+        return self
 
     def metrics(self) -> dict[str, int]:
         return {"accuracy": 1}

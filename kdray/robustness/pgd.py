@@ -26,7 +26,7 @@ from jaxtyping import Bool, Int64
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from kdray.core import OneOrMore, several
+from kdray.core import Effort, OneOrMore, several
 from kdray.models import Classifier
 from kdray.perturbations.attacks import Ball, Loss, Norm, losses, random_start, slope
 from kdray.robustness import checks
@@ -60,9 +60,9 @@ class PGD(Perturbing):
     """Radius of the ball, in pixel units of images in [0, 1]; one or a list."""
     step_size: OneOrMore[Annotated[float, Field(gt=0)]] = 2 / 255
     """Absolute, in pixel units; one or a list."""
-    steps: OneOrMore[Annotated[int, Field(ge=1)]] = 20
+    steps: Annotated[OneOrMore[Annotated[int, Field(ge=1)]], Effort(smoke=3, memory=3)] = 20
     """One or a list: accuracy by attack step, from one run."""
-    restarts: Annotated[int, Field(ge=1)] = 1
+    restarts: Annotated[int, Field(ge=1), Effort(smoke=2, memory=2)] = 1
     loss: Loss = "cross_entropy"
     """What rises: the cross-entropy, or the margin of the highest other logit (Carlini, Wagner
     2017)."""
@@ -71,9 +71,9 @@ class PGD(Perturbing):
     beside accuracy, or any, which gives that alone and is faster."""
     lowest_run: bool = False
     """Also the lowest accuracy of a single restart; every image then goes through every restart."""
-    samples: Annotated[int, Field(ge=1)] = 1
+    samples: Annotated[int, Field(ge=1), Effort(smoke=4, memory=2)] = 1
     """Passes that each step's gradient is averaged over (EPGD), for models that draw."""
-    repeats: Annotated[int, Field(ge=1)] = 1
+    repeats: Annotated[int, Field(ge=1), Effort(memory=2)] = 1
     """Predictions of each adversarial example, for models that draw: accuracy is the share of right
     ones, and they are made afresh once the worst restart is chosen, which one prediction would make
     look worse than it is."""

@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from kdray.core import Effort
 from kdray.models import Classifier
 from kdray.perturbations.attacks import in_ball
 from kdray.robustness.base import Block, Evaluation, Measurement, Subject, blocks
@@ -48,7 +49,7 @@ class PredictionBound(Evaluation):
     name: Literal["prediction_bound"] = "prediction_bound"
     epsilon: Annotated[float, Field(gt=0)] = 1.0
     """R, the l2 radius of the ball, in pixel units of images in [0, 1]."""
-    points: Annotated[int, Field(ge=1)] = 16
+    points: Annotated[int, Field(ge=1), Effort(smoke=4)] = 16
     """Points of the ball, beside its centre, that the gradients are compared at."""
 
     def metrics(self) -> dict[str, int]:

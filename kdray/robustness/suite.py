@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from kdray.core import Several, Value, canonical_json, fingerprint
+from kdray.core import Effort, Several, Value, canonical_json, fingerprint
 from kdray.robustness.autoattack import AutoAttack
 from kdray.robustness.base import Evaluation, Subject, kind_of, label_of, measurements
 from kdray.robustness.certified_radius import CertifiedRadius
@@ -66,7 +66,7 @@ class Monitor(Value):
     """Evaluations on the validation split while the network trains; their rows in ``robustness``
     have an epoch."""
 
-    every: Annotated[int, Field(ge=1)] = 1
+    every: Annotated[int, Field(ge=1), Effort(smoke=1)] = 1
     """Epochs (of the last stage) from one look to the next."""
     suite: Annotated[Several[AnyEvaluation], Field(min_length=1)]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from kdray.core import Value
+from kdray.core import Effort, Value
 from kdray.robustness import Monitor
 from kdray.training.compute import Precision
 from kdray.training.optimizers import SGD, AnyOptimizer, AnySchedule, Constant
@@ -17,9 +17,9 @@ class Training(Value):
 
     optimizer: AnyOptimizer = SGD()
     schedule: AnySchedule = Constant()
-    epochs: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1), Effort(smoke=2, swept=False)]
     """Of the last stage; a method's earlier stages have their own."""
-    batch_size: Annotated[int, Field(ge=1)] = 128
+    batch_size: Annotated[int, Field(ge=1), Effort(smoke=16, swept=False)] = 128
     precision: Precision = "float32"
     """bfloat16: mixed precision, where forward and backward passes of training have operands of 16
     bits, the teacher's too; weights, optimiser and losses stay float32, and whatever is measured is

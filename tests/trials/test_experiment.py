@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from kdray.core import InputError, canonical, leaf_types, value_types
-from kdray.methods import AnyMethod, Method
+from kdray.methods import KD as Distillation
+from kdray.methods import AnyMethod, Method, TrainedTeacher
+from kdray.models import Described
 from kdray.results import TABLES
 from kdray.trials.experiment import Experiment, configuration, configuration_columns, loss_columns
 from tests.small_trials import description, distillation, experiment
@@ -410,3 +412,19 @@ def test_the_loss_columns_are_the_terms_of_all_methods() -> None:
         "loss.hint",
         "loss.perturbed_soft",
     } < loss_columns().keys()
+
+
+def test_a_method_says_itself_what_it_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Described, TrainedTeacher | None]] = []
+
+    def refuse(self: Distillation, student: Described, teacher: TrainedTeacher | None) -> None:
+        asked.append((student, teacher))
+        raise ValueError("method.alpha: not today")
+
+    monkeypatch.setattr(Distillation, "check_fits", refuse)
+    with pytest.raises(InputError, match=r"^method\.alpha: not today$"):
+        distillation(supervision={"smoothing": {"samples": 2, "sigma": 0.1}})
+    ((student, teacher),) = asked
+    assert (student.shape, student.classes) == ((1, 8, 8), 10)
+    assert teacher is not None
+    assert teacher.smoothed

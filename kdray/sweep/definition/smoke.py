@@ -12,28 +12,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kdray.core import InputError, parse, tag_of, value_types
+from kdray.core import Effort, InputError, efforts_below, parse, tag_of, value_types
 from kdray.data import AnyData
+from kdray.data.digits import FEWEST_EXAMPLES
 from kdray.models import AnyModel, Model
+from kdray.robustness import AnyEvaluation, Evaluation
 from kdray.sweep.definition.space import Branching, Distribution, put, read_leaves, walk
+from kdray.trials.experiment import Experiment
 
-EXAMPLES = 100
-_AT_MOST = {
-    "seeds": 2,
-    "points": 4,
-    "startup": 2,
-    "epochs": 2,
-    "hint_epochs": 2,
-    "classifier_epochs": 2,
-    "batch_size": 16,
-    "steps": 3,
-    "restarts": 2,
-    "samples": 4,
-    "queries": 50,
-    "every": 1,
+_EFFORT = {
+    "seeds": Effort(smoke=2),
+    "points": Effort(smoke=4),
+    "startup": Effort(smoke=2),
+    **efforts_below(Experiment, AnyEvaluation),
 }
-_NEVER_SWEPT = ("epochs", "hint_epochs", "classifier_epochs", "batch_size")
-"""Else the smoke test would be as long as its longest point."""
+"""What is limited, by key, wherever it stands: what is the sweep's own, and what values mark."""
 KEPT = ("resize", "channels", "pad", "omit_classes", "augment", "normalization")
 """Of the data's own fields."""
 _OWN: dict[str, Any] = {
@@ -44,6 +37,9 @@ _OWN: dict[str, Any] = {
 }
 """What a teacher's data are where they say nothing and inherit nothing."""
 MODELS = {tag_of(kind): kind for kind in value_types(AnyModel) if issubclass(kind, Model)}
+EVALUATIONS = {
+    tag_of(kind): kind for kind in value_types(AnyEvaluation) if issubclass(kind, Evaluation)
+}
 Tree = dict[str, Any]
 
 
@@ -94,27 +90,9 @@ def _suite(evaluate: Tree) -> Tree:
 
 
 def _evaluation(evaluation: Tree) -> Tree:
-    """Of few images, digits for those of another data set and, of corruptions, the last severity
-    only."""
-    few = {**evaluation, "examples": 32}
-    if few.get("name") == "out_of_distribution" and isinstance(few.get("data"), dict):
-        sized = {
-            key: few["data"][key] for key in ("resize", "channels", "pad") if key in few["data"]
-        }
-        few["data"] = {"name": "digits", "examples": EXAMPLES, **sized}
-    if few.get("name") == "autoattack":
-        few = {"steps": _AT_MOST["steps"], "queries": _AT_MOST["queries"], **few}
-    if few.get("name") == "official_corruptions":
-        few = {
-            "name": "corruptions",
-            "label": few.get("label", few["name"]),
-            "seed": few.get("seed", 0) + 1,
-            "examples": 32,
-        }
-    if few.get("name") == "corruptions":
-        severities = few.get("severities", [5])
-        few["severities"] = severities[-1:] if isinstance(severities, list) else severities
-    return few
+    """Of few images, and whatever else the evaluation itself says."""
+    kind = EVALUATIONS.get(str(evaluation.get("name")), Evaluation)
+    return kind.shrunk(evaluation)
 
 
 def _is_searched(tree: Tree) -> bool:
@@ -189,10 +167,11 @@ def _each(change: Callable[[Any], Any], node: Any) -> Any:
 
 
 def _limit(key: str, value: Any) -> Any:
-    if key not in _AT_MOST:
+    effort = _EFFORT.get(key)
+    if effort is None or effort.smoke is None:
         return value
-    most = _AT_MOST[key]
-    if isinstance(value, dict) and key in _NEVER_SWEPT:
+    most = effort.smoke
+    if isinstance(value, dict) and not effort.swept:
         return most
 
     def least(one: Any) -> Any:
@@ -282,7 +261,7 @@ def digits_like(data: Any, above: Any = None) -> Any:
     channels, height, width = described.native_shape
     return {
         "name": "digits",
-        "examples": EXAMPLES,
+        "examples": FEWEST_EXAMPLES,
         "resize": max(height, width),
         "channels": channels,
         **kept,

@@ -21,14 +21,13 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar
 import torch
 from torch import Tensor, nn
 
-from kdray.core import InputError, Value, canonical, describe, parse
+from kdray.core import InputError, Value, canonical, describe, efforts, parse
 from kdray.data import Dataset, to_unit
 from kdray.machine import hardware
 from kdray.machine.checked_file import pack
 from kdray.models.facts import blueprint
 from kdray.results import Store
 from kdray.robustness.base import BLOCK
-from kdray.robustness.out_of_distribution import OutOfDistribution
 from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.execution.resources import GIB, is_out_of_memory, share_for
 from kdray.teachers import frozen
@@ -48,9 +47,6 @@ STEPS = 3
 the allocator settled."""
 FEW_IMAGES = 8
 """In a step that is only counted."""
-REPEATED = {"samples": 2, "selection": 2, "restarts": 2, "repeats": 2, "steps": 3, "queries": 50}
-"""What is done so many times one after the other, by field: as often as in smoke tests needs the
-same memory."""
 
 
 class Meter(Protocol):
@@ -269,12 +265,7 @@ def measure_a_little(task: Task, dataset: Dataset, bench: Bench) -> None:
     due."""
     classifier = frozen(bench.untrained(task.experiment))
     for evaluation in task.evaluations:
-        shown = brief(evaluation)
-        if not isinstance(
-            evaluation, OutOfDistribution
-        ):  # brings images of its own to the device, all of them
-            shown = shown.model_copy(update={"examples": BLOCK})
-        _, error = evaluate(shown, classifier, task, dataset, bench)
+        _, error = evaluate(brief(evaluation).of_one_block(), classifier, task, dataset, bench)
         if is_out_of_memory(error):
             raise torch.OutOfMemoryError(error)
 
@@ -282,14 +273,15 @@ def measure_a_little(task: Task, dataset: Dataset, bench: Bench) -> None:
 def brief(value: V) -> V:
     """``value`` with less of what is repeated without more memory."""
     changes: dict[str, Any] = {}
+    marked = efforts(type(value))
     for name in type(value).model_fields:
         item = getattr(value, name)
         if isinstance(item, Value):
             changes[name] = brief(item)
         elif isinstance(item, tuple) and any(isinstance(part, Value) for part in item):
             changes[name] = tuple(brief(part) for part in item)
-        elif type(item) is int and name in REPEATED:
-            changes[name] = min(item, REPEATED[name])
+        elif type(item) is int and name in marked and (enough := marked[name].memory) is not None:
+            changes[name] = min(item, enough)
     return value.model_copy(update=changes)
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from kdray.core import InputError, parse
 from kdray.data import AnyData, Digits
+from kdray.data.digits import FEWEST_EXAMPLES
 from kdray.sweep.definition.read import Sweep, data_of, load_sweep, sweep_from
-from kdray.sweep.definition.smoke import EXAMPLES, MODELS, digits_like, shrink, smallest
+from kdray.sweep.definition.smoke import MODELS, digits_like, shrink, smallest
 from kdray.sweep.plan import chain
 from tests.shipped import SWEEPS
 from tests.sweep.fakes import TINY, changed
@@ -58,7 +59,7 @@ def test_a_shipped_sweep_becomes_small_and_stays_what_it_is(path: Path) -> None:
     assert {data.shape for data in data_of(small)} == {data.shape for data in data_of(full)}
     for data in data_of(small):
         assert isinstance(data, Digits)
-        assert data.examples == EXAMPLES
+        assert data.examples == FEWEST_EXAMPLES
     for role in ("teacher", "student"):
         assert getattr(small.file.resources, role).gpu == 0
     assert [e.label for e in small.file.evaluate.suite] == [
@@ -137,7 +138,7 @@ def test_digits_take_the_shape_of_the_data_that_they_stand_for(
     data: dict[str, Any], like: dict[str, Any]
 ) -> None:
     small = digits_like(data)
-    assert small == {"name": "digits", "examples": EXAMPLES, **like}
+    assert small == {"name": "digits", "examples": FEWEST_EXAMPLES, **like}
     described: Any = parse(AnyData, data)  # type: ignore[arg-type]  # a union of types
     assert parse(AnyData, small).shape == described.shape  # type: ignore[arg-type]
 
@@ -491,7 +492,7 @@ def test_other_images_become_digits_and_official_corruptions_generated_ones() ->
         "official_corruptions",
         generated.seed + 1,
     )
-    assert (other.data.name, other.data.examples, other.data.pad) == ("digits", EXAMPLES, 6)
+    assert (other.data.name, other.data.examples, other.data.pad) == ("digits", FEWEST_EXAMPLES, 6)
     assert {evaluation.examples for evaluation in small.suite("student")} == {32}
 
 
