@@ -557,7 +557,7 @@ def test_lists_and_texts_are_shown_as_they_are_written(
     )
     assert "[8, 16]" in out
     assert '{"name": "sgd"}' in out
-    assert "True" in out
+    assert "true" in out
 
 
 @pytest.mark.parametrize(

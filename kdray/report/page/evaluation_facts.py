@@ -1,5 +1,4 @@
-"""What was measured and how: every evaluation with its parameters, as they are stored beside its
-numbers."""
+"""How robustness was measured: every evaluation with its parameters, as its rows hold them."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from kdray.report.page.group import Group
 
 PIXELS = ("epsilon", "step_size")
 """Parameters that are differences of pixel values."""
-SAID = {
+PARAMETER_NAMES = {
     "epsilon": "ε",
     "step_size": "step size",
     "sigma": "noise σ",
@@ -24,55 +23,59 @@ SAID = {
     "peaks": "photons at white",
 }
 """Names of parameters in words; of the others ``_`` becomes a space."""
-TYPED = ("norm", "epsilon", "step_size", "steps", "restarts", "samples")
-"""Columns that hold a parameter with its default; attacks alone have them."""
-APART = ("name", "label", "split", "examples")
-"""What is said of every evaluation in a place of its own."""
+ATTACK_COLUMNS = ("norm", "epsilon", "step_size", "steps", "restarts", "samples")
+"""Columns that hold a parameter with its default; only attacks fill them."""
+NO_PARAMETERS = ("name", "label", "split", "examples")
+"""Fields of an evaluation that every description has in a place of its own."""
+MAX_VALUES = 12
+"""Of one parameter."""
 
 
 def evaluations(group: Group) -> Iterator[tuple[str, str]]:
-    """Name and text of each evaluation of the group's trials, in the order of their labels in the
-    table."""
-    numbers = group.results.robustness()
+    """Yield name and text of each evaluation of the group's trials, in the order in which the
+    table has their labels."""
+    rows = group.results.robustness()
     trials = pd.concat([group.students["trial_id"], group.teachers["trial_id"]])
-    own = numbers[numbers["trial_id"].isin(trials) & numbers["parameters"].notna()]
-    for (label, parameters), rows in own.groupby(["label", "parameters"], sort=False):
-        kind = str(rows["evaluation"].iloc[0])
-        told = [*_settings(json.loads(str(parameters)), rows), _images(rows)]
-        yield f"Evaluation {label}", f"{kind}: {', '.join(filter(None, told))}"
+    own = rows[rows["trial_id"].isin(trials) & rows["parameters"].notna()]
+    for (label, parameters), same in own.groupby(["label", "parameters"], sort=False):
+        parts = [*_settings(json.loads(str(parameters)), same), _images(same)]
+        kind = same["evaluation"].iloc[0]
+        yield f"Evaluation {label}", f"{kind}: {', '.join(filter(None, parts))}"
 
 
 def _settings(given: dict[str, Any], rows: pd.DataFrame) -> Iterator[str]:
-    """What was given, and the defaults that the rows hold."""
-    stated = {name: rows[name].dropna().unique() for name in TYPED}
-    known = {
-        name: values[0]
-        for name, values in stated.items()
-        if len(values) == 1 and (name, values[0]) != ("samples", 1)
+    """Yield each parameter that was given, and the defaults that the rows hold."""
+    values = {name: rows[name].dropna().unique() for name in ATTACK_COLUMNS}
+    defaults = {
+        name: found[0]
+        for name, found in values.items()
+        if len(found) == 1 and (name, found[0]) != ("samples", 1)
     }
-    for name, value in {
-        **known,
-        **{name: value for name, value in given.items() if name not in APART},
-    }.items():
-        yield f"{SAID.get(name, name.replace('_', ' '))} {_value(name, value)}"
+    stated = {name: value for name, value in given.items() if name not in NO_PARAMETERS}
+    for name, value in {**defaults, **stated}.items():
+        yield f"{_name(name)} {_value(name, value)}"
+
+
+def _name(parameter: str) -> str:
+    return PARAMETER_NAMES.get(parameter, parameter.replace("_", " "))
 
 
 def _value(name: str, value: Any) -> str:
     if isinstance(value, dict):
-        facts = (f"{SAID.get(key, key)} {_value(key, inner)}" for key, inner in value.items())
-        return f"({', '.join(facts)})"
+        fields = (
+            f"{PARAMETER_NAMES.get(key, key)} {_value(key, one)}" for key, one in value.items()
+        )
+        return f"({', '.join(fields)})"
     if isinstance(value, list):
-        return listed([_value(name, each) for each in value], 12)
+        return listed([_value(name, each) for each in value], MAX_VALUES)
     return pixels(value) if name in PIXELS else value_text(value)
 
 
 def _images(rows: pd.DataFrame) -> str:
-    """On how many, and of which split."""
-    whole = rows[rows["class"].isna()]["examples"].dropna()
-    if whole.empty:
+    """Write on how many images the evaluation was run, and of which split; nothing if unknown."""
+    counts = rows[rows["class"].isna()]["examples"].dropna()
+    if counts.empty:
         return ""
-    low, high = int(whole.min()), int(whole.max())
+    low, high = int(counts.min()), int(counts.max())
     count = f"{high:,}" if low == high else f"{low:,} to {high:,}"
-    return (
-        f"on {count} images of {listed([f'{split}' for split in rows['split'].dropna().unique()])}"
-    )
+    return f"on {count} images of {listed(map(str, rows['split'].dropna().unique()))}"

@@ -1,4 +1,4 @@
-"""What was run and on what: data, models, versions, machines and times, from the trials' own
+"""The facts of a sweep (data, models, versions, machines and times), from the trials' own
 columns."""
 
 from __future__ import annotations
@@ -23,14 +23,12 @@ VERSIONS = {
 
 
 def facts(group: Group) -> list[tuple[str, str]]:
-    """Name and text of each."""
+    """List name and text of each fact; none where no trial has a row."""
     trials = pd.concat([group.students, group.teachers]).drop_duplicates("trial_id")
-    known = trials[trials["status"].notna()]
-    return (
-        [("Sweep", group.sweep), *_described(group), *_machine(known), *_times(known)]
-        if len(known)
-        else []
-    )
+    begun = trials[trials["status"].notna()]
+    if begun.empty:
+        return []
+    return [("Sweep", group.sweep), *_described(group), *_machine(begun), *_times(begun)]
 
 
 def _described(group: Group) -> Iterator[tuple[str, str]]:
@@ -97,32 +95,27 @@ def _times(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
 
 def _networks(trials: pd.DataFrame) -> str:
-    """Kinds of network with their settings and sizes."""
+    """Write the kinds of network with their settings and sizes."""
     return _kinds(trials, "model", sizes=True)
 
 
 def _kinds(trials: pd.DataFrame, part: str, *, sizes: bool = False) -> str:
-    """What ``part`` (method, model) was, each kind with its settings: ``kd (temperature 2 and
-    8)``."""
-    told = []
-    for name, of_kind in trials.dropna(subset=[f"{part}.name"]).groupby(f"{part}.name", sort=False):
+    """Write each kind of ``part`` (method, model) with its settings: ``kd (temperature 2)``."""
+    kinds = []
+    for name, rows in trials.dropna(subset=[f"{part}.name"]).groupby(f"{part}.name", sort=False):
         settings = [
-            column
-            for column in of_kind
-            if str(column).startswith(f"{part}.") and column != f"{part}.name"
+            f"{column.removeprefix(f'{part}.')} {_values(rows, column)}"
+            for column in map(str, rows)
+            if column.startswith(f"{part}.")
+            and column != f"{part}.name"
+            and rows[column].notna().any()
         ]
-        said = [
-            f"{str(column).partition('.')[2]} {_values(of_kind, str(column))}"
-            for column in settings
-            if of_kind[column].notna().any()
-        ]
-        low, high = of_kind["parameters"].min(), of_kind["parameters"].max()
-        if sizes and not pd.isna(low):
-            said.append(
-                f"{low:,.0f} parameters" if low == high else f"{low:,.0f} to {high:,.0f} parameters"
-            )
-        told.append(f"{name} ({'; '.join(said)})" if said else str(name))
-    return ", and ".join(told) or NONE
+        if sizes and rows["parameters"].notna().any():
+            low, high = rows["parameters"].min(), rows["parameters"].max()
+            count = f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
+            settings.append(f"{count} parameters")
+        kinds.append(f"{name} ({'; '.join(settings)})" if settings else str(name))
+    return ", and ".join(kinds) or NONE
 
 
 def _values(trials: pd.DataFrame, column: str) -> str:

@@ -1,4 +1,4 @@
-"""What went wrong, and what casts doubt on a number."""
+"""Trials and evaluations that failed, and checks that cast doubt on a number."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from kdray.report.page.group import Group
 
 
 class Failure(NamedTuple):
-    """A trial, or some of them at one point, that gave no numbers."""
+    """A trial that gave no numbers, or an evaluation of it that gave none."""
 
     trial_id: str | None
     """None if it has no row of its own."""
     what: str
-    """failed, diverged, pruned or missing; evaluation failed."""
+    """failed, diverged, pruned or missing; evaluation LABEL failed."""
     point: int | None
     """None for a teacher."""
     values: str
+    """What distinguishes the point, in words."""
     seed: int | None
     reason: str
 
 
 class Doubt(NamedTuple):
-    """A reason to distrust some numbers."""
+    """A reason to distrust some numbers of one evaluation."""
 
     label: str
     reason: str
@@ -35,47 +36,52 @@ class Doubt(NamedTuple):
 
 
 def failures(group: Group) -> list[Failure]:
-    """Trials that failed, diverged or were given up, and evaluations that failed, in the sweep's
-    order."""
-    found = []
-    for row in group.trials:
-        if row["status"] == "completed" and row["outcome"] == "completed":
-            continue
-        what = row["status"] if row["status"] in ("failed", "diverged") else row["outcome"]
-        gone = what == "completed" or is_missing(what)
-        reason = next(
-            (row[name] for name in ("error", "member_error") if not is_missing(row[name])),
-            "no row of its training is there" if gone else "no reason was stored",
-        )
-        what = "missing" if gone else what
-        found.append(
-            _failure(
-                group, row["trial_id"] if not is_missing(row["status"]) else None, what, row, reason
-            )
-        )
+    """List trials that failed, diverged or were given up, in the sweep's order, then evaluations
+    that failed."""
+    rows = group.trials
+    return [
+        *(_failed_trial(group, row) for row in rows if not _is_completed(row)),
+        *_failed_evaluations(group, {row["trial_id"]: row for row in rows}),
+    ]
+
+
+def _is_completed(row: dict[str, Any]) -> bool:
+    return bool(row["status"] == "completed" and row["outcome"] == "completed")
+
+
+def _failed_trial(group: Group, row: dict[str, Any]) -> Failure:
+    what = row["status"] if row["status"] in ("failed", "diverged") else row["outcome"]
+    has_no_row = what == "completed" or is_missing(what)
+    unknown = "no row of its training is there" if has_no_row else "no reason was stored"
+    errors = [row[name] for name in ("error", "member_error") if not is_missing(row[name])]
+    trial_id = None if is_missing(row["status"]) else row["trial_id"]
+    what = "missing" if has_no_row else what
+    return _failure(group, trial_id, what, row, errors[0] if errors else unknown)
+
+
+def _failed_evaluations(group: Group, trials: dict[str, dict[str, Any]]) -> list[Failure]:
     numbers = group.results.robustness()
     errors = numbers[numbers["error"].notna()].drop_duplicates(["trial_id", "evaluation_id"])
-    rows = {row["trial_id"]: row for row in group.trials}
-    for trial_id, label, error in errors[["trial_id", "label", "error"]].itertuples(index=False):
-        if trial_id in rows:
-            found.append(
-                _failure(group, trial_id, f"evaluation {label} failed", rows[trial_id], error)
-            )
-    return found
+    return [
+        _failure(group, trial_id, f"evaluation {label} failed", trials[trial_id], error)
+        for trial_id, label, error in zip(
+            errors["trial_id"], errors["label"], errors["error"], strict=True
+        )
+        if trial_id in trials
+    ]
 
 
 def _failure(
     group: Group, trial_id: str | None, what: str, row: dict[str, Any], reason: str
 ) -> Failure:
     point, seed = (None if is_missing(row[name]) else int(row[name]) for name in ("point", "seed"))
-    return Failure(
-        trial_id, what, point, "teacher" if point is None else group.about(point), seed, reason
-    )
+    values = "teacher" if point is None else group.about(point)
+    return Failure(trial_id, what, point, values, seed, reason)
 
 
 def doubts(group: Group) -> list[Doubt]:
-    """The ``checks`` of the evaluations of this group, alike ones together; numbers in their text
-    differ by trial."""
+    """List what the ``checks`` of this group's evaluations say, texts that differ only in their
+    numbers together, the one about most numbers first."""
     numbers = group.results.robustness()
     numbers = numbers[numbers["checks"].notna()]
     points = pd.concat([each[["trial_id", "point"]] for each in (group.students, group.teachers)])

@@ -1,4 +1,5 @@
-"""Every point against a baseline: differences, intervals and tests over the seeds."""
+"""The table that compares every point with a baseline: differences, intervals and tests over the
+seeds."""
 
 from __future__ import annotations
 
@@ -10,17 +11,17 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from kdray.core import InputError
-from kdray.core.wording import NONE, counted, is_missing, point_text, value_text
+from kdray.core.wording import NONE, count_range, counted, is_missing, point_text, value_text
 from kdray.report.page.group import DATA, Group, records
 from kdray.report.page.headline_metrics import clean, is_share, robust
 from kdray.results.points.objective import SIZES
 
 LEVEL = 0.05
-"""Of what is called different."""
-MANY = 100
-"""Points, of more than which only the objectives are compared."""
+"""p value below which a difference is called one."""
+MAX_COMPARED_POINTS = 100
+"""With more points only the objectives are compared."""
 UNKNOWN = "too few seeds to say"
-HIGHER, LOWER, ALIKE = "higher", "lower", "not significant"
+HIGHER, LOWER, NOT_SIGNIFICANT = "higher", "lower", "not significant"
 
 Baseline = int | str | dict[str, Any]
 """A point, a case, or values by path."""
@@ -56,12 +57,13 @@ class Comparison(NamedTuple):
 
     @property
     def different(self) -> int:
-        """Rows whose difference is larger than chance explains, by the corrected t test."""
+        """The number of rows whose difference is larger than chance explains, by the corrected t
+        test."""
         return sum(row.verdict in (HIGHER, LOWER) for row in self.rows)
 
     @property
     def heading(self) -> str:
-        """What came out."""
+        """The result in a few words."""
         if self.problem:
             return "cannot be compared"
         points = counted(len(self.rows), "point")
@@ -74,7 +76,7 @@ class Comparison(NamedTuple):
 
     @property
     def powerless(self) -> str:
-        """Said where Wilcoxon's test cannot find anything."""
+        """A sentence where Wilcoxon's test cannot find anything, else nothing."""
         least = min((row.smallest for row in self.rows), default=0.0)
         if least < LEVEL:
             return ""
@@ -86,7 +88,7 @@ class Comparison(NamedTuple):
 
 
 def comparisons(group: Group, baseline: Baseline | None) -> tuple[str, list[Comparison]]:
-    """What the points are compared with, in words, and a table for each metric that matters
+    """Return what the points are compared with, in words, and a table for each metric that matters
     most."""
     if len(group.points) < 2 or (baseline is None and not group.leaders):
         return "", []
@@ -99,7 +101,7 @@ def comparisons(group: Group, baseline: Baseline | None) -> tuple[str, list[Comp
 def _metrics(group: Group) -> list[str]:
     wanted = [
         *group.aims.metrics,
-        *([clean(group), robust(group)] if len(group.points) <= MANY else []),
+        *([clean(group), robust(group)] if len(group.points) <= MAX_COMPARED_POINTS else []),
     ]
     return [
         name
@@ -109,7 +111,7 @@ def _metrics(group: Group) -> list[str]:
 
 
 def named(group: Group, baseline: Baseline | None) -> str:
-    """The baseline in words; without one, the best point."""
+    """Write the baseline in words; without one, the best point."""
     chosen = group.leaders[0] if baseline is None else baseline
     if isinstance(chosen, dict):
         return (
@@ -118,8 +120,8 @@ def named(group: Group, baseline: Baseline | None) -> str:
         )
     if isinstance(chosen, str):
         return f"the case {chosen}"
-    known = group.points["point"].eq(chosen).any()
-    about = f" ({group.about(chosen)})" if known else ""
+    exists = group.points["point"].eq(chosen).any()
+    about = f" ({group.about(chosen)})" if exists else ""
     first = (
         ", the best by the objective"
         if group.best[:1] == [chosen]
@@ -138,20 +140,19 @@ def _comparison(group: Group, chosen: Baseline, metric: str) -> Comparison:
         return Comparison(metric, (), str(error), "")
     counts = pd.concat([frame["n"], frame.loc[frame["n_baseline"] > 0, "n_baseline"]])
     low, high = (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
-    seeds = counted(high, "seed") if low == high else f"{low} to {counted(high, 'seed')}"
-    return Comparison(
-        metric, tuple(_rows(group, frame, 1.0 if is_share(metric) else math.inf)), "", seeds
-    )
+    largest = 1.0 if is_share(metric) else math.inf
+    rows = tuple(_rows(group, frame, largest))
+    return Comparison(metric, rows, "", count_range(low, high, "seed"))
 
 
 def _rows(group: Group, frame: pd.DataFrame, largest: float) -> Iterator[Compared]:
-    """``largest``: what no difference can surpass."""
+    """Yield a row for each point; ``largest``: what no difference can surpass."""
     for row in records(frame):
         point = int(row["point"])
         low, high = (min(max(row[end], -largest), largest) for end in ("low", "high"))
         yield Compared(
             point=point,
-            values=_unlike(group, point, row["baseline"]),
+            values=_differing_values(group, point, row["baseline"]),
             seeds=f"{row['n']}, paired" if row["paired"] else f"{row['n']} and {row['n_baseline']}",
             smallest=_smallest(row["n"], row["n_baseline"], row["paired"]),
             mean=float(row["mean"]),
@@ -165,8 +166,8 @@ def _rows(group: Group, frame: pd.DataFrame, largest: float) -> Iterator[Compare
         )
 
 
-def _unlike(group: Group, point: int, baseline: Any) -> str:
-    """The case and values of a point that its baseline does not have."""
+def _differing_values(group: Group, point: int, baseline: Any) -> str:
+    """Write the case and values of a point that its baseline does not have."""
     if is_missing(baseline):
         return group.about(point)
     theirs = group.described[int(baseline)]
@@ -185,8 +186,8 @@ def _unlike(group: Group, point: int, baseline: Any) -> str:
 
 
 def _smallest(ours: int, theirs: int, paired: bool) -> float:
-    """The two-sided p value where all ranks speak for one side: of the signed ranks, or of the rank
-    sum."""
+    """Return the two-sided p value where all ranks speak for one side: of the signed ranks, or of
+    the rank sum."""
     return 2.0 ** (1 - ours) if paired else min(1.0, 2 / math.comb(ours + theirs, ours))
 
 
@@ -200,5 +201,5 @@ def _verdict(row: dict[str, Any]) -> str:
     if is_missing(p):
         return UNKNOWN
     if p >= LEVEL:
-        return ALIKE
+        return NOT_SIGNIFICANT
     return HIGHER if row["difference"] > 0 else LOWER

@@ -1,20 +1,28 @@
-"""A sweep in three to five sentences."""
+"""The summary of a sweep in three to five sentences."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from kdray.core.wording import counted, is_missing, listed, mean_and_deviation, value_text
 from kdray.report.figures.caption import data_name
-from kdray.report.page.difference_sentence import apart
+from kdray.report.page.difference_sentence import difference_sentence
 from kdray.report.page.failures import Doubt, Failure
 from kdray.report.page.group import Group, records
 from kdray.report.page.headline_metrics import clean, is_share, robust
 from kdray.report.page.statistics import Comparison
+
+MAX_POINTS = 8
+"""Points that are named where several share a place."""
+MAX_PATHS = 4
+"""Swept paths that are named."""
+MAX_VALUES = 6
+"""Values of a path that are named."""
 
 
 def summary(
@@ -24,16 +32,17 @@ def summary(
     failed: Sequence[Failure],
     doubted: Sequence[Doubt],
 ) -> list[str]:
-    """Of what was swept, the best point, how it and the others compare with what ``against`` names,
-    and of what failed or is doubtful."""
+    """List sentences on what was swept, the best point, how the others compare with the baseline
+    that ``against`` names, and what failed or is doubtful."""
     if group.students.empty:
-        return [_only_teachers(group), _troubles(group, failed, doubted)]
-    return [
+        return [_only_teachers(group), _problems(group, failed, doubted)]
+    sentences = [
         _swept(group),
         *_best(group),
-        *apart(against, compared),
-        _troubles(group, failed, doubted),
+        difference_sentence(against, compared),
+        _problems(group, failed, doubted),
     ]
+    return [sentence for sentence in sentences if sentence]
 
 
 def _only_teachers(group: Group) -> str:
@@ -45,108 +54,115 @@ def _only_teachers(group: Group) -> str:
 
 
 def _swept(group: Group) -> str:
-    students = group.students
-    points, most = (
-        students["point"].nunique(),
-        students.groupby("point")["trial_id"].nunique().max(),
-    )
-    taught = (
-        f", taught by {counted(len(group.teachers), 'trained teacher')}"
-        if len(group.teachers)
-        else ""
-    )
+    students, teachers = group.students, len(group.teachers)
+    points = students["point"].nunique()
+    seeds = int(students.groupby("point")["trial_id"].nunique().max())
     cases = students["case"].dropna().nunique()
-    over = [f"{counted(cases, 'case')}"] if cases else []
-    over += [_path(students[path].dropna(), path) for path in group.swept]
-    what = f"{counted(points, 'point')} ({listed(over, 4)})" if over else counted(points, "point")
+    varied = [counted(cases, "case")] if cases else []
+    varied += [_path(students[path].dropna(), path) for path in group.swept]
+    taught = f", taught by {counted(teachers, 'trained teacher')}" if teachers else ""
+    what = f" ({listed(varied, MAX_PATHS)})" if varied else ""
     return (
-        f"The sweep “{group.sweep}” trained students on {data_name(group.data)} at {what}, "
-        f"with {counted(int(most), 'seed')} "
-        f"each: {counted(len(students), 'student')} in all{taught}."
+        f"The sweep “{group.sweep}” trained students on {data_name(group.data)} at "
+        f"{counted(points, 'point')}{what}, with {counted(seeds, 'seed')} each: "
+        f"{counted(len(students), 'student')} in all{taught}."
     )
 
 
 def _path(values: pd.Series[Any], path: str) -> str:
-    unlike = list(dict.fromkeys(map(value_text, values)))
-    if len(unlike) > 4 and pd.api.types.is_numeric_dtype(values):
+    """Write which values a path takes."""
+    texts = list(dict.fromkeys(map(value_text, values)))
+    if len(texts) > 4 and pd.api.types.is_numeric_dtype(values):
         return f"{path} from {values.min():g} to {values.max():g}"
-    return f"{path}: {', '.join(unlike[:6])}" + (", …" if len(unlike) > 6 else "")
+    more = ", …" if len(texts) > MAX_VALUES else ""
+    return f"{path}: {', '.join(texts[:MAX_VALUES])}{more}"
 
 
-def _best(group: Group) -> Iterator[str]:
-    aims, best = group.aims, group.best
-    high = "highest" if group.objective.mode == "max" else "lowest"
-    if not best:
-        if group.leaders:
-            shown = mean_and_deviation(
-                group.numbers(group.leaders[0])[group.objective.metric], float("nan")
-            )
-            shared = (
-                f"{counted(len(group.leaders), 'point')} share the {high} {group.objective.metric}"
-            )
-            named = listed([str(point) for point in group.leaders], 8)
-            yield (f"{shared}, {shown}: {named}. There is no single best.")
-        elif not group.completed.empty:
-            yield (
-                f"No point has all its seeds and {listed(list(aims.metrics))}, so none is "
-                "called the best."
-            )
-        return
-    if len(aims.objectives) > 1:
-        named = listed([f"point {point}" for point in best], 8)
-        yield (
-            f"No point is better in all of {listed(list(aims.metrics))} than {named}: the "
-            "Pareto front."
-        )
-        return
-    objective, row = group.objective, group.numbers(best[0])
-    number = mean_and_deviation(row[objective.metric], row[f"{objective.metric} std"])
-    text = f"Point {best[0]} ({group.about(best[0])}) has the {high} {objective.metric}: {number}"
-    yield f"{text} over {counted(int(row['n']), 'seed')}{_interval(group, best[0])}."
+def _best(group: Group) -> list[str]:
+    """List what is to be said of the best point, of several that share its place, or of the Pareto
+    front."""
+    if not group.best:
+        return _no_best(group)
+    if len(group.aims.objectives) > 1:
+        names = listed([f"point {point}" for point in group.best], MAX_POINTS)
+        metrics = listed(group.aims.metrics)
+        return [f"No point is better in all of {metrics} than {names}: the Pareto front."]
+    point, metric = group.best[0], group.objective.metric
+    row = group.numbers(point)
+    first = (
+        f"Point {point} ({group.about(point)}) has the {_extreme(group)} {metric}: "
+        f"{mean_and_deviation(row[metric], row[f'{metric} std'])} over "
+        f"{counted(int(row['n']), 'seed')}{_interval(group, point)}."
+    )
     others = [
-        name for name in (clean(group), robust(group)) if name not in (None, objective.metric)
-    ]
-    told = [
         f"{name} {mean_and_deviation(row[name], row[f'{name} std'])}"
-        for name in others
-        if not is_missing(row[name])
+        for name in (clean(group), robust(group))
+        if name not in (None, metric) and not is_missing(row[name])
     ]
-    if told:
-        yield f"There it has {' and '.join(told)}."
+    return [first, f"There it has {listed(others)}."] if others else [first]
+
+
+def _no_best(group: Group) -> list[str]:
+    """Say why no point is called the best; nothing if none has completed."""
+    metric = group.objective.metric
+    if group.leaders:
+        number = mean_and_deviation(group.numbers(group.leaders[0])[metric], math.nan)
+        names = listed(map(str, group.leaders), MAX_POINTS)
+        return [
+            f"{counted(len(group.leaders), 'point')} share the {_extreme(group)} {metric}, "
+            f"{number}: {names}. There is no single best."
+        ]
+    if group.completed.empty:
+        return []
+    metrics = listed(group.aims.metrics)
+    return [f"No point has all its seeds and {metrics}, so none is called the best."]
+
+
+def _extreme(group: Group) -> str:
+    return "highest" if group.objective.mode == "max" else "lowest"
 
 
 def _interval(group: Group, point: int) -> str:
+    """Write how sure the mean of a point's objective is."""
     if group.numbers(point)["n"] < 2:
         return ", so how far another seed would be from it is not known (no interval)"
     metric = group.objective.metric
-    (found,) = records(
+    (row,) = records(
         group.results.points(metric, sweep=group.sweep, where=[("point", "==", point)])[
             ["n", "low", "high"]
         ]
     )
-    low, high = found["low"], found["high"]
+    low, high = row["low"], row["high"]
     if is_missing(low) or low == high:
-        all_of_them = "both" if found["n"] == 2 else f"all {found['n']}"
-        return f" ({all_of_them} seeds gave the same, so there is no interval)"
+        seeds = "both" if row["n"] == 2 else f"all {row['n']}"
+        return f" ({seeds} seeds gave the same, so there is no interval)"
     if is_share(metric):
         low, high = max(low, 0.0), min(high, 1.0)
     return f" (95 % interval of the mean {low:.3f} to {high:.3f})"
 
 
-def _troubles(group: Group, failed: Sequence[Failure], doubted: Sequence[Doubt]) -> str:
+def _problems(group: Group, failed: Sequence[Failure], doubted: Sequence[Doubt]) -> str:
+    """Write how many trials failed or are missing, and how many numbers are doubtful."""
+    text = _failed(group, failed)
+    doubts = sum(each.numbers for each in doubted)
+    if not doubts:
+        return f"{text[:1].upper()}{text[1:]}; no check casts doubt on a number."
+    numbers = counted(doubts, "number")
+    return f"{text[:1].upper()}{text[1:]}; checks cast doubt on {numbers} (see Doubtful numbers)."
+
+
+def _failed(group: Group, failed: Sequence[Failure]) -> str:
     kinds = Counter(
         each.what if each.what in ("diverged", "pruned", "missing") else "failed" for each in failed
     )
-    parts = [f"{number:,} {kind}" for kind, number in kinds.items()]
-    lost = f"{listed(parts)} (see Failures)" if parts else ""
+    known = f"{listed(f'{count:,} {kind}' for kind, count in kinds.items())} (see Failures)"
     if group.missing:
-        are = "is" if group.missing == 1 else "are"
-        of_all = f"{group.missing:,} of {counted(group.expected, 'student')}"
-        lacks = f"{of_all} {are} missing (not trained yet, given up, or failed)"
-        lost = f"{lacks}: {lost}" if lost else lacks
-    lost = lost or ("no trial failed" if group.students.empty else "every trial completed")
-    doubt = sum(each.numbers for each in doubted)
-    named = f"checks cast doubt on {counted(doubt, 'number')} (see Doubtful numbers)"
-    return (
-        f"{lost[:1].upper()}{lost[1:]}; {named if doubt else 'no check casts doubt on a number'}."
-    )
+        verb = "is" if group.missing == 1 else "are"
+        missing = (
+            f"{group.missing:,} of {counted(group.expected, 'student')} {verb} missing "
+            "(not trained yet, given up, or failed)"
+        )
+        return f"{missing}: {known}" if kinds else missing
+    if kinds:
+        return known
+    return "no trial failed" if group.students.empty else "every trial completed"
