@@ -13,6 +13,7 @@ way.
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tempfile
@@ -157,6 +158,7 @@ def plain(trials: int) -> None:
     """Ray Tune alone."""
     from ray import tune
 
+    os.environ.pop("TUNE_GLOBAL_CHECKPOINT_S")  # plain Tune takes its snapshots
     marks = Marks(trials)
 
     class Counting(tune.Callback):  # type: ignore[misc]  # ray is not typed
