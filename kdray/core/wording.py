@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -62,6 +63,25 @@ def point_text(values: Mapping[str, Any], case: Any = None) -> str:
         f"{path} = {value_text(given)}" for path, given in values.items() if value_text(given)
     ]
     return ", ".join(parts) or "nothing is swept"
+
+
+def short_paths(paths: Iterable[str]) -> dict[str, str]:
+    """Map every dotted path to its shortest end that ends no other of ``paths``: ``sigma``."""
+    splits = {path: path.split(".") for path in paths}
+    ends = Counter(
+        ".".join(parts[start:]) for parts in splits.values() for start in range(len(parts))
+    )
+    return {
+        path: next(
+            (
+                end
+                for start in reversed(range(len(parts)))
+                if ends[end := ".".join(parts[start:])] == 1
+            ),
+            path,  # it ends another
+        )
+        for path, parts in splits.items()
+    }
 
 
 def pixels(amount: float) -> str:

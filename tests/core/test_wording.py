@@ -191,3 +191,19 @@ def test_memory_is_binary() -> None:
     assert wording.memory(24 * 2**30) == "24 GiB"
     assert wording.memory(23.6912 * 2**30) == "23.69 GiB"
     assert wording.memory(math.inf) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("paths", "ends"),
+    [
+        (["noise.input.sigma"], ["sigma"]),
+        (["noise.input.sigma", "method.alpha"], ["sigma", "alpha"]),
+        (["noise.input.sigma", "noise.weights.sigma"], ["input.sigma", "weights.sigma"]),
+        (["noise.sigma", "teacher.noise.sigma"], ["noise.sigma", "teacher.noise.sigma"]),
+        ([], []),
+    ],
+)
+def test_a_path_is_shortened_to_the_end_that_tells_it_apart(
+    paths: list[str], ends: list[str]
+) -> None:
+    assert wording.short_paths(paths) == dict(zip(paths, ends, strict=True))

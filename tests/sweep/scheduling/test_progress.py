@@ -4,13 +4,16 @@ then in a log."""
 from __future__ import annotations
 
 import io
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from kdray.results import Store
 from kdray.sweep.scheduling import progress as module
-from kdray.sweep.scheduling.progress import EVERY, Progress, progress_file
+from kdray.sweep.scheduling.progress import LOG_SECONDS, Progress, progress_file, trial_name
 
 
 class Clock:
@@ -46,7 +49,7 @@ def test_trials_are_counted_and_the_last_line_sums_them_up(said: io.StringIO, cl
             progress.started(trial)
         progress.ended("a", failed=False)
         progress.ended("b", failed=True)
-        clock.now += EVERY
+        clock.now += LOG_SECONDS
         progress.stepped("c", 0.5, "epoch 1/2")
         progress.ended("c", failed=False)
         clock.now += 5
@@ -88,8 +91,8 @@ def test_in_a_log_a_line_comes_at_most_every_so_often(said: io.StringIO, clock: 
             progress.stepped(f"trial {second}", 0.5, "epoch 1/2")
             progress.ended(f"trial {second}", failed=False)
             clock.now += 1
-        assert len(lines(said)) == 100 // EVERY
-    assert len(lines(said)) == 100 // EVERY + 1
+        assert len(lines(said)) == 100 // LOG_SECONDS
+    assert len(lines(said)) == 100 // LOG_SECONDS + 1
 
 
 def test_nothing_is_left_where_more_ran_than_was_planned_and_unknown_where_nothing_was(
@@ -101,7 +104,7 @@ def test_nothing_is_left_where_more_ran_than_was_planned_and_unknown_where_nothi
             for trial in "ab":
                 progress.started(trial)
                 progress.ended(trial, failed=False)
-            clock.now += EVERY
+            clock.now += LOG_SECONDS
             progress.started("c")
             progress.ended("c", failed=False)
     assert lines(said)[0] == "students: 2 done, 1 running, 0 left | 15 s, about 0 s left"
@@ -114,9 +117,9 @@ def test_how_long_it_takes_is_said_once_half_a_trial_is_done(
     progress = Progress(said)
     with progress.phase("students", planned=4):
         progress.started("a")
-        clock.now += EVERY
+        clock.now += LOG_SECONDS
         progress.stepped("a", 0.4, "")
-        clock.now += EVERY
+        clock.now += LOG_SECONDS
         progress.stepped("a", 0.5, "")
     assert ["left" in line.partition("|")[2] for line in lines(said)] == [False, True]
     assert lines(said)[1].endswith("| 30 s, about 3 min 30 s left")
@@ -207,23 +210,176 @@ def test_a_folder_that_cannot_be_written_stops_no_sweep(
     assert lines(said) == ["students: 1 done | 1 s"]
 
 
-def test_on_a_terminal_it_is_one_live_display_with_what_runs_now(
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_trial_that_is_run_again_is_counted_once(said: io.StringIO, clock: Clock) -> None:
+    """The chosen teacher is trained with the others and measured afterwards."""
+    progress = Progress(said)
+    with progress.phase("teachers", planned=3):
+        for trial in "abc":
+            progress.started(trial)
+            progress.ended(trial, failed=False)
+        clock.now += LOG_SECONDS
+        progress.started("b")
+        progress.ended("b", failed=False)
+    assert lines(said) == [
+        "teachers: 2 done, 1 running, 0 left | 15 s, about 8 s left",
+        "teachers: 3 done | 15 s",
+    ]
+
+
+def test_a_trial_that_fails_when_it_is_measured_has_failed(said: io.StringIO) -> None:
+    progress = Progress(said)
+    with progress.phase("teachers", planned=1):
+        for failed in (False, True):
+            progress.started("a")
+            progress.ended("a", failed=failed)
+    assert lines(said) == ["teachers: 0 done, 1 failed | 0 s"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (trial_name("teacher", 1), "teacher seed 1"),
+        (trial_name("student", 0), "student seed 0"),
+        (
+            trial_name("student", 0, {"noise.input.sigma": 0.1, "method.temperature": 2.0}),
+            "sigma=0.1 temperature=2, seed 0",
+        ),
+        (trial_name("student", 2, {"method.alpha": 0.5}, "noisy"), "noisy alpha=0.5, seed 2"),
+        (
+            trial_name("student", 2, {"noise.input.sigma": 0.1, "noise.weights.sigma": 0.2}),
+            "input.sigma=0.1 weights.sigma=0.2, seed 2",
+        ),
+    ],
+)
+def test_a_trial_is_called_by_its_point(name: str, text: str) -> None:
+    assert name == text
+
+
+class Terminal(io.StringIO):
+    """A terminal without a size of its own: COLUMNS and LINES say it."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Terminal:
+    columns, rows = getattr(request, "param", (100, 24))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", str(rows))
+    return Terminal()
+
+
+def screen(progress: Progress) -> list[str]:
+    """What a terminal shows now."""
+    console = Console(file=io.StringIO(), width=progress._console.width)
+    console.print(progress._renderable())
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+def test_a_terminal_shows_a_bar_the_counts_the_best_point_and_what_runs(
+    terminal: Terminal, clock: Clock
 ) -> None:
-    class Terminal(io.StringIO):
+    progress = Progress(terminal)
+    progress.aim("val_accuracy", "max")
+    with progress.phase("students", planned=20, there={"x"}):
+        progress.point(0.9722, {"noise.input.sigma": 0.1})
+        for number in range(12):
+            progress.started(f"id{number}", f"sigma={number / 10:g}, seed 0")
+        progress.ended("id0", failed=False)
+        progress.ended("id1", failed=True)
+        clock.now += 30
+        progress.stepped("id2", 0.5, "epoch 3/6", 0.95128)
+        progress.stepped("id3", 0.9, "pgd20")
+        bar, counts, best, *running = screen(progress)
+        assert bar.startswith("students \u2501")
+        assert counts == (
+            "1 done, 1 failed, 10 running, 8 left, 1 there already | 30 s, about 2 min 26 s left"
+        )
+        assert best == "best val_accuracy 0.9722 (sigma=0.1)"
+        assert len(running) == 8 + 1
+        assert running[0] == "  sigma=0.2, seed 0  epoch 3/6  val 0.951"
+        assert running[1] == "  sigma=0.3, seed 0  pgd20"
+        assert running[2] == "  sigma=0.4, seed 0  starting"
+        assert running[-1] == "  and 2 more"
+    assert "students: 1 done, 1 failed, 1 there already" in terminal.getvalue()
+    assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h")
+
+
+@pytest.mark.parametrize("terminal", [(40, 7)], indirect=True)
+def test_a_small_terminal_has_fewer_and_shorter_lines(terminal: Terminal) -> None:
+    progress = Progress(terminal)
+    with progress.phase("students", planned=20):
+        for number in range(12):
+            progress.started(f"id{number}", f"sigma={number / 10:g} temperature=2, seed 0")
+            progress.stepped(f"id{number}", 0.5, "epoch 3/6", 0.5)
+        shown = screen(progress)
+    assert len(shown) < 7
+    assert all(len(line) <= 40 for line in shown)
+    assert shown[2] == "  sigma=0 temperat\u2026  epoch 3/6  val 0.500"
+    assert shown[-1] == "  and 10 more"
+
+
+def test_trials_of_one_name_are_told_apart_by_their_ids(terminal: Terminal) -> None:
+    progress = Progress(terminal)
+    with progress.phase("teachers", planned=2):
+        for trial_id in ("aaaaaaaaaaaa", "bbbbbbbbbbbb"):
+            progress.started(trial_id, "teacher seed 0")
+        assert screen(progress)[-2:] == [
+            "  teacher seed 0 (aaaaaa)  starting",
+            "  teacher seed 0 (bbbbbb)  starting",
+        ]
+
+
+def test_an_interruption_leaves_the_cursor_and_no_display(terminal: Terminal) -> None:
+    progress = Progress(terminal)
+    with suppress(KeyboardInterrupt), progress.phase("students", planned=2):
+        progress.started("a", "seed 0")
+        raise KeyboardInterrupt
+    assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_of_another_encoding_is_no_reason_to_fail(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Narrow(io.TextIOWrapper):
         def isatty(self) -> bool:
             return True
 
     monkeypatch.setenv("TERM", "xterm")
-    said = Terminal()
-    progress = Progress(said)
-    with progress.phase("students", planned=20):
-        for number in range(12):
-            progress.started(f"trial-{number:02}")
-        progress.stepped("trial-03", 0.5, "epoch 3/6")
-        shown = str(progress._renderable())
-        assert shown.splitlines()[0].startswith("students: 0 done, 12 running, 8 left")
-        assert "  trial-03  epoch 3/6" in shown
-        assert len(shown.splitlines()) == 1 + 8
-        progress.ended("trial-03", failed=False)
-    assert "students: 1 done" in said.getvalue()
+    monkeypatch.setenv("COLUMNS", "30")
+    stream = Narrow(io.BytesIO(), encoding=encoding)
+    progress = Progress(stream)
+    with progress.phase("students", planned=2):
+        progress.started("a", "temperature=2 " * 5)
+        screen(progress)
+        progress.ended("a", failed=False)
+    stream.flush()
+    assert b"students: 1 done" in stream.buffer.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_sweep_goes_on_when_whoever_read_has_left() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stream:
+        progress = Progress(stream)
+        with progress.phase("students", planned=1):
+            progress.say("a")
+            progress.started("a")
+            progress.ended("a", failed=False)
+        assert progress._console.quiet
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # for what it still holds
+
+
+def test_a_dumb_terminal_has_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    stream = Terminal()
+    progress = Progress(stream)
+    with progress.phase("students", planned=1):
+        progress.started("a")
+        progress.ended("a", failed=False)
+    assert stream.getvalue() == "students: 1 done | 0 s\n"
