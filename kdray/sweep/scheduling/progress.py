@@ -69,6 +69,8 @@ class Progress:
         self._done: set[str] = set()
         self._failed: set[str] = set()
         self._running: dict[str, RunningTrial] = {}
+        self._names: dict[str, str] = {}
+        """By trial: kept for when it is measured without its place in the sweep."""
         self._best: tuple[float, str] | None = None
         self._objective: tuple[str, str] | None = None
         self._began = self._logged = self._published = time.monotonic()
@@ -121,7 +123,9 @@ class Progress:
         :func:`trial_name`."""
         self._done.discard(trial_id)
         self._failed.discard(trial_id)
-        self._running[trial_id] = RunningTrial(name or trial_id)
+        if name is not None:
+            self._names[trial_id] = name
+        self._running[trial_id] = RunningTrial(self._names.get(trial_id, trial_id))
         self._tick()
 
     def stepped(

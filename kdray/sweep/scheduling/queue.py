@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
@@ -27,7 +28,7 @@ from kdray.sweep.execution.resources import (
     this_machine,
 )
 from kdray.sweep.inventory.trials import TrialIndex
-from kdray.sweep.scheduling.progress import Progress
+from kdray.sweep.scheduling.progress import Progress, trial_name
 from kdray.trials.rows import write_member, write_trial_row, write_unmeasured
 from kdray.trials.task import Step, Task
 from kdray.trials.trained import weights_file
@@ -90,6 +91,15 @@ class Assignment(NamedTuple):
     @property
     def trial_id(self) -> str:
         return self.task.experiment.trial_id
+
+    @property
+    def name(self) -> str | None:
+        """What people call it: its point and seed; none if it has no place in the sweep."""
+        if self.member is None:
+            return None
+        swept = json.loads(self.member.get("parameters") or "{}")
+        seed = self.task.experiment.seed
+        return trial_name(self.task.role, seed, swept, self.member.get("case"))
 
 
 @dataclass
@@ -156,7 +166,7 @@ class Dispatcher:
                 if len(asking) == 1:
                     self._waiting.append(assignment._replace(request=self._request))
         assignment = self._waiting.popleft()
-        self._progress.started(assignment.trial_id)
+        self._progress.started(assignment.trial_id, assignment.name)
         return assignment
 
     def begun(self, assignment: Assignment) -> None:
@@ -179,7 +189,9 @@ class Dispatcher:
         if step.outcome is not None:
             return False
         trial_id = assignment.trial_id
-        self._progress.stepped(trial_id, step.done / step.total, step.text)
+        self._progress.stepped(
+            trial_id, step.done / step.total, step.text, step.numbers.get("val_accuracy")
+        )
         if step.kind == "epoch" and trial_id not in self._stopped:
             reasons = [group.stops(assignment.task, step) for group, _ in self._asking[trial_id]]
             if all(reasons):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 from rich.console import Console
 
 from kdray.results import Store
+from kdray.sweep.run import run
 from kdray.sweep.scheduling import progress as module
 from kdray.sweep.scheduling.progress import LOG_SECONDS, Progress, progress_file, trial_name
+from tests.sweep.fakes import NOWHERE, sweep_of
 
 
 class Clock:
@@ -319,7 +322,7 @@ def test_a_small_terminal_has_fewer_and_shorter_lines(terminal: Terminal) -> Non
         shown = screen(progress)
     assert len(shown) < 7
     assert all(len(line) <= 40 for line in shown)
-    assert shown[2] == "  sigma=0 temperat\u2026  epoch 3/6  val 0.500"
+    assert shown[2] == "  sigma=0 tempera\u2026  epoch 3/6  val 0.500"
     assert shown[-1] == "  and 10 more"
 
 
@@ -383,3 +386,28 @@ def test_a_dumb_terminal_has_plain_lines(monkeypatch: pytest.MonkeyPatch) -> Non
         progress.started("a")
         progress.ended("a", failed=False)
     assert stream.getvalue() == "students: 1 done | 0 s\n"
+
+
+class Names(Progress):
+    """Progress that notes how running trials look when they have done a step."""
+
+    def __init__(self) -> None:
+        super().__init__(io.StringIO())
+        self.running: list[str] = []
+
+    def stepped(self, trial_id: str, share: float, text: str, *rest: float | None) -> None:
+        super().stepped(trial_id, share, text, *rest)
+        self.running.append(re.sub(r"\d\.\d{3}", "#", "|".join(self._running_lines()).strip()))
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_run_shows_its_trials_by_point_and_counts_each_once(tmp_path: Path) -> None:
+    progress = Names()
+    run(sweep_of(), tmp_path / "results", data=NOWHERE, progress=progress)
+    shown = dict.fromkeys(progress.running)
+    assert "teacher seed 1  epoch 2/2  val #" in shown
+    assert "sigma=0.2, seed 1  epoch 1/2  val #" in shown
+    assert "sigma=0, seed 0  pgd1  val #" in shown
+    logged = progress._console.file.getvalue()  # type: ignore[attr-defined]
+    assert "teachers: 2 done |" in logged
+    assert "students: 4 done |" in logged
