@@ -68,13 +68,13 @@ def report(chosen: argparse.Namespace) -> int:
 
 def _table(results: Results, sweep: str | None, suffix: str) -> str:
     """The table of points of one sweep as CSV or LaTeX."""
-    from kdray.report.page.html import chosen, opened
+    from kdray.report.page.html import chosen_groups, opened
     from kdray.report.page.points import table
 
     held, problems = opened(results)
     for problem in problems:
         print(f"kdray: warning: {problem}", file=sys.stderr)
-    groups = [group for group in chosen(held, sweep) if not group.points.empty]
+    groups = [group for group in chosen_groups(held, sweep) if not group.points.empty]
     if len(groups) != 1:
         names = ", ".join(group.title for group in groups)
         raise InputError(

@@ -1,8 +1,8 @@
-"""The report: one HTML file that says what a results folder holds, to somebody who did not run it.
+"""The report as one HTML file, which tells somebody who did not run the sweeps what a results
+folder holds.
 
-It needs nothing beside itself: style, scripts, figures and data stand in it, and its content
-security policy forbids it to fetch anything. Jinja2 escapes every value; what the script shows it
-sets as text.
+The file is complete: style, scripts, figures and data are inside, and its content security policy
+forbids it to fetch anything. Jinja2 escapes every value, and the script inserts values as text.
 """
 
 from __future__ import annotations
@@ -25,10 +25,15 @@ import pandas as pd
 from kdray.core import InputError
 from kdray.core.wording import counted, duration, is_missing, listed, number
 from kdray.report.figures.style import COLUMN
-from kdray.report.page import facts, figures, points, statistics, summary, trials
-from kdray.report.page import failures as trouble
-from kdray.report.page import search_figures as searched
+from kdray.report.page.facts import facts
+from kdray.report.page.failures import Doubt, Failure, doubts, failures
+from kdray.report.page.figures import figures
 from kdray.report.page.group import Group, groups, records
+from kdray.report.page.points import Column, Line, columns, lines
+from kdray.report.page.search_figures import search_figures
+from kdray.report.page.statistics import Baseline, Comparison, comparisons
+from kdray.report.page.summary import summary
+from kdray.report.page.trials import details
 from kdray.results import ConflictingRows, DamagedFile, Results
 
 if TYPE_CHECKING:
@@ -39,7 +44,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 SCRIPTS = ("dataTables.min.js", "report.js")
-READ_FIRST = ("members", "trials", "epochs", "robustness")
+MAX_TITLE_SWEEPS = 3
+"""Sweeps that the title of the page names."""
 
 
 @dataclass(frozen=True)
@@ -55,147 +61,141 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """All that is said of one group."""
+    """The part of the page about one group."""
 
     name: str
-    """Of its anchors."""
+    """What its anchors begin with."""
     group: Group
     summary: list[str]
     facts: list[tuple[str, str]]
-    columns: list[points.Column]
-    lines: list[points.Line]
+    columns: list[Column]
+    lines: list[Line]
     baseline: str
-    comparisons: list[statistics.Comparison]
+    comparisons: list[Comparison]
     pictures: list[Picture]
-    searched: list[Picture]
-    doubts: list[trouble.Doubt]
-    failures: list[trouble.Failure]
+    search_pictures: list[Picture]
+    doubts: list[Doubt]
+    failures: list[Failure]
     trials: list[dict[str, Any]]
     """Rows of those that have ended, teachers first."""
     anchors: frozenset[str]
-    """Ids of the trials that no section before has."""
+    """Ids of the trials that no earlier section has."""
 
 
 def render(
     results: Results,
     *,
     sweep: str | None = None,
-    baseline: statistics.Baseline | None = None,
+    baseline: Baseline | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """The page, of ``sweep`` only if one is named; :class:`InputError` if there is no such sweep,
-    or baseline.
+    """Return the page, of ``sweep`` only if one is named; :class:`InputError` if there is no such
+    sweep, or baseline.
 
-    ``progress`` is told what is being done, each time that something begins.
+    ``progress`` is called with a line at the beginning of each step.
     """
     progress("reading the tables")
-    held, problems = opened(results)
+    snapshot, problems = opened(results)
     for problem in problems:
         progress(f"kdray: warning: {problem}")
-    found = chosen(held, sweep)
+    chosen = chosen_groups(snapshot, sweep)
     sections: list[Section] = []
-    for position, group in enumerate(found):
-        progress(f"{group.title} ({position + 1} of {len(found)})")
-        before = {row["trial_id"] for each in sections for row in each.trials}
-        sections.append(_section(group, f"s{position}", baseline, before))
+    for position, group in enumerate(chosen):
+        progress(f"{group.title} ({position + 1} of {len(chosen)})")
+        earlier = {row["trial_id"] for section in sections for row in section.trials}
+        sections.append(_section(group, f"s{position}", baseline, earlier))
     _check_baseline(sections, baseline)
     scripts = [_static(name) for name in SCRIPTS]
-    page = _environment().get_template("report.html")
-    return page.render(
-        title=listed([f"“{name}”" for name in dict.fromkeys(group.sweep for group in found)], 3)
-        if found
-        else "nothing yet",
-        sections=sections,
-        problems=problems,
-        place=held.store.place,
-        version=version("kdray"),
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        style=_static("report.css"),
-        scripts=scripts,
-        policy=_policy(scripts),
-        data=_embedded(trials.details(found)),
+    sweeps = dict.fromkeys(f"“{group.sweep}”" for group in chosen)
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            title=listed(sweeps, MAX_TITLE_SWEEPS) if sweeps else "nothing yet",
+            sections=sections,
+            problems=problems,
+            place=snapshot.store.place,
+            version=version("kdray"),
+            made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+            style=_static("report.css"),
+            scripts=scripts,
+            policy=_policy(scripts),
+            data=_embedded(details(chosen)),
+        )
     )
 
 
 def opened(results: Results) -> tuple[Results, list[str]]:
-    """The results as they are now, each table read once, and what was wrong with their files."""
-    held = results.snapshot()
+    """Return the results as they are now, each table read once, and what was wrong with their
+    files."""
+    snapshot = results.snapshot()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        held.members(), held.trials(), held.epochs(), held.robustness()
+        snapshot.members(), snapshot.trials(), snapshot.epochs(), snapshot.robustness()
     problems = []
     for each in caught:
         if issubclass(each.category, DamagedFile | ConflictingRows):
             problems.append(str(each.message))
         else:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
-    return held, problems
+    return snapshot, problems
 
 
-def chosen(results: Results, sweep: str | None) -> list[Group]:
-    """The groups of ``sweep``, or of all."""
+def chosen_groups(results: Results, sweep: str | None) -> list[Group]:
+    """Return the groups of ``sweep``, or of all."""
     found = groups(results, sweep)
     if sweep is not None and not found:
-        known = list(dict.fromkeys(group.sweep for group in groups(results)))
+        names = list(dict.fromkeys(group.sweep for group in groups(results)))
         raise InputError(
-            f"{results.store.place}: no sweep {sweep!r} (there are: {', '.join(known) or 'none'})"
+            f"{results.store.place}: no sweep {sweep!r} (there are: {', '.join(names) or 'none'})"
         )
     return found
 
 
-def _section(
-    group: Group, name: str, baseline: statistics.Baseline | None, before: set[str]
-) -> Section:
-    against, compared = statistics.comparisons(group, baseline)
-    failed, doubted = trouble.failures(group), trouble.doubts(group)
-    rows = (
-        pd.concat([group.teachers, group.students])
-        .drop_duplicates("trial_id")
-        .dropna(subset=["status"])
-    )
+def _section(group: Group, name: str, baseline: Baseline | None, earlier: set[str]) -> Section:
+    """Return the section of ``group``; ``earlier``: ids of the trials of those before it."""
+    against, compared = comparisons(group, baseline)
+    failed, doubted = failures(group), doubts(group)
+    trials = pd.concat([group.teachers, group.students]).drop_duplicates("trial_id")
+    ended = trials.dropna(subset=["status"])
     return Section(
         name=name,
         group=group,
-        summary=summary.summary(group, against, compared, failed, doubted),
-        facts=facts.facts(group),
-        columns=points.columns(group),
-        lines=points.lines(group),
+        summary=summary(group, against, compared, failed, doubted),
+        facts=facts(group),
+        columns=columns(group),
+        lines=lines(group),
         baseline=against,
         comparisons=compared,
-        pictures=[_picture(each) for each in figures.figures(group, name)],
-        searched=[_picture(each) for each in searched.figures(group, name)],
+        pictures=[_picture(each) for each in figures(group, name)],
+        search_pictures=[_picture(each) for each in search_figures(group, name)],
         doubts=doubted,
         failures=failed,
-        trials=records(rows),
-        anchors=frozenset(rows["trial_id"]) - before,
+        trials=records(ended),
+        anchors=frozenset(ended["trial_id"]) - earlier,
     )
 
 
 def _picture(figure: Figure) -> Picture:
-    return Picture(
-        figure.title, figure.caption, figure.svg(), wide=figure.figure.get_figwidth() > COLUMN * 1.5
-    )
+    wide = figure.figure.get_figwidth() > COLUMN * 1.5
+    return Picture(figure.title, figure.caption, figure.svg(), wide)
 
 
 def _breakable(name: str) -> Markup:
-    """A dotted path that may be broken after each of its parts."""
+    """Return a dotted path that may be broken after each of its parts."""
     from markupsafe import Markup, escape
 
     return Markup("<wbr>").join(map(escape, re.split(r"(?<=[._\[,])", name)))
 
 
-def _check_baseline(sections: list[Section], baseline: statistics.Baseline | None) -> None:
-    """A baseline that no part of the page has is a mistake; that only some have it is said
-    there."""
+def _check_baseline(sections: list[Section], baseline: Baseline | None) -> None:
+    """Raise :class:`InputError` if no section has the baseline; a section without it says so
+    itself."""
     compared = [each for section in sections for each in section.comparisons]
     if baseline is not None and not any(each.rows for each in compared):
         reasons = list(dict.fromkeys(each.problem for each in compared if each.problem))
-        said = (
-            reasons[0].removeprefix("baseline: ")
-            if reasons
-            else "there are no two points to compare"
-        )
-        raise InputError(f"--baseline: {said}")
+        reason = reasons[0] if reasons else "there are no two points to compare"
+        raise InputError(f"--baseline: {reason.removeprefix('baseline: ')}")
 
 
 @cache
@@ -204,8 +204,8 @@ def _static(name: str) -> str:
 
 
 def _policy(scripts: list[str]) -> str:
-    """Of the page's content: only these scripts run, styles and pictures stand in the page, nothing
-    is fetched."""
+    """Return the content security policy: only these scripts run, styles and pictures are the
+    page's own, nothing is fetched."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in scripts
@@ -215,7 +215,7 @@ def _policy(scripts: list[str]) -> str:
 
 
 def _embedded(data: dict[str, Any]) -> str:
-    """JSON that cannot end the element that it stands in."""
+    """Return JSON that cannot end the element around it."""
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
@@ -224,18 +224,18 @@ def _embedded(data: dict[str, Any]) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    made = Environment(
+    environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    environment.filters |= {
         "number": number,
         "duration": duration,
         "counted": counted,
         "breakable": _breakable,
     }
-    made.tests["missing"] = is_missing
-    return made
+    environment.tests["missing"] = is_missing
+    return environment

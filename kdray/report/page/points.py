@@ -1,5 +1,5 @@
 """The table of points: what distinguishes them, and every number as its mean ± standard deviation
-over the seeds."""
+over the seeds, for the page and for a file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pandas as pd
 from kdray.core.wording import NONE, is_missing, mean_and_deviation, value_text
 from kdray.report.figures.tables import Spread, Table
 from kdray.report.page.group import Group, records
+from kdray.report.page.headline_metrics import trade_off
 from kdray.results.points.pareto import fronts
 
-SHOWN = 5
-"""So many metrics are shown at first; the others can be chosen."""
+MAX_FIRST_METRICS = 5
+"""Metrics that are shown at first; the others can be chosen."""
 
 
 class Column(NamedTuple):
@@ -21,7 +22,7 @@ class Column(NamedTuple):
 
     title: str
     numeric: bool
-    shown: bool
+    visible: bool
     """At first."""
 
 
@@ -40,33 +41,34 @@ class Line(NamedTuple):
     trial_id: str
     """The first trial of the point."""
     mark: str
-    """Said of the best."""
+    """What a point is the best in; nothing for most."""
     cells: tuple[Cell, ...]
 
 
 def columns(group: Group) -> list[Column]:
-    """Those after the point and its mark."""
+    """List the columns after the point and its mark."""
     out = [Column("case", False, True)] if _has_cases(group) else []
     out += [Column(path, _is_numeric(group, path), True) for path in group.swept]
     out.append(Column("seeds", True, True))
-    shown = first_metrics(group)
-    return [*out, *(Column(name, True, name in shown) for name in group.metrics)]
+    visible = first_metrics(group)
+    return [*out, *(Column(name, True, name in visible) for name in group.metrics)]
 
 
 def first_metrics(group: Group) -> list[str]:
-    """Those that say most: the objectives, clean accuracy, and one of each evaluation."""
-    asked = [
+    """List the metrics that say most: the objectives, clean accuracy, and one of each
+    evaluation."""
+    objectives = [
         name
         for name in [*group.aims.metrics, "val_accuracy", "test_accuracy"]
         if name in group.metrics
     ]
     labels = {name.partition(".")[0]: name for name in reversed(group.metrics) if "." in name}
     others = [name for name in labels.values() if not name.endswith("]")] or list(labels.values())
-    return list(dict.fromkeys([*asked, *reversed(others)]))[:SHOWN]
+    return list(dict.fromkeys([*objectives, *reversed(others)]))[:MAX_FIRST_METRICS]
 
 
 def lines(group: Group) -> list[Line]:
-    """A row for every point with a completed trial."""
+    """List a row for every point with a completed trial."""
     if group.points.empty:
         return []
     marks = _marks(group)
@@ -89,9 +91,7 @@ def lines(group: Group) -> list[Line]:
 
 
 def _marks(group: Group) -> dict[int, str]:
-    """What is said of the best points, and of the front of clean against robust accuracy."""
-    from kdray.report.page.headline_metrics import trade_off
-
+    """Return the marks of the best points, and of the front of clean against robust accuracy."""
     several = len(group.aims.objectives) > 1
     first = "Pareto front" if several else "best" if group.best else "shares the best"
     marks = dict.fromkeys(group.leaders, first)
@@ -120,27 +120,27 @@ def _order(value: Any) -> float | None:
 
 
 def _exact(value: Any) -> Any:
-    """A swept value in all its digits; whole numbers, of which a column with gaps makes floats, as
-    such."""
+    """Return a swept value in all its digits; whole numbers, of which a column with gaps makes
+    floats, as such."""
     if isinstance(value, float) and not is_missing(value):
         return int(value) if value.is_integer() else repr(float(value))
     return value_text(value)
 
 
 def table(group: Group, *, exact: bool) -> Table:
-    """The same, for a file; swept values ``exact`` (for programs) or as they are shown."""
+    """Return the table for a file; swept values ``exact`` (for programs) or as on the page."""
     points, marks = group.points, _marks(group)
-    said: dict[str, list[Any]] = {"point": [int(point) for point in points["point"]]}
-    said["best"] = [marks.get(int(point), "") for point in points["point"]]
+    cells: dict[str, list[Any]] = {"point": [int(point) for point in points["point"]]}
+    cells["best"] = [marks.get(int(point), "") for point in points["point"]]
     for name in ("case", *group.swept):
-        said[name] = [_exact(value) if exact else value_text(value) for value in points[name]]
+        cells[name] = [_exact(value) if exact else value_text(value) for value in points[name]]
     if not _has_cases(group):
-        del said["case"]
-    said["n"] = list(points["n"])
+        del cells["case"]
+    cells["n"] = list(points["n"])
     for name in group.metrics:
         numbers = zip(points[name], points[f"{name} std"], points["n"], strict=True)
-        said[name] = [Spread(*each) if not is_missing(each[0]) else None for each in numbers]
-    frame = pd.DataFrame(said)
+        cells[name] = [Spread(*each) if not is_missing(each[0]) else None for each in numbers]
+    frame = pd.DataFrame(cells)
     caption = (
         f"Points of the sweep {group.title}: mean ± standard deviation over n seeds; {NONE}: "
         "not measured."

@@ -14,7 +14,7 @@ from kdray.core.wording import is_missing
 Row = Mapping[str, Any]
 
 INHERITED = ("data", "training")
-"""What a teacher in a sweep file takes from its student where it says nothing."""
+"""Parts of a student's description that its teacher in a sweep file inherits, field by field."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -42,18 +42,20 @@ _Dumper.add_representer(str, _text)
 _Dumper.add_representer(float, _float)
 
 
-def blocks(trial: Row, member: Row | None, evaluations: Sequence[tuple[str, str]]) -> list[str]:
-    """The text of the sweep file in parts, many of which a sweep's trials share; joined, they are
-    the file.
+def rerun_blocks(
+    trial: Row, member: Row | None, evaluations: Sequence[tuple[str, str]]
+) -> list[str]:
+    """Return the sweep file in parts, many of which a sweep's trials share; joined, they are the
+    file.
 
     ``member`` says how the trial's teacher was chosen; none if the trial is a teacher itself.
-    ``evaluations`` are what was measured: label and JSON.
+    ``evaluations`` are those of the trial: label and JSON.
     """
     described = json.loads(trial["experiment"])
     seed = described.pop("seed", 0)
     if (teacher := described.get("teacher")) is not None:
-        chosen = _choice(teacher.pop("seed", 0), member)
-        described["teacher"] = _explicit(teacher, described, trial) | chosen
+        selection = _teacher_selection(teacher.pop("seed", 0), member)
+        described["teacher"] = _explicit(teacher, described, trial) | selection
     labels = [label for label, _ in evaluations]
     suite = [
         {
@@ -76,7 +78,7 @@ def blocks(trial: Row, member: Row | None, evaluations: Sequence[tuple[str, str]
 
 @cache
 def _block(text: str) -> str:
-    """A part of the experiment, as YAML below it; trials share most of theirs."""
+    """Return a part of the experiment as indented YAML; trials share most of theirs."""
     return "".join(f"  {line}" for line in _yaml(json.loads(text)).splitlines(keepends=True))
 
 
@@ -86,8 +88,8 @@ def _suite(text: str) -> str:
 
 
 def _explicit(teacher: dict[str, Any], student: dict[str, Any], trial: Row) -> dict[str, Any]:
-    """``teacher`` with its defaults said wherever it would inherit something else from its
-    student."""
+    """Return ``teacher`` with its defaults written out wherever it would inherit something else
+    from its student."""
     out = dict(teacher)
     for part in INHERITED:
         given = teacher.get(part, {})
@@ -97,7 +99,7 @@ def _explicit(teacher: dict[str, Any], student: dict[str, Any], trial: Row) -> d
 
 
 def _stated(trial: Row, path: str) -> Any:
-    """The value at ``path``, from the row's flat columns."""
+    """Return the value at ``path``, from the row's flat columns."""
     if path in trial:
         value = trial[path]
         if is_missing(value):
@@ -114,8 +116,8 @@ def _stated(trial: Row, path: str) -> Any:
     return inside or None
 
 
-def _choice(seed: int, member: Row | None) -> dict[str, Any]:
-    """How many teachers are trained, and which one is chosen."""
+def _teacher_selection(seed: int, member: Row | None) -> dict[str, Any]:
+    """Return how many teachers are trained, and which one is chosen."""
     selection = None if member is None else member["teacher_selection"]
     if member is None or is_missing(selection):
         return {"seeds": seed + 1}

@@ -1,9 +1,12 @@
-"""What mattered among the swept values: importance, and all points side by side."""
+"""The figures that say which swept values mattered: importance, and parallel coordinates."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
 
 from kdray.core import InputError
 from kdray.core.wording import value_text
@@ -12,16 +15,16 @@ from kdray.report.figures.drawing import labelled, panels
 from kdray.report.figures.figure import Figure
 from kdray.report.figures.parallel_coordinates import parallel_coordinates
 from kdray.report.figures.style import context, look
-from kdray.report.page.figures import metric_label, plain
 from kdray.report.page.group import Group
 from kdray.report.page.headline_metrics import is_share, robust
+from kdray.report.page.labels import metric_label, plain
 
-FEWEST = 4
-"""Points, for an importance to say anything."""
+MIN_POINTS = 4
+"""Points below which an importance says nothing."""
 
 
-def figures(group: Group, prefix: str) -> Iterator[Figure]:
-    """Where two or more paths (or cases) take several values."""
+def search_figures(group: Group, prefix: str) -> Iterator[Figure]:
+    """Yield the figures, where two or more paths (or cases) take several values."""
     varying = [
         path
         for path in ("case", *group.swept)
@@ -30,43 +33,49 @@ def figures(group: Group, prefix: str) -> Iterator[Figure]:
     metric = group.objective.metric
     if len(varying) < 2 or metric not in group.metrics:
         return
-    if group.alone and len(group.points) >= FEWEST:
+    if group.alone and len(group.points) >= MIN_POINTS:
         yield from _importance(group, prefix, metric)
-    columns = [
-        *varying,
-        *dict.fromkeys(name for name in (metric, robust(group)) if name is not None),
-    ]
-    shown = group.points[columns].copy()
-    for name in columns:
-        if is_share(name):
-            shown[name] *= 100
-        elif shown[name].dtype == object:
-            numbers = shown[name].map(
-                lambda value: isinstance(value, int | float) and not isinstance(value, bool)
-            )
-            shown[name] = (
-                shown[name].astype(float)
-                if numbers[shown[name].notna()].all()
-                else shown[name].map(value_text).map(plain)
-            )
-    names = {name: plain(name) + (" (%)" if is_share(name) else "") for name in columns}
-    figure = parallel_coordinates(shown, columns, metric, names=names)
+    results = dict.fromkeys(name for name in (metric, robust(group)) if name is not None)
+    yield _parallel(group, f"{prefix}-parallel", metric, [*varying, *results])
+
+
+def _parallel(group: Group, name: str, metric: str, columns: list[str]) -> Figure:
+    """Draw every point as a line across ``columns``."""
+    frame = group.points[columns].apply(_drawable)
+    names = {name: metric_label(name) for name in columns}
     what = (
         "Every point is a line from the values that were swept to what came of them, "
         f"coloured by {metric}. Where lines of one "
         "colour run together through an axis, that value goes with that result; where they "
         "cross at will, it does not matter"
     )
-    told = caption(what, group.completed, ["point"], band="")
-    yield Figure(f"{prefix}-parallel", "All points side by side", told, figure)
+    return Figure(
+        name,
+        "All points side by side",
+        caption(what, group.completed, ["point"], band=""),
+        parallel_coordinates(frame, columns, metric, names=names),
+    )
+
+
+def _drawable(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return shares in percent, other numbers as such, and everything else as text."""
+    if is_share(str(values.name)):
+        return values * 100
+    if values.dtype != object:
+        return values
+    known = values.dropna().map(
+        lambda value: isinstance(value, int | float) and not isinstance(value, bool)
+    )
+    return values.astype(float) if known.all() else values.map(value_text).map(plain)
 
 
 def _importance(group: Group, prefix: str, metric: str) -> Iterator[Figure]:
+    """Yield the importance of the swept values, if there are points enough to say."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shares = group.results.importance(metric, sweep=group.sweep)
-    except InputError:  # too few points, or all alike: then there is no share to tell
+    except InputError:  # too few points, or all alike
         return
     figure, (axes,) = panels(width=4.6, height=0.7 + 0.26 * len(shares))
     rising = shares.iloc[::-1]
@@ -87,7 +96,7 @@ def _importance(group: Group, prefix: str, metric: str) -> Iterator[Figure]:
     )
     yield Figure(
         f"{prefix}-importance",
-        "What mattered",
+        "Importance of the swept values",
         caption(what, group.completed, ["point"], band=""),
         figure,
     )

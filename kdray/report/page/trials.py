@@ -1,8 +1,7 @@
-"""What the page shows of one trial when it is opened: compact, for a script that draws it on
-demand.
+"""The details of every trial, compact, for the script that shows one when it is opened.
 
-Texts that trials share (lines of configuration, names of numbers, reasons) stand in ``texts`` once
-and are meant by number.
+Texts that trials share (lines of configuration, names of numbers, reasons) stand in ``texts`` once;
+everything else refers to them by their number.
 """
 
 from __future__ import annotations
@@ -15,27 +14,28 @@ import pandas as pd
 
 from kdray.core.wording import is_missing
 from kdray.report.page.group import Group
-from kdray.report.page.rerun_file import blocks
+from kdray.report.page.rerun_file import rerun_blocks
 from kdray.results import Results
 
 CURVES = ("train_accuracy", "val_accuracy", "loss", "val_loss")
-SIGNIFICANT = 4
-MOST_NUMBERS = 400
+SIGNIFICANT_DIGITS = 4
+MAX_NUMBERS = 400
 """Of one trial; single classes and images beyond that stay in the tables."""
 
 
 class Texts:
-    """Each text once."""
+    """The texts of a page, each of which is held once."""
 
     def __init__(self) -> None:
         self.all: dict[str, int] = {}
 
     def number(self, text: str) -> int:
+        """Return the number of ``text``, a new one for a new text."""
         return self.all.setdefault(text, len(self.all))
 
 
 def details(groups: list[Group]) -> dict[str, Any]:
-    """``texts``, and by trial id everything about a trial."""
+    """Return ``texts``, ``trials`` (by id all that the page shows of one) and ``points``."""
     texts, out = Texts(), {}
     if not groups:
         return {"texts": [], "trials": {}, "points": {}}
@@ -87,7 +87,7 @@ def _trial(
         out["commit"] = texts.number(row["git_commit"])
     out["file"] = [
         texts.number(block)
-        for block in blocks(row, row if row["role"] == "student" else None, suite)
+        for block in rerun_blocks(row, row if row["role"] == "student" else None, suite)
     ]
     if epochs is not None:
         out["epochs"] = {
@@ -104,7 +104,8 @@ def _trial(
 
 
 def _suites(results: Results) -> dict[str, list[tuple[str, str]]]:
-    """By trial the evaluations that measured it by itself once it was trained: label and JSON."""
+    """Return by trial the evaluations that measured it by itself after training: label and
+    JSON."""
     rows = results.robustness()
     own = rows[rows["epoch"].isna() & rows["source_trial_id"].isna() & rows["parameters"].notna()]
     found: dict[str, list[tuple[str, str]]] = {}
@@ -115,15 +116,15 @@ def _suites(results: Results) -> dict[str, list[tuple[str, str]]]:
 
 
 def _numbers(results: Results, texts: Texts) -> dict[str, list[list[Any]]]:
-    """By trial [name, value, low, high, examples, check or error] of each number, with nothing
-    after the last that is known."""
+    """Return by trial [name, value, low, high, examples, check or error] of each number, cut after
+    the last that is known."""
     rows = results.robustness()
     rows = rows[rows["class"].isna() & rows["image"].isna() & rows["epoch"].isna()]
     named = rows.join(results.numbers()["column"])
     names = named["column"].fillna(rows["label"] + ": no number")
     notes = rows["error"].fillna(rows["checks"])
     found: dict[str, list[list[Any]]] = {}
-    told = zip(
+    columns = zip(
         rows["trial_id"],
         names,
         rows["value"],
@@ -133,20 +134,20 @@ def _numbers(results: Results, texts: Texts) -> dict[str, list[list[Any]]]:
         notes,
         strict=True,
     )
-    for trial_id, name, value, low, high, examples, note in told:
-        listed = found.setdefault(trial_id, [])
-        if len(listed) == MOST_NUMBERS:
+    for trial_id, name, value, low, high, examples, note in columns:
+        own = found.setdefault(trial_id, [])
+        if len(own) == MAX_NUMBERS:
             continue
         row = [texts.number(name), _plain(value), _plain(low, 3), _plain(high, 3), _plain(examples)]
         row.append(None if is_missing(note) else texts.number(note))
         while row[-1] is None:
             row.pop()
-        listed.append(row)
+        own.append(row)
     return found
 
 
-def _plain(value: Any, digits: int = SIGNIFICANT) -> Any:
-    """A number for JSON, rounded; None for what is missing or not finite."""
+def _plain(value: Any, digits: int = SIGNIFICANT_DIGITS) -> Any:
+    """Return a number for JSON, rounded; None for what is missing or not finite."""
     if is_missing(value):
         return None
     if isinstance(value, float):  # numpy's are too
