@@ -815,7 +815,7 @@ def test_every_trial_of_a_parallel_search_is_repeated_from_its_own_description(
 
 
 def test_the_readme_says_on_what_parallel_tpe_depends() -> None:
-    text = " ".join((PACKAGE.parent / "README.md").read_text().split())
+    text = " ".join((PACKAGE.parent / "sweeps" / "README.md").read_text().split())
     assert "TPE depends on the order in which they end" in text
     assert "every trial can be repeated from its own description" in text
 
