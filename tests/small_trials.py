@@ -19,7 +19,7 @@ from kdray.teachers import TeacherOracle
 from kdray.training import State, TrainingSetup
 from kdray.trials.experiment import Experiment
 from kdray.trials.run import fresh_state, run_task
-from kdray.trials.task import Step, Task
+from kdray.trials.task import Task, TrialEvent
 
 CPU = torch.device("cpu")
 NOWHERE = Path("/nowhere")
@@ -118,15 +118,15 @@ def store_in(folder: Path) -> Store:
 
 def do(
     described: Experiment, store: Store, *evaluations: dict[str, Any], **fields: Any
-) -> list[Step]:
-    """All steps of the task of training and measuring ``described``; ``fields`` are those of a
+) -> list[Any]:
+    """All events of the task of training and measuring ``described``; ``fields`` are those of a
     task."""
     return list(steps(described, store, *evaluations, **fields))
 
 
 def steps(
     described: Experiment, store: Store, *evaluations: dict[str, Any], **fields: Any
-) -> Iterator[Step]:
+) -> Iterator[TrialEvent]:
     written = {
         "role": "student",
         "experiment": canonical(described),

@@ -102,20 +102,13 @@ def _told(summary: Summary, results: str, verb: str = "run") -> int:
         print(f"{len(summary.failures)} failed:", file=sys.stderr)
         alike: dict[str, list[str]] = {}
         for name, reason in summary.failures.items():
-            alike.setdefault(reason, []).append(name)
-        for reason, names in alike.items():
+            alike.setdefault(reason.text, []).append(name)
+        for text, names in alike.items():
             for name in names if len(names) <= FEW else [f"{len(names)} trials"]:
-                print(f"  {name}: {reason}", file=sys.stderr)
-        if any(not _is_fault(reason) for reason in alike):
+                print(f"  {name}: {text}", file=sys.stderr)
+        if not all(reason.is_transient for reason in summary.failures.values()):
             print("the same command with --retry-failed tries them again", file=sys.stderr)
     return FAILED if summary.failures else OK
-
-
-def _is_fault(reason: str) -> bool:
-    from kdray.trials.task import is_fault
-
-    # Of an evaluation the label comes first.
-    return all(is_fault(part) or is_fault(part.partition(": ")[2]) for part in reason.split("; "))
 
 
 def plan(chosen: argparse.Namespace) -> int:

@@ -35,6 +35,10 @@ def memory() -> int:
     return min([present, *_control_group_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
 
 
+class NoCudaDevice(RuntimeError):
+    """Ray has granted a GPU that torch cannot use."""
+
+
 def device(granted: Sequence[str]) -> torch.device:
     """What a trial computes on: the GPU that Ray granted it, which is the first that this process
     sees, or the CPU if none.
@@ -50,7 +54,7 @@ def device(granted: Sequence[str]) -> torch.device:
             if built
             else "this torch is built for CPUs only"
         )
-        raise RuntimeError(
+        raise NoCudaDevice(
             f"Ray granted GPU {', '.join(granted)} but torch finds no CUDA device: "
             f"{reason}; see 'kdray doctor' on "
             f"{platform.node()}, or run with gpu 0"

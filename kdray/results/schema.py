@@ -42,6 +42,13 @@ _WRITTEN = Column(
 _TRIAL = Column(
     "trial_id", _TEXT, "", "identity of the trial: a hash of its experiment's canonical JSON"
 )
+_REASON_KIND = Column(
+    "reason_kind",
+    _TEXT,
+    "",
+    "what the error is of: machine, memory (of a GPU), experiment, input (a file that the node "
+    "lacks); the same command tries all but experiment again; none in files of version 1",
+)
 
 TABLES: dict[TableName, tuple[Column, ...]] = {
     "members": (
@@ -59,6 +66,7 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
             "completed, pruned, failed, or not needed (the sweep's file no longer asks for it)",
         ),
         Column("error", _TEXT, "", "why the outcome is failed"),
+        _REASON_KIND,
         Column(
             "teacher_selection",
             _TEXT,
@@ -86,6 +94,7 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
         Column("seed", _INT, "", "replicate: of initialisation, data order and every noise draw"),
         Column("status", _TEXT, "", "completed, diverged (a loss was not finite) or failed"),
         Column("error", _TEXT, "", "why it diverged or failed"),
+        _REASON_KIND,
         Column(
             "val_accuracy", _FLOAT, "fraction", "on the validation split, with the stored weights"
         ),
@@ -206,6 +215,7 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
         Column("parameters", _TEXT, "JSON", "the complete evaluation"),
         Column("checks", _TEXT, "", "reasons not to trust the number"),
         Column("error", _TEXT, "", "why there is no number; metric and value are empty then"),
+        _REASON_KIND,
         Column("seconds", _FLOAT, "s", "that the whole evaluation took"),
         _WRITTEN,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -56,17 +56,18 @@ class Measurement:
     """Reasons to distrust the number."""
     trial_id: str | None = None
     """Whose number it is, if it is another trial's than the subject's."""
-    error: str | None = None
+    error: Exception | None = None
     """Why there is no number."""
 
     @classmethod
     def missing(cls, error: Exception, **parameters: str | float | int | None) -> Measurement:
         """What could not be measured."""
-        return cls(metric=None, value=None, examples=None, error=describe(error), **parameters)  # type: ignore[arg-type]
+        return cls(metric=None, value=None, examples=None, error=error, **parameters)  # type: ignore[arg-type]
 
     def row(self) -> dict[str, Any]:
         """As columns of the robustness table; ``trial_id`` only where it is another's."""
-        plain = asdict(self)
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        plain["error"] = None if self.error is None else describe(self.error)
         if self.trial_id is None:
             del plain["trial_id"]
         return {"class": plain.pop("class_"), **plain}

@@ -22,7 +22,7 @@ from kdray.sweep.scheduling.merging import Merging
 from kdray.sweep.scheduling.progress import Progress
 from kdray.sweep.scheduling.queue import Assignment, Group, Options, Summary, Work, in_turn
 from kdray.trials.experiment import Experiment
-from kdray.trials.task import Task, measurable
+from kdray.trials.task import Reason, ReasonKind, Task, joined, measurable
 
 
 def load_suite(path: str | os.PathLike[str]) -> Suite:
@@ -91,9 +91,9 @@ def evaluate(
                 groups.append(Group([Assignment(stored, None)]))
                 continue
             work.summary.there.add(trial.trial_id)
-            outcome, reason = work.ledger.outcome(trial.trial_id, fitting)
-            if outcome == "failed":
-                work.summary.failures[trial.trial_id] = reason or "failed"
+            _, reason = work.ledger.outcome(trial.trial_id, fitting)
+            if reason is not None:
+                work.summary.failures[trial.trial_id] = reason
         work.do(
             "evaluations",
             "student",
@@ -106,12 +106,13 @@ def evaluate(
             together = [each for each in chosen if evaluation not in unfit[each[1].trial_id]]
             across.measure(work, together, (evaluation,), request, retrain=False)
         for trial_id, problems in unfit.items():
-            reasons = [
-                work.summary.failures.get(trial_id),
-                *(f"{label_of(e)}: {why}" for e, why in problems.items()),
-            ]
-            if problems:
-                work.summary.failures[trial_id] = "; ".join(reason for reason in reasons if reason)
+            unmeasured = (
+                Reason(kind=ReasonKind.EXPERIMENT, text=f"{label_of(e)}: {why}")
+                for e, why in problems.items()
+            )
+            reason = joined(work.summary.failures.get(trial_id), *unmeasured)
+            if reason is not None:
+                work.summary.failures[trial_id] = reason
     return work.summary
 
 

@@ -174,11 +174,11 @@ class Driver:
         """Whether the teacher's own teacher, if it needs one, is there; if not, its member row says
         why it is not trained."""
         above = teacher.teacher
-        if above is None or self._ledger.outcome(above.trial_id, ())[0] == "completed":
+        if above is None or self._ledger.completed(above.trial_id):
             return True
-        problem = (
-            f"its teacher {above.trial_id} failed: {self._ledger.outcome(above.trial_id, ())[1]}"
-        )
+        reason = self._ledger.outcome(above.trial_id, ())[1]
+        assert reason is not None
+        problem = reason.prefixed(f"its teacher {above.trial_id} failed")
         self._members.failed(self._members.row("teacher", teacher), problem)
         self._work.summary.failures[teacher.trial_id] = problem
         return False
@@ -210,8 +210,8 @@ class Driver:
             outcome, reason = self._ledger.outcome(trial_id, suite)
             self._work.summary.there.add(trial_id)
             self._there.add(trial_id)
-            if outcome == "failed":
-                self._work.summary.failures[trial_id] = reason or "failed"
+            if reason is not None:
+                self._work.summary.failures[trial_id] = reason
             self._members.there(row, outcome, reason)
         return Group(assignments)
 
@@ -223,7 +223,7 @@ class Driver:
         trained = [
             (role, trial)
             for role, trial in measured
-            if role in evaluate.roles and self._ledger.outcome(trial.trial_id, ())[0] == "completed"
+            if role in evaluate.roles and self._ledger.completed(trial.trial_id)
         ]
         across.measure(
             self._work, trained, evaluate.across, self._sweep.file.resources.student, retrain=True

@@ -12,7 +12,7 @@ from kdray.results import Row, Store, write_rows
 from kdray.robustness import Evaluation, columns_of
 from kdray.training import State
 from kdray.trials.experiment import Experiment, configuration, configuration_columns, loss_columns
-from kdray.trials.task import Task
+from kdray.trials.task import Reason, Task, reason_columns
 
 
 def write_trial_row(store: Store, task: Task, row: Row) -> None:
@@ -80,9 +80,9 @@ def write_member(store: Store, member: Row) -> None:
 
 
 def write_unmeasured(
-    store: Store, task: Task, evaluations: Iterable[Evaluation], error: str
+    store: Store, task: Task, evaluations: Iterable[Evaluation], reason: Reason
 ) -> None:
     """Write why evaluations gave nothing, where that can be written."""
     with suppress(OSError):
         for evaluation in evaluations:
-            write_measured(store, task, evaluation, [{"error": error}], 0.0)
+            write_measured(store, task, evaluation, [reason_columns(reason)], 0.0)

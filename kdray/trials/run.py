@@ -1,8 +1,7 @@
-"""One trial from start to end: train (or go on), store weights and rows, then measure; one step for
-each item.
+"""One trial from start to end: train (or go on), store weights and rows, then measure.
 
-The same generator runs inside a Ray actor and in a plain loop. It never raises for what goes wrong
-inside a trial: that becomes a row with the reason, and a traceback in the trial's log.
+The same generator of events runs inside a Ray actor and in a plain loop. It never raises for what
+goes wrong inside a trial: that becomes a row with the reason, and a traceback in the trial's log.
 """
 
 from __future__ import annotations
@@ -19,22 +18,33 @@ from typing import Any
 
 import torch
 
-from kdray.core import describe, seeds
+from kdray.core import fingerprint, seeds
 from kdray.data import Dataset, to_unit
 from kdray.machine import hardware
 from kdray.machine.checked_file import Damaged, pack
 from kdray.models import Classifier, images_per_second, size
 from kdray.results import Row, Store, has_completed
 from kdray.results.points.objective import SIZES
-from kdray.results.points.table import ACCURACIES
-from kdray.robustness import Evaluation, Subject, label_of, measurements, score
+from kdray.robustness import Evaluation, Measurement, Subject, label_of, measurements, score
 from kdray.teachers import TeacherOracle, frozen
 from kdray.training import Diverged, Epoch, State, TrainingSetup, train
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
 from kdray.trials.experiment import Experiment
 from kdray.trials.log import Log
 from kdray.trials.rows import write_epochs, write_measured, write_trial_row, write_unmeasured
-from kdray.trials.task import Outcome, Step, Task, epochs_of, is_fault
+from kdray.trials.task import (
+    Ended,
+    EpochDone,
+    Measured,
+    Outcome,
+    Reason,
+    Task,
+    Trained,
+    TrialEvent,
+    epochs_of,
+    reason_columns,
+    reason_of,
+)
 from kdray.trials.trained import Bench, checkpoint_file, weights_file
 
 CURVES = (
@@ -45,7 +55,7 @@ CURVES = (
     "learning_rate",
     "images_per_second",
 )
-"""Columns of the epochs table that the step of an epoch tells."""
+"""Columns of the epochs table that the event of an epoch holds."""
 
 
 class DamagedCheckpoint(UserWarning):
@@ -63,8 +73,8 @@ def run_task(
     retried: str | None = None,
     seconds: float | None = None,
     kernels: ComputeOptions = DEFAULT_COMPUTE,
-) -> Generator[Step, None, None]:
-    """Do ``task`` and write its rows and its log, one step per item; the last item has an outcome.
+) -> Generator[TrialEvent, None, None]:
+    """Do ``task`` and write its rows and its log; the last event is :class:`Ended`.
 
     Closed before that, the trial has stopped early: its checkpoint stays, and it has no row.
     ``gpu`` is its share of a GPU, ``retried`` why it is run again; after ``seconds`` the process
@@ -76,8 +86,8 @@ def run_task(
         Log(store, task.experiment.trial_id) as log,
         log.no_longer_than(seconds),
         closing(
-            task_steps(task, Bench(store, data_root, device, threads, log, gpu, retried, kernels))
-        ) as steps,
+            task_events(task, Bench(store, data_root, device, threads, log, gpu, retried, kernels))
+        ) as events,
     ):
         log.say(
             f"begun: {task.role} on {hardware.device_name(device)}, threads {threads}, host "
@@ -85,83 +95,55 @@ def run_task(
             f"process {os.getpid()}, kdray {hardware.facts()['kdray_version']}"
             + (f" ({retried})" if retried else "")
         )
-        for step, seconds in log.watching(steps):
-            if step.outcome is not None:
-                log.say(step.summary)
+        for event, seconds in log.watching(events):
+            if isinstance(event, Ended):
+                log.say(event.summary)
                 break
-            log.say(f"{step.summary}; {seconds:.1f} s")
-            if step.kind != "epoch":
+            log.say(f"{event.summary}; {seconds:.1f} s")
+            if not isinstance(event, EpochDone):
                 log.save()
-            yield step
-    yield step
+            yield event
+    yield event
 
 
-def task_steps(task: Task, bench: Bench) -> Generator[Step, None, None]:
-    """What :func:`run_task` does, step by step."""
-    store, trial_id, epochs = bench.store, task.experiment.trial_id, epochs_of(task.experiment)
-    total = epochs + 1 + len(task.evaluations)
-    done, problem = 0, None
-    numbers: dict[str, float] = {}
-    failed: dict[str, str] = {}
+def task_events(task: Task, bench: Bench) -> Generator[TrialEvent, None, None]:
+    """Yield what :func:`run_task` does, event by event."""
+    store, trial_id = bench.store, task.experiment.trial_id
+    reason: Reason | None = None
+    trained: Trained | None = None
+    measured: list[Measured] = []
     training = task.train  # what goes wrong later must not touch the row of a trained trial
     try:
         dataset = bench.dataset(task.experiment)
         classifier = None if task.train else stored_classifier(task, bench)
         if classifier is None:
             training = True
-            for step in training_steps(task, dataset, bench, total=total):
-                numbers |= {
-                    name: step.numbers[name]
-                    for name in (*ACCURACIES, *SIZES)
-                    if name in step.numbers
-                }
-                done = step.done
-                yield step
+            for event in training_events(task, dataset, bench):
+                trained = event if isinstance(event, Trained) else None
+                yield event
             training = False
             classifier = bench.trained(task.experiment)
-        done = epochs + 1
         for evaluation in task.evaluations:
-            measured, error = evaluate(evaluation, classifier, task, dataset, bench)
-            numbers |= measured
-            if error is not None:
-                failed[label_of(evaluation)] = error
-            done += 1
-            yield Step(
-                kind="evaluation",
-                text=label_of(evaluation),
-                done=done,
-                total=total,
-                numbers=measured,
-            )
+            done = epochs_of(task.experiment) + 2 + len(measured)
+            measured.append(evaluate(evaluation, classifier, task, dataset, bench, done=done))
+            yield measured[-1]
         # Not before: a worker that dies while it measures finds the trained state here, and so does
         # one that measures again with more of a GPU.
-        if not any(map(is_fault, failed.values())):
+        if not any(each.reason.is_transient for each in measured if each.reason is not None):
             store.delete(checkpoint_file(trial_id))
     except Exception as error:
         bench.log.failure("failed", error)
+        reason = reason_of(error)
+        outcome = Outcome.DIVERGED if isinstance(error, Diverged) else Outcome.FAILED
         if training and not has_completed(store, trial_id):
-            status = "diverged" if isinstance(error, Diverged) else "failed"
-            write_trial_row(
-                store,
-                task,
-                {"status": status, "error": describe(error), **_finished(), **bench.facts()},
-            )
+            row = {"status": str(outcome), **reason_columns(reason), **_finished(), **bench.facts()}
+            write_trial_row(store, task, row)
         elif not training:  # the rows of what could not even be begun
-            write_unmeasured(
-                store, task, task.evaluations[max(0, done - epochs - 1) :], describe(error)
-            )
-        problem = describe(error)
-    outcome: Outcome = "failed" if problem or failed else "completed"
-    yield Step(
-        kind="end",
-        text=outcome,
-        done=done,
-        total=total,
-        numbers=numbers,
-        outcome=outcome,
-        error=problem,
-        failed=failed,
-    )
+            write_unmeasured(store, task, task.evaluations[len(measured) :], reason)
+    else:
+        failed = any(each.reason is not None for each in measured)
+        outcome = Outcome.FAILED if failed else Outcome.COMPLETED
+    yield Ended(outcome=outcome, reason=reason, trained=trained, measured=tuple(measured))
 
 
 def stored_classifier(task: Task, bench: Bench) -> Classifier | None:
@@ -183,7 +165,7 @@ def stored_classifier(task: Task, bench: Bench) -> Classifier | None:
         return None
 
 
-def training_steps(task: Task, dataset: Dataset, bench: Bench, *, total: int) -> Iterator[Step]:
+def training_events(task: Task, dataset: Dataset, bench: Bench) -> Iterator[EpochDone | Trained]:
     """Train from the checkpoint or the start, checkpoint after every epoch, then store weights,
     epochs and row."""
     experiment, store = task.experiment, bench.store
@@ -200,13 +182,12 @@ def training_steps(task: Task, dataset: Dataset, bench: Bench, *, total: int) ->
                 checkpoint_file(trial_id),
                 state.pack({"trial_id": trial_id, "started_at": started_at}),
             )
-            name = "epoch" if epoch.stage == "main" else epoch.stage
-            yield Step(
-                kind="epoch",
-                text=f"{name} {epoch.epoch}/{stages[epoch.stage]}",
+            yield EpochDone(
+                stage=epoch.stage,
+                epoch=epoch.epoch,
+                epochs=stages[epoch.stage],
                 done=len(state.history),
-                total=total,
-                numbers=told(epoch),
+                metrics=epoch_metrics(epoch),
             )
     except (Diverged, GeneratorExit) as error:
         if state.history:
@@ -218,7 +199,7 @@ def training_steps(task: Task, dataset: Dataset, bench: Bench, *, total: int) ->
     state.classifier.load_state_dict(state.kept())
     frozen(state.classifier)
     with seeds.ambient(0, "evaluation"):
-        numbers = {
+        accuracies = {
             f"{name}_accuracy": score(state.classifier, split)[0] / len(split.labels)
             for name, split in (("val", dataset.val), ("test", dataset.test))
         }
@@ -230,7 +211,7 @@ def training_steps(task: Task, dataset: Dataset, bench: Bench, *, total: int) ->
         task,
         {
             "status": "completed",
-            **numbers,
+            **accuracies,
             "kept_epoch": state.kept_epoch,
             **sizes,
             "images_per_second": images_per_second(state.classifier, experiment.data.shape),
@@ -243,15 +224,13 @@ def training_steps(task: Task, dataset: Dataset, bench: Bench, *, total: int) ->
             **bench.facts(),
         },
     )
-    numbers |= {name: float(sizes[name]) for name in SIZES}
-    yield Step(
-        kind="trained", text="trained", done=epochs_of(experiment) + 1, total=total, numbers=numbers
-    )
+    metrics = accuracies | {name: float(sizes[name]) for name in SIZES}
+    yield Trained(done=epochs_of(experiment) + 1, metrics=metrics)
 
 
-def told(epoch: Epoch) -> dict[str, float]:
-    """What is told of an epoch: its curves, and ``label.metric`` of what was measured meanwhile
-    where there is one number."""
+def epoch_metrics(epoch: Epoch) -> dict[str, float]:
+    """Return the curves of an epoch, and ``label.metric`` of what was measured meanwhile where
+    there is one number."""
     row = epoch.row()
     measured = [
         (f"{each['label']}.{each['metric']}", each["value"])
@@ -328,39 +307,70 @@ def fresh_state(experiment: Experiment, setup: TrainingSetup, classifier: Classi
 
 
 def evaluate(
-    evaluation: Evaluation, classifier: Classifier, task: Task, dataset: Dataset, bench: Bench
-) -> tuple[dict[str, float], str | None]:
-    """Measure and write the rows: the numbers by ``label.metric``, where there is one for it, and
-    the error, if any."""
+    evaluation: Evaluation,
+    classifier: Classifier,
+    task: Task,
+    dataset: Dataset,
+    bench: Bench,
+    *,
+    done: int = 0,
+) -> Measured:
+    """Measure and write the rows; the event has the numbers of which there is one."""
     began = perf_counter()
-    experiment, label = task.experiment, label_of(evaluation)
-    others = {other.trial_id: partial(bench.known, other) for other in task.others}
-    split = {"val": dataset.val, "test": dataset.test}[evaluation.split]
-    error, measured = None, []
+    label = label_of(evaluation)
+    reason: Reason | None = None
+    measured: list[Measurement] = []
     try:
         # Here, because a teacher whose weights are gone is the failure of this evaluation and of no
         # other.
-        teacher = bench.teacher(experiment) if evaluation.needs_teacher else None
-        subject = Subject(
-            classifier, split, dataset.omitted, teacher, experiment.data, bench.data_root, others
+        measured = measurements(
+            evaluation, subject_of(evaluation, classifier, task, dataset, bench)
         )
-        measured = measurements(evaluation, subject)
-        rows: list[Row] = [measurement.row() for measurement in measured]
-        error = next((measurement.error for measurement in measured if measurement.error), None)
-        if error is not None:
-            bench.log.say(f"{label} failed in part: {error}")
+        rows = [_measurement_row(measurement) for measurement in measured]
+        errors = [measurement.error for measurement in measured if measurement.error is not None]
+        if errors:
+            reason = reason_of(errors[0])
+            bench.log.say(f"{label} failed in part: {reason}")
     except Exception as raised:
-        error = describe(raised)
+        reason = reason_of(raised)
         bench.log.failure(f"{label} failed", raised)
-        rows = [{"error": error}]
+        rows = [reason_columns(reason)]
     write_measured(bench.store, task, evaluation, rows, perf_counter() - began)
-    metrics = [measurement.metric for measurement in measured]
-    numbers = {
-        f"{label}.{m.metric}": m.value
+    names = [measurement.metric for measurement in measured]
+    metrics = {
+        m.metric: m.value
         for m in measured
-        if m.value is not None and metrics.count(m.metric) == 1 and not evaluation.across
+        if m.metric is not None and m.value is not None and names.count(m.metric) == 1
     }
-    return numbers, error
+    return Measured(
+        evaluation_id=fingerprint(evaluation),
+        label=label,
+        done=done,
+        metrics={} if evaluation.across else metrics,
+        count=sum(m.value is not None for m in measured),
+        reason=reason,
+    )
+
+
+def subject_of(
+    evaluation: Evaluation, classifier: Classifier, task: Task, dataset: Dataset, bench: Bench
+) -> Subject:
+    """Return what ``evaluation`` measures of a task's classifier, and with whom."""
+    experiment = task.experiment
+    return Subject(
+        classifier,
+        {"val": dataset.val, "test": dataset.test}[evaluation.split],
+        dataset.omitted,
+        bench.teacher(experiment) if evaluation.needs_teacher else None,
+        experiment.data,
+        bench.data_root,
+        {other.trial_id: partial(bench.known, other) for other in task.others},
+    )
+
+
+def _measurement_row(measurement: Measurement) -> Row:
+    row = measurement.row()
+    return row if measurement.error is None else row | reason_columns(reason_of(measurement.error))
 
 
 def _finished() -> dict[str, Any]:

@@ -1,23 +1,24 @@
-"""What is to be done for one trial, and what it says of itself while it is done: values, no
+"""What is to be done for one trial, what it reports while it is done, and how it ended: values, no
 doing."""
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal
+from enum import StrEnum
+from typing import Annotated, Literal
 
-from kdray.core import Several, Value
+import torch
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from kdray.core import InputError, Several, Value, describe
+from kdray.machine.checked_file import Damaged
+from kdray.machine.hardware import NoCudaDevice
 from kdray.robustness import AnyEvaluation
 from kdray.trials.experiment import Experiment, says_something
 
-FAULTS = ("OutOfMemoryError", "AcceleratorError", "WorkerDied", "Damaged", "InputError")
-"""Beside Python's OSError and MemoryError: errors of the machine rather than of the experiment,
-which the same command tries again. What a user wrote has been checked before the first trial: later
-it is a file that this node lacks."""
-FEW = 4
-"""Numbers of a step that its summary tells."""
+MAX_SUMMARY_METRICS = 4
+"""Numbers of an event that its summary shows."""
+_GPU_MEMORY_MESSAGES = ("CUDA out of memory", "CUDA error: out of memory", "_ALLOC_FAILED")
 
 
 class Task(Value):
@@ -35,66 +36,252 @@ class Task(Value):
     """Whether weights that turn out to be missing or damaged are trained again, or are the failure
     of this task."""
 
+    @property
+    def steps(self) -> int:
+        """The number of events that a whole run of the task reports before its end."""
+        return epochs_of(self.experiment) + 1 + len(self.evaluations)
 
-Outcome = Literal["completed", "failed", "pruned"]
-"""Pruned: stopped from outside before it was trained; its checkpoint stays, and it has no row."""
+
+class Outcome(StrEnum):
+    """How a trial ended."""
+
+    COMPLETED = "completed"
+    DIVERGED = "diverged"
+    """A loss was not finite."""
+    FAILED = "failed"
+    PRUNED = "pruned"
+    """Stopped from outside before it was trained, or not begun; it has no row of its own."""
+    NOT_NEEDED = "not needed"
+    """The sweep's file no longer asks for it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """What a trial has just done."""
+class ReasonKind(StrEnum):
+    """What a trial failed of, and hence whether trying again may help."""
 
-    kind: Literal["epoch", "trained", "evaluation", "end"]
+    MACHINE = "machine"
+    """A disk, a worker process, stored weights: the same command tries again."""
+    MEMORY = "memory"
+    """A GPU's memory ran out: more of the GPU may help, and the same command tries again."""
+    EXPERIMENT = "experiment"
+    """The same experiment would fail again: it is tried again only if the user asks."""
+    INPUT = "input"
+    """A file that this node lacks: what a user wrote has been checked before the first trial. The
+    same command tries again."""
+
+
+class Reason(BaseModel):
+    """Why a trial, or one evaluation of it, has failed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: ReasonKind
     text: str
-    """For people: "epoch 3/20", "pgd20"."""
-    done: int
-    """Steps done of ``total``."""
-    total: int
-    numbers: dict[str, float] = field(default_factory=dict)
-    """What this step gave, by name: an epoch's losses, accuracies and speed (named as in the epochs
-    table), the accuracies of the trained weights, ``label.metric`` where an evaluation has one
-    number for it. On the last step val_accuracy, test_accuracy and those of every evaluation."""
-    outcome: Outcome | None = None
-    """Set on the last step only."""
-    error: str | None = None
-    """On the last step: why there is no trained model."""
-    failed: dict[str, str] = field(default_factory=dict)
-    """On the last step: evaluations that could not be measured, by label, with the reason."""
-    recorded: bool = True
-    """On the last step: whether whoever did it wrote its rows."""
+
+    def __str__(self) -> str:
+        return self.text
 
     @property
-    def reasons(self) -> str | None:
-        """Everything that went wrong, in one line."""
-        listed = [] if self.error is None else [self.error]
-        return (
-            "; ".join([*listed, *(f"{label}: {reason}" for label, reason in self.failed.items())])
-            or None
-        )
+    def is_transient(self) -> bool:
+        """Whether the same command tries again."""
+        return self.kind is not ReasonKind.EXPERIMENT
+
+    def prefixed(self, place: str) -> Reason:
+        """The same reason, its text after ``place``: the label of an evaluation, say."""
+        return Reason(kind=self.kind, text=f"{place}: {self.text}")
+
+
+class EpochDone(BaseModel):
+    """An epoch was trained and its checkpoint stored."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    event: Literal["epoch_done"] = "epoch_done"
+    stage: str
+    epoch: int
+    """Epochs done of this stage, which has ``epochs``."""
+    epochs: int
+    done: int
+    """Epochs done of all stages, and so the steps done of :attr:`Task.steps`."""
+    metrics: dict[str, float]
+    """Losses, accuracies and speed, named as in the epochs table; ``label.metric`` of what
+    training.monitor measured."""
+
+    @property
+    def text(self) -> str:
+        """For people: "epoch 3/20", or "hints 3/5"."""
+        return f"{'epoch' if self.stage == 'main' else self.stage} {self.epoch}/{self.epochs}"
 
     @property
     def summary(self) -> str:
-        """What was done and what it gave, in one short line."""
-        if self.kind == "end":
-            return f"end: {self.text}" + (f": {self.reasons}" if self.reasons else "")
-        numbers = {
-            name.removeprefix(f"{self.text}."): value for name, value in self.numbers.items()
-        }
-        shown = [f"{name} {value:.5g}" for name, value in numbers.items()]
-        if len(shown) > FEW:
-            shown[FEW:] = ["…"]
-        return f"{self.text}: {', '.join(shown) or 'no numbers'}"
+        return _summary(self.text, self.metrics)
+
+    @property
+    def named_metrics(self) -> dict[str, float]:
+        return self.metrics
 
 
-def is_fault(error: str | None) -> bool:
-    """Whether a stored error speaks of the machine, so that trying again may help."""
-    name = (error or "").partition(":")[0]
-    kind = getattr(builtins, name, None)
-    if name == "RuntimeError" and (
-        "CUDA error" in str(error) or "torch finds no CUDA device" in str(error)
-    ):
-        return True
-    return name in FAULTS or (isinstance(kind, type) and issubclass(kind, OSError | MemoryError))
+class Trained(BaseModel):
+    """The trial is trained: its weights and its row are stored."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    event: Literal["trained"] = "trained"
+    done: int
+    metrics: dict[str, float]
+    """Accuracies and sizes of the stored weights, named as in the trials table."""
+
+    @property
+    def text(self) -> str:
+        return "trained"
+
+    @property
+    def summary(self) -> str:
+        return _summary(self.text, self.metrics)
+
+    @property
+    def named_metrics(self) -> dict[str, float]:
+        return self.metrics
+
+
+class Measured(BaseModel):
+    """An evaluation was done, or could not be: its rows are stored."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    event: Literal["measured"] = "measured"
+    evaluation_id: str
+    label: str
+    """What the evaluation is called in the task; only for people."""
+    done: int
+    metrics: dict[str, float]
+    """By metric, where the evaluation gave one number of it."""
+    count: int = 0
+    """All the numbers that it gave."""
+    reason: Reason | None = None
+    """Why it gave nothing, or not everything."""
+
+    @property
+    def text(self) -> str:
+        return self.label
+
+    @property
+    def summary(self) -> str:
+        if self.metrics:
+            return _summary(self.label, self.metrics)
+        return f"{self.label}: {self.count or 'no'} numbers"
+
+    @property
+    def named_metrics(self) -> dict[str, float]:
+        """By ``label.metric``."""
+        return {f"{self.label}.{metric}": value for metric, value in self.metrics.items()}
+
+
+class Ended(BaseModel):
+    """The last event of a trial."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    event: Literal["ended"] = "ended"
+    outcome: Outcome
+    reason: Reason | None = None
+    """Why there is no trained model, or why it could not be measured at all."""
+    trained: Trained | None = None
+    """Where it was trained now."""
+    measured: tuple[Measured, ...] = ()
+    recorded: bool = True
+    """Whether whoever ran it wrote its rows."""
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome in (Outcome.FAILED, Outcome.DIVERGED)
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Everything that went wrong; what an evaluation failed of after its label."""
+        own = () if self.reason is None else (self.reason,)
+        return (*own, *(m.reason.prefixed(m.label) for m in self.measured if m.reason is not None))
+
+    @property
+    def problem(self) -> Reason | None:
+        """Everything that went wrong, in one line."""
+        return joined(*self.reasons)
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether more of a GPU may help."""
+        return any(reason.kind is ReasonKind.MEMORY for reason in self.reasons)
+
+    @property
+    def text(self) -> str:
+        return str(self.outcome)
+
+    @property
+    def summary(self) -> str:
+        return f"end: {self.text}" + (f": {self.problem}" if self.problem else "")
+
+    @property
+    def named_metrics(self) -> dict[str, float]:
+        """Accuracies, sizes and ``label.metric`` of everything that was done now."""
+        metrics = dict(self.trained.metrics) if self.trained is not None else {}
+        for measured in self.measured:
+            metrics |= measured.named_metrics
+        return metrics
+
+
+TrialEvent = EpochDone | Trained | Measured | Ended
+"""What a trial reports, in this order; the last one is :class:`Ended`."""
+_EVENTS: TypeAdapter[TrialEvent] = TypeAdapter(Annotated[TrialEvent, Field(discriminator="event")])
+
+
+def event_from_json(text: str) -> TrialEvent:
+    """The event whose ``model_dump_json()`` is ``text``."""
+    return _EVENTS.validate_json(text)
+
+
+def reason_of(error: BaseException) -> Reason:
+    """Why something failed, where ``error`` is caught: its kind follows from its class."""
+    return Reason(kind=_kind_of(error), text=describe(error))
+
+
+def _kind_of(error: BaseException) -> ReasonKind:
+    match error:
+        case torch.OutOfMemoryError():
+            return ReasonKind.MEMORY
+        case InputError():
+            return ReasonKind.INPUT
+        case OSError() | MemoryError() | Damaged() | NoCudaDevice():
+            return ReasonKind.MACHINE
+        case RuntimeError():
+            # CUDA's libraries raise one class for all that goes wrong: only the message, looked at
+            # here and never again, says whether it was memory.
+            on_device = isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+            if any(message in str(error) for message in _GPU_MEMORY_MESSAGES):
+                return ReasonKind.MEMORY
+            return ReasonKind.MACHINE if on_device else ReasonKind.EXPERIMENT
+    return ReasonKind.EXPERIMENT
+
+
+def joined(*reasons: Reason | None) -> Reason | None:
+    """Several reasons in one line, each once; trying again helps only if it may help all."""
+    distinct = list(dict.fromkeys(reason for reason in reasons if reason is not None))
+    if not distinct:
+        return None
+    lasting = [reason.kind for reason in distinct if not reason.is_transient]
+    text = "; ".join(reason.text for reason in distinct)
+    return Reason(kind=(*lasting, distinct[0].kind)[0], text=text)
+
+
+def outcome_columns(outcome: Outcome, reason: Reason | None) -> dict[str, str | None]:
+    """How a trial ended as columns of the members table, to which one that diverged has failed."""
+    shown = Outcome.FAILED if outcome is Outcome.DIVERGED else outcome
+    return {"outcome": str(shown), **reason_columns(reason)}
+
+
+def reason_columns(reason: Reason | None) -> dict[str, str | None]:
+    """A reason, or none, as columns of the trials, members and robustness tables."""
+    if reason is None:
+        return {"error": None, "reason_kind": None}
+    return {"error": reason.text, "reason_kind": str(reason.kind)}
 
 
 def measurable(suite: Iterable[AnyEvaluation], experiment: Experiment) -> tuple[AnyEvaluation, ...]:
@@ -112,5 +299,13 @@ def measurable(suite: Iterable[AnyEvaluation], experiment: Experiment) -> tuple[
 
 
 def epochs_of(experiment: Experiment) -> int:
-    """Of all stages."""
+    """The number of epochs of all stages."""
     return sum(stage.epochs for stage in experiment.method.stages(experiment.training.epochs))
+
+
+def _summary(text: str, metrics: dict[str, float]) -> str:
+    """What was done and what it gave, in one short line."""
+    shown = [f"{name} {value:.5g}" for name, value in metrics.items()]
+    if len(shown) > MAX_SUMMARY_METRICS:
+        shown[MAX_SUMMARY_METRICS:] = ["…"]
+    return f"{text}: {', '.join(shown)}" if shown else text

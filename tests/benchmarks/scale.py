@@ -187,14 +187,12 @@ def waiting(seconds: float) -> Callable[[], None]:
 
     def prepared() -> None:
         from kdray.sweep.execution import actor as trainable
-        from kdray.trials.task import Step
+        from kdray.trials.task import Ended, Outcome, Trained
 
-        def nothing(task: object, **_: object) -> Iterator[Step]:
+        def nothing(task: object, **_: object) -> Iterator[Ended]:
             time.sleep(seconds)
-            numbers = {"val_accuracy": 0.5, "test_accuracy": 0.5}
-            yield Step(
-                kind="end", text="completed", done=1, total=1, numbers=numbers, outcome="completed"
-            )
+            trained = Trained(done=1, metrics={"val_accuracy": 0.5, "test_accuracy": 0.5})
+            yield Ended(outcome=Outcome.COMPLETED, trained=trained)
 
         trainable.run_task = nothing  # type: ignore[assignment]
 

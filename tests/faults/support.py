@@ -104,10 +104,10 @@ def wreck() -> None:
                 while not (folder / "go on").exists():
                     time.sleep(0.02)
 
-    def task_steps(task: Any, bench: Any, steps: Callable[..., Any] = trial.task_steps) -> Any:
+    def task_events(task: Any, bench: Any, events: Callable[..., Any] = trial.task_events) -> Any:
         nonlocal running
         running = task.experiment.trial_id
-        return steps(task, bench)
+        return events(task, bench)
 
     def train_epoch(
         state: Any, *rest: Any, train: Callable[..., Any] = training.train_epoch
@@ -121,8 +121,8 @@ def wreck() -> None:
         strike(label_of(evaluation))
         return measure(evaluation, *rest)
 
-    trial.task_steps, training.train_epoch, trial.measurements = (
-        task_steps,
+    trial.task_events, training.train_epoch, trial.measurements = (
+        task_events,
         train_epoch,
         measurements,
     )

@@ -143,7 +143,7 @@ def on_ray(results: Path, seeds: list[int], request: Request, width: int, scratc
         in_turn([Group([Assignment(messy(seed), None)]) for seed in seeds]),
         Progress(io.StringIO()),
         request,
-        trial_ended=lambda _, last, __: ended.append(last.outcome),
+        trial_ended=lambda _, last: ended.append(last.outcome),
         shared_trial_ended=lambda *_: None,
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -223,7 +223,7 @@ def test_in_a_used_process_trials_are_to_the_bit_what_they_are_in_a_new_one(
             *_, last = run_task(
                 messy(seed), store=store, data_root=NOWHERE, device=torch.device("cpu"), threads=2
             )
-            assert last.outcome == "completed"
+            assert last.text == "completed"
     finally:
         torch.set_num_threads(before)
     alone = tables(tmp_path / "results")

@@ -19,7 +19,6 @@ import pandas as pd
 import pytest
 import torch
 
-from kdray.core import describe
 from kdray.results import Results, Store
 from kdray.sweep.definition.file import Request
 from kdray.sweep.definition.read import Sweep, sweep_from
@@ -29,7 +28,7 @@ from kdray.sweep.scheduling.progress import Progress
 from kdray.sweep.scheduling.queue import Assignment, Dispatcher, Summary
 from kdray.trials.rows import write_member
 from kdray.trials.run import run_task
-from kdray.trials.task import Step, Task
+from kdray.trials.task import Ended, Outcome, Task, TrialEvent, outcome_columns, reason_of
 
 NOWHERE = Path("/nowhere")
 """A data folder: digits need none."""
@@ -152,7 +151,7 @@ class Engine:
         callbacks: Any = (),
     ) -> None:
         self.widths.append(width)
-        active: deque[tuple[Assignment, Generator[Step]]] = deque()
+        active: deque[tuple[Assignment, Generator[TrialEvent]]] = deque()
         while True:
             while len(active) < self.width and (new := dispatcher.next()) is not None:
                 dispatcher.begun(new)
@@ -172,18 +171,18 @@ class Engine:
                 raise KeyboardInterrupt
             assignment, steps = active.popleft()
             step, warned = self._next(assignment, steps, store)
-            stop = step is not None and dispatcher.stepped(assignment, step, warned)
+            stop = step is not None and dispatcher.reported(assignment, step, warned)
             if stop:
                 steps.close()
-            if step is None or stop or step.outcome is not None:
+            if step is None or stop or isinstance(step, Ended):
                 self.ended += 1
-                dispatcher.ended(assignment, step)
+                dispatcher.ended(assignment, step if isinstance(step, Ended) else None)
             else:
                 active.append((assignment, steps))
 
     def _next(
-        self, assignment: Assignment, steps: Generator[Step], store: Store
-    ) -> tuple[Step | None, list[str]]:
+        self, assignment: Assignment, steps: Generator[TrialEvent], store: Store
+    ) -> tuple[TrialEvent | None, list[str]]:
         """The next step and its warnings, the membership written with the last one; no step if the
         worker dies."""
         dies = self.dies(assignment.task)
@@ -193,20 +192,11 @@ class Engine:
             warnings.simplefilter("always")
             try:
                 step = next(steps)
-                if step.outcome is not None and assignment.member is not None:
-                    write_member(
-                        store, {**assignment.member, "outcome": step.outcome, "error": step.reasons}
-                    )
+                if isinstance(step, Ended) and assignment.member is not None:
+                    columns = outcome_columns(step.outcome, step.problem)
+                    write_member(store, assignment.member | columns)
             except Exception as error:
-                step = Step(
-                    kind="end",
-                    text="failed",
-                    done=0,
-                    total=1,
-                    outcome="failed",
-                    error=describe(error),
-                    recorded=False,
-                )
+                step = Ended(outcome=Outcome.FAILED, reason=reason_of(error), recorded=False)
         if dies:
             self.died.add(assignment.trial_id)
             return None, []

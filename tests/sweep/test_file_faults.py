@@ -537,7 +537,7 @@ def test_data_that_go_away_fail_their_trials_and_the_same_command_finishes_when_
     with after_the_teachers(acts[gone]):
         summary = run_with(**go_with)
     assert summary.exit_status == 1
-    assert all("own.npz" in reason for reason in summary.failures.values())
+    assert all("own.npz" in str(reason) for reason in summary.failures.values())
     rows = Results(results).trials()
     assert rows.query("role == 'teacher'")["status"].tolist() == ["completed"] * 2
     assert rows.query("role == 'student'")["error"].str.startswith("InputError: ").all()

@@ -146,7 +146,9 @@ def test_a_dear_evaluation_that_fails_is_a_failure_in_every_run(
     monkeypatch.setattr("kdray.robustness.pgd.PGD.measure", refuse)
     for _ in range(2):
         summary = go(results, BEST)
-        assert set(summary.failures.values()) == {"dear: RuntimeError: cannot be measured"}
+        assert set(map(str, summary.failures.values())) == {
+            "dear: RuntimeError: cannot be measured"
+        }
         assert len(summary.failures) == 3
 
 

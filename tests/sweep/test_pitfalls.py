@@ -136,7 +136,7 @@ from kdray.sweep.scheduling.progress import Progress
 from kdray.sweep.scheduling.queue import Assignment, Dispatcher, Group, in_turn
 from kdray.trials.experiment import Experiment
 from kdray.trials.run import run_task
-from kdray.trials.task import Step, Task
+from kdray.trials.task import Ended, EpochDone, Outcome, Reason, ReasonKind, Task, TrialEvent
 from tests.shipped import SWEEPS
 from tests.sweep.fakes import ALONE, NOWHERE, Engine, assert_same_bits, go, sweep_of, tables
 
@@ -515,10 +515,8 @@ def test_workers_are_told_absolute_paths(
     ) -> None:
         while (assignment := dispatcher.next()) is not None:
             told.append(tune_config(assignment, store, data_root))
-            dispatcher.ended(
-                assignment,
-                Step(kind="end", text="", done=1, total=1, outcome="failed", error="not run"),
-            )
+            reason = Reason(kind=ReasonKind.EXPERIMENT, text="not run")
+            dispatcher.ended(assignment, Ended(outcome=Outcome.FAILED, reason=reason))
 
     monkeypatch.setattr(sys.modules["kdray.sweep.execution.runner"], "run_trials", stand_in)
     monkeypatch.chdir(tmp_path)
@@ -709,7 +707,7 @@ def messy(seed: int = 0, **changes: Any) -> Task:
     return Task(role="student", experiment=described, evaluations=sweep.suite("student"))
 
 
-def steps(task: Task, results: Path) -> list[Step]:
+def steps(task: Task, results: Path) -> list[TrialEvent]:
     """Do ``task`` in this process."""
     store = Store(results)
     store.create()
@@ -722,7 +720,7 @@ def done(results: Path, *tasks: Task) -> Path:
     """Results of ``tasks``, one after the other."""
     for task in tasks:
         last = steps(task, results)[-1]
-        assert last.outcome == "completed", last
+        assert last.text == "completed", last
     return results
 
 
@@ -744,7 +742,7 @@ def test_a_trial_leaves_the_process_as_it_was(tmp_path: Path) -> None:
     before = state()
     done(tmp_path / "results", messy())
     diverging = messy(training={"epochs": 2, "optimizer": {"name": "sgd", "learning_rate": 1e30}})
-    assert steps(diverging, tmp_path / "results")[-1].outcome == "failed"
+    assert steps(diverging, tmp_path / "results")[-1].text == "diverged"
     stopped = run_task(
         messy(3),
         store=Store(tmp_path / "results"),
@@ -917,13 +915,15 @@ def test_what_is_told_of_an_epoch_is_numbers_and_does_not_grow(tmp_path: Path) -
             messy(training={"epochs": epochs, "batch_size": 50, "monitor": monitor}),
             tmp_path / str(epochs),
         )
-        told = [step for step in every if step.kind == "epoch"]
+        told = [step for step in every if isinstance(step, EpochDone)]
         assert len(told) == epochs, "once an epoch"
         assert all(
-            isinstance(value, float | int) for step in every for value in step.numbers.values()
+            isinstance(value, float | int)
+            for step in every
+            for value in step.named_metrics.values()
         )
-        assert "pgd.accuracy" in told[-1].numbers
-        sizes[epochs] = max(len(json.dumps(vars(step))) for step in every)
+        assert "pgd.accuracy" in told[-1].metrics
+        sizes[epochs] = max(len(step.model_dump_json()) for step in every)
     assert sizes[12] < sizes[2] + 20
     assert sizes[12] < 2000
 
@@ -936,25 +936,19 @@ def test_of_trials_that_have_ended_the_driver_keeps_no_reports() -> None:
         in_turn([Group([Assignment(task, None)]) for task in tasks]),
         Progress(io.StringIO()),
         Request(),
-        trial_ended=lambda _, last, __: told.append(last.outcome),
+        trial_ended=lambda _, last: told.append(last.outcome),
         shared_trial_ended=lambda *_: None,
     )
     queue = queues.Queue(dispatcher, lambda _: {})
 
-    def report(done: int, outcome: str | None = None) -> dict[str, Any]:
-        step = {
-            "kind": "end" if outcome else "epoch",
-            "text": "",
-            "done": done,
-            "total": 2,
-            "outcome": outcome,
-        }
-        return {"step": json.dumps(step)}
+    def report(event: TrialEvent) -> dict[str, Any]:
+        return {"event": event.model_dump_json()}
 
+    epoch = EpochDone(stage="main", epoch=1, epochs=2, done=1, metrics={})
     for name in ("one", "two"):
         assert queue.suggest(name) == {}
-        assert queue.hear(name, report(1)) is False
-        queue.on_trial_complete(name, report(2, "completed"))
+        assert queue.hear(name, report(epoch)) is False
+        queue.on_trial_complete(name, report(Ended(outcome=Outcome.COMPLETED)))
     assert queue.error is None
     assert told == ["completed", "completed"]
     kept = {
@@ -964,7 +958,9 @@ def test_of_trials_that_have_ended_the_driver_keeps_no_reports() -> None:
         if isinstance(value, dict | list | set) and value and name.startswith("_")
     }
     assert {
-        name: value for name, value in kept.items() if "Step" in repr(value) or "one" in repr(value)
+        name: value
+        for name, value in kept.items()
+        if "EpochDone" in repr(value) or "Ended" in repr(value) or "one" in repr(value)
     } == {}
 
 

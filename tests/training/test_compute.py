@@ -57,7 +57,7 @@ def run(
     steps = run_task(task, store=store, data_root=NOWHERE, device=CPU, threads=1, kernels=kernels)
     *_, last = islice(steps, epochs)
     steps.close()
-    assert epochs is not None or last.outcome == "completed", last.reasons
+    assert epochs is not None or last.text == "completed", last.summary
 
 
 def trained(described: Experiment, store: Store, **how: Any) -> dict[str, pd.DataFrame]:

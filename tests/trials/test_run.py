@@ -38,7 +38,7 @@ from kdray.trials import run as trial
 from kdray.trials.experiment import Experiment
 from kdray.trials.log import Log, log_file
 from kdray.trials.run import DamagedCheckpoint, run_task
-from kdray.trials.task import Task, epochs_of, is_fault
+from kdray.trials.task import Ended, ReasonKind, Task, epochs_of
 from kdray.trials.trained import Bench, checkpoint_file, weights_file
 from tests.small_trials import (
     CPU,
@@ -118,7 +118,7 @@ def alter(store: Store, name: str) -> None:
 def test_a_trial_leaves_weights_a_row_epochs_and_a_file_per_evaluation(store: Store) -> None:
     described = experiment(seed=4)
     end = do(described, store, *SUITE)[-1]
-    assert (end.kind, end.outcome, end.error, end.failed) == ("end", "completed", None, {})
+    assert (end.event, end.outcome, end.problem) == ("ended", "completed", None)
     assert store.folder is not None
     written = {
         str(path.relative_to(store.folder)) for path in store.folder.rglob("*") if path.is_file()
@@ -180,8 +180,8 @@ def test_accuracies_are_those_of_the_stored_weights(store: Store) -> None:
     dataset, found = digits(described), row(store, described)
     assert found["val_accuracy"] == score(classifier, dataset.val)[0] / 60
     assert found["test_accuracy"] == score(classifier, dataset.test)[0] / 60
-    assert end.numbers["clean.accuracy"] == found["test_accuracy"]
-    assert end.numbers["val_accuracy"] == found["val_accuracy"]
+    assert end.named_metrics["clean.accuracy"] == found["test_accuracy"]
+    assert end.named_metrics["val_accuracy"] == found["val_accuracy"]
     assert unpack(packed)[1] == {"trial_id": described.trial_id}
 
 
@@ -255,7 +255,7 @@ def test_the_last_step_has_every_number_that_has_one_value(store: Store) -> None
     end = do(experiment(), store, CLEAN, NOISE, PGD3, {"name": "gaussian_noise", "sigmas": [0.2]})[
         -1
     ]
-    assert end.numbers.keys() == {
+    assert end.named_metrics.keys() == {
         "val_accuracy",
         "test_accuracy",
         "clean.accuracy",
@@ -280,13 +280,16 @@ def test_steps_count_up_to_their_total(store: Store) -> None:
         "pgd3",
         "completed",
     ]
-    assert [step.kind for step in found] == ["epoch"] * 3 + ["trained"] + ["evaluation"] * 2 + [
-        "end"
+    assert [step.event for step in found] == [
+        *["epoch_done"] * 3,
+        "trained",
+        *["measured"] * 2,
+        "ended",
     ]
-    assert [step.done for step in found] == [1, 2, 3, 4, 5, 6, 6]
-    assert {step.total for step in found} == {6}
-    assert [step.outcome for step in found[:-1]] == [None] * 6
-    assert all("val_accuracy" in step.numbers for step in found[:4])
+    assert [step.done for step in found[:-1]] == [1, 2, 3, 4, 5, 6]
+    task = Task(role="student", experiment=experiment(), evaluations=(Clean(), PGD()))
+    assert task.steps == 6
+    assert all("val_accuracy" in step.named_metrics for step in found[:4])
 
 
 def test_an_evaluation_is_called_by_its_label_or_its_name() -> None:
@@ -301,12 +304,17 @@ def test_the_step_of_an_epoch_has_the_numbers_of_its_row_and_that_of_an_evaluati
     epochs = stored(store, described.trial_id)["epochs"]
     shown = ["val_accuracy", "val_loss", "loss", "train_accuracy", "learning_rate"]
     for step, (_, found) in zip(first, epochs.iterrows(), strict=True):
-        assert {name: step.numbers[name] for name in shown} == found[shown].to_dict()
-        assert step.numbers.keys() == {*shown, "images_per_second"}
-        assert {type(number) for number in step.numbers.values()} == {float}
-    assert trained.numbers.keys() == {"val_accuracy", "test_accuracy", *SIZES}
-    assert clean.numbers.keys() == {"clean.accuracy", "clean.loss", "clean.ece", "clean.brier"}
-    assert noise.numbers == {}, "it has several accuracies"
+        assert {name: step.named_metrics[name] for name in shown} == found[shown].to_dict()
+        assert step.named_metrics.keys() == {*shown, "images_per_second"}
+        assert {type(number) for number in step.named_metrics.values()} == {float}
+    assert trained.named_metrics.keys() == {"val_accuracy", "test_accuracy", *SIZES}
+    assert clean.named_metrics.keys() == {
+        "clean.accuracy",
+        "clean.loss",
+        "clean.ece",
+        "clean.brier",
+    }
+    assert noise.named_metrics == {}, "it has several accuracies"
 
 
 # The same trial gives the same numbers
@@ -341,8 +349,8 @@ def test_a_later_evaluation_measures_and_trains_nothing(store: Store, elsewhere:
     before = stored(store, described.trial_id)
     weights = store.read(weights_file(described.trial_id))
     found = do(described, store, NOISE, PGD3, train=False)
-    assert [step.kind for step in found] == ["evaluation", "evaluation", "end"]
-    assert [step.done for step in found] == [5, 6, 6]
+    assert [step.event for step in found] == ["measured", "measured", "ended"]
+    assert [step.done for step in found[:-1]] == [5, 6]
     after = stored(store, described.trial_id)
     assert store.read(weights_file(described.trial_id)) == weights
     for table in ("trials", "epochs"):
@@ -357,7 +365,7 @@ def test_a_later_evaluation_measures_and_trains_nothing(store: Store, elsewhere:
 def test_there_is_a_checkpoint_after_every_epoch_and_none_at_the_end(store: Store) -> None:
     described = experiment()
     for step in steps(described, store):
-        if step.kind == "epoch":
+        if step.event == "epoch_done":
             facts = unpack(store.read(checkpoint_file(described.trial_id)))[1]
             assert len(facts["history"]) == step.done
             assert facts["trial_id"] == described.trial_id
@@ -370,7 +378,7 @@ def test_a_stopped_trial_goes_on_where_it_was(done: int, store: Store, elsewhere
     stop_after(done, described, store)
     began = unpack(store.read(checkpoint_file(described.trial_id)))[1]["started_at"]
     found = do(described, store, *SUITE)
-    assert [step.text for step in found if step.kind == "epoch"] == [
+    assert [step.text for step in found if step.event == "epoch_done"] == [
         f"epoch {n}/3" for n in range(done + 1, 4)
     ]
     assert row(store, described)["started_at"].isoformat() == began
@@ -463,8 +471,7 @@ def test_the_epochs_of_every_stage_are_steps_and_rows(store: Store) -> None:
         "clean",
         "completed",
     ]
-    assert [step.done for step in found] == [1, 2, 3, 4, 5, 6, 7, 7]
-    assert {step.total for step in found} == {7}
+    assert [step.done for step in found[:-1]] == [1, 2, 3, 4, 5, 6, 7]
     assert epochs_of(HINTED) == 5
     rows = stored(store, HINTED.trial_id)["epochs"].sort_values(["stage", "epoch"])
     assert list(zip(rows["stage"], rows["epoch"], strict=True)) == [
@@ -514,7 +521,7 @@ def test_a_trial_stopped_in_any_stage_goes_on_where_it_was(
     for place in (store, elsewhere):
         do(experiment(), place, role="teacher")
     stop_after(done, HINTED, store)
-    found = [step.done for step in do(HINTED, store, CLEAN) if step.kind == "epoch"]
+    found = [step.done for step in do(HINTED, store, CLEAN) if step.event == "epoch_done"]
     assert found == list(range(done + 1, 6))
     do(HINTED, elsewhere, CLEAN)
     assert_same_bits(stored(store, HINTED.trial_id), stored(elsewhere, HINTED.trial_id))
@@ -617,7 +624,7 @@ def test_the_bound_compares_a_student_with_its_stored_teacher(store: Store) -> N
         f"prediction_bound.{m.metric}": m.value
         for m in measurements(PredictionBound(points=2, epsilon=0.5), subject)
     }
-    assert {name: end.numbers[name] for name in expected} == expected
+    assert {name: end.named_metrics[name] for name in expected} == expected
     rows = stored(store, student.trial_id)["robustness"]
     assert rows["checks"].str.contains("not certified").all()
 
@@ -627,8 +634,8 @@ def test_a_bound_asked_of_a_trial_without_a_teacher_is_an_error_row_with_the_rea
 ) -> None:
     end = do(experiment(), store, BOUND, CLEAN)[-1]
     reason = "ValueError: it compares a student with its trained teacher, and there is none"
-    assert end.failed == {"prediction_bound": reason}
-    assert "clean.accuracy" in end.numbers
+    assert str(end.problem) == f"prediction_bound: {reason}"
+    assert "clean.accuracy" in end.named_metrics
 
 
 # What a data set's first layers learn
@@ -803,13 +810,14 @@ def test_a_diverged_trial_is_a_row_with_the_reason(store: Store) -> None:
         }
     )
     (end,) = do(described, store, CLEAN)
-    assert end.outcome == "failed"
+    assert (end.outcome, end.failed) == ("diverged", True)
     found = row(store, described)
     assert found["status"] == "diverged"
-    assert end.error == end.reasons == found["error"]
+    assert end.reason == end.problem
+    assert (end.reason.text, end.reason.kind) == (found["error"], found["reason_kind"])
     assert found["error"].startswith("Diverged: the loss is ")
     assert pd.isna(found["val_accuracy"])
-    assert not is_fault(found["error"])
+    assert found["reason_kind"] == "experiment"
     assert not store.exists(weights_file(described.trial_id))
     assert stored(store, described.trial_id)["robustness"].empty
 
@@ -819,11 +827,11 @@ def test_a_failed_trial_is_a_row_with_the_reason(store: Store) -> None:
     (end,) = do(described, store)
     assert end.outcome == "failed"
     found = row(store, described)
-    assert (found["status"], found["error"]) == ("failed", end.error)
+    assert (found["status"], found["error"]) == ("failed", end.reason.text)
     assert found["error"].startswith("Damaged: weights/")
     assert described.teacher is not None
     assert weights_file(described.teacher.trial_id) in found["error"]
-    assert is_fault(found["error"])
+    assert found["reason_kind"] == "machine"
 
 
 def test_a_failed_trial_that_is_tried_again_is_a_completed_one(store: Store) -> None:
@@ -847,16 +855,14 @@ def test_an_evaluation_that_raises_is_an_error_row_and_the_others_go_on(
     found = do(described, store, CLEAN, NOISE, PGD3)
     end = found[-1]
     assert [step.text for step in found[4:]] == ["clean", "noise", "pgd3", "failed"]
-    assert (end.outcome, end.error, end.failed) == (
-        "failed",
-        None,
-        {"noise": "ValueError: two lines"},
-    )
-    assert end.reasons == "noise: ValueError: two lines"
-    assert "pgd3.accuracy" in end.numbers
-    assert "noise.accuracy" not in end.numbers
+    assert (end.outcome, end.reason) == ("failed", None)
+    assert str(end.problem) == "noise: ValueError: two lines"
+    assert end.problem.kind is ReasonKind.EXPERIMENT
+    assert "pgd3.accuracy" in end.named_metrics
+    assert "noise.accuracy" not in end.named_metrics
     rows = stored(store, described.trial_id)["robustness"].set_index("label")
-    assert rows.loc["noise", "error"] == "ValueError: two lines"
+    why = rows.loc["noise", ["error", "reason_kind"]]
+    assert why.tolist() == ["ValueError: two lines", "experiment"]
     assert pd.isna(rows.loc["noise", ["metric", "value"]]).all()
     assert rows.loc[["clean", "pgd3"], "error"].isna().all()
     assert row(store, described)["status"] == "completed"
@@ -888,7 +894,7 @@ def test_data_that_cannot_be_read_leave_a_trained_trials_row_alone(
     do(described, store)
     monkeypatch.setattr(ImageData, "load", broken)
     end = do(described, store, CLEAN, train=False)[-1]
-    assert (end.outcome, end.reasons) == ("failed", "OSError: disk on fire")
+    assert (end.outcome, str(end.problem)) == ("failed", "OSError: disk on fire")
     assert row(store, described)["status"] == "completed"
 
 
@@ -943,8 +949,11 @@ def test_weights_that_are_gone_are_trained_again_with_the_same_numbers(
         DamagedCheckpoint, match=f"{store.location}/{name} is {problem}.*: training again"
     ):
         found = do(described, store, NOISE, PGD3, train=False)
-    assert [step.kind for step in found] == ["epoch"] * 3 + ["trained"] + ["evaluation"] * 2 + [
-        "end"
+    assert [step.event for step in found] == [
+        *["epoch_done"] * 3,
+        "trained",
+        *["measured"] * 2,
+        "ended",
     ]
     assert found[-1].outcome == "completed"
     do(described, elsewhere, *SUITE)
@@ -961,12 +970,11 @@ def test_weights_that_are_gone_are_the_failure_of_a_task_that_may_not_train(
     harm(store, weights_file(described.trial_id))
     (end,) = do(described, store, CLEAN, train=False, retrain_damaged=False)
     assert end.outcome == "failed"
-    assert end.error is not None
-    assert end.error.startswith(f"Damaged: {weights_file(described.trial_id)} is {problem}")
-    assert "'kdray run'" in end.error
-    assert is_fault(end.error)
+    assert end.reason.text.startswith(f"Damaged: {weights_file(described.trial_id)} is {problem}")
+    assert "'kdray run'" in end.reason.text
+    assert end.reason.kind is ReasonKind.MACHINE
     after = stored(store, described.trial_id)
-    assert after["robustness"]["error"].tolist() == [end.error], "the row says why"
+    assert after["robustness"]["error"].tolist() == [end.reason.text], "the row says why"
     assert_same_bits(
         {**after, "robustness": before["robustness"]}, before
     )  # it is as completed as it was
@@ -986,7 +994,7 @@ def test_a_teacher_with_damaged_weights_fails_its_student_as_a_fault(store: Stor
     alter(store, weights_file(experiment().trial_id))
     (end,) = do(distillation(), store)
     assert end.outcome == "failed"
-    assert is_fault(end.error)
+    assert end.reason.kind is ReasonKind.MACHINE
     assert row(store, distillation())["status"] == "failed"
 
 
@@ -1012,8 +1020,10 @@ def test_the_log_tells_every_step_and_its_numbers(store: Store) -> None:
     )
     assert how == "training from the start"
     assert told == [step.summary for step in found]
-    assert told[0].startswith(f"epoch 1/3: loss {found[0].numbers['loss']:.5g}, val_accuracy ")
-    assert told[-2].startswith(f"clean: accuracy {found[-1].numbers['clean.accuracy']:.5g}, loss ")
+    assert told[0].startswith(f"epoch 1/3: loss {found[0].metrics['loss']:.5g}, val_accuracy ")
+    assert told[-2].startswith(
+        f"clean: accuracy {found[-1].named_metrics['clean.accuracy']:.5g}, loss "
+    )
     assert told[-1] == "end: completed"
 
 
@@ -1038,7 +1048,7 @@ def test_the_log_of_a_trial_that_was_stopped_goes_on_with_it(store: Store) -> No
 def test_a_trial_that_has_ended_was_not_stopped_early(store: Store) -> None:
     described = experiment()
     running = steps(described, store)
-    while next(running).outcome is None:
+    while not isinstance(next(running), Ended):
         pass
     running.close()  # type: ignore[attr-defined]
     assert log_of(store, described)[-1] == "end: completed"
@@ -1144,12 +1154,12 @@ def test_a_worker_that_died_while_it_measured_does_not_train_again(tmp_path: Pat
     )
     options = {"store": store, "data_root": NOWHERE, "device": CPU, "threads": 1}
     steps = run_task(task, **options)  # type: ignore[arg-type]
-    while next(steps).kind != "trained":
+    while next(steps).event != "trained":
         pass
     next(steps)  # one of two evaluations
     steps.close()
     again = list(run_task(task, **options))  # type: ignore[arg-type]
-    assert [step.kind for step in again] == ["trained", "evaluation", "evaluation", "end"]
+    assert [step.event for step in again] == ["trained", "measured", "measured", "ended"]
     assert again[-1].outcome == "completed"
     assert not store.names("checkpoints", ".safetensors")
 
@@ -1164,7 +1174,8 @@ def test_no_failure_replaces_the_row_of_a_completed_trial(tmp_path: Path) -> Non
     for trial_id in (student.trial_id, student.teacher.trial_id):
         store.delete(weights_file(trial_id))
     *_, last = run_task(Task(role="student", experiment=student), **options)  # type: ignore[arg-type]
-    assert str(last.error).startswith("Damaged: weights/")
+    assert isinstance(last, Ended)
+    assert str(last.reason).startswith("Damaged: weights/")
     assert set(Results(store.location).trials()["status"]) == {"completed"}
 
 
@@ -1189,7 +1200,8 @@ def test_a_diverged_trial_keeps_the_epochs_that_show_it_and_no_checkpoint(
         device=CPU,
         threads=1,
     )
-    assert last.error == "Diverged: the loss is nan"
+    assert isinstance(last, Ended)
+    assert str(last.reason) == "Diverged: the loss is nan"
     assert Results(store.location).trials()["status"].tolist() == ["diverged"]
     assert {1, 2} <= set(Results(store.location).epochs()["epoch"])
     assert not store.names("checkpoints", ".safetensors")
@@ -1216,7 +1228,6 @@ def test_a_teacher_whose_weights_are_gone_is_the_failure_of_the_evaluation_that_
     end = do(
         described, store, CLEAN, {"name": "prediction_bound", "examples": 5}, PGD3, train=False
     )[-1]
-    assert end.error is None
-    assert end.failed.keys() == {"prediction_bound"}
-    assert end.failed["prediction_bound"].startswith("Damaged: weights/")
-    assert {"clean.accuracy", "pgd3.accuracy"} <= end.numbers.keys()
+    assert end.reason is None
+    assert str(end.problem).startswith("prediction_bound: Damaged: weights/")
+    assert {"clean.accuracy", "pgd3.accuracy"} <= end.named_metrics.keys()

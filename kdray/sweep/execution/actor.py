@@ -1,4 +1,4 @@
-"""A trial as a Ray Tune Trainable: one epoch or one evaluation per step.
+"""A trial as a Ray Tune Trainable: one event per step.
 
 Tune's own checkpoints are off. kdray's are in the results under the trial's id, so an actor that is
 started again, on this node or another, finds them when it sets up. Actors are reused from trial to
@@ -17,15 +17,15 @@ from typing import Any
 import ray
 from ray import tune
 
-from kdray.core import describe, parse
+from kdray.core import parse
 from kdray.machine import hardware
 from kdray.results import Store
-from kdray.sweep.execution.resources import bundle, is_out_of_memory
+from kdray.sweep.execution.resources import bundle
 from kdray.sweep.scheduling.queue import Assignment
 from kdray.training.compute import ComputeOptions
 from kdray.trials.rows import write_member
 from kdray.trials.run import run_task
-from kdray.trials.task import Step, Task
+from kdray.trials.task import Ended, Outcome, Task, TrialEvent, outcome_columns, reason_of
 
 
 def tune_config(assignment: Assignment, store: Store, data_root: Path) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is not typed
         self._task = parse(Task, json.loads(config["task"]))
         self._member: dict[str, Any] | None = json.loads(config["member"])
         self._store = Store(config["results"])
-        self._steps = self._run(config)
+        self._events = self._run(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.cleanup()
@@ -62,10 +62,10 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is not typed
 
     def cleanup(self) -> None:
         """A trial that was stopped early says so in its log, and leaves its epochs."""
-        self._steps.close()
+        self._events.close()
 
-    def _run(self, config: dict[str, Any]) -> Generator[Step, None, None]:
-        """The steps of the task, on what Ray has granted."""
+    def _run(self, config: dict[str, Any]) -> Generator[TrialEvent, None, None]:
+        """The events of the task, on what Ray has granted."""
         device = hardware.device(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
         try:
             yield from run_task(
@@ -87,39 +87,30 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is not typed
             raise RuntimeError("this process has run out of memory and is not used again")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            step = self._next()
-        # Tune ends the process of a trial that raises: so it reports its last step first, and
+            event = self._next()
+        # Tune ends the process of a trial that raises: so it reports its last event first, and
         # raises when asked for another.
-        self._spent = step.outcome is not None and is_out_of_memory(step.reasons)
-        report = {name: getattr(step, name) for name in Step.__dataclass_fields__}
+        ended = isinstance(event, Ended)
+        self._spent = isinstance(event, Ended) and event.out_of_memory
         return {
-            "step": json.dumps(report),
+            "event": event.model_dump_json(),
             "pid": os.getpid(),
-            "done": step.outcome is not None and not self._spent,
+            "done": ended and not self._spent,
             "warnings": json.dumps(
                 [str(w.message) for w in caught if w.category.__module__.startswith("kdray")]
             ),
         }
 
-    def _next(self) -> Step:
-        """The next step, the membership written with the last. Only the death of the process is a
+    def _next(self) -> TrialEvent:
+        """The next event, the membership written with the last. Only the death of the process is a
         failure to Tune."""
         try:
-            step = next(self._steps)
-            if step.outcome is not None and self._member is not None:
-                write_member(
-                    self._store, {**self._member, "outcome": step.outcome, "error": step.reasons}
-                )
-            return step
+            event = next(self._events)
+            if isinstance(event, Ended) and self._member is not None:
+                columns = outcome_columns(event.outcome, event.problem)
+                write_member(self._store, self._member | columns)
+            return event
         except (
             Exception
         ) as error:  # no device, or rows that cannot be written: everything else became a row
-            return Step(
-                kind="end",
-                text="failed",
-                done=0,
-                total=1,
-                outcome="failed",
-                error=describe(error),
-                recorded=False,
-            )
+            return Ended(outcome=Outcome.FAILED, reason=reason_of(error), recorded=False)

@@ -16,7 +16,7 @@ from ray import tune
 
 from kdray.core import describe, parse
 from kdray.trials.experiment import configuration
-from kdray.trials.task import Step, Task, epochs_of
+from kdray.trials.task import Ended, Task, epochs_of, event_from_json
 
 
 @dataclass(eq=False)
@@ -102,12 +102,12 @@ class Adapter(tune.Callback):  # type: ignore[misc]  # ray is not typed
             shown = self._open.get(trial.trial_id)
             if shown is None:
                 return
-            step = Step(**json.loads(result["step"]))
-            shown.failed = step.outcome == "failed"
-            if step.numbers:
+            event = event_from_json(result["event"])
+            shown.failed = isinstance(event, Ended) and event.failed
+            if metrics := event.named_metrics:
                 # Measuring counts as steps of a trial, not as epochs.
-                numbers = {name: float(value) for name, value in step.numbers.items()}
-                told = {**numbers, "training_iteration": min(step.done, shown.epochs)}
+                done = shown.epochs if isinstance(event, Ended) else event.done
+                told = {**metrics, "training_iteration": min(done, shown.epochs)}
                 callback.on_trial_result(iteration, [], shown, told)
 
         self._tell(go_on)

@@ -29,7 +29,7 @@ from kdray.models.facts import blueprint
 from kdray.results import Store
 from kdray.robustness.base import BLOCK
 from kdray.sweep.definition.file import Request, Role
-from kdray.sweep.execution.resources import GIB, is_out_of_memory, share_for
+from kdray.sweep.execution.resources import GIB, share_for
 from kdray.teachers import frozen
 from kdray.teachers.logits_cache import LOGITS_AT_ONCE
 from kdray.training import Diverged, State
@@ -38,7 +38,7 @@ from kdray.training.loop import keep, train_epoch
 from kdray.trials.experiment import Experiment
 from kdray.trials.log import Log
 from kdray.trials.run import evaluate, fresh_state, training_setup
-from kdray.trials.task import Task
+from kdray.trials.task import ReasonKind, Task
 from kdray.trials.trained import Bench, weights_file
 
 V = TypeVar("V", bound=Value)
@@ -265,9 +265,9 @@ def measure_a_little(task: Task, dataset: Dataset, bench: Bench) -> None:
     due."""
     classifier = frozen(bench.untrained(task.experiment))
     for evaluation in task.evaluations:
-        _, error = evaluate(brief(evaluation).of_one_block(), classifier, task, dataset, bench)
-        if is_out_of_memory(error):
-            raise torch.OutOfMemoryError(error)
+        reason = evaluate(brief(evaluation).of_one_block(), classifier, task, dataset, bench).reason
+        if reason is not None and reason.kind is ReasonKind.MEMORY:
+            raise torch.OutOfMemoryError(reason.text)
 
 
 def brief(value: V) -> V:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -24,9 +23,6 @@ HEAD_ROOM = 0.15
 MOST_SHARING = 99
 """Trials on one GPU: up to here 1/n and 1/(n + 1) differ in the ten-thousandths that Ray counts
 in."""
-_OUT_OF_MEMORY = re.compile(
-    r"\bOutOfMemoryError\b|CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED"
-)
 Resource = Literal["CPU", "GPU", "memory"]
 
 
@@ -148,12 +144,6 @@ def suggested(trials: pd.DataFrame, role: Role) -> float | None:
     if measured.empty:
         return None
     return share_for(int(measured["peak_memory"].max()), int(measured["device_memory"].min()))
-
-
-def is_out_of_memory(error: str | None) -> bool:
-    """Whether a stored error (one, or several in one line) says that a GPU's memory ran out; more
-    of the GPU may help."""
-    return error is not None and _OUT_OF_MEMORY.search(error) is not None
 
 
 def doubled(request: Request) -> Request | None:

@@ -23,7 +23,7 @@ from kdray.sweep.execution.callback_adapter import Adapter
 from kdray.sweep.execution.cluster import cluster, quiet
 from kdray.sweep.scheduling.queue import Assignment, Dispatcher
 from kdray.sweep.search.propose import SpaceUsedUp
-from kdray.trials.task import Step
+from kdray.trials.task import Ended, TrialEvent, event_from_json
 
 __all__ = ["cluster", "quiet", "run_trials"]
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
         super().__init__()
         self._dispatcher, self._configure = dispatcher, configure
         self._active: dict[str, Assignment] = {}
-        self._last: dict[str, Step] = {}
+        self._last: dict[str, TrialEvent] = {}
         self._stopped: set[str] = set()
         self.error: Exception | None = None
         """The first exception of our own; no new trials start after it."""
@@ -74,16 +74,16 @@ class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
             self._guarded(lambda: self._read(trial_id, result))
         self._stopped.discard(trial_id)
         assignment, last = self._active.pop(trial_id), self._last.pop(trial_id, None)
-        # Also of a worker that ended after its last step, because it had run out of memory.
-        finished = last if last is not None and last.outcome is not None else None
+        # Also of a worker that ended after its last event, because it had run out of memory.
+        finished = last if isinstance(last, Ended) else None
         self._guarded(lambda: self._dispatcher.ended(assignment, finished))
 
     def _read(self, trial_id: str, result: dict[str, Any]) -> bool:
-        if "step" not in result:
+        if "event" not in result:
             return False
-        self._last[trial_id] = step = Step(**json.loads(result["step"]))
-        return self._dispatcher.stepped(
-            self._active[trial_id], step, json.loads(result.get("warnings", "[]"))
+        self._last[trial_id] = event = event_from_json(result["event"])
+        return self._dispatcher.reported(
+            self._active[trial_id], event, json.loads(result.get("warnings", "[]"))
         )
 
     def _guarded(self, act: Callable[[], T]) -> T | None:

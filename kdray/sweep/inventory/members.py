@@ -18,6 +18,7 @@ from kdray.sweep.definition.space import Point
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.trials.experiment import Experiment
 from kdray.trials.rows import member_file, write_member
+from kdray.trials.task import Outcome, Reason, outcome_columns
 
 Row = dict[str, Any]
 
@@ -67,24 +68,24 @@ class SweepMembers:
         """A point whose students have no teacher stays a failed member."""
         self._orders.setdefault(_place(self._place_of("student", None, point)), -1)
 
-    def point_failed(self, point: Point, problem: str) -> None:
+    def point_failed(self, point: Point, problem: Reason) -> None:
         """One row for all seeds of a point that have no teacher: a student's id would tell the
         teacher that it lacks."""
         self.failed({**self._place_of("student", None, point), "order": None}, problem)
 
-    def failed(self, row: Row, problem: str) -> None:
+    def failed(self, row: Row, problem: Reason) -> None:
         """The row of what could not be tried."""
         place = _place(row)
         self._orders.setdefault(place, row["order"])
         known = self._known.get(place, {})
-        if (known.get("outcome"), known.get("error")) != ("failed", problem):
-            self._unwritten[place] = {**row, "outcome": "failed", "error": problem}
+        if (known.get("outcome"), known.get("error")) != ("failed", problem.text):
+            self._unwritten[place] = row | outcome_columns(Outcome.FAILED, problem)
 
-    def there(self, row: Row, outcome: str, reason: str | None) -> None:
+    def there(self, row: Row, outcome: Outcome, reason: Reason | None) -> None:
         """The row of a trial that has nothing left to do."""
         place = _place(row)
         self._unwritten.pop(place, None)  # a teacher is looked at twice: trained, and measured
-        known, row = self._known.get(place, {}), {**row, "outcome": outcome, "error": reason}
+        known, row = self._known.get(place, {}), row | outcome_columns(outcome, reason)
         if any(
             known.get(name) != row.get(name) for name in ("outcome", "point", "teacher_candidates")
         ):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -14,25 +15,34 @@ from kdray.results.points.table import ACCURACIES
 from kdray.robustness import AnyEvaluation, Evaluation, label_of
 from kdray.sweep.definition.file import Role, TeacherChoice
 from kdray.trials.experiment import Experiment
-from kdray.trials.task import Outcome, Step, Task, is_fault, measurable
+from kdray.trials.task import Ended, Outcome, Reason, ReasonKind, Task, joined, measurable
 from kdray.trials.trained import weights_file
 
-TRAINED = ["trial_id", "status", "error", *ACCURACIES, *SIZES]
-MEASURED = ["trial_id", "evaluation_id", "source_trial_id", "metric", "value", "error"]
+TRAINED = ["trial_id", "status", "error", "reason_kind", *ACCURACIES, *SIZES]
+MEASURED = ["trial_id", "evaluation_id", "source_trial_id", "metric", "value"]
+MEASURED += ["error", "reason_kind"]
+VERSION_1_FAULTS = ("OutOfMemoryError", "AcceleratorError", "WorkerDied", "Damaged", "InputError")
+"""Classes of errors, beside Python's OSError and MemoryError, by which results of schema version 1
+tell a fault of the machine."""
 
 
 class Record(NamedTuple):
-    """What is known of one trial."""
+    """What the results hold of one trial."""
 
-    status: str
-    error: str | None
+    outcome: Outcome
+    reason: Reason | None
     accuracies: dict[str, float]
     """By name: val_accuracy, test_accuracy; and the network's sizes."""
-    numbers: dict[str, float]
-    """By ``evaluation_id.metric``, where an evaluation gave one value of it."""
-    failed: dict[str, str]
-    """Evaluations that could not be measured, with the reason."""
+    metrics: dict[str, dict[str, float]]
+    """By evaluation id and metric, where an evaluation gave one value of it."""
+    failed: dict[str, Reason]
+    """By id: evaluations that could not be measured, or not completely."""
     measured: frozenset[str]
+    """Ids of all evaluations that were tried."""
+
+    @property
+    def completed(self) -> bool:
+        return self.outcome is Outcome.COMPLETED
 
 
 class TrialIndex:
@@ -55,7 +65,7 @@ class TrialIndex:
         )
         with_epochs = set(self._records if curved is None else curved.to_pylist())
         for trial_id in [
-            i for i, r in self._records.items() if r.status == "completed" and i not in with_epochs
+            i for i, r in self._records.items() if r.completed and i not in with_epochs
         ]:
             del self._records[trial_id]
 
@@ -76,7 +86,7 @@ class TrialIndex:
         known = [
             r.accuracies[by]
             for r in records
-            if r is not None and r.status == "completed" and by in r.accuracies
+            if r is not None and r.completed and by in r.accuracies
         ]
         if len(known) < len(candidates):
             return None
@@ -108,9 +118,9 @@ class TrialIndex:
         again unasked."""
         trial_id = experiment.trial_id
         record = self._records.get(trial_id)
-        if record is not None and record.status != "completed" and not self._again(record.error):
+        if record is not None and not record.completed and not self._tries_again(record.reason):
             return None
-        known = record if record is not None and record.status == "completed" else None
+        known = record if record is not None and record.completed else None
         missing = tuple(
             e for e in measurable(suite, experiment) if known is None or self._open(known, e)
         )
@@ -129,38 +139,47 @@ class TrialIndex:
         ``source``."""
         known = self._cells.get((source, fingerprint(evaluation)), {})
         failure = known.get(source)  # it could not even be measured with itself
-        if failure is not None and not self._again(failure):
+        if failure is not None and not self._tries_again(failure):
             return frozenset()
         return frozenset(
             t
             for t in targets
-            if t not in known or ((error := known[t]) is not None and self._again(error))
+            if t not in known or ((reason := known[t]) is not None and self._tries_again(reason))
         )
 
-    def cells_failed(self, evaluation: Evaluation) -> dict[str, str]:
+    def cells_failed(self, evaluation: Evaluation) -> dict[str, Reason]:
         """By target, why it could not be measured with some source."""
         evaluation_id = fingerprint(evaluation)
         return {
-            target: f"{label_of(evaluation)}: {error}"
+            target: reason.prefixed(label_of(evaluation))
             for (_, its), cells in self._cells.items()
             if its == evaluation_id
-            for target, error in cells.items()
-            if error is not None
+            for target, reason in cells.items()
+            if reason is not None
         }
 
-    def outcome(self, trial_id: str, suite: Iterable[AnyEvaluation]) -> tuple[Outcome, str | None]:
-        """How a trial with nothing left to do ended, and why."""
+    def outcome(
+        self, trial_id: str, suite: Iterable[AnyEvaluation]
+    ) -> tuple[Outcome, Reason | None]:
+        """How a trial with nothing left to do ended, and why it failed."""
         record = self._records.get(trial_id)
         if record is None:
-            return "failed", "not trained"
-        if record.status != "completed":
-            return "failed", record.error
-        problems = [
-            f"{label_of(e)}: {record.failed[fingerprint(e)]}"
-            for e in suite
-            if fingerprint(e) in record.failed
-        ]
-        return ("failed", "; ".join(problems)) if problems else ("completed", None)
+            return Outcome.FAILED, Reason(kind=ReasonKind.EXPERIMENT, text="not trained")
+        if not record.completed:
+            return Outcome.FAILED, record.reason
+        reason = joined(
+            *(
+                record.failed[fingerprint(e)].prefixed(label_of(e))
+                for e in suite
+                if fingerprint(e) in record.failed
+            )
+        )
+        return (Outcome.COMPLETED if reason is None else Outcome.FAILED), reason
+
+    def completed(self, trial_id: str) -> bool:
+        """Whether the trial is trained, whatever became of its evaluations."""
+        record = self._records.get(trial_id)
+        return record is not None and record.completed
 
     def numbers(self, trial_id: str, suite: Iterable[AnyEvaluation]) -> dict[str, float]:
         """val_accuracy, sizes and ``label.metric`` of the suite, under the labels that the sweep
@@ -174,98 +193,110 @@ class TrialIndex:
             if name in record.accuracies
         }
         for evaluation in suite:
-            for metric in evaluation.metrics():
-                value = record.numbers.get(f"{fingerprint(evaluation)}.{metric}")
-                if value is not None:
-                    out[f"{label_of(evaluation)}.{metric}"] = value
+            found = record.metrics.get(fingerprint(evaluation), {})
+            names = evaluation.metrics()
+            out |= {
+                f"{label_of(evaluation)}.{name}": found[name] for name in names if name in found
+            }
         return out
 
-    def note(self, task: Task, last: Step) -> None:
+    def note(self, task: Task, ended: Ended) -> None:
         """Take over what a trial that has just ended has written."""
         trial_id = task.experiment.trial_id
         self.busy.discard(trial_id)
         before = self._records.get(trial_id)
-        kept = before if before is not None and before.status == "completed" else None
-        if last.error is not None:
+        kept = before if before is not None and before.completed else None
+        alone = {fingerprint(each) for each in task.evaluations if not each.across}
+        if ended.reason is not None:
             # What is trained stays trained, though its worker died or its weights could not be
             # read.
             if task.train or kept is None:
-                self._records[trial_id] = Record("failed", last.error, {}, {}, {}, frozenset())
+                nothing = Record(ended.outcome, ended.reason, {}, {}, {}, frozenset())
+                self._records[trial_id] = nothing
             else:
-                lost = {
-                    fingerprint(each): last.error for each in task.evaluations if not each.across
-                }
-                known = kept._replace(
-                    failed=kept.failed | lost, measured=kept.measured | lost.keys()
+                self._records[trial_id] = kept._replace(
+                    failed=kept.failed | dict.fromkeys(alone, ended.reason),
+                    measured=kept.measured | alone,
                 )
-                self._records[trial_id] = known
             return
-        numbers, failed, measured = (
-            (dict(kept.numbers), dict(kept.failed), set(kept.measured)) if kept else ({}, {}, set())
-        )
-        for evaluation in (each for each in task.evaluations if not each.across):
-            evaluation_id, label = fingerprint(evaluation), label_of(evaluation)
-            measured.add(evaluation_id)
-            failed.pop(evaluation_id, None)
-            if label in last.failed:
-                failed[evaluation_id] = last.failed[label]
-            for metric in evaluation.metrics():
-                if f"{label}.{metric}" in last.numbers:
-                    numbers[f"{evaluation_id}.{metric}"] = last.numbers[f"{label}.{metric}"]
-        accuracies = {
-            name: last.numbers[name] for name in (*ACCURACIES, *SIZES) if name in last.numbers
-        }
-        accuracies = (kept.accuracies if kept else {}) | accuracies
-        self._records[trial_id] = Record(
-            "completed", None, accuracies, numbers, failed, frozenset(measured)
+        found = kept or Record(Outcome.COMPLETED, None, {}, {}, {}, frozenset())
+        measured = [each for each in ended.measured if each.evaluation_id in alone]
+        failures = {e.evaluation_id: e.reason for e in measured if e.reason is not None}
+        earlier = {key: why for key, why in found.failed.items() if key not in alone}
+        self._records[trial_id] = found._replace(
+            accuracies=found.accuracies | (ended.trained.metrics if ended.trained else {}),
+            metrics=found.metrics | {e.evaluation_id: e.metrics for e in measured if e.metrics},
+            failed=earlier | failures,
+            measured=found.measured | {each.evaluation_id for each in measured},
         )
         self._weights.add(weights_file(trial_id))
 
-    def _again(self, error: str | None) -> bool:
-        return self._retry_failed or is_fault(error)
+    def _tries_again(self, reason: Reason | None) -> bool:
+        return self._retry_failed or (reason is not None and reason.is_transient)
 
     def _open(self, record: Record, evaluation: Evaluation) -> bool:
         evaluation_id = fingerprint(evaluation)
         if evaluation_id in record.failed:
-            return self._again(record.failed[evaluation_id])
+            return self._tries_again(record.failed[evaluation_id])
         return evaluation_id not in record.measured
 
 
-def _cells(between: pd.DataFrame) -> dict[tuple[str, str], dict[str, str | None]]:
+def _reason(error: Any, kind: Any) -> Reason | None:
+    """Return the reason in a row of the tables; none where it has none."""
+    if pd.isna(error):
+        return None
+    return Reason(kind=_kind_in_version_1(error) if pd.isna(kind) else kind, text=error)
+
+
+def _kind_in_version_1(error: str) -> ReasonKind:
+    """Tell from a stored error what it was of: results of schema version 1 do not say."""
+    name = error.partition(":")[0]
+    known = getattr(builtins, name, None)
+    on_gpu = "CUDA error" in error or "torch finds no CUDA device" in error
+    if (name == "RuntimeError" and on_gpu) or name in VERSION_1_FAULTS:
+        return ReasonKind.MACHINE
+    is_fault = isinstance(known, type) and issubclass(known, OSError | MemoryError)
+    return ReasonKind.MACHINE if is_fault else ReasonKind.EXPERIMENT
+
+
+def _cells(between: pd.DataFrame) -> dict[tuple[str, str], dict[str, Reason | None]]:
     """By source and evaluation: the targets that were measured, and why one could not be."""
-    cells: dict[tuple[str, str], dict[str, str | None]] = {}
-    columns = ["source_trial_id", "evaluation_id", "trial_id", "error"]
-    for source, evaluation_id, target, error in between[columns].itertuples(index=False, name=None):
-        cells.setdefault((source, evaluation_id), {})[target] = None if pd.isna(error) else error
+    cells: dict[tuple[str, str], dict[str, Reason | None]] = {}
+    columns = ["source_trial_id", "evaluation_id", "trial_id", "error", "reason_kind"]
+    for source, evaluation_id, target, *why in between[columns].itertuples(index=False, name=None):
+        cells.setdefault((source, evaluation_id), {})[target] = _reason(*why)
     return cells
 
 
 def _records(trials: pd.DataFrame, robustness: pd.DataFrame) -> dict[str, Record]:
-    numbers: dict[str, dict[str, float]] = {}
-    failed: dict[str, dict[str, str]] = {}
+    """The records of all trials with a row, by trial id."""
+    metrics: dict[str, dict[str, dict[str, float]]] = {}
+    failed: dict[str, dict[str, Reason]] = {}
     measured: dict[str, set[str]] = {}
-    columns = ["trial_id", "evaluation_id", "metric", "value", "error"]
+    columns = ["trial_id", "evaluation_id", "metric", "value", "error", "reason_kind"]
     several = robustness.duplicated(["trial_id", "evaluation_id", "metric"], keep=False)
-    for (trial_id, evaluation_id, metric, value, error), many in zip(
+    for (trial_id, evaluation_id, metric, value, *why), many in zip(
         robustness[columns].itertuples(index=False, name=None), several, strict=True
     ):
         measured.setdefault(trial_id, set()).add(evaluation_id)
-        if not pd.isna(error):
-            failed.setdefault(trial_id, {})[evaluation_id] = error
+        if (reason := _reason(*why)) is not None:
+            failed.setdefault(trial_id, {})[evaluation_id] = reason
         elif not many:
-            numbers.setdefault(trial_id, {})[f"{evaluation_id}.{metric}"] = value
+            metrics.setdefault(trial_id, {}).setdefault(evaluation_id, {})[metric] = value
     return {
         trial_id: Record(
-            status,
-            None if pd.isna(error) else error,
+            Outcome(status),
+            _reason(error, kind),
             {
                 name: float(value)
-                for name, value in zip((*ACCURACIES, *SIZES), numbers_, strict=True)
+                for name, value in zip((*ACCURACIES, *SIZES), values, strict=True)
                 if not pd.isna(value)
             },
-            numbers.get(trial_id, {}),
+            metrics.get(trial_id, {}),
             failed.get(trial_id, {}),
             frozenset(measured.get(trial_id, ())),
         )
-        for trial_id, status, error, *numbers_ in trials[TRAINED].itertuples(index=False, name=None)
+        for trial_id, status, error, kind, *values in trials[TRAINED].itertuples(
+            index=False, name=None
+        )
     }

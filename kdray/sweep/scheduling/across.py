@@ -12,7 +12,7 @@ from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.sweep.scheduling.queue import Assignment, Group, Work, in_turn
 from kdray.trials.experiment import Experiment
-from kdray.trials.task import Task
+from kdray.trials.task import Task, joined
 
 Trained = tuple[Role, Experiment]
 
@@ -70,8 +70,8 @@ def measure(
         }
         for trial_id, reason in work.ledger.cells_failed(evaluation).items():
             if trial_id in there:
-                known = work.summary.failures.get(trial_id)
-                work.summary.failures[trial_id] = f"{known}; {reason}" if known else reason
+                failures = work.summary.failures
+                failures[trial_id] = joined(failures.get(trial_id), reason) or reason
         groups = [Group([Assignment(task, None)]) for task in tasks]
         work.do(
             "across trials", "student", request, in_turn(groups), planned=len(groups), there=there

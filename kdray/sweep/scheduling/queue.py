@@ -24,13 +24,25 @@ from kdray.sweep.execution.resources import (
     concurrency,
     doubled,
     gpus_of,
-    is_out_of_memory,
     this_machine,
 )
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.sweep.scheduling.progress import Progress, trial_name
 from kdray.trials.rows import write_member, write_trial_row, write_unmeasured
-from kdray.trials.task import Step, Task
+from kdray.trials.task import (
+    Ended,
+    EpochDone,
+    Measured,
+    Outcome,
+    Reason,
+    ReasonKind,
+    Task,
+    TrialEvent,
+    joined,
+    outcome_columns,
+    reason_columns,
+    reason_of,
+)
 from kdray.trials.trained import weights_file
 
 if TYPE_CHECKING:
@@ -38,7 +50,11 @@ if TYPE_CHECKING:
 
 MAX_DEATHS = 2
 """So many times a trial whose worker died goes on from its checkpoint; then it has failed."""
-DIED = "WorkerDied: its process ended again and again (killed, out of memory, or its node was lost)"
+DIED = Reason(
+    kind=ReasonKind.MACHINE,
+    text="WorkerDied: its process ended again and again (killed, out of memory, or its node was "
+    "lost)",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +80,7 @@ class Summary:
     """Trials that were trained or measured now."""
     there: set[str] = field(default_factory=set)
     """Trials that were there already; one that was trained before and measured now is in both."""
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Reason] = field(default_factory=dict)
     """Trial (or point without a teacher) to reason, of everything that was asked for."""
     given_up: dict[str, str] = field(default_factory=dict)
     """Trials that were stopped early or not begun, because their point does badly, to reason."""
@@ -109,7 +125,7 @@ class Group:
     assignments: list[Assignment]
     ended: Callable[[], None] = lambda: None
     """Called once, when every trial of the group has ended."""
-    stops: Callable[[Task, Step], str | None] = lambda task, step: None  # noqa: ARG005
+    stops: Callable[[Task, EpochDone], str | None] = lambda task, event: None  # noqa: ARG005
     """Asked after every epoch: why the trial is to stop here, if it is."""
     open: int = field(init=False)
 
@@ -119,9 +135,8 @@ class Group:
 
 Groups = Callable[[], Group | None]
 """The next group; none when there is none, or none until a running one has ended."""
-Ended = Callable[[Assignment, Step, bool], None]
-"""Told how a trial ended, and whether it wrote its rows itself (otherwise its worker died, or it
-was stopped)."""
+TrialEnded = Callable[[Assignment, Ended], None]
+"""Told how a trial ended."""
 
 
 class Dispatcher:
@@ -137,8 +152,8 @@ class Dispatcher:
         progress: Progress,
         request: Request,
         *,
-        trial_ended: Ended,
-        shared_trial_ended: Ended,
+        trial_ended: TrialEnded,
+        shared_trial_ended: TrialEnded,
     ) -> None:
         self._groups, self._progress, self._request = groups, progress, request
         self._trial_ended, self._shared_trial_ended = trial_ended, shared_trial_ended
@@ -181,70 +196,59 @@ class Dispatcher:
         """How long its worker has run."""
         return monotonic() - self._began[trial_id] if trial_id in self._began else 0.0
 
-    def stepped(self, assignment: Assignment, step: Step, warnings: Sequence[str] = ()) -> bool:
-        """A running trial did a step. Whether it is to stop here: then :meth:`ended` follows,
-        without a step."""
+    def reported(
+        self, assignment: Assignment, event: TrialEvent, warnings: Sequence[str] = ()
+    ) -> bool:
+        """A running trial reported an event. Whether it is to stop here: then :meth:`ended`
+        follows."""
         for text in warnings:
             self._progress.warn(text)
-        if step.outcome is not None:
+        if isinstance(event, Ended):
             return False
         trial_id = assignment.trial_id
-        self._progress.stepped(
-            trial_id, step.done / step.total, step.text, step.numbers.get("val_accuracy")
-        )
-        if step.kind == "epoch" and trial_id not in self._stopped:
-            reasons = [group.stops(assignment.task, step) for group, _ in self._asking[trial_id]]
+        share = event.done / assignment.task.steps
+        accuracy = None if isinstance(event, Measured) else event.metrics.get("val_accuracy")
+        self._progress.stepped(trial_id, share, event.text, accuracy)
+        if isinstance(event, EpochDone) and trial_id not in self._stopped:
+            reasons = [group.stops(assignment.task, event) for group, _ in self._asking[trial_id]]
             if all(reasons):
                 self._stopped[trial_id] = str(reasons[0])
         return trial_id in self._stopped
 
-    def ended(self, assignment: Assignment, last: Step | None) -> None:
-        """A running trial did its last step, was stopped, or (none) its worker died."""
-        trial_id, by_itself = assignment.trial_id, last is not None and last.recorded
+    def ended(self, assignment: Assignment, last: Ended | None) -> None:
+        """A running trial reported its end, was stopped, or (none) its worker died."""
+        trial_id = assignment.trial_id
         if trial_id in self._stopped:
-            last = Step(
-                kind="end",
-                text="stopped early",
-                done=0,
-                total=1,
-                outcome="pruned",
-                error=self._stopped.pop(trial_id),
-            )
-            by_itself = False
+            reason = Reason(kind=ReasonKind.EXPERIMENT, text=self._stopped.pop(trial_id))
+            last = Ended(outcome=Outcome.PRUNED, reason=reason, recorded=False)
         elif (again := self._again(assignment, last)) is not None:
             self._spent[trial_id] = self.seconds(trial_id)
             self._began.pop(trial_id, None)
             self._waiting.appendleft(again)
             return
         elif last is None:
-            last = Step(
-                kind="end",
-                text="failed",
-                done=0,
-                total=1,
-                outcome="failed",
-                error=self._cause_of_death(assignment),
-            )
-        self._trial_ended(assignment, last, by_itself)
+            reason = self._cause_of_death(assignment)
+            last = Ended(outcome=Outcome.FAILED, reason=reason, recorded=False)
+        self._trial_ended(assignment, last)
         self._began.pop(trial_id, None)
         self._spent.pop(trial_id, None)
-        self._progress.ended(trial_id, failed=last.outcome == "failed")
+        self._progress.ended(trial_id, failed=last.failed)
         asking = self._asking.pop(trial_id)
         for _, other in asking[1:]:
-            self._shared_trial_ended(other, last, by_itself)
+            self._shared_trial_ended(other, last)
         for group, _ in asking:
             group.open -= 1
             if not group.open:
                 group.ended()
 
-    def _again(self, assignment: Assignment, last: Step | None) -> Assignment | None:
+    def _again(self, assignment: Assignment, last: Ended | None) -> Assignment | None:
         """How a trial is run once more, if it is."""
         trial_id = assignment.trial_id
         if last is None:
             self._deaths[trial_id] = deaths = self._deaths.get(trial_id, 0) + 1
             return assignment if deaths <= MAX_DEATHS and not self._overdue(assignment) else None
         more = doubled(assignment.request)
-        if assignment.retried is not None or more is None or not is_out_of_memory(last.reasons):
+        if assignment.retried is not None or more is None or not last.out_of_memory:
             return None
         text = (
             f"out of memory with {gpus_of(assignment.request):g} of a GPU, run again with "
@@ -257,11 +261,13 @@ class Dispatcher:
         hours = assignment.request.hours
         return hours is not None and self._lasted(assignment.trial_id) >= hours * 3600
 
-    def _cause_of_death(self, assignment: Assignment) -> str:
-        if self._overdue(assignment):
-            field = f"resources.{assignment.task.role}.hours"
-            return f"TimeLimit: it had not ended after {assignment.request.hours:g} hours ({field})"
-        return DIED
+    def _cause_of_death(self, assignment: Assignment) -> Reason:
+        if not self._overdue(assignment):
+            return DIED
+        field = f"resources.{assignment.task.role}.hours"
+        text = f"TimeLimit: it had not ended after {assignment.request.hours:g} hours ({field})"
+        # It would take as long again: the user says when it has more time, or is to be tried again.
+        return Reason(kind=ReasonKind.EXPERIMENT, text=text)
 
 
 class Work:
@@ -345,11 +351,11 @@ class Work:
         width = at_once(request, nodes, limit) if self.options.address is None else limit
         started = deque([first])
 
-        def ended(assignment: Assignment, last: Step, by_itself: bool) -> None:
+        def ended(assignment: Assignment, last: Ended) -> None:
             self._gpu_seconds += dispatcher.seconds(assignment.trial_id) * gpus_of(
                 assignment.request
             )
-            self._trial_ended(assignment, last, by_itself)
+            self._trial_ended(assignment, last)
 
         dispatcher = Dispatcher(
             lambda: started.popleft() if started else groups(),
@@ -400,43 +406,43 @@ class Work:
             self._nodes = self._stack.enter_context(found)
         return self._nodes
 
-    def _trial_ended(self, assignment: Assignment, last: Step, by_itself: bool) -> None:
+    def _trial_ended(self, assignment: Assignment, last: Ended) -> None:
         task, member, trial_id = assignment.task, assignment.member, assignment.trial_id
         self.summary.ran.add(trial_id)
-        if not by_itself:
+        if not last.recorded:
             self._write_for(task, member, last)
-        if last.outcome == "pruned":
-            self.summary.given_up[trial_id] = str(last.error)
+        if last.outcome is Outcome.PRUNED:
+            self.summary.given_up[trial_id] = str(last.reason)
             return
         self.ledger.note(task, last)
         # What is measured later, of the best or across trials, says nothing of what else the trial
         # was asked for.
         before = self.summary.failures.pop(trial_id, None) if member is None else None
-        if reasons := "; ".join(text for text in (before, last.reasons) if text):
-            self.summary.failures[trial_id] = reasons
+        if (reason := joined(before, last.problem)) is not None:
+            self.summary.failures[trial_id] = reason
         elif member is not None:
             self.summary.failures.pop(trial_id, None)
 
-    def _shared(self, assignment: Assignment, last: Step, by_itself: bool) -> None:  # noqa: ARG002
+    def _shared(self, assignment: Assignment, last: Ended) -> None:
         """A trial that is in the sweep twice has ended: the row of its second place."""
         if assignment.member is not None:
             with self._room_or_not(assignment.trial_id):
-                write_member(
-                    self.store,
-                    {**assignment.member, "outcome": last.outcome, "error": last.reasons},
-                )
+                columns = outcome_columns(last.outcome, last.problem)
+                write_member(self.store, assignment.member | columns)
 
-    def _write_for(self, task: Task, member: dict[str, Any] | None, last: Step) -> None:
+    def _write_for(self, task: Task, member: dict[str, Any] | None, last: Ended) -> None:
         """The rows that a worker could not write: never over a trained trial's row, and none of a
         trial stopped early."""
         trial_id = task.experiment.trial_id
         with self._room_or_not(trial_id):
-            if last.outcome == "failed" and task.train and not has_completed(self.store, trial_id):
-                write_trial_row(self.store, task, {"status": "failed", "error": last.error})
-            if last.outcome == "failed" and not task.train:
-                write_unmeasured(self.store, task, task.evaluations, str(last.error))
+            if last.failed and last.reason is not None:
+                if not task.train:
+                    write_unmeasured(self.store, task, task.evaluations, last.reason)
+                elif not has_completed(self.store, trial_id):
+                    row = {"status": str(last.outcome), **reason_columns(last.reason)}
+                    write_trial_row(self.store, task, row)
             if member is not None:
-                write_member(self.store, {**member, "outcome": last.outcome, "error": last.reasons})
+                write_member(self.store, member | outcome_columns(last.outcome, last.problem))
 
     @contextmanager
     def _room_or_not(self, trial_id: str) -> Iterator[None]:
@@ -448,7 +454,7 @@ class Work:
             if isinstance(error, ConnectionError):
                 raise
             self.progress.warn(f"{trial_id}: its rows cannot be written ({describe(error)})")
-            self.summary.failures.setdefault(trial_id, describe(error))
+            self.summary.failures.setdefault(trial_id, reason_of(error))
 
 
 def in_turn(groups: Sequence[Group], later: deque[Group] | None = None) -> Groups:

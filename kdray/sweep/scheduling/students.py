@@ -28,7 +28,7 @@ from kdray.sweep.scheduling.queue import Assignment, Group, Work, in_turn
 from kdray.sweep.search.early_stopping import Race, Stopper
 from kdray.sweep.search.propose import PointResult, PointSource, source_of
 from kdray.trials.experiment import Experiment
-from kdray.trials.task import Step, Task, epochs_of
+from kdray.trials.task import EpochDone, Outcome, Reason, ReasonKind, Task, epochs_of, joined
 
 
 @dataclass
@@ -162,10 +162,10 @@ class Students:
         """A new point, with what is known of it."""
         found = list(students(self._sweep, self._ledger, point))
         lacking = [seed for seed, student in found if student is None]
-        problem = None
+        problem: str | None = None
         for seed in lacking:
             reason = self._teacher_problem(point, seed)
-            problem = problem or reason
+            problem = problem or reason.text
             self._work.summary.failures[f"point {point.number}, seed {seed}"] = reason
             self._members.point_failed(point, reason)
         taught = [student for _, student in found if student is not None]
@@ -215,10 +215,10 @@ class Students:
         outcome, why = self._ledger.outcome(student.trial_id, self._suite)
         self._work.summary.there.add(student.trial_id)
         self.there.add(student.trial_id)
-        if outcome == "failed":
-            self._work.summary.failures[student.trial_id] = why or "failed"
+        if why is not None:
+            self._work.summary.failures[student.trial_id] = why
         self._members.there(row, outcome, why)
-        return outcome == "completed"
+        return outcome is Outcome.COMPLETED
 
     def _given_up(self, row: Row) -> str | None:
         """Why a trial was given up before; nobody is, where nothing competes (any more)."""
@@ -231,13 +231,15 @@ class Students:
     def _give_up(self, tried: PointState, student: Experiment, row: Row, reason: str) -> None:
         tried.given_up = tried.given_up or reason
         self._work.summary.given_up[student.trial_id] = reason
-        self._members.there(row, "pruned", reason)
+        why = Reason(kind=ReasonKind.EXPERIMENT, text=reason)
+        self._members.there(row, Outcome.PRUNED, why)
 
-    def _stops(self, stopper: Stopper, task: Task, step: Step) -> str | None:
+    def _stops(self, stopper: Stopper, task: Task, event: EpochDone) -> str | None:
         """Whether early stopping ends a trial here."""
         assert self._early is not None
-        share = step.done / epochs_of(task.experiment)
-        return stopper.report(task.experiment.trial_id, share, step.numbers.get(self._early.metric))
+        share = event.done / epochs_of(task.experiment)
+        value = event.metrics.get(self._early.metric)
+        return stopper.report(task.experiment.trial_id, share, value)
 
     def _ended(self, tried: PointState, ran: list[Assignment], source: PointSource) -> None:
         """Some seeds of a point have ended: it goes on, or the search is told."""
@@ -250,7 +252,7 @@ class Students:
                     )
                 self.trained = [other for other in self.trained if other.trial_id != trial_id]
             if tried.stopper is not None and tried.begun == 1:
-                completed = reason is None and self._ledger.outcome(trial_id, ())[0] == "completed"
+                completed = reason is None and self._ledger.completed(trial_id)
                 tried.stopper.ended(trial_id, completed=completed)
         rest = tried.students[tried.begun :]
         if tried.given_up is None and rest and tried.race is not None:
@@ -297,8 +299,8 @@ class Students:
             outcome, reason = self._ledger.outcome(student.trial_id, self._suite)
             numbers.append(self._ledger.numbers(student.trial_id, self._suite))
             lacking = self._aims.lacking(numbers[-1])
-            if outcome == "failed" or lacking:
-                problem = problem or reason or f"no {lacking}"
+            if outcome is Outcome.FAILED or lacking:
+                problem = problem or (reason and reason.text) or f"no {lacking}"
         source.tell(
             tried.point,
             PointResult(numbers, problem, None if problem else tried.given_up, tried.seen),
@@ -339,10 +341,8 @@ class Students:
             if task is not None:
                 groups.append(Group([Assignment(task, None)]))
             elif (reason := self._ledger.outcome(trial_id, evaluations)[1]) is not None:
-                known = self._work.summary.failures.get(trial_id)
-                self._work.summary.failures[trial_id] = (
-                    reason if known in (None, reason) else f"{known}; {reason}"
-                )
+                failures = self._work.summary.failures
+                failures[trial_id] = joined(failures.get(trial_id), reason) or reason
         self._work.do(
             "best points",
             "student",
@@ -365,14 +365,14 @@ class Students:
         )
         return [tried for _, (tried, _) in ranked[:count]]
 
-    def _teacher_problem(self, point: Point, seed: int) -> str:
+    def _teacher_problem(self, point: Point, seed: int) -> Reason:
         """Why a student has no teacher."""
         candidates, choice = self._sweep.candidates(point), self._sweep.choice(point)
         for candidate in [candidates[seed]] if choice.select == "each" else candidates:
             outcome, reason = self._ledger.outcome(candidate.trial_id, ())
-            if outcome == "failed":
-                return f"its teacher {candidate.trial_id} failed: {reason}"
-        return "its teacher is not there"
+            if outcome is Outcome.FAILED and reason is not None:
+                return reason.prefixed(f"its teacher {candidate.trial_id} failed")
+        return Reason(kind=ReasonKind.MACHINE, text="its teacher is not there")
 
     def _curve(self, student: Experiment) -> Iterator[tuple[float, float]]:
         """Of a trial of an earlier run: (share of its schedule, metric) after its epochs, as far as

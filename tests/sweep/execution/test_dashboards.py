@@ -24,7 +24,7 @@ from kdray.core import InputError, parse
 from kdray.results import Store
 from kdray.sweep.execution.dashboards import Callbacks
 from kdray.trials.experiment import Experiment, configuration
-from kdray.trials.task import Task
+from kdray.trials.task import Ended, EpochDone, Measured, Outcome, Task, Trained, TrialEvent
 from tests.sweep.fakes import TINY
 
 HOOKS = (
@@ -47,32 +47,25 @@ def experiment(seed: int) -> Experiment:
     return Experiment.parse({**STUDENT, "seed": seed})
 
 
-def step(kind: str, done: int, outcome: str | None = None, **numbers: float) -> dict[str, Any]:
-    """A step of a trial of 2 epochs; ``__`` in the name of a number stands for a dot."""
-    named = {name.replace("__", "."): value for name, value in numbers.items()}
-    return {
-        "kind": kind,
-        "text": kind,
-        "done": done,
-        "total": 5,
-        "numbers": named,
-        "outcome": outcome,
-        "error": None,
-        "failed": {},
-    }
+def epoch(done: int, val_accuracy: float) -> EpochDone:
+    metrics = {"val_accuracy": val_accuracy}
+    return EpochDone(stage="main", epoch=done, epochs=2, done=done, metrics=metrics)
 
 
-EPOCHS = [step("epoch", 1, val_accuracy=0.25), step("epoch", 2, val_accuracy=0.5)]
-TRAINED = step("trained", 3, val_accuracy=0.5, test_accuracy=0.375)
-MEASURED = [
-    step("evaluation", 4),
-    step("end", 4, "completed", val_accuracy=0.5, test_accuracy=0.375, pgd1__accuracy=0.125),
-]
-SCRIPTS = {
+def measured(**metrics: float) -> Measured:
+    return Measured(evaluation_id="0", label="pgd1", done=4, metrics=metrics)
+
+
+EPOCHS = [epoch(1, 0.25), epoch(2, 0.5)]
+TRAINED = Trained(done=3, metrics={"val_accuracy": 0.5, "test_accuracy": 0.375})
+COMPLETED = Ended(outcome=Outcome.COMPLETED, trained=TRAINED, measured=(measured(accuracy=0.125),))
+MEASURED: list[TrialEvent] = [measured(), COMPLETED]
+FAILED = Ended(outcome=Outcome.FAILED, trained=Trained(done=3, metrics={"val_accuracy": 0.25}))
+SCRIPTS: dict[str, list[TrialEvent]] = {
     "whole": [*EPOCHS, TRAINED, *MEASURED],
     "resumed": [EPOCHS[1], TRAINED, *MEASURED],
-    "measured only": [step("evaluation", 4), step("end", 4, "completed", pgd1__accuracy=0.125)],
-    "failed": [EPOCHS[0], step("end", 1, "failed", val_accuracy=0.25)],
+    "measured only": [measured(), COMPLETED.model_copy(update={"trained": None})],
+    "failed": [EPOCHS[0], FAILED],
 }
 SEEDS = {name: seed for seed, name in enumerate(SCRIPTS)}
 
@@ -90,7 +83,7 @@ def config_of(name: str, **changes: Any) -> dict[str, str]:
     return {
         "task": task.model_dump_json(),
         "member": json.dumps(member),
-        "steps": json.dumps(SCRIPTS[name]),
+        "steps": json.dumps([event.model_dump_json() for event in SCRIPTS[name]]),
     }
 
 
@@ -253,7 +246,7 @@ def play(under_test: Any, name: str) -> None:
     under_test.on_trial_start(0, [], trial)
     for each in SCRIPTS[name]:
         under_test.on_trial_result(
-            0, [], trial, {"step": json.dumps(each), "pid": 1, "training_iteration": 7}
+            0, [], trial, {"event": each.model_dump_json(), "pid": 1, "training_iteration": 7}
         )
     under_test.on_trial_complete(0, [], trial)
 
@@ -266,14 +259,14 @@ def told_of(name: str, warned: list[str], *raises: str) -> Told:
 
 @pytest.mark.parametrize(
     ("name", "epochs"),
-    [("whole", [1, 2, 2, 2]), ("resumed", [2, 2, 2]), ("measured only", [2]), ("failed", [1, 1])],
+    [("whole", [1, 2, 2, 2]), ("resumed", [2, 2, 2]), ("measured only", [2]), ("failed", [1, 2])],
 )
 def test_a_callback_hears_numbers_by_epoch_and_no_texts(
     name: str, epochs: list[int], warned: list[str]
 ) -> None:
     results = [heard[2] for heard in told_of(name, warned).heard if heard[0] == "on_trial_result"]
     assert [result["training_iteration"] for result in results] == epochs
-    numbers = [each["numbers"] for each in SCRIPTS[name] if each["numbers"]]
+    numbers = [each.named_metrics for each in SCRIPTS[name] if each.named_metrics]
     assert [
         {k: v for k, v in result.items() if k != "training_iteration"} for result in results
     ] == numbers
@@ -304,7 +297,7 @@ def test_what_is_measured_across_trials_is_not_shown(warned: list[str]) -> None:
     told, trial = Told(), tune_trial("whole", train=False, others=(experiment(1),))
     under_test = adapter(told, warned)
     under_test.on_trial_start(0, [], trial)
-    under_test.on_trial_result(0, [], trial, {"step": json.dumps(MEASURED[-1])})
+    under_test.on_trial_result(0, [], trial, {"event": MEASURED[-1].model_dump_json()})
     under_test.on_trial_complete(0, [], trial)
     assert not told.heard
     assert not warned
@@ -373,11 +366,11 @@ def trainable() -> type:
             return True
 
         def step(self) -> dict[str, Any]:
-            step = next(self._steps)
+            event = next(self._steps)
             return {
-                "step": json.dumps(step),
+                "event": event,
                 "pid": 1,
-                "done": step["outcome"] is not None,
+                "done": json.loads(event)["event"] == "ended",
                 "warnings": "[]",
             }
 
@@ -589,7 +582,7 @@ def test_tensorboard_adds_to_what_a_trial_had_when_it_goes_on_later(
             trial = SimpleNamespace(trial_id="abc", config=config_of("whole"))
             under_test.on_trial_start(0, [], trial)
             for each in SCRIPTS[name]:
-                under_test.on_trial_result(0, [], trial, {"step": json.dumps(each)})
+                under_test.on_trial_result(0, [], trial, {"event": each.model_dump_json()})
             under_test.close()
     curves = tensorboard_curves(folder / "tiny" / trial_id("whole"))
     assert curves["val_accuracy"][:2] == [(1, 0.25), (2, 0.5)]

@@ -22,7 +22,7 @@ from kdray.sweep.execution.probe import Kept, appetite, brief, hungriest, probe,
 from kdray.sweep.execution.resources import GIB
 from kdray.training import train
 from kdray.training.compute import ComputeOptions
-from kdray.trials.task import Task
+from kdray.trials.task import Measured, Reason, ReasonKind, Task
 from tests.small_trials import CPU, NOWHERE, distillation, experiment, fresh, setup, teacher_of
 
 PGD = {"name": "pgd", "epsilon": 0.1, "step_size": 0.1, "steps": 20, "restarts": 5}
@@ -90,8 +90,9 @@ def test_more_than_a_gpu_has_is_refused() -> None:
 
 
 def test_running_out_of_memory_is_more_than_a_gpu_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    error = "OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB"
-    monkeypatch.setattr(module, "evaluate", lambda *_: ({}, error))
+    reason = Reason(kind=ReasonKind.MEMORY, text="OutOfMemoryError: CUDA out of memory.")
+    full = Measured(evaluation_id="0", label="pgd", done=0, metrics={}, reason=reason)
+    monkeypatch.setattr(module, "evaluate", lambda *_: full)
     assert measured(Scale(8)).needed
     with pytest.raises(
         InputError, match=r"needs more than the 8 GiB of a GPU; make training\.batch_size"
@@ -193,9 +194,9 @@ def test_every_evaluation_gets_one_block_and_few_repeats(monkeypatch: pytest.Mon
 
     def noted(evaluation: Any, classifier: Any, given: Any, dataset: Any, bench: Any) -> Any:
         shown.append(evaluation)
-        numbers, error = before(evaluation, classifier, given, dataset, bench)
-        assert error is None
-        return numbers, error
+        measured = before(evaluation, classifier, given, dataset, bench)
+        assert measured.reason is None
+        return measured
 
     monkeypatch.setattr(module, "evaluate", noted)
     rehearse(task(PGD, {"name": "clean"}), data_root=NOWHERE, device=CPU)

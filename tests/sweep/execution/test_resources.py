@@ -27,7 +27,6 @@ from kdray.sweep.execution.resources import (
     concurrency,
     doubled,
     gpus_of,
-    is_out_of_memory,
     memory_bytes,
     share_for,
     shares,
@@ -201,34 +200,6 @@ def test_earlier_trials_suggest_a_share() -> None:
     assert suggested(ran.assign(status="failed"), "student") is None
     assert suggested(ran.iloc[2:], "student") is None
     assert suggested(table(peak_memory=[15 * GIB], device_memory=[16 * GIB]), "student") == 1.0
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a "
-        "total capacity of …",
-        "pgd20: OutOfMemoryError: CUDA out of memory.",
-        "AcceleratorError: CUDA error: out of memory CUDA kernel errors might be …",
-        "RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-    ],
-)
-def test_errors_of_a_full_gpu_are_told(error: str) -> None:
-    assert is_out_of_memory(error)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        None,
-        "",
-        "MemoryError: ",
-        "RuntimeError: CUDA error: an illegal memory access was encountered",
-        "Diverged: …",
-    ],
-)
-def test_more_of_a_gpu_helps_against_nothing_else(error: str | None) -> None:
-    assert not is_out_of_memory(error)
 
 
 def test_a_share_is_doubled_up_to_a_whole_gpu() -> None:

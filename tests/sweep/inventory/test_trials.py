@@ -18,7 +18,7 @@ from kdray.sweep.inventory.trials import Record, TrialIndex
 from kdray.trials.experiment import Experiment
 from kdray.trials.rows import write_unmeasured
 from kdray.trials.run import run_task
-from kdray.trials.task import Step, Task
+from kdray.trials.task import Ended, Outcome, Reason, ReasonKind, Task
 from tests.small_trials import CPU, NOWHERE, distillation, experiment, store_in
 
 DIVERGING = {"epochs": 2, "batch_size": 50, "optimizer": {"name": "sgd", "learning_rate": 1e30}}
@@ -118,7 +118,8 @@ def test_of_an_unknown_trial_everything_is_left(store: Store) -> None:
     assert left(store, CLEAN, PGD) == (True, ["clean", "pgd1"])
     ledger = TrialIndex(Results(store.location))
     assert ledger.get(TRIAL.trial_id) is None
-    assert ledger.outcome(TRIAL.trial_id, ()) == ("failed", "not trained")
+    outcome, reason = ledger.outcome(TRIAL.trial_id, ())
+    assert (outcome, str(reason)) == ("failed", "not trained")
     assert ledger.numbers(TRIAL.trial_id, (CLEAN,)) == {}
 
 
@@ -174,9 +175,11 @@ def test_a_failure_is_tried_again_if_it_was_the_machines_or_if_asked_to(
 ) -> None:
     ended(store, status, error)
     everything = (True, ["clean"])
+    kind = ReasonKind.MACHINE if tried_again else ReasonKind.EXPERIMENT
+    reason = Reason(kind=kind, text=error)
     assert left(store, CLEAN) == (everything if tried_again else None)
     assert left(store, CLEAN, retry_failed=True) == everything
-    assert TrialIndex(Results(store.location)).outcome(TRIAL.trial_id, ()) == ("failed", error)
+    assert TrialIndex(Results(store.location)).outcome(TRIAL.trial_id, ()) == ("failed", reason)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +195,8 @@ def test_an_evaluation_that_failed_is_tried_again_by_the_same_rule(
     assert left(store, CLEAN, PGD) == ((False, ["pgd1"]) if tried_again else None)
     assert left(store, CLEAN, PGD, retry_failed=True) == (False, ["pgd1"])
     ledger = TrialIndex(Results(store.location))
-    assert ledger.outcome(TRIAL.trial_id, (CLEAN, PGD)) == ("failed", f"pgd1: {error}")
+    outcome, reason = ledger.outcome(TRIAL.trial_id, (CLEAN, PGD))
+    assert (outcome, str(reason)) == ("failed", f"pgd1: {error}")
     assert ledger.outcome(TRIAL.trial_id, (CLEAN,)) == ("completed", None), (
         "what is not asked for is no failure"
     )
@@ -285,7 +289,7 @@ def test_rows_of_a_kind_that_no_sweep_asks_for_do_no_harm(store: Store) -> None:
 
 def do(
     store: Store, ledger: TrialIndex, described: Experiment, *suite: AnyEvaluation, **fields: Any
-) -> Step:
+) -> Ended:
     """Run what is left to do and note it, as a driver does."""
     task = ledger.task("student", described, suite)
     assert task is not None
@@ -296,6 +300,7 @@ def do(
         device=CPU,
         threads=1,
     )
+    assert isinstance(last, Ended)
     ledger.note(task, last)
     return last
 
@@ -335,16 +340,15 @@ def test_what_is_noted_of_a_trial_is_what_a_fresh_ledger_reads(
     here, there = noted(store, ledger, TRIAL.trial_id)
     assert here == there
     assert here is not None
-    assert set(here.numbers) == {
-        f"{fingerprint(CLEAN)}.{metric}" for metric in ("accuracy", "loss", "ece", "brier")
+    assert {key: set(found) for key, found in here.metrics.items()} == {
+        fingerprint(CLEAN): {"accuracy", "loss", "ece", "brier"}
     }
     assert here.measured == {fingerprint(CLEAN), fingerprint(NOISE)}
     # One is added that cannot be measured.
     with monkeypatch.context() as patch:
         unmeasurable(patch)
-        assert do(store, ledger, TRIAL, *suite, PGD).failed == {
-            "pgd1": "RuntimeError: cannot be measured"
-        }
+        problem = do(store, ledger, TRIAL, *suite, PGD).problem
+        assert str(problem) == "pgd1: RuntimeError: cannot be measured"
     here, there = noted(store, ledger, TRIAL.trial_id)
     assert here == there
     assert ledger.task("student", TRIAL, (*suite, PGD)) is None
@@ -369,17 +373,18 @@ def test_what_is_noted_of_a_trial_trained_again_is_what_a_fresh_ledger_reads(sto
     assert here == there
     assert here is not None
     assert before is not None
-    assert before.numbers.items() < here.numbers.items()
+    assert before.metrics.items() < here.metrics.items()
 
 
-def test_a_diverged_trial_is_noted_as_failed_with_what_a_fresh_ledger_reads(store: Store) -> None:
+def test_a_diverged_trial_is_noted_as_what_a_fresh_ledger_reads(store: Store) -> None:
     ledger, described = TrialIndex(Results(store.location)), experiment(training=DIVERGING)
-    assert str(do(store, ledger, described, CLEAN).error).startswith("Diverged: the loss is")
+    assert str(do(store, ledger, described, CLEAN).reason).startswith("Diverged: the loss is")
     here, there = noted(store, ledger, described.trial_id)
     assert here is not None
     assert there is not None
-    assert there.status == "diverged"
-    assert here == there._replace(status="failed"), "the two are treated alike"
+    assert here == there
+    assert there.outcome is Outcome.DIVERGED
+    assert ledger.outcome(described.trial_id, ()) == (Outcome.FAILED, here.reason)
     assert ledger.task("student", described, (CLEAN,)) is None
 
 
@@ -399,16 +404,12 @@ def test_a_trained_trial_that_could_not_be_measured_stays_trained(store: Store, 
     if how == "its worker dies":
         task = ledger.task("teacher", TRIAL, (PGD,), weights_needed=True)
         assert task is not None
-        ledger.note(
-            task,
-            Step(
-                kind="end", text="", done=0, total=1, outcome="failed", error="WorkerDied: killed"
-            ),
-        )
-        write_unmeasured(store, task, task.evaluations, "WorkerDied: killed")
+        reason = Reason(kind=ReasonKind.MACHINE, text="WorkerDied: killed")
+        ledger.note(task, Ended(outcome=Outcome.FAILED, reason=reason))
+        write_unmeasured(store, task, task.evaluations, reason)
     else:
         store.write(f"weights/{TRIAL.trial_id}.safetensors", pack({}, {})[:-1])
-        assert do(store, ledger, TRIAL, PGD, retrain_damaged=False).error is not None
+        assert do(store, ledger, TRIAL, PGD, retrain_damaged=False).reason is not None
     here, there = noted(store, ledger, TRIAL.trial_id)
     assert here == there
     assert ledger.best([TRIAL]) == TRIAL, "students can still learn from it"
@@ -438,4 +439,5 @@ def test_every_reason_of_a_trial_is_told_with_its_label(store: Store) -> None:
     for evaluation, error in zip(suite, ("ValueError: x", "ValueError: y"), strict=False):
         measured(store, evaluation, error=error)
     ledger = TrialIndex(Results(store.location))
-    assert ledger.outcome(TRIAL.trial_id, suite) == ("failed", "a: ValueError: x; b: ValueError: y")
+    outcome, reason = ledger.outcome(TRIAL.trial_id, suite)
+    assert (outcome, str(reason)) == ("failed", "a: ValueError: x; b: ValueError: y")

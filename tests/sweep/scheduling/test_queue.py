@@ -10,19 +10,21 @@ import pytest
 from kdray.sweep.definition.file import Request
 from kdray.sweep.scheduling.progress import Progress
 from kdray.sweep.scheduling.queue import DIED, MAX_DEATHS, Assignment, Dispatcher, Group, in_turn
-from kdray.trials.task import Step, Task
+from kdray.trials.task import Ended, EpochDone, Measured, Outcome, Reason, ReasonKind, Task
 from tests.sweep.fakes import ALONE, sweep_of
 
 SWEEP = sweep_of(ALONE)
 TASKS = [Task(role="student", experiment=SWEEP.student(point, 0, None)) for point in SWEEP.grid()]
-OOM = "OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+OOM = Reason(
+    kind=ReasonKind.MEMORY, text="OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+)
 
 
 class Told:
     """What a dispatcher tells of the trials of its groups."""
 
     def __init__(self, *groups: Group, request: Request | None = None) -> None:
-        self.ended: list[tuple[str, str | None, str | None, bool]] = []
+        self.ended: list[tuple[str, Outcome, Reason | None, bool]] = []
         self.shared: list[str] = []
         self.said = io.StringIO()
         self.dispatcher = Dispatcher(
@@ -30,11 +32,11 @@ class Told:
             Progress(self.said),
             request or Request(),
             trial_ended=self._ended,
-            shared_trial_ended=lambda a, _last, _itself: self.shared.append(a.trial_id),
+            shared_trial_ended=lambda a, _last: self.shared.append(a.trial_id),
         )
 
-    def _ended(self, assignment: Assignment, last: Step, by_itself: bool) -> None:
-        self.ended.append((assignment.trial_id, last.outcome, last.error, by_itself))
+    def _ended(self, assignment: Assignment, last: Ended) -> None:
+        self.ended.append((assignment.trial_id, last.outcome, last.reason, last.recorded))
 
     def next(self) -> Assignment:
         found = self.dispatcher.next()
@@ -46,21 +48,13 @@ def group(*tasks: Task, **options: Any) -> Group:
     return Group([Assignment(task, None) for task in tasks], **options)
 
 
-def end(error: str | None = None) -> Step:
-    return Step(
-        kind="end",
-        text="",
-        done=1,
-        total=1,
-        outcome="failed" if error else "completed",
-        error=error,
-    )
+def end(reason: Reason | None = None) -> Ended:
+    return Ended(outcome=Outcome.FAILED if reason else Outcome.COMPLETED, reason=reason)
 
 
-def epoch(done: int = 1) -> Step:
-    return Step(
-        kind="epoch", text=f"epoch {done}/4", done=done, total=5, numbers={"val_accuracy": 0.5}
-    )
+def epoch(done: int = 1) -> EpochDone:
+    metrics = {"val_accuracy": 0.5}
+    return EpochDone(stage="main", epoch=done, epochs=4, done=done, metrics=metrics)
 
 
 def test_a_trial_whose_worker_died_is_given_again_before_others_and_not_for_ever() -> None:
@@ -105,19 +99,22 @@ def test_out_of_memory_is_tried_once_more_with_twice_the_share() -> None:
 
 def test_out_of_memory_of_an_evaluation_counts_too() -> None:
     told = Told(group(TASKS[0]), request=Request(gpu=0.5))
-    last = Step(kind="end", text="", done=1, total=1, outcome="failed", failed={"pgd": OOM})
+    measured = Measured(evaluation_id="0", label="pgd", done=1, metrics={}, reason=OOM)
+    last = Ended(outcome=Outcome.FAILED, measured=(measured,))
     told.dispatcher.ended(told.next(), last)
     assert told.next().request.gpu == 1
 
 
 @pytest.mark.parametrize(
-    ("gpu", "error"), [(1, OOM), (0, OOM), (0.5, "MemoryError: "), (0.5, "ValueError: no")]
+    ("gpu", "kind"),
+    [(1, "memory"), (0, "memory"), (0.5, "machine"), (0.5, "input"), (0.5, "experiment")],
 )
-def test_what_more_of_a_gpu_would_not_help_is_not_tried_again(gpu: float, error: str) -> None:
+def test_what_more_of_a_gpu_would_not_help_is_not_tried_again(gpu: float, kind: ReasonKind) -> None:
+    reason = Reason(kind=kind, text="why")
     told = Told(group(TASKS[0]), request=Request(gpu=gpu))
-    told.dispatcher.ended(told.next(), end(error))
+    told.dispatcher.ended(told.next(), end(reason))
     assert told.dispatcher.next() is None
-    assert told.ended[0][2] == error
+    assert told.ended[0][2] == reason
 
 
 def test_a_trial_that_dies_beyond_its_time_has_failed_by_it(
@@ -137,7 +134,9 @@ def test_a_trial_that_dies_beyond_its_time_has_failed_by_it(
     now += 1800
     told.dispatcher.ended(first, None)
     reason = "TimeLimit: it had not ended after 0.5 hours (resources.student.hours)"
-    assert told.ended == [(first.trial_id, "failed", reason, False)]
+    assert [(ended[1], str(ended[2]), ended[3]) for ended in told.ended] == [
+        ("failed", reason, False)
+    ]
 
 
 def test_a_trial_is_stopped_where_everybody_who_asked_for_it_says_so() -> None:
@@ -146,15 +145,17 @@ def test_a_trial_is_stopped_where_everybody_who_asked_for_it_says_so() -> None:
         group(TASKS[0], stops=lambda _, step: "bad" if step.done >= stops["after"] else None)
     )
     running = told.next()
-    assert not told.dispatcher.stepped(running, epoch(1))
-    assert told.dispatcher.stepped(running, epoch(2))
-    told.dispatcher.ended(running, epoch(2))
-    assert told.ended == [(running.trial_id, "pruned", "bad", False)]
+    assert not told.dispatcher.reported(running, epoch(1))
+    assert told.dispatcher.reported(running, epoch(2))
+    told.dispatcher.ended(running, None)
+    assert [(ended[1], str(ended[2]), ended[3]) for ended in told.ended] == [
+        ("pruned", "bad", False)
+    ]
     # Another group wants the same trial, and whole.
     told = Told(group(TASKS[0], stops=lambda *_: "bad"), group(TASKS[0]))
     running = told.next()
     assert told.dispatcher.next() is None
-    assert not told.dispatcher.stepped(running, epoch(2))
+    assert not told.dispatcher.reported(running, epoch(2))
     told.dispatcher.ended(running, end())
     assert told.shared == [running.trial_id]
 
@@ -162,9 +163,11 @@ def test_a_trial_is_stopped_where_everybody_who_asked_for_it_says_so() -> None:
 def test_a_trial_that_dies_while_it_is_to_stop_is_stopped() -> None:
     told = Told(group(TASKS[0], stops=lambda *_: "bad"))
     running = told.next()
-    assert told.dispatcher.stepped(running, epoch())
+    assert told.dispatcher.reported(running, epoch())
     told.dispatcher.ended(running, None)
-    assert told.ended == [(running.trial_id, "pruned", "bad", False)]
+    assert [(ended[1], str(ended[2]), ended[3]) for ended in told.ended] == [
+        ("pruned", "bad", False)
+    ]
 
 
 def test_groups_without_work_end_at_once() -> None:
