@@ -4,7 +4,6 @@ neighbours do it."""
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import signal
 import sys
@@ -19,6 +18,7 @@ from kdray.cli.compacting import compact
 from kdray.cli.datasets import data
 from kdray.cli.exporting import add_arguments as add_export_arguments
 from kdray.cli.exporting import export
+from kdray.cli.output import escape_unknown_characters, reader_may_leave
 from kdray.cli.reporting import add_arguments as add_report_arguments
 from kdray.cli.reporting import report
 from kdray.cli.status import FAILED, INTERRUPTED, OK, WRONG_INPUT
@@ -48,7 +48,16 @@ _SHARE = _number(float, 0, "a number from 0")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status."""
+    """Run one command; return the exit status."""
+    if arguments is None:
+        escape_unknown_characters()
+    status = OK  # of a command whose reader has seen enough
+    with reader_may_leave():
+        status = _run(arguments)
+    return status  # noqa: RET504  # it stays where the last flush fails
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser, goes_on = build_parser(), ""
     try:
         chosen = parser.parse_args(arguments)
@@ -59,27 +68,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chosen.own_process = arguments is None
             return int(chosen.command(chosen))
     except InputError as error:
-        print(f"kdray: {' '.join(str(error).split())}", file=sys.stderr)
+        _complain(f"kdray: {' '.join(str(error).split())}")
         return WRONG_INPUT
     except KeyboardInterrupt:
         from kdray.results.files.store import shown
 
         again = shlex.join(["kdray", *map(shown, sys.argv[1:] if arguments is None else arguments)])
-        print(
-            f"\nkdray: interrupted; what is finished is kept. To go on:  {again}", file=sys.stderr
-        )
+        _complain(f"\nkdray: interrupted; what is finished is kept. To go on:  {again}")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output, head for one, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+    except BrokenPipeError:
+        raise
     except OSError as error:  # a full disk, an object store that stays away
-        print(f"kdray: {' '.join(str(error).split())}{goes_on}", file=sys.stderr)
+        _complain(f"kdray: {' '.join(str(error).split())}{goes_on}")
         return FAILED
 
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """A warning in one line; where in the code it was raised does not help a user."""
-    print(f"kdray: warning: {message}", file=sys.stderr)
+    """Print a warning in one line; where in the code it was raised does not help a user."""
+    _complain(f"kdray: warning: {message}")
+
+
+def _complain(text: str) -> None:
+    with reader_may_leave():
+        print(text, file=sys.stderr)
 
 
 @contextmanager

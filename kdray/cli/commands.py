@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdray.cli.output import reader_may_leave
 from kdray.cli.status import FAILED, OK
 
 if TYPE_CHECKING:
@@ -42,8 +44,10 @@ def run(chosen: argparse.Namespace) -> int:
             data=chosen.data,
             progress=Progress(),
         )
-    print_points(results, sweep.name)
-    return _told(summary, results)
+    with reader_may_leave():
+        print_points(results, sweep.name)
+        _print_summary(summary, results)
+    return FAILED if summary.failures else OK
 
 
 def _early_ray(
@@ -80,8 +84,8 @@ def _results_of(chosen: argparse.Namespace) -> str:
     return beside(chosen.results, "-smoke")
 
 
-def _told(summary: Summary, results: str, verb: str = "run") -> int:
-    """Say what was done, where it is and what failed."""
+def _print_summary(summary: Summary, results: str, verb: str = "run") -> None:
+    """Print what was done, where it is, what failed, and the command that comes next."""
     from kdray.results.files.store import shown
 
     done = f"{len(summary.ran)} trials {verb}" if summary.ran else "nothing left to do"
@@ -108,7 +112,7 @@ def _told(summary: Summary, results: str, verb: str = "run") -> int:
                 print(f"  {name}: {text}", file=sys.stderr)
         if not all(reason.is_transient for reason in summary.failures.values()):
             print("the same command with --retry-failed tries them again", file=sys.stderr)
-    return FAILED if summary.failures else OK
+    print(f"next: kdray report {shlex.quote(shown(results))}")
 
 
 def plan(chosen: argparse.Namespace) -> int:
@@ -222,7 +226,9 @@ def evaluate(chosen: argparse.Namespace) -> int:
         request=parse(Request, {"cpu": chosen.cpu, "gpu": chosen.gpu}, ""),
         options=options,
     )
-    return _told(summary, chosen.results, "measured")
+    with reader_may_leave():
+        _print_summary(summary, chosen.results, "measured")
+    return FAILED if summary.failures else OK
 
 
 def list_(chosen: argparse.Namespace) -> int:

@@ -1,0 +1,71 @@
+"""Output survives a reader that leaves early and a terminal that lacks our characters."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kdray
+from kdray.cli.output import reader_may_leave
+
+ROOT = Path(kdray.__file__).parent.parent
+
+
+def kdray_process(*arguments: str, code: str = "", **options: object) -> subprocess.Popen[bytes]:
+    command = ["-c", code] if code else ["-m", "kdray", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}  # type: ignore[dict-item]
+    return subprocess.Popen([sys.executable, *command], env=environment, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def test_a_reader_that_leaves_early_ends_a_command_without_a_word() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = kdray_process("list", "methods", stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert process.communicate()[1] == b""
+    assert process.returncode == 0
+
+
+def test_the_exit_status_stays_though_nobody_reads_why() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = kdray_process("run", "nowhere.yaml", stdout=write, stderr=write)
+    os.close(write)
+    assert process.wait() == 2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_characters_that_a_terminal_lacks_are_escaped(encoding: str) -> None:
+    process = kdray_process(
+        code="from kdray.cli import main; import sys; sys.argv[1:] = ['list', 'evaluations']; "
+        "sys.exit(main())",
+        env={"PYTHONIOENCODING": encoding},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    assert b"\\u" in out
+
+
+def test_what_is_printed_after_the_reader_has_left_is_dropped() -> None:
+    code = (
+        "from kdray.cli.output import reader_may_leave\n"
+        "for _ in range(2):\n    with reader_may_leave():\n        print('x' * 100_000)\n"
+        "raise SystemExit(3)"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    process = kdray_process(code=code, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert process.communicate()[1] == b""
+    assert process.returncode == 3
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(ValueError, match="other"), reader_may_leave():
+        raise ValueError("other")
