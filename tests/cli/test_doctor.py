@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import requires, version
 
 from kdray.cli.doctor import RAY_TRIED, _ray_versions
-from tests.readme import README
+from tests.readme import ROOT
 
 
 def test_ray_is_told_with_the_versions_that_are_allowed_and_tried() -> None:
@@ -16,4 +16,4 @@ def test_ray_is_told_with_the_versions_that_are_allowed_and_tried() -> None:
 
 def test_the_readme_says_the_same() -> None:
     (allowed,) = (r for r in requires("kdray") or [] if r.startswith("ray["))
-    assert f"(`{allowed}`, tried with {RAY_TRIED})" in README.read_text()
+    assert f"(`{allowed}`, tried with {RAY_TRIED})" in (ROOT / "sweeps/README.md").read_text()
