@@ -76,10 +76,10 @@ def described(snapshot: Snapshot) -> pd.DataFrame:
     """All students of all sweeps, with ``network``, ``training`` (of the data too; each its
     configuration as text), ``plain`` and ``swept`` (as text)."""
     everyone = snapshot.everyone()
-    members = snapshot.members[["sweep", "trial_id", "parameters"]].drop_duplicates(
+    members = snapshot.members[["sweep", "trial_id", "swept"]].drop_duplicates(
         ["sweep", "trial_id"]
     )
-    swept = everyone[["sweep", "trial_id"]].merge(members, how="left")["parameters"].map(_in_words)
+    swept = everyone[["sweep", "trial_id"]].merge(members, how="left")["swept"].map(_in_words)
     network, training = _as_text(everyone, ["model."]), _as_text(everyone, ["training.", "data."])
     return everyone.assign(
         network=network, training=training, swept=swept, plain=_is_plain(everyone)
@@ -97,8 +97,8 @@ def _as_text(trials: pd.DataFrame, sections: Sequence[str]) -> list[str]:
     return ["/".join(map(str, row)) for row in trials[columns].itertuples(index=False)]
 
 
-def _in_words(parameters: str) -> str:
-    return ", ".join(f"{path} {_short(value)}" for path, value in json.loads(parameters).items())
+def _in_words(swept: str) -> str:
+    return ", ".join(f"{path} {_short(value)}" for path, value in json.loads(swept).items())
 
 
 def _short(value: object) -> str:

@@ -307,7 +307,7 @@ def _attacked(snapshot: Snapshot, trials: pd.DataFrame, aggregate: str | None) -
 def _with_smoothing(rows: pd.DataFrame) -> pd.DataFrame:
     """With ``aggregate`` ("": not smoothed) and ``passes`` of evaluations, which have no columns of
     their own."""
-    smoothing = [json.loads(text).get("smoothing") or {} for text in rows["parameters"]]
+    smoothing = [json.loads(text).get("smoothing") or {} for text in rows["evaluation_parameters"]]
     aggregate = [(each.get("aggregate", "soft_prediction") if each else "") for each in smoothing]
     return rows.assign(aggregate=aggregate, passes=[each.get("samples", 1) for each in smoothing])
 

@@ -21,7 +21,8 @@ def print_points(results: str, sweep: str) -> None:
     from rich.table import Table
 
     from kdray.results import open_results
-    from kdray.results.points.table import best_points, points
+    from kdray.results.points.best import best_points
+    from kdray.results.points.table import points
 
     opened = open_results(results).snapshot()
     frame = points(opened, sweep)
@@ -77,7 +78,8 @@ def print_trials(results: str, sweep: str) -> None:
     from rich.table import Table
 
     from kdray.results import open_results
-    from kdray.results.points.table import ACCURACIES, NOT_NEEDED
+    from kdray.results.metrics import ACCURACIES
+    from kdray.results.schema import NOT_NEEDED
 
     opened = open_results(results)
     members = opened.members(where=[("sweep", "==", sweep), ("outcome", "!=", NOT_NEEDED)])

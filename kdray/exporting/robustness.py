@@ -9,28 +9,20 @@ import pandas as pd
 
 from kdray.core.wording import pixels
 from kdray.exporting.markdown import code, table
+from kdray.results.schema import KEYS, NUMBER_AXES, PARTS
 
-CONDITIONS = (
-    "norm",
-    "epsilon",
-    "step_size",
-    "steps",
-    "restarts",
-    "samples",
-    "sigma",
-    "snr",
-    "peak",
-    "side",
+IN_COLUMNS_OF_THEIR_OWN = {"split", "dataset", "examples", "corruption", "severity"}
+CONDITIONS = tuple(
+    axis
+    for axis in NUMBER_AXES
+    if axis not in {*IN_COLUMNS_OF_THEIR_OWN, *PARTS, *KEYS["robustness"]}
 )
 """Columns that say how hard it was."""
-INSIDE = ("class", "image", "layer", "epoch")
-"""Columns of numbers about a part of the data or the model, or about training: too many for a
-card."""
 
 
 def sections(rows: pd.DataFrame) -> list[str]:
     """Paragraphs and tables about ``rows`` of the robustness table, all of one trial."""
-    whole = rows[rows[list(INSIDE)].isna().all(axis=1) & rows["error"].isna()]
+    whole = rows[rows[list(PARTS)].isna().all(axis=1) & rows["error"].isna()]
     if whole.empty:
         parts = ["Nothing was measured: how this model does on perturbed images is not known."]
     else:
@@ -79,7 +71,9 @@ def _how(row: pd.Series) -> str:
     if pd.notna(row["source_trial_id"]):
         told.append(f"images made on {row['source_trial_id']}")
     smoothing = (
-        json.loads(row["parameters"]).get("smoothing") if pd.notna(row["parameters"]) else None
+        json.loads(row["evaluation_parameters"]).get("smoothing")
+        if pd.notna(row["evaluation_parameters"])
+        else None
     )
     if smoothing:
         told.append(

@@ -6,7 +6,8 @@ import json
 
 import pandas as pd
 
-WHITE_BOX = ("pgd", "fgsm", "autoattack")
+from kdray.results.metrics import WHITE_BOX
+
 SAME_BALL = ["trial_id", "split", "dataset", "examples", "norm", "epsilon", "smoothing"]
 
 
@@ -17,7 +18,7 @@ def with_transfers(robustness: pd.DataFrame) -> pd.DataFrame:
     no more steps on the model in the same form.
     """
     accuracies = robustness[robustness["metric"].eq("accuracy") & robustness["epoch"].isna()]
-    accuracies = accuracies.assign(smoothing=_smoothing(accuracies["parameters"]))
+    accuracies = accuracies.assign(smoothing=_smoothing(accuracies["evaluation_parameters"]))
     source = accuracies["source_trial_id"]
     transferred = accuracies[source.notna() & (source != accuracies["trial_id"])]
     if transferred.empty:
@@ -45,13 +46,12 @@ def with_transfers(robustness: pd.DataFrame) -> pd.DataFrame:
             beaten["value_transferred"], beaten["source_trial_id_transferred"], strict=True
         )
     ]
-    known = robustness["checks"].reindex(beaten.index)
-    told = [
-        reason if pd.isna(before) else f"{before}; {reason}"
-        for before, reason in zip(known, reasons, strict=True)
-    ]
+    stored = robustness["checks"].reindex(beaten.index)
     checks = robustness["checks"].astype(object)
-    checks.loc[beaten.index] = told
+    checks.loc[beaten.index] = [
+        reason if pd.isna(before) else f"{before}; {reason}"
+        for before, reason in zip(stored, reasons, strict=True)
+    ]
     return robustness.assign(checks=checks)
 
 

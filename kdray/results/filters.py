@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kdray.core import InputError
-from kdray.results.files.dictionary_encoding import Positions, plain
+from kdray.results.files.dictionary_encoding import Positions, decoded
 
 Where = Sequence[tuple[str, str, Any]]
 """``[("label", "==", "pgd20"), ("epsilon", "<=", 0.03)]``: all must hold. A missing value makes
@@ -83,7 +83,7 @@ def holding(rows: pa.Table, where: Where) -> Positions | None:
     stated = [condition for condition in where if condition[0] in rows.column_names]
     if not stated:
         return None
-    asked = plain(rows.select(list(dict.fromkeys(name for name, _, _ in stated))))
+    asked = decoded(rows.select(list(dict.fromkeys(name for name, _, _ in stated))))
     try:
         check_types(asked.schema, stated)
     except InputError:

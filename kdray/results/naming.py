@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kdray.results.files.newest import VARYING
+from kdray.results.schema import NUMBER_AXES
 
 
 def named_numbers(robustness: pd.DataFrame) -> pd.DataFrame:
@@ -16,21 +16,21 @@ def named_numbers(robustness: pd.DataFrame) -> pd.DataFrame:
 
 
 def column_names(numbers: pd.DataFrame) -> pd.Series[str]:
-    """A name for each row of a robustness table: label.metric, and in brackets whatever else tells
-    its numbers apart."""
-    told_apart = numbers[["label", "metric", "evaluation_id", *VARYING]]
-    # Trials are measured alike: so many rows, so few kinds of them.
-    kinds = told_apart.drop_duplicates()
-    of_kind = _names(kinds.reset_index(drop=True)).to_numpy()
-    kind = told_apart.groupby(list(told_apart), dropna=False, sort=False).ngroup()
-    return pd.Series(of_kind[kind.to_numpy()], index=numbers.index, dtype="str")
+    """A name for each row of a robustness table: label.metric, and in brackets the axes in which
+    the numbers of that name differ."""
+    named_by = numbers[["label", "metric", "evaluation_id", *NUMBER_AXES]]
+    # Trials are measured alike: there are many rows, but few kinds of them.
+    kinds = named_by.drop_duplicates()
+    names = _names(kinds.reset_index(drop=True)).to_numpy()
+    kind = named_by.groupby(list(named_by), dropna=False, sort=False).ngroup()
+    return pd.Series(names[kind.to_numpy()], index=numbers.index, dtype="str")
 
 
 def _names(numbers: pd.DataFrame) -> pd.Series[str]:
     """The names of rows that are all different."""
     names = numbers["label"] + "." + numbers["metric"]
     grouped = numbers.groupby(names)
-    for column in VARYING:
+    for column in NUMBER_AXES:
         if numbers[column].isna().all():
             continue
         # In one trial always, and over the trials where a label came to mean several things.
@@ -41,8 +41,7 @@ def _names(numbers: pd.DataFrame) -> pd.Series[str]:
             lambda value, c=column: f"{c}={value:g}" if isinstance(value, float) else f"{c}={value}"
         )
         names = names.where(~differs | numbers[column].isna(), names + "|" + stated)
-    # What is left are evaluations that differ in something without a column (their seed): their
-    # identity tells.
+    # Evaluations that differ in something without a column (their seed) are named by identity.
     unlike = numbers.groupby(names)["evaluation_id"].transform("nunique") > 1
     names = names.where(~unlike, names + "|" + numbers["evaluation_id"])
     return names.map(_bracketed)

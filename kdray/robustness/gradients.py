@@ -47,7 +47,7 @@ class Gradients:
             "split": "train",
             "metric": "mean_gradient",
             "examples": examples,
-            "parameters": canonical_json(record),
+            "evaluation_parameters": canonical_json(record),
         }
         return [
             {

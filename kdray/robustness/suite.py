@@ -51,7 +51,7 @@ def columns_of(evaluation: Evaluation) -> dict[str, Any]:
         "label": label_of(evaluation),
         "evaluation": kind_of(evaluation),
         "split": evaluation.split,
-        "parameters": canonical_json(evaluation),
+        "evaluation_parameters": canonical_json(evaluation),
     }
 
 

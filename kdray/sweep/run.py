@@ -12,13 +12,14 @@ from pathlib import Path
 from kdray.core.garbage import gc_threshold
 from kdray.data import data_root
 from kdray.results import Results, Store
-from kdray.results.points.table import aims_file
+from kdray.results.record import write_labels, write_objectives
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition.file import TeacherChoice
 from kdray.sweep.definition.read import Sweep, data_of
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.teacher_variants import forms, in_forms
 from kdray.sweep.execution.resources import check, this_machine
+from kdray.sweep.inventory.labels import evaluation_labels
 from kdray.sweep.inventory.members import SweepMembers
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.sweep.plan import ancestors, chain
@@ -74,7 +75,8 @@ def run(
     for caution in sweep.cautions():
         progress.warn(caution)
     with only_driver(store, sweep.name), gc_threshold():
-        store.write(aims_file(sweep.name), sweep.file.aims.model_dump_json().encode())
+        write_objectives(store, sweep.name, sweep.file.aims)
+        write_labels(store, sweep.name, evaluation_labels(sweep))
         found = Results(store.location)
         ledger = TrialIndex(found, retry_failed=retry_failed)
         with (

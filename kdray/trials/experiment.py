@@ -49,6 +49,12 @@ class Experiment(Value):
         """16 hexadecimal digits; equal experiments are the same trial."""
         return fingerprint(self)
 
+    @property
+    def point_id(self) -> str:
+        """The identity of the point that the trial is a replicate of: the fingerprint of the
+        experiment with its own seed and those of its teachers set to 0."""
+        return fingerprint(_without_seeds(self))
+
     @classmethod
     def parse(cls, data: object, where: str = "") -> Experiment:
         """An experiment from plain JSON values; :class:`kdray.core.InputError` if it is none."""
@@ -56,6 +62,13 @@ class Experiment(Value):
 
     not_columns: ClassVar[frozenset[str]] = frozenset({"seed"})
     """Leaves that the trials table has among its own columns."""
+
+
+def _without_seeds(experiment: Experiment) -> Experiment:
+    """``experiment`` with the first seed, taught by a teacher with the first seed."""
+    above = experiment.teacher
+    teacher = None if above is None else _without_seeds(above)
+    return experiment.model_copy(update={"seed": 0, "teacher": teacher})
 
 
 def _network_fits(experiment: Experiment) -> None:

@@ -24,7 +24,7 @@ from kdray.machine import hardware
 from kdray.machine.checked_file import Damaged, pack
 from kdray.models import Classifier, images_per_second, size
 from kdray.results import Row, Store, has_completed
-from kdray.results.points.objective import SIZES
+from kdray.results.metrics import SIZES
 from kdray.robustness import Evaluation, Measurement, Subject, label_of, measurements, score
 from kdray.teachers import TeacherOracle, frozen
 from kdray.training import Diverged, Epoch, State, TrainingSetup, train

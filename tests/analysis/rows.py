@@ -67,7 +67,8 @@ class Folder:
                 "order": len(self.members),
                 "outcome": outcome,
                 "point": point if role == "student" else None,
-                "parameters": json.dumps(swept or {}),
+                "point_id": str(point) if role == "student" else None,
+                "swept": json.dumps(swept or {}),
             }
         )
         known = {
@@ -111,7 +112,7 @@ class Folder:
                 "value": value,
                 "split": "test",
                 "dataset": self.data,
-                "parameters": "{}",
+                "evaluation_parameters": "{}",
                 **fields,
             }
         )

@@ -36,7 +36,7 @@ def attack(
         **fields,
     }
     made.numbers_of(
-        trials, f"pgd {parameters} {fields}", "pgd", value, parameters=parameters, **how
+        trials, f"pgd {parameters} {fields}", "pgd", value, evaluation_parameters=parameters, **how
     )
 
 
@@ -54,7 +54,12 @@ def sweep(made: Sweeps, name: str) -> dict[str, list[str]]:
         for samples, value in ((32, 0.1), (512, 0.6 + point / 10)):
             told = smoothing(aggregate, samples)
             made.numbers_of(
-                found["teacher"], f"clean {told}", "clean", value, parameters=told, examples=100
+                found["teacher"],
+                f"clean {told}",
+                "clean",
+                value,
+                evaluation_parameters=told,
+                examples=100,
             )
     found["no_teacher"] = made.point(name, 2, 0.7, case="no_teacher")
     for trials in found.values():
@@ -82,7 +87,7 @@ def transferred(
             epsilon=epsilon,
             steps=step,
             examples=100,
-            parameters=parameters,
+            evaluation_parameters=parameters,
         )
 
 
@@ -192,7 +197,7 @@ def test_steps_of_the_own_attack_do_without_transfer(made: Sweeps) -> None:
             epsilon=8 / 255,
             steps=step,
             examples=9,
-            parameters="{}",
+            evaluation_parameters="{}",
         )
     figure = next(iter(script.figures_4_to_6(made.snapshot())))
     assert isinstance(figure, Figure)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from kdray.core import canonical_json
 from kdray.results import TABLES, Row, Store, TableName, write_rows
 from kdray.results.files.compact import merge_small
-from kdray.results.files.parquet_bytes import encoded
+from kdray.results.files.parquet_bytes import parquet_bytes
 from kdray.sweep.scheduling.merging import MOST_AT_END
 from kdray.trials.experiment import Experiment, configuration, configuration_columns, loss_columns
 
@@ -67,7 +67,7 @@ def rows_of_one(*, corruptions: bool) -> dict[TableName, list[Row]]:
         "role": "student",
         "point": 0,
         "order": 0,
-        "parameters": "{}",
+        "evaluation_parameters": "{}",
         "outcome": "completed",
         "teacher_selection": "best_validation",
     }
@@ -108,7 +108,7 @@ def _numbers(trial_id: str, corruptions: bool) -> Iterator[Row]:
             "metric": metric,
             "value": 0.5,
             "correct": 5000,
-            "parameters": json.dumps(told),
+            "swept": json.dumps(told),
             **fields,
         }
 
@@ -143,9 +143,7 @@ def multiplied(store: Store, table: TableName, rows: Sequence[Row], trials: rang
     }
     sigmas = order // SEEDS / 1e4
     if table == "members":
-        changed["parameters"] = [
-            json.dumps({"noise.input.sigma": sigma}) for sigma in sigmas.tolist()
-        ]
+        changed["swept"] = [json.dumps({"noise.input.sigma": sigma}) for sigma in sigmas.tolist()]
     if table == "trials":
         changed["noise.input.sigma"] = sigmas
         changed["val_accuracy"] = np.random.default_rng(trials.start).random(len(order))
@@ -178,11 +176,12 @@ def write_finished(
             several = multiplied(
                 store, table, rows[table], range(start, min(start + TOGETHER, trials - alone))
             )
-            store.write(f"{table}/several-{start}.parquet", encoded(several))
+            store.write(f"{table}/several-{start}.parquet", parquet_bytes(several))
             merge_small(store, table, 1)
         last = multiplied(store, table, rows[table], range(trials - alone, trials))
         for number in range(alone - 1):  # and the merged one: as many as may stay
             one = last.slice(number * len(rows[table]), len(rows[table]))
             store.write(
-                f"{table}/{one['trial_id'][0]}.parquet", encoded(one.take(np.arange(len(one))))
+                f"{table}/{one['trial_id'][0]}.parquet",
+                parquet_bytes(one.take(np.arange(len(one)))),
             )

@@ -497,7 +497,7 @@ def test_one_seed_has_no_deviation_and_a_number_that_is_missing_is_a_dash(
     store.create()
     rows = [{**number, "trial_id": "t0", "sigma": sigma} for sigma in (0.1, 0.2)]
     write_rows(store, "robustness", "r", rows, {})
-    out = table_of(tmp_path, capsys, {"parameters": '{"a.b": 1}'}, {"parameters": '{"a.b": 2}'})
+    out = table_of(tmp_path, capsys, {"swept": '{"a.b": 1}'}, {"swept": '{"a.b": 2}'})
     assert "±" not in out.partition("\n")[2].partition("\n")[2]
     assert "noise[sigma=0.1]" in out
     assert "noise[sigma=0.2]" in out
@@ -521,7 +521,7 @@ def test_as_many_columns_are_shown_as_there_is_room_for_and_the_rest_is_counted(
     write_rows(
         store, "robustness", "r", [{**number, "sigma": sigma / 100} for sigma in range(30)], {}
     )
-    out = table_of(tmp_path, capsys, {"parameters": '{"a.b": 1}'})
+    out = table_of(tmp_path, capsys, {"swept": '{"a.b": 1}'})
     assert max(map(len, out.splitlines())) <= 200
     assert 5 <= out.count("noise[sigma=") < 30
     assert (
@@ -536,7 +536,7 @@ def test_parameters_with_the_same_last_word_are_told_by_their_whole_path(
     out = table_of(
         tmp_path,
         capsys,
-        {"parameters": '{"model.dropout": 0.1, "teacher.model.dropout": 0.2, "method.alpha": 1}'},
+        {"swept": '{"model.dropout": 0.1, "teacher.model.dropout": 0.2, "method.alpha": 1}'},
     )
     heading = next(line for line in out.splitlines() if "alpha" in line)
     assert "model.dropout" in heading
@@ -550,10 +550,7 @@ def test_lists_and_texts_are_shown_as_they_are_written(
     out = table_of(
         tmp_path,
         capsys,
-        {
-            "parameters": '{"hidden": [8, 16], "optimizer": {"name": "sgd"}, "clip": true, "n_": '
-            "null}"
-        },
+        {"swept": '{"hidden": [8, 16], "optimizer": {"name": "sgd"}, "clip": true, "n_": null}'},
     )
     assert "[8, 16]" in out
     assert '{"name": "sgd"}' in out
@@ -561,7 +558,7 @@ def test_lists_and_texts_are_shown_as_they_are_written(
 
 
 @pytest.mark.parametrize(
-    "row", [{"case": "[red]x", "parameters": "{}"}, {"parameters": '{"kind": "[red]x"}'}]
+    "row", [{"case": "[red]x", "swept": "{}"}, {"swept": '{"kind": "[red]x"}'}]
 )
 def test_square_brackets_survive_in_cells(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], row: dict[str, Any]
@@ -574,20 +571,14 @@ def test_a_parameter_that_a_case_lacks_is_an_empty_cell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str
 ) -> None:
     out = table_of(
-        tmp_path,
-        capsys,
-        {"case": "a", "parameters": f'{{"p": {value}}}'},
-        {"case": "b", "parameters": "{}"},
+        tmp_path, capsys, {"case": "a", "swept": f'{{"p": {value}}}'}, {"case": "b", "swept": "{}"}
     )
     assert "None" not in out
 
 
 def test_a_large_number_is_shown_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = table_of(
-        tmp_path,
-        capsys,
-        {"parameters": '{"p": 1234567, "q": 1}'},
-        {"parameters": '{"q": 2}', "case": "b"},
+        tmp_path, capsys, {"swept": '{"p": 1234567, "q": 1}'}, {"swept": '{"q": 2}', "case": "b"}
     )
     assert "1234567" in out
 

@@ -124,7 +124,7 @@ def _rows(made: Made) -> dict[str, list[Row]]:
                     "point": point,
                     "case": made.case,
                     "order": next(order),
-                    "parameters": json.dumps(swept),
+                    "swept": json.dumps(swept),
                     "error": error,
                     "outcome": "completed" if status == "completed" else "failed",
                     **(

@@ -13,7 +13,7 @@ from kdray.core import InputError
 from kdray.report.page.html import render
 from kdray.results import Results, Store, open_results, write_rows
 from kdray.results.points.objective import Objective, Objectives
-from kdray.results.points.table import aims_file
+from kdray.results.record import objectives_file
 from tests.report.outline import outline
 from tests.report.synthetic import Made, write_made
 
@@ -69,7 +69,7 @@ def test_a_student_whose_teacher_failed_has_no_trial_but_a_reason(tmp_path: Path
         "point": 3,
         "order": 9,
         "outcome": "failed",
-        "parameters": '{"noise.input.sigma": 0.9}',
+        "swept": '{"noise.input.sigma": 0.9}',
         "error": "its teacher failed",
     }
     write_rows(results.store, "members", "late", [row], {})
@@ -103,7 +103,7 @@ def test_students_without_a_result_are_counted(tmp_path: Path) -> None:
     part = tmp_path / "trials" / "part-0.parquet"
     pd.read_parquet(part).iloc[:4].to_parquet(part)
     results.store.write(
-        aims_file("made-up"),
+        objectives_file("made-up"),
         Objectives(objectives=(Objective(),), seeds=4).model_dump_json().encode(),
     )
     page = outline(render(Results(tmp_path)))
@@ -120,7 +120,7 @@ def test_a_point_with_fewer_seeds_than_the_sweep_lacks_some_even_if_nothing_fail
 ) -> None:
     results = write_made(tmp_path, Made(**FEW))
     results.store.write(
-        aims_file("made-up"),
+        objectives_file("made-up"),
         Objectives(objectives=(Objective(),), seeds=3).model_dump_json().encode(),
     )
     page = outline(render(Results(tmp_path)))

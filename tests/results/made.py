@@ -70,9 +70,10 @@ def add_point(
             "trial_id": trial_id,
             "role": "student",
             "point": number,
+            "point_id": json.dumps(parameters or {}),
             "case": case,
             "order": order,
-            "parameters": json.dumps(parameters or {}),
+            "swept": json.dumps(parameters or {}),
             "outcome": "failed" if value is None else "completed",
         }
         write_rows(results.store, "members", f"{sweep}-{number}-{trial_id}", [member], {})

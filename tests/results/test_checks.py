@@ -24,7 +24,7 @@ COLUMNS = {
     "source_trial_id": None,
     "checks": None,
     "steps": 10,
-    "parameters": "{}",
+    "evaluation_parameters": "{}",
 }
 
 
@@ -48,7 +48,7 @@ def test_the_diagonal_and_every_white_box_attack_in_the_same_ball_are_doubted() 
         {"evaluation": "pgd", "value": 0.9, "split": "val"},
         {"evaluation": "pgd", "value": 0.9, "dataset": "mnist"},
         {"evaluation": "pgd", "value": 0.9, "norm": "l2"},
-        {"evaluation": "pgd", "value": 0.9, "parameters": '{"smoothing":{"samples":8}}'},
+        {"evaluation": "pgd", "value": 0.9, "evaluation_parameters": '{"smoothing":{"samples":8}}'},
     )
     beaten = "transferred attack beats the white-box one: 0.3000 with images made on other"
     assert found == [beaten, None, None, f"known; {beaten}", *[None] * 10]

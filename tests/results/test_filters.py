@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from kdray.core import InputError
 from kdray.results import ConflictingRows, Results, TableName, write_rows
 from kdray.results.files import read as parts_module
-from kdray.results.schema import arrow_schema
+from kdray.results.files.arrow_schema import arrow_schema
+from kdray.results.schema import ColumnRole, names
 
 KINDS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -101,7 +102,7 @@ NUMBERS = st.fixed_dictionaries(
         "correct": st.integers(0, 5),
         "examples": st.just(10),
         "evaluation": st.sampled_from(["pgd", "transfer"]),
-        "parameters": st.sampled_from(["{}", '{"smoothing": 1}']),
+        "evaluation_parameters": st.sampled_from(["{}", '{"smoothing": 1}']),
     },
 )
 CONDITIONS: dict[str, dict[str, list[Any]]] = {
@@ -220,7 +221,13 @@ def test_a_filter_does_not_bring_back_what_a_newer_row_replaced(empty: Results) 
 
 
 def test_a_filter_by_trial_leaves_the_attacks_that_its_checks_compare(empty: Results) -> None:
-    number = {"trial_id": "a", "metric": "accuracy", "examples": 10, "steps": 5, "parameters": "{}"}
+    number = {
+        "trial_id": "a",
+        "metric": "accuracy",
+        "examples": 10,
+        "steps": 5,
+        "evaluation_parameters": "{}",
+    }
     write_rows(
         empty.store,
         "robustness",
@@ -286,7 +293,7 @@ def test_only_what_is_needed_is_read(empty: Results, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(parts_module, "parsed", noting)
     empty.trials(["seed"], [("model.width", ">", 1)])
-    deciding = {"trial_id", "status", "written_at", "val_accuracy", "test_accuracy"}
+    deciding = {"trial_id", "status", "written_at"} | set(names("trials", ColumnRole.MEASURE))
     assert read == [deciding | {"seed", "model.width"}]
 
 

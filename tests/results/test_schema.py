@@ -7,16 +7,8 @@ import json
 import pyarrow as pa
 import pytest
 
-from kdray.results.schema import (
-    KEYS,
-    SCHEMA_VERSION,
-    TABLES,
-    TableName,
-    arrow_schema,
-    columns,
-    columns_digest,
-    description,
-)
+from kdray.results.files.arrow_schema import arrow_schema, columns_digest, description
+from kdray.results.schema import KEYS, SCHEMA_VERSION, TABLES, TableName, columns
 
 every_table = pytest.mark.parametrize("table", list(TABLES))
 
@@ -52,6 +44,7 @@ def test_fields_carry_unit_and_meaning_and_the_schema_its_version(table: TableNa
         assert field.type == column.type
         assert field.metadata == {
             b"unit": column.unit.encode(),
+            b"role": column.role.encode(),
             b"meaning": column.meaning.encode(),
         }
 

@@ -26,7 +26,7 @@ from kdray.results import (
     open_results,
     write_rows,
 )
-from kdray.results.schema import arrow_schema
+from kdray.results.files.arrow_schema import arrow_schema
 
 CONFIGURATION = {
     "method.temperature": float,

@@ -95,4 +95,4 @@ def test_rows_have_the_columns_of_the_robustness_table_and_an_identity_of_their_
         "gradients",
         "mean_gradient",
     )
-    assert json.loads(row["parameters"]) == {"name": "gradients"}
+    assert json.loads(row["evaluation_parameters"]) == {"name": "gradients"}

@@ -24,7 +24,11 @@ def monitor(*suite: dict[str, Any], **fields: Any) -> Monitor:
 def test_the_columns_of_an_evaluation_are_its_identity_label_kind_split_and_parameters() -> None:
     evaluation = PGD(label="pgd2", steps=2, split="val")
     found = columns_of(evaluation)
-    assert json.loads(found.pop("parameters")) == {"name": "pgd", "steps": 2, "split": "val"}
+    assert json.loads(found.pop("evaluation_parameters")) == {
+        "name": "pgd",
+        "steps": 2,
+        "split": "val",
+    }
     assert found == {
         "evaluation_id": fingerprint(evaluation),
         "label": "pgd2",

@@ -11,8 +11,9 @@ import pytest
 from optuna.trial import TrialState
 
 from kdray.results import Results
+from kdray.results.points.best import best_points
 from kdray.results.points.objective import Objective, Objectives, violation
-from kdray.results.points.table import aims_file, best_points
+from kdray.results.record import objectives_file
 from tests.sweep.fakes import ALONE, Engine, go
 
 SIZES: dict[str, Any] = {
@@ -82,12 +83,12 @@ def test_of_one_objective_one_point_is_the_best_and_it_keeps_to_the_constraints(
     trials = Results(results).trials()
     worst = trials[trials["parameters"] <= 1000].groupby("parameters")["val_accuracy"].min()
     assert best_points(Results(results), "tiny") == [[160, 610].index(worst.idxmax())]
-    (results / aims_file("tiny")).write_text("{")
+    (results / objectives_file("tiny")).write_text("{")
     whole = trials.groupby("parameters")["val_accuracy"].mean()
     assert best_points(Results(results), "tiny") == [[160, 610, 2410].index(whole.idxmax())], (
         "by val_accuracy where it is lost"
     )
-    (results / aims_file("tiny")).unlink()
+    (results / objectives_file("tiny")).unlink()
     assert len(best_points(Results(results), "tiny")) == 1
 
 

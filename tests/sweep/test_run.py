@@ -127,7 +127,7 @@ def test_members_say_who_took_which_part(finished: Path) -> None:
     students = table[table["role"] == "student"]
     assert students["order"].tolist() == [0, 1, 2, 3]
     assert students["point"].tolist() == [0, 0, 1, 1]
-    assert [json.loads(text) for text in students["parameters"]] == [
+    assert [json.loads(text) for text in students["swept"]] == [
         {"noise.input.sigma": s} for s in (0, 0, 0.2, 0.2)
     ]
     assert set(students["teacher_selection"]) == {"best_validation"}
@@ -336,7 +336,7 @@ def test_a_trial_of_two_sweeps_is_trained_once_and_a_member_of_both(
     table = members(finished, "other")
     assert table["outcome"].tolist() == ["completed"] * 6
     shared = table[table["role"] == "student"].query("point == 0")
-    assert [json.loads(text) for text in shared["parameters"]] == [{"noise.input.sigma": 0.2}] * 2
+    assert [json.loads(text) for text in shared["swept"]] == [{"noise.input.sigma": 0.2}] * 2
     assert set(shared["trial_id"]) == set(
         members(finished).query("role == 'student' and point == 1")["trial_id"]
     )

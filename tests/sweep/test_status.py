@@ -72,7 +72,7 @@ def test_sweeps_are_in_order_of_their_names(results: Path) -> None:
             "trial_id": "t",
             "role": "student",
             "outcome": "completed",
-            "parameters": "{}",
+            "swept": "{}",
         }
         write_rows(store, "members", name, [row], {})
     assert [found.sweep for found in sweeps(Results(results))] == ["a", "b", "c"]
@@ -153,7 +153,7 @@ def test_a_trial_without_a_row_is_told_by_its_place_in_a_sweep(results: Path) ->
         "role": "student",
         "outcome": "pruned",
         "error": "worse than half",
-        "parameters": "{}",
+        "swept": "{}",
     }
     write_rows(Store(results), "members", "some", [row], {})
     found = trial(Results(results), trial_id)

@@ -20,7 +20,7 @@ from kdray.data import ImageData, to_unit
 from kdray.machine.checked_file import unpack
 from kdray.models import fitted, normalizer, storage_key
 from kdray.results import Results, Store, write_rows
-from kdray.results.points.objective import SIZES
+from kdray.results.metrics import SIZES
 from kdray.robustness import (
     PGD,
     Clean,
@@ -242,7 +242,7 @@ def test_the_rows_of_an_evaluation_say_what_was_measured(store: Store) -> None:
     assert pgd["evaluation_id"] == fingerprint(
         PGD.model_validate({key: PGD3[key] for key in PGD3 if key != "label"})
     )
-    assert parse(PGD, json.loads(pgd["parameters"])) == parse(PGD, PGD3).model_copy(
+    assert parse(PGD, json.loads(pgd["evaluation_parameters"])) == parse(PGD, PGD3).model_copy(
         update={"label": None}
     )
     accuracies = found[found["metric"] == "accuracy"]

@@ -36,8 +36,8 @@ def evaluations(group: Group) -> Iterator[tuple[str, str]]:
     table has their labels."""
     rows = group.results.robustness()
     trials = pd.concat([group.students["trial_id"], group.teachers["trial_id"]])
-    own = rows[rows["trial_id"].isin(trials) & rows["parameters"].notna()]
-    for (label, parameters), same in own.groupby(["label", "parameters"], sort=False):
+    own = rows[rows["trial_id"].isin(trials) & rows["evaluation_parameters"].notna()]
+    for (label, parameters), same in own.groupby(["label", "evaluation_parameters"], sort=False):
         parts = [*_settings(json.loads(str(parameters)), same), _images(same)]
         kind = same["evaluation"].iloc[0]
         yield f"Evaluation {label}", f"{kind}: {', '.join(filter(None, parts))}"

@@ -15,13 +15,14 @@ import pandas as pd
 from kdray.core.wording import point_text
 from kdray.report.figures.caption import data_name
 from kdray.results import Results
+from kdray.results.metrics import ACCURACIES, is_headline
+from kdray.results.points.best import leaders, with_objectives
 from kdray.results.points.objective import Objective, Objectives
-from kdray.results.points.pareto import fronts
-from kdray.results.points.table import ACCURACIES, NOT_NEEDED, is_tabulated, sweep_aims
+from kdray.results.points.replicates import replicates, swept_values
+from kdray.results.record import sweep_objectives
+from kdray.results.schema import NOT_NEEDED
 
 DATA = "data.name"
-DIGITS = 12
-"""In which two points must differ: the mean of the same numbers depends a little on their order."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Group:
     alone: bool
     """Whether the sweep has no other data set."""
     students: pd.DataFrame
-    """A row per student, whatever became of it: columns of members (``error`` and ``parameters``
-    are the members'), of trials, and every number by its name; and every swept path."""
+    """A row per student, whatever became of it: a replicate, with the columns of its trial, every
+    number by its name, and every swept path."""
     teachers: pd.DataFrame
     swept: tuple[str, ...]
     """Paths, in the sweep's order."""
@@ -46,7 +47,7 @@ class Group:
 
     @cached_property
     def aims(self) -> Objectives:
-        return sweep_aims(self.results, self.sweep)
+        return sweep_objectives(self.results.store, self.sweep)
 
     @property
     def objective(self) -> Objective:
@@ -55,17 +56,12 @@ class Group:
 
     @cached_property
     def completed(self) -> pd.DataFrame:
-        return self.students[
-            self.students["outcome"].eq("completed") & self.students["status"].eq("completed")
-        ]
+        return self.students[self.students["counts"]]
 
     @cached_property
     def metrics(self) -> list[str]:
         """What is tabulated and was measured here, objectives first."""
-        tabulated = [
-            *ACCURACIES,
-            *(name for name in map(str, self.completed) if is_tabulated(name)),
-        ]
+        tabulated = [*ACCURACIES, *(name for name in map(str, self.completed) if is_headline(name))]
         found = [str(name) for name in tabulated if self.completed[name].notna().any()]
         asked = [
             name
@@ -102,21 +98,7 @@ class Group:
     @cached_property
     def leaders(self) -> list[int]:
         """The points that no other surpasses; only points all of whose seeds completed count."""
-        aims, able = self.aims, {}
-        for point in self.described:
-            seeds = self.students[self.students["point"].eq(point)]
-            if len(seeds) < (aims.seeds or 1) or not seeds["status"].eq("completed").all():
-                continue
-            numbers = records(seeds.reindex(columns=list(aims.metrics)).astype(float))
-            if (
-                not any(aims.lacking(each) for each in numbers)
-                and (worth := aims.worth(numbers)).feasible
-            ):
-                able[point] = [float(f"{value:.{DIGITS}g}") for value in worth.values]
-        if not able:
-            return []
-        ranks = fronts(list(able.values()), [each.mode for each in aims.objectives])
-        return [point for point, rank in zip(able, ranks, strict=True) if rank == 0]
+        return leaders(self.students, self.aims)
 
     @cached_property
     def expected(self) -> int:
@@ -174,55 +156,67 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def groups(results: Results, sweep: str | None = None) -> list[Group]:
     """The parts of the page, in the order in which the sweeps were begun; of ``sweep`` only, if one
     is named."""
-    members, frame = results.members(), results.frame()
-    members = members[members["outcome"].ne(NOT_NEEDED)]
+    students = replicates(results)
+    teachers = results.members(where=[("role", "==", "teacher"), ("outcome", "!=", NOT_NEEDED)])
+    started = results.trials(["trial_id", "started_at"])
+    both = pd.concat([each[["sweep", "trial_id"]] for each in (students, teachers)])
     if sweep is not None:
-        members = members[members["sweep"].eq(sweep)]
-    found: list[Group] = []
-    began = (
-        members.merge(frame[["trial_id", "started_at"]], on="trial_id")
-        .groupby("sweep")["started_at"]
-        .min()
-    )
-    for name in began.reindex(members["sweep"].unique()).sort_values(kind="stable").index:
-        of_sweep = members[members["sweep"].eq(name)]
-        students, swept = _joined(of_sweep[of_sweep["role"].eq("student")], frame)
-        teachers, _ = _joined(of_sweep[of_sweep["role"].eq("teacher")], frame)
-        # Of a trial without a row of its own (its teacher failed) nothing is known but that it is
-        # of this sweep.
-        kinds = (
-            list(dict.fromkeys(students[DATA].dropna()))
-            or list(dict.fromkeys(teachers[DATA].dropna()))[:1]
-            or [""]
+        both = both[both["sweep"].eq(sweep)]
+    began = both.merge(started, on="trial_id").groupby("sweep")["started_at"].min()
+    names = began.reindex(both["sweep"].drop_duplicates().sort_values())
+    return [
+        group
+        for name in names.sort_values(kind="stable").index
+        for group in _of_sweep(
+            results,
+            str(name),
+            students[students["sweep"].eq(name)],
+            teachers[teachers["sweep"].eq(name)],
         )
-        students[DATA] = students[DATA].fillna(kinds[0])
-        for data in kinds:
-            part = students[students[DATA].eq(data)]
-            taught = (
-                teachers[teachers["trial_id"].isin(part["teacher_id"])]
-                if len(kinds) > 1
-                else teachers
-            )
-            found.append(
-                Group(
-                    results, str(name), data, len(kinds) == 1, part, taught, _varying(part, swept)
-                )
-            )
+    ]
+
+
+def _of_sweep(
+    results: Results, sweep: str, students: pd.DataFrame, teachers: pd.DataFrame
+) -> list[Group]:
+    """The parts about one sweep, a part for each of its data sets."""
+    frame = results.frame(sweep)
+    aims = sweep_objectives(results.store, sweep)
+    students, swept = _joined(students, frame)
+    students = with_objectives(students, results, sweep, aims)
+    teachers = teachers.sort_values("order", kind="stable").rename(
+        columns={"error": "member_error"}
+    )
+    teachers, _ = _joined(teachers, frame)
+    # Of a trial without a row of its own (its teacher failed) nothing is known but that it is of
+    # this sweep.
+    kinds = (
+        list(dict.fromkeys(students[DATA].dropna()))
+        or list(dict.fromkeys(teachers[DATA].dropna()))[:1]
+        or [""]
+    )
+    students[DATA] = students[DATA].fillna(kinds[0])
+    found = []
+    for data in kinds:
+        part = students[students[DATA].eq(data)]
+        is_asked = teachers["trial_id"].isin(part["teacher_id"]) | (len(kinds) == 1)
+        paths = _varying(part, swept)
+        found.append(Group(results, sweep, data, len(kinds) == 1, part, teachers[is_asked], paths))
     return found
 
 
 def _joined(members: pd.DataFrame, frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """``members`` with their trials and swept values, and the swept paths."""
-    members = members.sort_values(["point", "order"], kind="stable").reset_index(drop=True)
-    told = [json.loads(text) if isinstance(text, str) else {} for text in members["parameters"]]
-    swept = tuple(dict.fromkeys(path for values in told for path in values))
-    own = members.rename(columns={"error": "member_error"}).drop(columns=["role", "parameters"])
-    joined = own.merge(frame, on="trial_id", how="left")
+    values = [swept_values(row) for _, row in members[["swept"]].iterrows()]
+    swept = tuple(dict.fromkeys(path for each in values for path in each))
+    own = members.drop(columns=["role", "swept"])
+    own = own.drop(columns=[name for name in own if name in frame and name != "trial_id"])
+    joined = own.reset_index(drop=True).merge(frame, on="trial_id", how="left")
     for path in swept:
-        values = pd.Series([_hashable(each.get(path)) for each in told], dtype=object)
+        its = pd.Series([_hashable(each.get(path)) for each in values], dtype=object)
         # What a case sets rather than sweeps stands in the trial's own column.
         given = joined[path] if path in joined else pd.Series(np.nan, index=joined.index)
-        joined[path] = values.where(values.notna(), given).infer_objects()
+        joined[path] = its.where(its.notna(), given).infer_objects()
     return joined, swept
 
 

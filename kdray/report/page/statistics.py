@@ -14,7 +14,7 @@ from kdray.core import InputError
 from kdray.core.wording import NONE, count_range, counted, is_missing, point_text, value_text
 from kdray.report.page.group import DATA, Group, records
 from kdray.report.page.headline_metrics import clean, is_share, robust
-from kdray.results.points.objective import SIZES
+from kdray.results.metrics import SIZES
 
 LEVEL = 0.05
 """p value below which a difference is called one."""

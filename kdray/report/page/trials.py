@@ -107,9 +107,15 @@ def _suites(results: Results) -> dict[str, list[tuple[str, str]]]:
     """Return by trial the evaluations that measured it by itself after training: label and
     JSON."""
     rows = results.robustness()
-    own = rows[rows["epoch"].isna() & rows["source_trial_id"].isna() & rows["parameters"].notna()]
+    own = rows[
+        rows["epoch"].isna()
+        & rows["source_trial_id"].isna()
+        & rows["evaluation_parameters"].notna()
+    ]
     found: dict[str, list[tuple[str, str]]] = {}
-    once = own.drop_duplicates(["trial_id", "evaluation_id"])[["trial_id", "label", "parameters"]]
+    once = own.drop_duplicates(["trial_id", "evaluation_id"])[
+        ["trial_id", "label", "evaluation_parameters"]
+    ]
     for trial_id, label, parameters in once.itertuples(index=False, name=None):
         found.setdefault(trial_id, []).append((label, parameters))
     return found

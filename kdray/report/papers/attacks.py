@@ -15,8 +15,8 @@ ATTACK = ["norm", "epsilon", "steps", "restarts", "samples", "dataset", "example
 in ``STATED`` alone."""
 
 STATED = {"loss": "cross_entropy", "repeats": 1}
-"""Fields of a PGD that have no column, only a place in its ``parameters``, and what they are where
-they are not there."""
+"""Fields of a PGD without a column of their own, which stand in ``evaluation_parameters`` unless
+they have these defaults."""
 
 
 def attacks(
@@ -31,17 +31,17 @@ def attacks(
     rows = snapshot.measured(
         trials.assign(of_trials=np.arange(len(trials))), evaluation="pgd", label=label
     )
-    described = {text: json.loads(text) for text in rows["parameters"].dropna().unique()}
+    described = {text: json.loads(text) for text in rows["evaluation_parameters"].dropna().unique()}
     smoothed = {text: "smoothing" in fields for text, fields in described.items()}
     stated = {
         text: str([fields.get(*field) for field in STATED.items()])
         for text, fields in described.items()
     }
-    plain = rows["source_trial_id"].isna() & ~rows["parameters"].map(smoothed).eq(True)
+    plain = rows["source_trial_id"].isna() & ~rows["evaluation_parameters"].map(smoothed).eq(True)
     found = []
     for _, same in (
         rows[plain]
-        .assign(stated=rows["parameters"].map(stated))
+        .assign(stated=rows["evaluation_parameters"].map(stated))
         .groupby([*ATTACK, "stated"], dropna=False)
     ):
         lowest = same.groupby("of_trials")["value"].idxmin()
@@ -76,7 +76,7 @@ def attack_name(rows: pd.DataFrame) -> str:
         told.append(f"{first['examples']:.0f} images")
     if first["samples"] > 1:
         told.append(f"{first['samples']:.0f} samples of each gradient")
-    fields = json.loads(first["parameters"])
+    fields = json.loads(first["evaluation_parameters"])
     told += [
         f"{name} {fields[name]}"
         for name, default in STATED.items()

@@ -9,38 +9,15 @@ from functools import cached_property
 import pandas as pd
 
 from kdray.core import InputError
-from kdray.results import Results
+from kdray.results import TABLES, Results
+from kdray.results.points.replicates import replicates
 
 BY = [
-    "trial_id",
-    "evaluation_id",
-    "label",
-    "evaluation",
-    "dataset",
-    "metric",
-    "value",
-    "correct",
-    "examples",
-    "norm",
-    "epsilon",
-    "step_size",
-    "steps",
-    "restarts",
-    "samples",
-    "sigma",
-    "corruption",
-    "severity",
-    "snr",
-    "peak",
-    "side",
-    "class",
-    "image",
-    "layer",
-    "epoch",
-    "source_trial_id",
-    "parameters",
-    "checks",
+    column.name
+    for column in TABLES["robustness"]
+    if column.name not in ("split", "error", "seconds", "written_at")
 ]
+"""The columns of a number, in the rows of :meth:`Snapshot.measured`."""
 
 
 class Snapshot:
@@ -68,14 +45,14 @@ class Snapshot:
         return rows[rows["error"].isna()].reset_index(drop=True)
 
     @cached_property
+    def _replicates(self) -> pd.DataFrame:
+        return replicates(self.results)
+
+    @cached_property
     def sweeps(self) -> list[str]:
         """With completed students, sorted."""
-        members = self.members
-        return sorted(
-            members.loc[
-                members["role"].eq("student") & members["outcome"].eq("completed"), "sweep"
-            ].unique()
-        )
+        rows = self._replicates
+        return sorted(rows.loc[rows["counts"], "sweep"].unique())
 
     def students(self, sweep: str) -> pd.DataFrame:
         """The completed students of ``sweep``, a row each, in its order: ``sweep``, ``point``,
@@ -137,15 +114,19 @@ class Snapshot:
         return trials.rename(columns=both).merge(numbers, on="trial_id")
 
     def _of(self, sweep: str, role: str) -> pd.DataFrame:
-        members = self.members
-        members = members[
-            members["sweep"].eq(sweep)
-            & members["role"].eq(role)
-            & members["outcome"].eq("completed")
-        ]
-        members = members.sort_values(["point", "order"]).reset_index(drop=True)
+        if role == "student":
+            members = self._replicates
+            members = members[members["sweep"].eq(sweep) & members["counts"]]
+        else:
+            members = self.members
+            members = members[
+                members["sweep"].eq(sweep)
+                & members["role"].eq(role)
+                & members["outcome"].eq("completed")
+            ].sort_values("order")
+        members = members.reset_index(drop=True)
         swept = pd.DataFrame(
-            [_cells(text) if isinstance(text, str) else {} for text in members["parameters"]]
+            [_cells(text) if isinstance(text, str) else {} for text in members["swept"]]
         )
         described = members[["sweep", "point", "case", "trial_id"]]
         found = described.merge(self.trials[self.trials["status"].eq("completed")], on="trial_id")
@@ -161,10 +142,10 @@ class Snapshot:
         return found
 
 
-def _cells(parameters: str) -> dict[str, object]:
+def _cells(text: str) -> dict[str, object]:
     """Values by path, lists and mappings as their JSON text, as the columns of ``trials`` have
     them."""
-    values = json.loads(parameters)
+    values = json.loads(text)
     return {
         path: json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value
         for path, value in values.items()

@@ -22,23 +22,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kdray.results.files.arrow_schema import arrow_schema, columns_digest
 from kdray.results.files.dictionary_encoding import Positions
-from kdray.results.files.newest import deciding, numbered, standing, untold, within
-from kdray.results.files.parquet_bytes import encoded
+from kdray.results.files.newest import counting_positions, deciding, newest_silently, row_numbers
+from kdray.results.files.parquet_bytes import parquet_bytes
 from kdray.results.files.read import COMPACTED, Part, fetched, joined, parsed, side_by_side
 from kdray.results.files.store import Store
 from kdray.results.files.warn import DamagedFile, warn
-from kdray.results.schema import (
-    KEYS,
-    SCHEMA_VERSION,
-    TABLES,
-    TableName,
-    arrow_schema,
-    columns_digest,
-)
+from kdray.results.schema import AXES, KEYS, SCHEMA_VERSION, TABLES, TableName
 
-LARGE = 4 * 2**20
-"""Bytes of a merged file that is left alone while a sweep runs: what a merge costs then does not
+LARGE_FILE_BYTES = 4 * 2**20
+"""Size from which a file is left alone while a sweep runs, so that the cost of a merge does not
 grow with the results."""
 
 
@@ -61,10 +55,10 @@ def compact(store: Store) -> dict[TableName, Compacted]:
     """Put the rows of each table's files into one. Whoever calls it sees to it that no sweep is
     being run in the folder.
 
-    A row that stands in several files is kept once; what a newer row replaces is kept too. Damaged
-    files, and those of an older schema, are left as they are. :class:`kdray.InputError` if there is
-    a file of a newer schema, OSError if the new file reads back otherwise than it should: then the
-    old ones stay.
+    A row that stands in several files is kept once; what a newer row replaces is kept too. Rows of
+    an older schema get the names of today's. Damaged files are left as they are.
+    :class:`kdray.InputError` if there is a file of a newer schema, OSError if the new file reads
+    back otherwise than it should: then the old ones stay.
     """
     done: dict[TableName, Compacted] = {}
     for table in TABLES:
@@ -88,14 +82,14 @@ def merge_small(
     a sweep may be running.
 
     Those of the trials ``busy``, which may be written anew right now, are not touched, nor those
-    ``left`` behind before. What is left behind this time, damaged or of an older schema: the names.
+    ``left`` behind before. Returns the names of the damaged files that are left behind this time.
     Errors are those of :func:`compact`. If another process writes a file anew in the instant before
     it is deleted, what it replaced counts again, and the act is done once more.
     """
     small = [
         name
         for name, size in store.sizes(table, ".parquet").items()
-        if size < LARGE and name not in left and busy.isdisjoint(_ids_in(name))
+        if size < LARGE_FILE_BYTES and name not in left and busy.isdisjoint(_ids_in(name))
     ]
     if len(small) <= most:
         return set()
@@ -121,12 +115,12 @@ def _merged(store: Store, table: TableName, names: Sequence[str]) -> tuple[str, 
     whole = joined(
         [arrow_schema(table, {}).empty_table(), *(source.rows for source in sources)]
     ).combine_chunks()
-    kept = _once(whole, table)
+    kept = _positions_of_different(whole, table)
     metadata = {"kdray_schema": str(SCHEMA_VERSION), "kdray_columns": columns_digest(whole.schema)}
     rows = whole.take(kept).replace_schema_metadata(metadata)
     # Nobody else makes a file of this name, so if it is not right nobody relies on it.
     merged = f"{table}/{COMPACTED}{uuid.uuid4().hex[:16]}.parquet"
-    store.write(merged, encoded(rows))
+    store.write(merged, parquet_bytes(rows))
     try:
         right = _same(_read_back(store, merged), rows) and _as_good(kept, whole, table)
     except FileNotFoundError:
@@ -142,24 +136,20 @@ def _merged(store: Store, table: TableName, names: Sequence[str]) -> tuple[str, 
 
 
 def _source(store: Store, name: str, data: bytes | str | None) -> _Source | str | None:
-    """A file that is to be merged, or what is wrong with it; none if it is gone or of an older
-    schema."""
+    """A file that is to be merged, or what is wrong with it; None if it is gone."""
     if not isinstance(data, bytes):
         return data
     part = parsed(store, name, data)
-    if not isinstance(part, Part):
-        return part
-    current = (part.schema.metadata or {}).get(b"kdray_schema", b"1") == str(
-        SCHEMA_VERSION
-    ).encode()
-    return _Source(name, hashlib.sha256(data).digest(), part.rows) if current else None
+    return (
+        _Source(name, hashlib.sha256(data).digest(), part.rows) if isinstance(part, Part) else part
+    )
 
 
-def _once(rows: pa.Table, table: TableName) -> Positions:
-    """Where the rows are, by key, without those that stand in several files."""
-    apart = numbered(rows, list(dict.fromkeys([*KEYS[table], *within(table), "written_at"])))
-    order = np.argsort(numbered(rows, KEYS[table]), kind="stable")
-    return order[~pd.Series(apart[order]).duplicated().to_numpy()]
+def _positions_of_different(rows: pa.Table, table: TableName) -> Positions:
+    """The positions of the rows by key, each of those once that stand in several files."""
+    distinct = row_numbers(rows, [*KEYS[table], *AXES[table], "written_at"])
+    order = np.argsort(row_numbers(rows, KEYS[table]), kind="stable")
+    return order[~pd.Series(distinct[order]).duplicated().to_numpy()]
 
 
 def _read_back(store: Store, name: str) -> pa.Table | None:
@@ -168,9 +158,11 @@ def _read_back(store: Store, name: str) -> pa.Table | None:
 
 
 def _as_good(kept: Positions, whole: pa.Table, table: TableName) -> bool:
-    """Whether the rows ``kept`` say to a reader what the ``whole`` does."""
-    told = whole.select([name for name in whole.column_names if name in deciding(table)])
-    of_some, of_all = (standing(rows, table, untold) for rows in (told.take(kept), told))
+    """Whether a reader finds in the rows ``kept`` those that it finds in the ``whole``."""
+    rows = whole.select([name for name in whole.column_names if name in deciding(table)])
+    of_some, of_all = (
+        counting_positions(each, table, newest_silently) for each in (rows.take(kept), rows)
+    )
     return bool(np.array_equal(kept[of_some], of_all))
 
 

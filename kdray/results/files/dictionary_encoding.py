@@ -1,5 +1,5 @@
-"""Texts as numbers of texts, which a large table shares: a fraction of the memory, and quickly told
-apart."""
+"""Texts of large tables, held as numbers into a dictionary of the different ones: a fraction of the
+memory, and quick to compare."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ import pyarrow as pa
 
 from kdray.results.schema import TABLES, TableName
 
-CODED = pa.dictionary(pa.int32(), pa.string())
-OF_PANDAS = pa.large_string()
-"""What pandas makes of texts, so that it need not."""
-GAPS: dict[pa.DataType, type] = {pa.int64(): float, pa.bool_(): object}
-"""What becomes in pandas of columns in which some values are missing."""
+ENCODED = pa.dictionary(pa.int32(), pa.string())
+PANDAS_TEXT = pa.large_string()
+"""The type that pandas gives texts; one that it gets needs no conversion."""
+TYPES_WITH_GAPS: dict[pa.DataType, type] = {pa.int64(): float, pa.bool_(): object}
+"""The types that pandas gives columns with missing values."""
 Positions = npt.NDArray[np.int64]
 
 
-def texts(table: TableName) -> list[str]:
+def text_columns(table: TableName) -> list[str]:
     """The columns with text that every file of a table has."""
     return [column.name for column in TABLES[table] if column.type == pa.string()]
 
 
-def is_coded(rows: pa.Table) -> bool:
+def is_encoded(rows: pa.Table) -> bool:
+    """Whether any column of ``rows`` is dictionary-encoded."""
     return any(pa.types.is_dictionary(kind) for kind in rows.schema.types)
 
 
-def coded(rows: pa.Table, table: TableName) -> pa.Table:
-    """``rows`` with numbers for :func:`texts`."""
-    for name in set(texts(table)).intersection(rows.column_names):
+def encoded(rows: pa.Table, table: TableName) -> pa.Table:
+    """``rows`` with its :func:`text_columns` dictionary-encoded."""
+    for name in set(text_columns(table)).intersection(rows.column_names):
         at = rows.schema.get_field_index(name)
-        rows = rows.set_column(at, rows.schema.field(at).with_type(CODED), rows[name].cast(CODED))
+        field = rows.schema.field(at).with_type(ENCODED)
+        rows = rows.set_column(at, field, rows[name].cast(ENCODED))
     return rows
 
 
-def plain(rows: pa.Table, text: pa.DataType | None = None) -> pa.Table:
+def decoded(rows: pa.Table, text: pa.DataType | None = None) -> pa.Table:
     """``rows`` with the texts themselves, by default of the type that they are stored with."""
     kind = text or pa.string()
     for at, field in enumerate(rows.schema):
@@ -45,18 +47,17 @@ def plain(rows: pa.Table, text: pa.DataType | None = None) -> pa.Table:
 
 
 def in_pandas(rows: pa.Table, positions: Positions) -> pd.DataFrame:
-    """The rows at ``positions``, in columns of the types that they have of all: of whole numbers of
-    which some are missing that is float.
+    """The rows at ``positions``. Columns have the types that all of ``rows`` would have: whole
+    numbers of which some are missing are floats, though none at ``positions`` is missing.
     """
     if len(positions) == len(rows) and (positions[1:] > positions[:-1]).all():
-        whole: pd.DataFrame = plain(rows, OF_PANDAS).to_pandas()
+        whole: pd.DataFrame = decoded(rows, PANDAS_TEXT).to_pandas()
         return whole
-    gaps = {
-        field.name: GAPS[field.type]
+    with_gaps = {
+        field.name: TYPES_WITH_GAPS[field.type]
         for field in rows.schema
-        if field.type in GAPS and rows[field.name].null_count
+        if field.type in TYPES_WITH_GAPS and rows[field.name].null_count
     }
-    some: pd.DataFrame = plain(rows.take(positions), OF_PANDAS).to_pandas()
-    return (
-        some.astype(gaps).copy() if gaps else some
-    )  # in one piece again: astype leaves a piece for each column
+    some: pd.DataFrame = decoded(rows.take(positions), PANDAS_TEXT).to_pandas()
+    # Copied, because astype leaves a block of memory for each column.
+    return some.astype(with_gaps).copy() if with_gaps else some

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kdray.results.files.parquet_bytes import encoded
+from kdray.results.files.parquet_bytes import parquet_bytes
 from kdray.results.files.store import Store
 from kdray.results.schema import TABLES
 
@@ -56,5 +56,5 @@ def _without(store: Store, name: str, trial_ids: Collection[str]) -> int:
     if count == len(rows):
         store.delete(name)
     elif count:
-        store.write(name, encoded(rows.filter(pc.invert(theirs))))
+        store.write(name, parquet_bytes(rows.filter(pc.invert(theirs))))
     return count

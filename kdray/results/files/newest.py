@@ -1,4 +1,8 @@
-"""Of several rows about the same thing, the ones that count."""
+"""Of several rows about the same thing, the ones that count.
+
+Rows with the same keys were written by one act (a training, a measurement), which its axes tell
+apart. An act that was done again replaces the one before, unless it failed.
+"""
 
 from __future__ import annotations
 
@@ -10,131 +14,127 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kdray.results.files.dictionary_encoding import Positions, plain
+from kdray.results.files.dictionary_encoding import Positions, decoded
 from kdray.results.files.warn import ConflictingRows, warn
-from kdray.results.schema import KEYS, TableName
+from kdray.results.schema import AXES, KEYS, ColumnRole, TableName, names
 
-VARYING = (
-    "split",
-    "dataset",
-    "examples",
-    "norm",
-    "epsilon",
-    "step_size",
-    "steps",
-    "restarts",
-    "samples",
-    "sigma",
-    "corruption",
-    "severity",
-    "snr",
-    "peak",
-    "side",
-    "class",
-    "image",
-    "layer",
-    "epoch",
-    "source_trial_id",
-)
-"""Columns of the robustness table that tell the numbers with one label apart."""
-
-FAILED: dict[TableName, tuple[str, Callable[[pd.Series[str]], pd.Series[bool]]]] = {
-    "trials": ("status", lambda status: status == "failed"),
-    "robustness": ("error", lambda error: error.notna()),
+OUTCOME_COLUMNS: dict[TableName, str] = {"trials": "status", "robustness": "error"}
+"""The column that says whether an act failed."""
+COMPARED: dict[TableName, tuple[str, ...]] = {
+    "trials": names("trials", ColumnRole.MEASURE),
+    "robustness": names("robustness", ColumnRole.MEASURE),
 }
-"""By which column an act failed."""
-NUMBERS: dict[TableName, list[str]] = {
-    "trials": ["val_accuracy", "test_accuracy"],
-    "robustness": ["value"],
-}
-"""What two files about the same thing must agree in."""
+"""What two acts of the same keys must agree in; of epochs, which follow from their trial, nothing
+is said."""
+MAX_NUMBERS_PER_ROW = 4
+"""Row numbers are made dense as soon as there could be more of them than this for each row."""
 
-
-Decided = Callable[[pd.DataFrame, TableName], pd.DataFrame]
-
-SPARSE = 4
-"""So many numbers there may be for a row before they are counted through."""
-
-
-def within(table: TableName) -> list[str]:
-    """What tells rows of one act apart, so that the same file copied under two names counts
-    once."""
-    return ["metric", *VARYING] if table == "robustness" else []
+Selection = Callable[[pd.DataFrame, TableName], pd.DataFrame]
 
 
 def deciding(table: TableName) -> set[str]:
     """The columns by which :func:`newest` decides."""
-    failed = {FAILED[table][0]} if table in FAILED else set()
-    return {*KEYS[table], "written_at", *within(table), *failed, *NUMBERS.get(table, ())}
+    outcome = {OUTCOME_COLUMNS[table]} if table in OUTCOME_COLUMNS else set()
+    return {*KEYS[table], *AXES[table], "written_at", *outcome, *COMPARED.get(table, ())}
 
 
-def standing(rows: pa.Table, table: TableName, decided: Decided | None = None) -> Positions:
-    """Where in ``rows`` those are that ``decided`` (by default :func:`newest`) leaves, and in its
+def counting_positions(
+    rows: pa.Table, table: TableName, select: Selection | None = None
+) -> Positions:
+    """The positions in ``rows`` of those that ``select`` (by default :func:`newest`) leaves, in its
     order.
 
-    The same at a fraction of its time and memory: only the rows of keys that several acts or files
-    speak of come to pandas.
+    The result is that of pandas on the whole table at a fraction of its time and memory: only rows
+    whose keys stand in several acts or files come to pandas.
     """
-    key = numbered(rows, KEYS[table])
-    apart = numbered(rows, [*KEYS[table], *within(table)])
-    doubtful = np.zeros(int(key.max(initial=-1)) + 1, dtype=bool)
-    doubtful[key[pd.Series(apart).duplicated()]] = True
+    key = row_numbers(rows, KEYS[table])
+    distinct = row_numbers(rows, [*KEYS[table], *AXES[table]])
+    is_doubtful = np.zeros(int(key.max(initial=-1)) + 1, dtype=bool)
+    is_doubtful[key[pd.Series(distinct).duplicated()]] = True
     for column in (
         rows["written_at"].cast(pa.int64()).fill_null(-1).to_numpy(),
-        _failed(rows, table),
+        _failed_rows(rows, table),
     ):
-        one = np.empty(len(doubtful), dtype=column.dtype)
+        one = np.empty(len(is_doubtful), dtype=column.dtype)
         one[key] = column
-        doubtful[key[one[key] != column]] = True
-    unwritten = rows["written_at"].is_null().to_numpy()
-    doubtful[key[unwritten]] = True
-    asked = doubtful[key]
-    found = np.flatnonzero(~asked)
-    if asked.any():
-        positions = np.flatnonzero(asked)
-        spoken_of = plain(
-            rows.select([name for name in rows.column_names if name in deciding(table)]).take(
-                positions
-            )
-        )
-        left = (decided or newest)(spoken_of.to_pandas(), table).index.to_numpy()
-        found = np.sort(np.concatenate([found, positions[left]]))
-    ordered = key[found]
-    return (
-        found if (ordered[1:] >= ordered[:-1]).all() else found[np.argsort(ordered, kind="stable")]
-    )
+        is_doubtful[key[one[key] != column]] = True
+    is_doubtful[key[rows["written_at"].is_null().to_numpy()]] = True
+    to_decide = is_doubtful[key]
+    counting = np.flatnonzero(~to_decide)
+    if to_decide.any():
+        positions = np.flatnonzero(to_decide)
+        columns = [name for name in rows.column_names if name in deciding(table)]
+        doubtful = decoded(rows.select(columns).take(positions)).to_pandas()
+        left = (select or newest)(doubtful, table).index.to_numpy()
+        counting = np.sort(np.concatenate([counting, positions[left]]))
+    ordered = key[counting]
+    is_sorted = (ordered[1:] >= ordered[:-1]).all()
+    return counting if is_sorted else counting[np.argsort(ordered, kind="stable")]
 
 
-def numbered(rows: pa.Table, names: Collection[str]) -> Positions:
-    """A number for each row, the same where ``names`` have the same values, in their order (missing
-    last); none is large."""
+def row_numbers(rows: pa.Table, columns: Collection[str]) -> Positions:
+    """A number for each row, equal where all of ``columns`` are equal, and in their order (missing
+    values last)."""
     numbers, size = np.zeros(len(rows), dtype=np.int64), 1
-    for name in names:
+    for name in columns:
         column = rows[name]
         if column.null_count == len(column):
             continue
-        own, many = _ranks(column)
-        if size * many > SPARSE * len(rows):
+        ranks, rank_count = _ranks(column)
+        if size * rank_count > MAX_NUMBERS_PER_ROW * len(rows):
             numbers, size = _dense(numbers)
-        numbers, size = numbers * many + own, size * many
-    return numbers if size <= SPARSE * len(rows) else _dense(numbers)[0]
+        numbers, size = numbers * rank_count + ranks, size * rank_count
+    return numbers if size <= MAX_NUMBERS_PER_ROW * len(rows) else _dense(numbers)[0]
 
 
-def _failed(rows: pa.Table, table: TableName) -> npt.NDArray[np.bool_]:
+def newest(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:
+    """``frame`` without the rows that another act replaced: all rows of the newest act stay, and no
+    failure replaces a success.
+
+    A :class:`ConflictingRows` warns of replaced rows with other numbers.
+    """
+    frame = _without_repaired_failures(frame, table)
+    latest = _latest(frame, table)
+    if len(latest) < len(frame) and table in COMPARED:
+        _warn_of_conflicts(frame, table)
+    return _without_copies(latest, table)
+
+
+def newest_silently(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:
+    """The rows of :func:`newest`, without its warnings."""
+    return _without_copies(_latest(_without_repaired_failures(frame, table), table), table)
+
+
+def _warn_of_conflicts(frame: pd.DataFrame, table: TableName) -> None:
+    compared = [name for name in COMPARED[table] if name in frame]
+    values = frame.groupby([*KEYS[table], *AXES[table]], dropna=False)[compared].nunique()
+    for key in values[(values > 1).any(axis=1)].index:
+        parts = key if isinstance(key, tuple) else (key,)
+        name = " ".join(str(part) for part in parts if not pd.isna(part))
+        warn(f"{table}: {name}: stored with different numbers, the newest count", ConflictingRows)
+
+
+def _has_failed(column: pd.Series[str], table: TableName) -> pd.Series[bool]:
+    """Which rows say, in the table's outcome column, that an act failed."""
+    return column.eq("failed") if table == "trials" else column.notna()
+
+
+def _failed_rows(rows: pa.Table, table: TableName) -> npt.NDArray[np.bool_]:
     """Which rows say that an act failed."""
-    if table not in FAILED:
+    if table not in OUTCOME_COLUMNS:
         return np.zeros(len(rows), dtype=bool)
-    column, has_failed = FAILED[table]
-    return has_failed(plain(rows.select([column]))[column].to_pandas()).to_numpy(dtype=bool)
+    column = decoded(rows.select([OUTCOME_COLUMNS[table]]))[OUTCOME_COLUMNS[table]]
+    return _has_failed(column.to_pandas(), table).to_numpy(dtype=bool)
 
 
 def _dense(numbers: Positions) -> tuple[Positions, int]:
+    """``numbers`` as ranks, and how many of them differ."""
     ranks, values = pd.factorize(numbers, sort=True)
     return ranks, len(values)
 
 
 def _ranks(column: pa.ChunkedArray) -> tuple[Positions, int]:
-    """The rank of each value among those of the column, what is missing last, and how many ranks
+    """The rank of each value among those of the column, missing values last, and how many ranks
     there may be."""
     if pa.types.is_string(column.type):
         column = column.dictionary_encode()
@@ -149,56 +149,24 @@ def _ranks(column: pa.ChunkedArray) -> tuple[Positions, int]:
     return ranks[indices.to_numpy()], len(order) + 1
 
 
-def newest(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:
-    """Without rows that another act replaced: all rows of the newest act stay, but no failure
-    replaces what succeeded.
-
-    What they replace with other numbers is told with a :class:`ConflictingRows`.
-    """
-    frame = _succeeded(frame, table)
-    latest = _latest(frame, table)
-    if len(latest) < len(frame) and table in NUMBERS:
-        values = frame.groupby([*KEYS[table], *within(table)], dropna=False)[
-            NUMBERS[table]
-        ].nunique()
-        for key in values[(values > 1).any(axis=1)].index:
-            named = " ".join(
-                str(part)
-                for part in (key if isinstance(key, tuple) else (key,))
-                if not pd.isna(part)
-            )
-            warn(
-                f"{table}: {named}: stored with different numbers, the newest count",
-                ConflictingRows,
-            )
-    return _once(latest, table)
-
-
-def untold(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:
-    """The same, and nothing is told."""
-    return _once(_latest(_succeeded(frame, table), table), table)
-
-
 def _latest(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:
     """The rows of the newest act of each key."""
     latest = frame.groupby(list(KEYS[table]), dropna=False)["written_at"].transform("max")
     return frame[frame["written_at"] == latest]
 
 
-def _once(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:
-    """Without copies, by key."""
+def _without_copies(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:
+    """``frame`` by key, each row once."""
     keys = list(KEYS[table])
-    return frame.drop_duplicates([*keys, *within(table)]).sort_values(keys, kind="stable")
+    return frame.drop_duplicates([*keys, *AXES[table]]).sort_values(keys, kind="stable")
 
 
-def _succeeded(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:
-    """Without the failures of what also succeeded."""
-    if table not in FAILED:
+def _without_repaired_failures(frame: pd.DataFrame, table: TableName) -> pd.DataFrame:
+    """``frame`` without the failures of what another act did successfully."""
+    if table not in OUTCOME_COLUMNS:
         return frame
-    column, has_failed = FAILED[table]
-    failed = has_failed(frame[column])
+    failed = _has_failed(frame[OUTCOME_COLUMNS[table]], table)
     if not failed.any():
         return frame
-    return frame[
-        failed == failed.groupby([frame[key] for key in KEYS[table]], dropna=False).transform("min")
-    ]
+    always_failed = failed.groupby([frame[key] for key in KEYS[table]], dropna=False)
+    return frame[failed == always_failed.transform("min")]

@@ -12,25 +12,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kdray.core import InputError
-from kdray.results.files.dictionary_encoding import coded, is_coded, texts
+from kdray.results.files.arrow_schema import arrow_schema, columns_digest
+from kdray.results.files.dictionary_encoding import encoded, is_encoded, text_columns
 from kdray.results.files.store import Store
 from kdray.results.files.warn import DamagedFile, warn
 from kdray.results.filters import Where, expression
-from kdray.results.schema import SCHEMA_VERSION, TableName, arrow_schema, columns_digest
+from kdray.results.schema import RENAMED, SCHEMA_VERSION, TableName
 
 T = TypeVar("T")
 
 
 COMPACTED = "compacted-"
 """How the names begin of files that hold the rows of many."""
-AHEAD = 32
-"""So many files are in memory that have not been parsed."""
-ATTEMPTS = 9
-"""So often a table is looked through, of which files come and go meanwhile."""
+MAX_FILES_AHEAD = 32
+"""Files that are held in memory before they are parsed."""
+READ_THREADS = 8
+LISTING_ATTEMPTS = 9
+"""How often a table is listed, of which files come and go meanwhile."""
 
 
 class Part(NamedTuple):
-    """What was read of one file."""
+    """What was read of one file, with the names that columns have today."""
 
     rows: pa.Table
     schema: pa.Schema
@@ -42,7 +44,7 @@ class Parts(NamedTuple):
 
     rows: pa.Table
     """Duplicates included; a column that a file lacks is null there. Of a large table texts are
-    numbered (:func:`plain`)."""
+    dictionary-encoded (:func:`decoded` reverses that)."""
     names: frozenset[str]
     """Every column that the table or one of its files has."""
 
@@ -50,8 +52,8 @@ class Parts(NamedTuple):
 def read_parts(
     store: Store, table: TableName, columns: Collection[str] | None = None, where: Where = ()
 ) -> Parts:
-    """The readable files of a table: all columns, or those of ``columns`` that there are, and the
-    rows that ``where`` holds of.
+    """The readable files of a table: all columns, or those of ``columns`` that exist, and the rows
+    that ``where`` holds of.
 
     Damaged files are left out with a :class:`DamagedFile`; damage in a column that is not read goes
     unnoticed. ``where`` may speak of columns that are read; a file that lacks one gives also rows
@@ -59,8 +61,8 @@ def read_parts(
     """
     found: dict[str, Part | str] = {}
     # A file that goes away meanwhile has been merged into one that is new, and a folder that
-    # changes need not be listed whole: all is there when nothing is left that has not been read.
-    for _ in range(ATTEMPTS):
+    # changes need not be listed whole: all is read when a listing has nothing new.
+    for _ in range(LISTING_ATTEMPTS):
         names = [name for name in store.names(table, ".parquet") if name not in found]
         if not names:
             break
@@ -68,7 +70,7 @@ def read_parts(
         for name, data in side_by_side(partial(fetched, store), names):
             if isinstance(data, bytes):
                 found[name] = parsed(
-                    store, name, data, columns=columns, where=where, coding=texts(table)
+                    store, name, data, columns=columns, where=where, encode=text_columns(table)
                 )
             elif data is not None:
                 found[name] = data
@@ -78,22 +80,19 @@ def read_parts(
     parts = [part for part in read if isinstance(part, Part)]
     # The columns of today, which every file may have been written before.
     today = arrow_schema(table, {})
-    known = frozenset(today.names).union(*(part.schema.names for part in parts))
+    names_found = frozenset(today.names).union(*(part.schema.names for part in parts))
     empty = today.empty_table()
-    asked = (
-        empty
-        if columns is None
-        else empty.select([name for name in today.names if name in columns])
-    )
-    rows = joined([asked, *(part.rows for part in parts if not is_coded(part.rows))])
-    large = [part.rows for part in parts if is_coded(part.rows)]
-    return Parts(joined([coded(rows, table), *large]) if large else rows, known)
+    if columns is not None:
+        empty = empty.select([name for name in today.names if name in columns])
+    rows = joined([empty, *(part.rows for part in parts if not is_encoded(part.rows))])
+    large = [part.rows for part in parts if is_encoded(part.rows)]
+    return Parts(joined([encoded(rows, table), *large]) if large else rows, names_found)
 
 
 def read_part(
     store: Store, name: str, *, columns: Collection[str] | None = None, where: Where = ()
 ) -> Part | str | None:
-    """One file, or what is wrong with it; none if it is gone. :class:`InputError` if it is of a
+    """One file, or what is wrong with it; None if it is gone. :class:`InputError` if it is of a
     newer schema."""
     data = fetched(store, name)
     return (
@@ -102,21 +101,21 @@ def read_part(
 
 
 def side_by_side(act: Callable[[str], T], names: Iterable[str]) -> Iterator[tuple[str, T]]:
-    """What ``act`` gives for each of ``names``, in order: several at a time, but only so many ahead
-    of what is asked for."""
-    with ThreadPoolExecutor(8) as pool:
+    """What ``act`` gives for each of ``names``, in order; several run at a time, but no more than
+    :data:`MAX_FILES_AHEAD` ahead of the caller."""
+    with ThreadPoolExecutor(READ_THREADS) as pool:
         ahead: deque[tuple[str, Future[T]]] = deque()
         for name in names:
             ahead.append((name, pool.submit(act, name)))
-            if len(ahead) > AHEAD:
-                first, its = ahead.popleft()
-                yield first, its.result()
-        for first, its in ahead:
-            yield first, its.result()
+            if len(ahead) > MAX_FILES_AHEAD:
+                first, result = ahead.popleft()
+                yield first, result.result()
+        for first, result in ahead:
+            yield first, result.result()
 
 
 def fetched(store: Store, name: str) -> bytes | str | None:
-    """The bytes of a file, or why it cannot be read; none if it is gone."""
+    """The bytes of a file, or why it cannot be read; None if it is gone."""
     try:
         return store.read(name)
     except FileNotFoundError:
@@ -134,42 +133,78 @@ def parsed(
     *,
     columns: Collection[str] | None = None,
     where: Where = (),
-    coding: Sequence[str] = (),
+    encode: Sequence[str] = (),
 ) -> Part | str:
-    """The rows in a file's bytes, or what is wrong with them. Of a large file the texts of
-    ``coding`` are numbered."""
+    """The rows in a file's bytes, or what is wrong with them. Of a large file the texts in
+    ``encode`` are dictionary-encoded."""
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         schema = file.schema_arrow
-        wanted = None if columns is None else [each for each in schema.names if each in columns]
-        stated = [condition for condition in where if condition[0] in schema.names]
-        if (
-            file.num_row_groups > 1
-        ):  # groups are not even read whose statistics say that there is no such row
+        version = _version(schema)
+        stored = schema.names
+        names = _names_in_file(name, version, stored)
+        wanted = None if columns is None else _translated(columns, names, stored)
+        stated = [(names.get(c, c), op, value) for c, op, value in where]
+        stated = [condition for condition in stated if condition[0] in stored]
+        filters = expression(stated) if stated else None
+        if file.num_row_groups > 1:
+            # Groups are not even read whose statistics say that they have no such row.
             part = pq.read_table(
                 pa.BufferReader(data),
                 columns=wanted,
-                filters=expression(stated) if stated else None,
-                read_dictionary=coding,
+                filters=filters,
+                read_dictionary=[names.get(each, each) for each in encode],
                 page_checksum_verification=True,
             )
         else:  # of small files faster
             part = file.read(columns=wanted, use_threads=False)
-            part = part.filter(expression(stated)) if stated else part
+            part = part if filters is None else part.filter(filters)
         part.validate(full=True)
-        metadata = schema.metadata or {}
-        if (
-            metadata.get(b"kdray_columns", digest := columns_digest(schema)) != digest
-        ):  # older files have none
-            raise ValueError("its columns are not those that were written")
-        version = int(metadata.get(b"kdray_schema", b"1"))
     except (pa.ArrowException, OSError, ValueError) as error:
         return _left_out(store, name, error)
     if version > SCHEMA_VERSION:
         raise InputError(
             f"{store.place}/{name}: of schema {version}, this kdray reads up to {SCHEMA_VERSION}"
         )
-    return Part(part, schema)
+    return Part(*_with_names_of_today(part, schema, names))
+
+
+def _version(schema: pa.Schema) -> int:
+    """The schema version of a file; ValueError if its columns are not those that were written."""
+    metadata = schema.metadata or {}
+    # Files of the first days have no digest.
+    if metadata.get(b"kdray_columns", digest := columns_digest(schema)) != digest:
+        raise ValueError("its columns are not those that were written")
+    return int(metadata.get(b"kdray_schema", b"1"))
+
+
+def _names_in_file(file: str, version: int, stored: Collection[str]) -> dict[str, str]:
+    """The columns that a file of an older schema calls otherwise: today's name to the file's."""
+    if version >= SCHEMA_VERSION:
+        return {}
+    renamed = next((RENAMED[table] for table in RENAMED if file.startswith(f"{table}/")), {})
+    return {today: before for before, today in renamed.items() if before in stored}
+
+
+def _translated(
+    columns: Collection[str], names: dict[str, str], stored: Collection[str]
+) -> list[str]:
+    """Those of ``columns`` that a file has, in its order and under its names for them."""
+    wanted = {names.get(column, column) for column in columns}
+    return [column for column in stored if column in wanted]
+
+
+def _with_names_of_today(
+    rows: pa.Table, schema: pa.Schema, names: dict[str, str]
+) -> tuple[pa.Table, pa.Schema]:
+    """``rows`` and ``schema`` of a file in which ``names`` says the columns of another name."""
+    if not names:
+        return rows, schema
+    today = {before: name for name, before in names.items()}
+    whole = pa.schema(
+        [field.with_name(today.get(field.name, field.name)) for field in schema], schema.metadata
+    )
+    return rows.rename_columns([today.get(name, name) for name in rows.column_names]), whole
 
 
 def _left_out(store: Store, name: str, error: Exception) -> str:

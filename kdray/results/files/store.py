@@ -28,7 +28,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from kdray.core import InputError
-from kdray.results.schema import SCHEMA_VERSION, description
+from kdray.results.files.arrow_schema import description
+from kdray.results.schema import SCHEMA_VERSION
 
 T = TypeVar("T")
 
@@ -124,7 +125,7 @@ class Store:
         """Make the folder and its ``schema.json``; :class:`InputError` if it cannot be written or
         is newer than this kdray."""
         try:
-            self._check_version()
+            version = self._stored_version()
             # S3 has none, and need not let us look at the bucket.
             if (
                 not isinstance(self._files, fs.S3FileSystem)
@@ -144,7 +145,7 @@ class Store:
             probe = f".tmp/{uuid.uuid4().hex}"
             self.write(probe, b"")
             self.delete(probe)
-            if not self.exists("schema.json"):
+            if version is None or version < SCHEMA_VERSION:
                 self.write("schema.json", description().encode())
         except OSError as error:
             if "AWS Error NO_SUCH_BUCKET" in str(error):
@@ -159,15 +160,17 @@ class Store:
         """:class:`InputError` if the folder was written by a kdray with a newer schema, or is
         none."""
         try:
-            self._check_version()
+            self._stored_version()
         except OSError as error:
             raise InputError(f"{self.place}: cannot be read ({error.strerror or error})") from None
 
-    def _check_version(self) -> None:
+    def _stored_version(self) -> int | None:
+        """The schema version of the folder, None if it has none yet; :class:`InputError` if it is
+        newer than this kdray."""
         try:
-            found = json.loads(self.read("schema.json"))["kdray_schema"] + 0
+            found = int(json.loads(self.read("schema.json"))["kdray_schema"] + 0)
         except FileNotFoundError:
-            return
+            return None
         except (ValueError, KeyError, TypeError):
             raise InputError(
                 f"{self.place}/schema.json: damaged; delete it, it is written anew"
@@ -177,6 +180,7 @@ class Store:
                 f"{self.place}: results of schema {found}, this kdray reads up to "
                 f"{SCHEMA_VERSION}; update kdray"
             )
+        return found
 
     def read(self, name: str) -> bytes:
         return self._insisting(partial(self._read, name), name)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from kdray.results.files.parquet_bytes import encoded
+from kdray.results.files.arrow_schema import arrow_schema
+from kdray.results.files.parquet_bytes import parquet_bytes
 from kdray.results.files.store import Store
-from kdray.results.schema import TableName, arrow_schema
+from kdray.results.schema import TableName
 
 Row = Mapping[str, Any]
 
@@ -26,4 +27,4 @@ def write_rows(
         raise ValueError(f"no such columns in {table}: {', '.join(unknown)}")
     now = datetime.now(UTC)
     written = pa.Table.from_pylist([{**row, "written_at": now} for row in rows], schema=schema)
-    store.write(f"{table}/{file}.parquet", encoded(written))
+    store.write(f"{table}/{file}.parquet", parquet_bytes(written))

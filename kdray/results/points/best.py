@@ -1,60 +1,68 @@
-"""Points by one metric, or by several: what their seeds gave, and which are best."""
+"""Points by one metric, or by several: what their seeds gave, and which are best.
+
+A point can be the best only if it is whole: all its seeds completed, with every number that points
+are compared by, and its mean keeps to the constraints that the sweep was last run with.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from kdray.core import InputError
 from kdray.results.files.warn import SelectedOnTest, warn
 from kdray.results.filters import Where
+from kdray.results.metrics import Mode, default_mode
 from kdray.results.points.estimates import Floats, bootstrap_interval, spread, t_interval
-from kdray.results.points.objective import SIZES
+from kdray.results.points.objective import Objectives, metric_of, violation
 from kdray.results.points.pareto import fronts
-from kdray.results.points.replicates import as_table, by_point, check_same_data, replicates
+from kdray.results.points.replicates import (
+    as_table,
+    by_point,
+    check_same_data,
+    data_of,
+    measured_replicates,
+    replicates,
+)
+from kdray.results.record import sweep_objectives
+from kdray.results.tables import Tables
 
-if TYPE_CHECKING:
-    from kdray.results.results import Results
-
-Mode = Literal["max", "min"]
-
-LESS_IS_BETTER = {*SIZES, "train_seconds", "peak_memory", "loss", "ece", "brier", "abstained"}
-"""Metrics, and last parts of metrics' names."""
 STATISTICS = ["n", "mean", "std", "sem", "low", "high", "bootstrap_low", "bootstrap_high"]
+DIGITS = 12
+"""Points differ if these digits of their values do: the mean of the same numbers depends a little
+on their order."""
 
 
-def points(results: Results, metric: str, sweep: str | None, where: Where) -> pd.DataFrame:
+def points(tables: Tables, metric: str, sweep: str | None, where: Where) -> pd.DataFrame:
     """See :meth:`Results.points`."""
-    return _points(_having(replicates(results, [metric], sweep, where), metric), metric)
+    rows = measured_replicates(tables, [metric], sweep, where)
+    return _statistics_table(rows[rows.groupby("sweep")[metric].transform("count") > 0], metric)
 
 
 def best(
-    results: Results, metric: str, mode: Mode, sweep: str | None, where: Where, count: int
+    tables: Tables, metric: str, mode: Mode, sweep: str | None, where: Where, count: int
 ) -> pd.DataFrame:
     """See :meth:`Results.best`."""
     _check_modes([mode])
-    rows = replicates(results, [metric], sweep, where)
-    rows = rows[rows[metric].notna()]
+    rows = _of_whole_points(tables, [metric], sweep, where)
     check_same_data(rows, f"the best {metric}")
-    if split_of(results, metric) == "test":
+    if split_of(tables, metric) == "test":
         warn(
             f"{metric} is of the test split: chosen by it, it no longer says how well a "
             "point will do",
             SelectedOnTest,
         )
-    table = _points(rows, metric)
-    return (
-        table.sort_values("mean", ascending=mode == "min", kind="stable")
-        .head(count)
-        .reset_index(drop=True)
-    )
+    table = _statistics_table(rows, metric)
+    ranked = table["mean"].map(_rounded)
+    order = ranked.sort_values(ascending=mode == "min", kind="stable").index
+    return table.loc[order].head(count).reset_index(drop=True)
 
 
 def pareto(
-    results: Results,
+    tables: Tables,
     metrics: Sequence[str],
     modes: Sequence[Mode] | None,
     sweep: str | None,
@@ -69,43 +77,113 @@ def pareto(
             f"pareto: {len(metrics)} different metrics and {len(modes)} modes; needs one "
             "for each, and a metric"
         )
-    rows = replicates(results, metrics, sweep, where)
-    rows = rows[rows[metrics].notna().all(axis=1)]
+    rows = _of_whole_points(tables, metrics, sweep, where)
     check_same_data(rows, "pareto")
     found = by_point(rows)
     numbers: list[dict[str, Any]] = [
         {"n": len(seeds), **seeds[metrics].mean()} for _, seeds in found
     ]
-    table = as_table([identity for identity, _ in found], numbers, ["n", *metrics])
+    table = as_table([description for description, _ in found], numbers, ["n", *metrics])
     return table.assign(front=fronts(table[metrics], modes))
 
 
-def default_mode(metric: str) -> Mode:
-    """Whether less is better of a metric: sizes, times, memory, losses."""
-    name = metric.partition("[")[0]
-    return "min" if {name, name.rpartition(".")[2]} & LESS_IS_BETTER else "max"
+def best_points(tables: Tables, sweep: str) -> list[int]:
+    """The numbers of the best points of ``sweep`` by its own objectives: one, or, of several
+    objectives, its Pareto front; the same of each data set, if it has several. Of points that share
+    the first place the first in the sweep's order.
+    """
+    objectives = sweep_objectives(tables.store, sweep)
+    rows = with_objectives(replicates(tables, sweep), tables, sweep, objectives)
+    data = {text: data_of(text).get("name") for text in rows["experiment"].dropna().unique()}
+    found = []
+    for _, its in rows.groupby(rows["experiment"].map(data), dropna=True):
+        leading = leaders(its, objectives)
+        found += leading if len(objectives.objectives) > 1 else leading[:1]
+    return sorted(found)
 
 
-def split_of(results: Results, metric: str) -> str | None:
-    """The split that a metric is of, where all its numbers are of one; none for sizes and times."""
+def leaders(rows: pd.DataFrame, objectives: Objectives) -> list[int]:
+    """The numbers of the points that no other of these surpasses, in order; ``rows`` are
+    replicates of one sweep with a column for each metric of ``objectives``."""
+    values: dict[int, list[float]] = {}
+    whole = rows[rows["complete"]]
+    for point in sorted(whole["point"].unique()):
+        seeds = whole[whole["point"].eq(point)]
+        numbers = [
+            dict(zip(objectives.metrics, row, strict=True))
+            for row in seeds[list(objectives.metrics)].astype(float).itertuples(index=False)
+        ]
+        if any(objectives.lacking(each) for each in numbers):
+            continue
+        score = objectives.worth(numbers)
+        if score.feasible:
+            values[int(point)] = [_rounded(value) for value in score.values]
+    ranks = fronts(list(values.values()), [each.mode for each in objectives.objectives])
+    return [point for point, rank in zip(values, ranks, strict=True) if rank == 0]
+
+
+def with_objectives(
+    rows: pd.DataFrame, tables: Tables, sweep: str, objectives: Objectives
+) -> pd.DataFrame:
+    """``rows`` (by ``trial_id``) with a column for each metric of ``objectives``; a metric of an
+    evaluation is found by what the sweep's label means, whatever its column is called."""
+    frame = tables.frame(sweep).set_index("trial_id")
+    numbers = tables.numbers(sweep)
+    missing = [name for name in objectives.metrics if name not in frame]
+    meant = numbers[numbers["label"].add(".").add(numbers["metric"]).isin(missing)]
+    for name, its in meant.groupby(meant["label"] + "." + meant["metric"]):
+        once = its[~its.duplicated("trial_id", keep=False)]
+        frame[name] = once.set_index("trial_id")["value"]
+    columns = frame.reindex(columns=[name for name in objectives.metrics if name not in rows])
+    return rows.merge(columns, left_on="trial_id", right_index=True, how="left")
+
+
+def split_of(tables: Tables, metric: str) -> str | None:
+    """The split that a metric is of, where all its numbers are of one; None for sizes and times."""
     if metric in ("val_accuracy", "test_accuracy"):
         return metric.partition("_")[0]
     if "." not in metric:
         return None
-    numbers = results.numbers()
+    numbers = tables.numbers()
     splits = numbers.loc[numbers["column"].eq(metric), "split"].dropna().unique()
     return str(splits[0]) if len(splits) == 1 else None
 
 
-def _having(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The rows of sweeps in which some trial has the metric."""
-    return rows[rows.groupby("sweep")[metric].transform("count") > 0]
+def _of_whole_points(
+    tables: Tables, metrics: list[str], sweep: str | None, where: Where
+) -> pd.DataFrame:
+    """The replicates that have the metrics, of points that can be the best."""
+    rows = measured_replicates(tables, metrics, sweep, where)
+    rows = rows[rows["complete"] & rows[metrics].notna().all(axis=1)]
+    for name in rows["sweep"].unique():
+        objectives = sweep_objectives(tables.store, name)
+        if objectives.constraints:
+            refused = _breaking_constraints(tables, name, objectives)
+            rows = rows[~(rows["sweep"].eq(name) & rows["point"].isin(refused))]
+    return rows
 
 
-def _points(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+def _breaking_constraints(tables: Tables, sweep: str, objectives: Objectives) -> list[int]:
+    """The points of ``sweep`` whose means are not known to keep to its constraints."""
+    rows = with_objectives(replicates(tables, sweep), tables, sweep, objectives)
+    limits = objectives.constraints
+    metrics = list(dict.fromkeys(map(metric_of, limits)))
+    means = rows.groupby("point")[metrics].mean()
+    kept = [
+        all(violation(each, [dict(zip(metrics, row, strict=True))]) <= 0 for each in limits)
+        for row in means.itertuples(index=False, name=None)
+    ]
+    return [int(point) for point, keeps in zip(means.index, kept, strict=True) if not keeps]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
+
+
+def _statistics_table(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     found = by_point(rows)
     numbers = [_statistics(seeds[metric].dropna().to_numpy(float)) for _, seeds in found]
-    return as_table([identity for identity, _ in found], numbers, STATISTICS)
+    return as_table([description for description, _ in found], numbers, STATISTICS)
 
 
 def _statistics(values: Floats) -> dict[str, float]:

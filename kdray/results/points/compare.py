@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,14 @@ from kdray.core import InputError
 from kdray.results.filters import Where, check_columns
 from kdray.results.points.differences import Difference, of_independent, of_pairs
 from kdray.results.points.estimates import holm
-from kdray.results.points.replicates import as_table, by_point, data_of, different, replicates
-
-if TYPE_CHECKING:
-    from kdray.results.results import Results
+from kdray.results.points.replicates import (
+    as_table,
+    by_point,
+    data_of,
+    different,
+    measured_replicates,
+)
+from kdray.results.tables import Tables
 
 COLUMNS = ["baseline", "n", "n_baseline", "paired", *Difference._fields]
 LAST = ["t_p", "wilcoxon_p", "t_p_holm", "wilcoxon_p_holm", "effect_size"]
@@ -38,29 +42,20 @@ class Compared(NamedTuple):
         case = "" if pd.isna(self.identity["case"]) else f" ({self.identity['case']})"
         return f"point {self.identity['point']}{case} of {self.identity['sweep']}"
 
-    @property
-    def described(self) -> str:
-        values = {
-            path: value
-            for path, value in self.identity.items()
-            if path not in ("sweep", "point", "case")
-        }
-        return f"{self.name} {json.dumps(values)}"
-
     def shares(self, wanted: Mapping[str, Any]) -> bool:
         """Whether the point has these values; a path that it lacks is None."""
         return all(_or_none(self.identity.get(path)) == value for path, value in wanted.items())
 
 
 def compare(
-    results: Results,
+    tables: Tables,
     baseline: int | str | Mapping[str, Any],
     metric: str,
     sweep: str | None,
     where: Where,
 ) -> pd.DataFrame:
     """See :meth:`Results.compare`."""
-    rows = replicates(results, [metric], sweep, where)
+    rows = measured_replicates(tables, [metric], sweep, where)
     points = [
         Compared(identity, seeds[seeds[metric].notna()]) for identity, seeds in by_point(rows)
     ]
@@ -134,11 +129,6 @@ def _partner(
     """The baseline of a point: the only one in its sweep that has all its other swept values, as
     far as it has these paths."""
     near = [each for each in fitting if each.identity["sweep"] == point.identity["sweep"]]
-    if len(near) > 1 and wanted.keys() == {"point"}:  # of before the sweep's file was changed
-        raise InputError(
-            f"baseline: both {near[0].described} and {near[1].described} are point "
-            f"{wanted['point']}"
-        )
     if "point" in wanted or (len(near) == 1 and "case" in wanted):
         return near[0] if near else None
     # A named case brings values of its own; between others of its paths a baseline must not differ

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from kdray.results.points.replicates import by_point, check_same_data, replicates
+from kdray.results.points.replicates import by_point, check_same_data, measured_replicates
+from kdray.results.tables import Tables
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-
-    from kdray.results.results import Results
 
 FEWEST = 4
 """Points below which a forest says nothing."""
 
 
-def importance(results: Results, metric: str, sweep: str) -> pd.Series[float]:
+def importance(tables: Tables, metric: str, sweep: str) -> pd.Series[float]:
     """See :meth:`Results.importance`. The only place outside of sweeping that needs Optuna, and
     only when called."""
     with warnings.catch_warnings():
@@ -29,7 +28,7 @@ def importance(results: Results, metric: str, sweep: str) -> pd.Series[float]:
         )  # in a notebook its progress bar asks for a package that nobody needs here
         import optuna
 
-    rows = replicates(results, [metric], sweep, ())
+    rows = measured_replicates(tables, [metric], sweep, ())
     rows = rows[rows[metric].notna()]
     check_same_data(rows, f"the importance for {metric}")
     points = [({**identity, metric: seeds[metric].mean()}) for identity, seeds in by_point(rows)]

@@ -12,9 +12,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from kdray.core import Several, Value
+from kdray.results.metrics import SIZES
 
-SIZES = ("parameters", "weights", "macs")
-"""Metrics of a network, whatever it has learned."""
 Numbers = Sequence[Mapping[str, float]]
 """Of every seed of a point: metric to value."""
 

@@ -1,117 +1,139 @@
-"""A row for every seed of every point: what is averaged, compared and explained."""
+"""A row for every replicate (seed) of every point of every sweep: the one join of ``members`` and
+``trials``, on which tables, questions, the report and the scripts of papers stand.
+
+A point is told from others by its sweep, its case and its ``point_id``. Its number and its swept
+values are for people.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from kdray.core import InputError
-from kdray.results.files.dictionary_encoding import plain
+from kdray.results.files.dictionary_encoding import decoded
 from kdray.results.files.read import read_parts
 from kdray.results.filters import Where, check_columns, matching
-from kdray.results.points.table import NOT_NEEDED, PRUNED
-from kdray.results.schema import TABLES
+from kdray.results.record import sweep_objectives
+from kdray.results.schema import KEYS, NOT_NEEDED, PRUNED, TABLES
+from kdray.results.tables import Tables
 
-if TYPE_CHECKING:
-    from kdray.results.results import Results
-
-SWEPT = "swept"
-"""Column with what distinguishes a point, as JSON: members call it parameters, which in trials are
-the network's."""
-POINT = ["sweep", "case", SWEPT]
-"""What is the same of all seeds of a point, and of no other point."""
-OF_TRIAL = ("trial_id", "seed", "teacher_id", "experiment")
-"""Of a trial, what decides what it may be compared with."""
-PLACE = {"sweep", "point", "case", "order", SWEPT}
-"""Columns that members have, beside the trial's id."""
+POINT = ["sweep", "case", "point_id"]
+"""What all replicates of a point share, and those of no other point."""
+OF_MEMBER = [
+    "sweep",
+    "point_id",
+    "point",
+    "case",
+    "swept",
+    "trial_id",
+    "order",
+    "role",
+    "outcome",
+    "member_error",
+    "teacher_selection",
+    "teacher_candidates",
+]
+OF_TRIAL = ["seed", "status", "teacher_id", "experiment"]
 TRAINING_ONLY = ("augment", "omit_classes")
-"""Parts of a data set's description that leave the images alone on which accuracies are
-measured."""
+"""Fields of a data set that leave the images alone on which accuracies are measured."""
 
 
-def sweeps(results: Results) -> list[str]:
+def sweeps(tables: Tables) -> list[str]:
     """The sweeps that have students, in the order in which they first wrote anything."""
-    rows = plain(read_parts(results.store, "members", ["sweep", "written_at"]).rows).to_pandas()
+    rows = decoded(read_parts(tables.store, "members", ["sweep", "written_at"]).rows).to_pandas()
     begun = rows.groupby("sweep")["written_at"].min().sort_values(kind="stable").index
-    members = results.members(
+    members = tables.members(
         ["sweep", "outcome"], [("role", "==", "student"), ("outcome", "!=", NOT_NEEDED)]
     )
     return [str(name) for name in begun if name in set(members["sweep"])]
 
 
-def replicates(
-    results: Results, metrics: list[str], sweep: str | None, where: Where
-) -> pd.DataFrame:
-    """The completed trials behind every point, in the sweep's order: columns ``sweep``, ``point``,
-    ``case``, ``swept``, ``order``, the metrics and :data:`OF_TRIAL`. Points without such a trial
-    have one row without a ``trial_id``, unless ``where`` asks for anything but the point.
+def replicates(tables: Tables, sweep: str | None = None) -> pd.DataFrame:
+    """A row per student of every point, in the sweep's order: :data:`OF_MEMBER`, :data:`OF_TRIAL`,
+    and two columns of truth.
 
-    :class:`InputError` for an unknown sweep, or a metric that is no column with numbers.
+    ``counts``: the trial completed, and this sweep did not give it up (another may have completed
+    it). ``complete``: of the row's point every seed that the sweep asks for counts, with all its
+    evaluations. A point whose students have no teacher has one row, without a trial.
+
+    :class:`InputError` for an unknown sweep.
     """
-    members = results.members(
-        ["sweep", "trial_id", "point", "case", "parameters", "order", "outcome", "role"],
-        [("role", "==", "student")],
-    )
-    members = members[members["outcome"].ne(NOT_NEEDED)]
-    # Another sweep may have completed what this one gave up: here it stays given up.
-    members.loc[members["outcome"].eq(PRUNED), "trial_id"] = None
-    members = members.drop(columns=["role", "outcome"])
+    stored = ["error" if name == "member_error" else name for name in OF_MEMBER]
+    members = tables.members(stored, [("role", "==", "student"), ("outcome", "!=", NOT_NEEDED)])
+    members = members.rename(columns={"error": "member_error"})
     if sweep is not None and sweep not in set(members["sweep"]):
-        known = ", ".join(sorted(members["sweep"].unique())) or "none"
+        names = ", ".join(sorted(members["sweep"].unique())) or "none"
         raise InputError(
-            f"{results.store.place}: no sweep {sweep!r} with students (there are: {known})"
+            f"{tables.store.place}: no sweep {sweep!r} with students (there are: {names})"
         )
     if sweep is not None:
         members = members[members["sweep"].eq(sweep)]
-    trials = _with_metrics(results, [*metrics, *(name for name, _, _ in where)])
-    _check_metrics(trials, metrics)
-    joined = members.rename(columns={"parameters": SWEPT}).merge(
-        trials[trials["status"].eq("completed")],
-        on="trial_id",
-        how="left",
-        suffixes=("", "_of_trial"),
-    )
-    joined.loc[joined["status"].isna(), "trial_id"] = None
-    found = matching(joined, where).sort_values(["sweep", "point", "order"], kind="stable")
-    # Taking hundreds of columns apart by points and putting them together again would take seconds.
-    kept = dict.fromkeys([*POINT, "point", "order", *OF_TRIAL, *metrics])
-    return found[list(kept)].astype({"point": int}).reset_index(drop=True)
+    members = _with_one_number_each(members, tables).astype({"point": int})
+    rows = members.merge(tables.trials(["trial_id", *OF_TRIAL]), on="trial_id", how="left")
+    rows["counts"] = rows["status"].eq("completed") & rows["outcome"].ne(PRUNED)
+    rows["complete"] = _is_complete(rows, tables)
+    return rows.sort_values(["sweep", "point", "order"], kind="stable").reset_index(drop=True)
+
+
+def measured_replicates(
+    tables: Tables, metrics: list[str], sweep: str | None, where: Where
+) -> pd.DataFrame:
+    """:func:`replicates` with a column for each metric, as far as ``where`` holds. Points without a
+    trial that counts have a row without a ``trial_id``, unless ``where`` asks for anything but the
+    point.
+
+    :class:`InputError` for an unknown sweep, or a metric that is no column with numbers.
+    """
+    rows = replicates(tables, sweep)
+    own = rows.drop(columns=OF_TRIAL).assign(trial_id=rows["trial_id"].where(rows["counts"]))
+    conditions = [name for name, _, _ in where]
+    numbers = _numbers(tables, metrics, conditions, list(rows["sweep"].unique()))
+    parts = [
+        own[own["sweep"].eq(name)].merge(frame, on="trial_id", how="left")
+        for name, frame in numbers.items()
+    ]
+    joined = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    found = matching(joined, where)
+    kept = dict.fromkeys([*POINT, "point", "swept", "order", "trial_id", *OF_TRIAL, "complete"])
+    return found[[*kept, *(name for name in metrics if name not in kept)]].reset_index(drop=True)
 
 
 def by_point(rows: pd.DataFrame) -> list[tuple[dict[str, Any], pd.DataFrame]]:
-    """What says which point it is (sweep, number, case, swept paths), with the rows of its seeds,
-    in the sweep's order."""
+    """What describes each point to people (sweep, number, case, swept values), with the rows of the
+    seeds that count, in the sweep's order."""
     found = []
     for _, seeds in rows.groupby(POINT, sort=False, dropna=False):
         first = seeds.iloc[0]
-        identity: dict[str, Any] = {name: first[name] for name in ("sweep", "point", "case")}
-        found.append((identity | swept(first), seeds[seeds["trial_id"].notna()]))
+        description: dict[str, Any] = {name: first[name] for name in ("sweep", "point", "case")}
+        found.append((description | swept_values(first), seeds[seeds["trial_id"].notna()]))
     return found
 
 
-def swept(row: pd.Series[Any]) -> dict[str, Any]:
+def swept_values(row: pd.Series[Any]) -> dict[str, Any]:
     """What distinguishes a point: path to value."""
-    values: dict[str, Any] = {} if pd.isna(row[SWEPT]) else json.loads(row[SWEPT])
+    values: dict[str, Any] = {} if pd.isna(row["swept"]) else json.loads(row["swept"])
     return values
 
 
 def as_table(
-    identities: list[dict[str, Any]], numbers: list[dict[str, Any]], columns: list[str]
+    descriptions: list[dict[str, Any]], numbers: list[dict[str, Any]], columns: list[str]
 ) -> pd.DataFrame:
-    """One row per point: which it is, then its ``columns``."""
+    """One row per point: its description, then its ``columns``."""
     first: dict[str, Any] = {"sweep": "str", "point": "int64", "case": "str"}
     paths = [
         path
-        for path in dict.fromkeys(path for each in identities for path in each)
+        for path in dict.fromkeys(path for each in descriptions for path in each)
         if path not in first
     ]
     parts = {
-        name: pd.Series([each[name] for each in identities], dtype=dtype)
+        name: pd.Series([each[name] for each in descriptions], dtype=dtype)
         for name, dtype in first.items()
     }
-    parts |= {path: _as_column([each.get(path) for each in identities]) for path in paths}
+    parts |= {path: _as_column([each.get(path) for each in descriptions]) for path in paths}
     parts |= {
         name: pd.Series([each[name] for each in numbers], dtype=None if numbers else float)
         for name in columns
@@ -120,7 +142,7 @@ def as_table(
 
 
 def _as_column(values: list[Any]) -> pd.Series[Any]:
-    """Of a swept path; whole numbers that only some points have stay whole."""
+    """The values of a swept path; whole numbers that only some points have stay whole."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int}:
         return pd.Series(values, dtype="Int64" if None in values else "int64")
@@ -130,7 +152,7 @@ def _as_column(values: list[Any]) -> pd.Series[Any]:
 
 
 def check_same_data(rows: pd.DataFrame, what: str) -> None:
-    """:class:`InputError` if the trials were trained and measured on different data."""
+    """Raise :class:`InputError` if the trials were trained and measured on different data."""
     described = {text: data_of(text) for text in rows["experiment"].dropna().unique()}
     kinds = {json.dumps(data, sort_keys=True): data for data in described.values()}
     if len(kinds) > 1:
@@ -142,7 +164,7 @@ def check_same_data(rows: pd.DataFrame, what: str) -> None:
 
 def different(one: dict[str, Any], other: dict[str, Any]) -> str:
     """How two data sets differ, in one line."""
-    return f"different data cannot be compared: {_told(one, other)} and {_told(other, one)}"
+    return f"different data cannot be compared: {_in_words(one, other)} and {_in_words(other, one)}"
 
 
 def data_of(experiment: str) -> dict[str, Any]:
@@ -151,27 +173,82 @@ def data_of(experiment: str) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name not in TRAINING_ONLY}
 
 
-def _told(data: dict[str, Any], other: dict[str, Any]) -> str:
-    apart = {
+def _in_words(data: dict[str, Any], other: dict[str, Any]) -> str:
+    """A data set with the fields in which it differs from the ``other``."""
+    differing = {
         name: value for name, value in data.items() if name != "name" and other.get(name) != value
     }
-    stated = ", ".join(f"data.{name}={json.dumps(value)}" for name, value in sorted(apart.items()))
+    listed = (f"data.{name}={json.dumps(value)}" for name, value in sorted(differing.items()))
+    stated = ", ".join(listed)
     return f"{data.get('name')} ({stated})" if stated else str(data.get("name"))
 
 
-def _with_metrics(results: Results, names: list[str]) -> pd.DataFrame:
-    """The trials; with all numbers only if some name is none of theirs, because these take longer
-    to read."""
-    asked = set(names) - PLACE
-    if asked <= {
-        column.name for column in TABLES["trials"]
-    }:  # the configuration, hundreds of columns, is not needed
-        return results.trials(sorted({*OF_TRIAL, "status", *asked}))
-    trials = results.trials()
-    beyond = set(names) - set(trials.columns) - PLACE
-    return results.frame() if beyond else trials
+def _is_complete(rows: pd.DataFrame, tables: Tables) -> pd.Series[bool]:
+    """Whether the point of each row has all its seeds."""
+    done = rows["counts"] & rows["outcome"].eq("completed")
+    points = done.groupby([rows[name] for name in POINT], dropna=False)
+    seeds = {name: sweep_objectives(tables.store, name).seeds for name in rows["sweep"].unique()}
+    asked = rows["sweep"].map(lambda name: seeds[name] or 1).astype(int)
+    return points.transform("all") & (points.transform("size") >= asked)
 
 
-def _check_metrics(trials: pd.DataFrame, metrics: list[str]) -> None:
-    numeric = trials.select_dtypes("number").columns
-    check_columns(metrics, numeric, "metric")
+def _with_one_number_each(members: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    """``members`` in which each point of a sweep has a number of its own, and each trial one row in
+    its point.
+
+    They may not, after a run was interrupted and the sweep's file changed. The newest row then says
+    the number of its point, and the point that was written last keeps a number that several have;
+    the others get the next ones that are free.
+    """
+    pairs = members[[*POINT, "point"]].drop_duplicates()
+    copies = members["trial_id"].notna() & members.duplicated([*POINT, "trial_id"])
+    if not (
+        copies.any() or pairs.duplicated(POINT).any() or pairs.duplicated(["sweep", "point"]).any()
+    ):
+        return members
+    newest_last = _by_age(members, tables)
+    without_copies = newest_last[
+        newest_last["trial_id"].isna() | ~newest_last.duplicated([*POINT, "trial_id"], keep="last")
+    ]
+    points = newest_last[[*POINT, "point"]].drop_duplicates(POINT, keep="last")
+    is_repeated = points.duplicated(["sweep", "point"], keep="last")
+    free = points.groupby("sweep")["point"].transform("max") + 1
+    free += is_repeated.groupby(points["sweep"]).cumsum() - 1
+    points["point"] = points["point"].where(~is_repeated, free)
+    return without_copies.drop(columns="point").merge(points, on=POINT, how="left")
+
+
+def _by_age(members: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    """``members`` in the order in which their rows were written."""
+    keys = list(KEYS["members"])
+    rows = decoded(read_parts(tables.store, "members", [*keys, "written_at"]).rows).to_pandas()
+    written = rows.groupby(keys, dropna=False)["written_at"].max().reset_index()
+    return members.merge(written, on=keys, how="left").sort_values("written_at", kind="stable")
+
+
+def _numbers(
+    tables: Tables, metrics: Sequence[str], conditions: Iterable[str], of: list[str]
+) -> Mapping[str, pd.DataFrame]:
+    """For each sweep of ``of`` the completed trials, with the columns ``metrics`` and
+    ``conditions`` of its frame; with the numbers of evaluations, which take longer to read, only if
+    some name is none of a trial's.
+
+    :class:`InputError` for names that no frame has, and metrics that are no numbers.
+    """
+    conditions = set(conditions) - {*OF_MEMBER, "complete"}
+    asked = {*metrics, *conditions, "trial_id", *OF_TRIAL}
+    stored = {column.name for column in TABLES["trials"]}
+    # The configuration, hundreds of columns, is not always needed.
+    trials = tables.trials(sorted(asked)) if asked <= stored else tables.trials()
+    frames = dict.fromkeys(of or [""], trials)
+    if not asked <= set(trials.columns):
+        held = tables.snapshot()
+        frames = {name: held.frame(name or None) for name in frames}
+    numeric = [str(name) for frame in frames.values() for name in frame.select_dtypes("number")]
+    check_columns(metrics, dict.fromkeys(numeric), "metric")
+    every = [str(name) for frame in frames.values() for name in frame]
+    check_columns(conditions, dict.fromkeys(every), "where")
+    return {
+        name: frame.loc[frame["status"].eq("completed"), [c for c in frame if c in asked]]
+        for name, frame in frames.items()
+    }

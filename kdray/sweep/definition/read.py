@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from kdray.core import InputError, fingerprint, parse
 from kdray.core.yaml import parse_text, read_yaml
-from kdray.results.points.objective import SIZES, metric_of
+from kdray.results.metrics import SIZES
+from kdray.results.points.objective import metric_of
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.file import Case, Role, SweepFile, TeacherChoice
 from kdray.sweep.definition.samplers import Proposer, members_of_search, names_of
@@ -147,6 +148,11 @@ class Sweep:
         """The student of ``point`` with ``seed``, taught by the chosen ``teacher``."""
         tree = {key: part for key, part in point.tree().items() if key != "teacher"}
         return Experiment.parse({**tree, "seed": seed, "teacher": _plain(teacher)}, "experiment")
+
+    def point_id(self, point: Point) -> str:
+        """The identity of ``point``, whichever of its teachers is chosen and whatever the seed."""
+        candidates = self.candidates(point)
+        return self.student(point, 0, candidates[0] if candidates else None).point_id
 
     def teachers(self) -> Iterator[Experiment]:
         """Every teacher that any point may need, each once."""

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kdray.results import Results, write_rows
-from kdray.results.points.table import NOT_NEEDED
-from kdray.results.schema import KEYS
+from kdray.results.schema import KEYS, NOT_NEEDED
 from kdray.sweep.definition.file import Role
 from kdray.sweep.definition.read import Sweep
 from kdray.sweep.definition.space import Point
@@ -39,6 +38,7 @@ class SweepMembers:
         self._known = {_place(row): row for row in rows}
         self._unwritten: dict[tuple[Any, ...], Row] = {}
         self._orders: dict[tuple[Any, ...], int] = {}
+        self._point_ids: dict[tuple[str | None, str], str] = {}
         self._counters: dict[Role, Iterator[int]] = {
             "teacher": itertools.count(),
             "student": itertools.count(),
@@ -46,7 +46,7 @@ class SweepMembers:
 
     def row(self, role: Role, experiment: Experiment, point: Point | None = None) -> Row:
         """A trial's row, but for its outcome; the trial takes its place in order."""
-        row = self._place_of(role, experiment.trial_id, point)
+        row = self._place_of(role, experiment, point)
         place = _place(row)
         if place not in self._orders:
             self._orders[place] = next(self._counters[role])
@@ -87,7 +87,8 @@ class SweepMembers:
         self._unwritten.pop(place, None)  # a teacher is looked at twice: trained, and measured
         known, row = self._known.get(place, {}), row | outcome_columns(outcome, reason)
         if any(
-            known.get(name) != row.get(name) for name in ("outcome", "point", "teacher_candidates")
+            known.get(name) != row.get(name)
+            for name in ("outcome", "point_id", "point", "teacher_candidates")
         ):
             self._unwritten[place] = row
 
@@ -127,16 +128,26 @@ class SweepMembers:
         self._known |= self._unwritten
         self._unwritten = {}
 
-    def _place_of(self, role: Role, trial_id: str | None, point: Point | None) -> Row:
-        """Where in the sweep a trial stands."""
+    def _place_of(self, role: Role, experiment: Experiment | None, point: Point | None) -> Row:
+        """Where in the sweep a trial stands; without an experiment all students of a point."""
+        trial_id = None if experiment is None else experiment.trial_id
         row: Row = {"sweep": self._sweep.name, "trial_id": trial_id, "role": role, "point": None}
         if point is not None:
             row |= {
+                "point_id": self._point_id(point, experiment),
                 "point": point.number,
                 "case": point.space.case,
-                "parameters": json.dumps(point.values),
+                "swept": json.dumps(point.values),
             }
         return row
+
+    def _point_id(self, point: Point, student: Experiment | None) -> str:
+        """The identity of a point, computed once for all its seeds."""
+        key = (point.space.case, json.dumps(point.values))
+        if key not in self._point_ids:
+            found = self._sweep.point_id(point) if student is None else student.point_id
+            self._point_ids[key] = found
+        return self._point_ids[key]
 
 
 def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -10,8 +10,7 @@ import pandas as pd
 
 from kdray.core import fingerprint
 from kdray.results import Results
-from kdray.results.points.objective import SIZES
-from kdray.results.points.table import ACCURACIES
+from kdray.results.metrics import ACCURACIES, SIZES
 from kdray.robustness import AnyEvaluation, Evaluation, label_of
 from kdray.sweep.definition.file import Role, TeacherChoice
 from kdray.trials.experiment import Experiment

@@ -113,7 +113,7 @@ class Assignment(NamedTuple):
         """What people call it: its point and seed; none if it has no place in the sweep."""
         if self.member is None:
             return None
-        swept = json.loads(self.member.get("parameters") or "{}")
+        swept = json.loads(self.member.get("swept") or "{}")
         seed = self.task.experiment.seed
         return trial_name(self.task.role, seed, swept, self.member.get("case"))
 

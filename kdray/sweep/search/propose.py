@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from kdray.core import fingerprint
 from kdray.results import Results, Store
 from kdray.results.points.objective import Numbers, Score
-from kdray.results.points.table import NOT_NEEDED
+from kdray.results.schema import NOT_NEEDED
 from kdray.robustness import label_of
 from kdray.sweep.definition.read import Stratum, Sweep
 from kdray.sweep.definition.samplers import AnyProposer, Grid
@@ -185,9 +185,9 @@ def _lost(store: Store, sweep: Sweep, codec: OptunaParameters) -> Iterable[dict[
         & (members["role"] == "student")
         & (members["outcome"] != NOT_NEEDED)
     ]
-    for _, row in mine.drop_duplicates(["case", "parameters"]).sort_values("point").iterrows():
+    for _, row in mine.drop_duplicates(["case", "swept"]).sort_values("point").iterrows():
         parameters = codec.read(
-            None if pd.isna(row["case"]) else row["case"], json.loads(row["parameters"])
+            None if pd.isna(row["case"]) else row["case"], json.loads(row["swept"])
         )
         if parameters is not None:
             yield parameters

@@ -30,7 +30,7 @@ def test_students_of_a_sweep_in_its_order_with_what_was_swept(folder: Folder) ->
         folder.trial("s", 0, seed, case="plain", swept={"noise.input.sigma": 0})
         folder.trial("s", 2, seed, case="set", noise__input__sigma=0.3)
         folder.trial("other", 0, seed)
-    folder.trial("s", 3, 0, outcome="failed")
+    folder.trial("s", 3, 0, outcome="pruned")
     folder.trial("s", 0, 0, role="teacher")
     snapshot = Snapshot(folder.written())
     found = snapshot.students("s")
@@ -116,7 +116,7 @@ def test_of_several_attacks_the_one_on_most_models_counts_at_its_strongest_step_
             epsilon=8 / 255,
             steps=20,
             restarts=5,
-            parameters='{"smoothing": {}}',
+            evaluation_parameters='{"smoothing": {}}',
         )
     folder.number(
         trial, "large", "pgd", 0.0, norm="l2", epsilon=0.5, step_size=0.1, steps=7, restarts=1
@@ -148,8 +148,8 @@ def test_a_model_that_stands_in_two_groups_is_attacked_in_both(folder: Folder) -
         ({"examples": 10_000}, {"examples": 100}),
         ({"dataset": "cifar10"}, {"dataset": "cinic10"}),
         ({"samples": 1}, {"samples": 10}),
-        ({"parameters": "{}"}, {"parameters": '{"loss": "margin"}'}),
-        ({"parameters": '{"repeats": 1}'}, {"parameters": '{"repeats": 8}'}),
+        ({"evaluation_parameters": "{}"}, {"evaluation_parameters": '{"loss": "margin"}'}),
+        ({"evaluation_parameters": '{"repeats": 1}'}, {"evaluation_parameters": '{"repeats": 8}'}),
     ],
 )
 def test_attacks_of_other_images_or_another_kind_are_not_one(
@@ -180,7 +180,7 @@ def test_the_name_of_an_attack_says_of_how_many_images_and_what_is_unusual(folde
         restarts=1,
         examples=1000,
         samples=10,
-        parameters='{"loss": "margin"}',
+        evaluation_parameters='{"loss": "margin"}',
     )
     snapshot = Snapshot(folder.written())
     (rows,) = attacks(snapshot, snapshot.students("s"))

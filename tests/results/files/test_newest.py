@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdray.results import ConflictingRows, Results, TableName, write_rows
-from kdray.results.files.dictionary_encoding import coded
-from kdray.results.files.newest import newest, standing, untold
+from kdray.results.files.arrow_schema import arrow_schema
+from kdray.results.files.dictionary_encoding import encoded
+from kdray.results.files.newest import counting_positions, newest, newest_silently
 from kdray.results.naming import _names, column_names
-from kdray.results.schema import arrow_schema
 
 FEW, VALUES = st.sampled_from(["a", "b", "c"]), st.sampled_from([0.1, 0.2])
 ROWS: dict[TableName, dict[str, st.SearchStrategy[Any]]] = {
@@ -28,7 +28,7 @@ ROWS: dict[TableName, dict[str, st.SearchStrategy[Any]]] = {
         "val_accuracy": VALUES,
     },
     "epochs": {"trial_id": FEW, "stage": FEW, "epoch": st.sampled_from([1, 2, 11])},
-    "members": {"sweep": FEW, "role": FEW, "case": FEW, "parameters": FEW, "trial_id": FEW},
+    "members": {"sweep": FEW, "role": FEW, "case": FEW, "swept": FEW, "trial_id": FEW},
     "robustness": {
         "trial_id": FEW,
         "source_trial_id": st.just("a"),
@@ -63,7 +63,7 @@ def test_what_stands_is_what_pandas_leaves(
     found = []
     for decide in (
         lambda: newest(rows.to_pandas(), table).index.tolist(),
-        lambda: standing(coded(rows, table) if numbered else rows, table).tolist(),
+        lambda: counting_positions(encoded(rows, table) if numbered else rows, table).tolist(),
     ):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -73,7 +73,7 @@ def test_what_stands_is_what_pandas_leaves(
     assert told[1] == told[0], "and the same is told"
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConflictingRows)
-        assert standing(rows, table, untold).tolist() == found[0]
+        assert counting_positions(rows, table, newest_silently).tolist() == found[0]
 
 
 NUMBERS = st.fixed_dictionaries(
@@ -102,7 +102,12 @@ def test_a_name_is_the_same_of_every_trial_that_was_measured_alike(
 def test_a_column_has_the_type_that_it_has_of_all_rows(
     empty: Results, columns: list[str] | None
 ) -> None:
-    number = {"trial_id": "a", "metric": "accuracy", "value": 0.5, "parameters": json.dumps({})}
+    number = {
+        "trial_id": "a",
+        "metric": "accuracy",
+        "value": 0.5,
+        "evaluation_parameters": json.dumps({}),
+    }
     for label, steps in (("pgd", 20), ("clean", None)):
         row = {**number, "evaluation_id": label, "label": label, "steps": steps}
         write_rows(empty.store, "robustness", label, [row], {})

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from kdray.results import DamagedFile, Results, write_rows
-from kdray.results.files.parquet_bytes import FEW, encoded
-from kdray.results.schema import arrow_schema
+from kdray.results.files.arrow_schema import arrow_schema
+from kdray.results.files.parquet_bytes import MAX_PLAIN_ROWS, parquet_bytes
 from kdray.trials.experiment import configuration_columns
 
 
@@ -20,14 +20,14 @@ def usual(rows: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("count", [1, FEW, FEW + 1, 500])
+@pytest.mark.parametrize("count", [1, MAX_PLAIN_ROWS, MAX_PLAIN_ROWS + 1, 500])
 def test_rows_come_back_and_take_no_more_room_than_usual(count: int) -> None:
     rows = [
         {"trial_id": f"{number:016x}", "status": "completed", "val_accuracy": number / 3}
         for number in range(count)
     ]
     table = pa.Table.from_pylist(rows, schema=arrow_schema("trials", configuration_columns()))
-    data = encoded(table)
+    data = parquet_bytes(table)
     assert pq.read_table(pa.BufferReader(data)).equals(table, check_metadata=True)
     assert len(data) <= len(usual(table))
 

@@ -53,15 +53,12 @@ def test_a_comparison_without_a_p_value_counts_in_the_correction_and_has_no_inte
     assert table.loc[1, "t_p_holm"] == pytest.approx(2 * table.loc[1, "t_p"])
 
 
-def test_a_number_that_two_points_have_is_no_baseline(empty: Results) -> None:
+def test_of_two_points_with_one_number_the_older_gets_a_number_of_its_own(empty: Results) -> None:
     """Members written before the sweep's file was changed and after it."""
     for number, sigma in ((0, 0.0), (1, 0.1), (1, 0.2)):
         add_point(empty, number, BASE, {SIGMA: sigma})
-    with pytest.raises(
-        InputError, match=r"both point 1 of s .*0\.1.* and point 1 of s .*0\.2.* are point 1"
-    ):
-        empty.compare(1, "val_accuracy")
-    assert len(empty.compare(0, "val_accuracy")) == 2
+    for baseline, sigmas in ((0, [0.2, 0.1]), (1, [0.0, 0.1]), (2, [0.0, 0.2])):
+        assert empty.compare(baseline, "val_accuracy")[SIGMA].tolist() == sigmas
 
 
 @pytest.mark.parametrize("baseline", [np.int64(0), {SIGMA: np.float64(0)}, {"point": np.int64(0)}])

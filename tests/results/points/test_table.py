@@ -29,7 +29,7 @@ def member(
         "trial_id": trial_id,
         "role": "student",
         "point": point,
-        "parameters": parameters,
+        "swept": parameters,
         "order": ORDER[trial_id],
         "outcome": "completed",
         **fields,

@@ -11,7 +11,7 @@ import pytest
 from kdray.core import fingerprint, parse
 from kdray.machine.checked_file import pack
 from kdray.results import Results, Store, write_rows
-from kdray.results.points.objective import SIZES
+from kdray.results.metrics import SIZES
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.file import TeacherChoice
 from kdray.sweep.inventory.trials import Record, TrialIndex

@@ -50,7 +50,7 @@ def test_a_sweep_that_makes_many_files_leaves_few_and_the_same_tables(
         TABLES, 1
     )
     assert_same_bits(tables(other), tables(finished))
-    columns = ["sweep", "trial_id", "role", "point", "order", "parameters", "outcome"]
+    columns = ["sweep", "trial_id", "role", "point", "order", "swept", "outcome"]
     pd.testing.assert_frame_equal(
         Results(other).members(columns), Results(results).members(columns)
     )

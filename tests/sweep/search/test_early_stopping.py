@@ -286,7 +286,7 @@ def test_a_search_competes_with_itself_only(engine: Engine, results: Path) -> No
     search = {"sampler": "random", "points": 2, "racing": {"p": 0.1}}
     go(results, RACE, strata, {"search": search})
     table = members(results)
-    for _, stratum in table.groupby(table["parameters"].str.contains("1e-05")):
+    for _, stratum in table.groupby(table["swept"].str.contains("1e-05")):
         assert (stratum.groupby("point")["outcome"].apply(lambda o: (o == "completed").all())).any()
 
 

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from kdray.core import InputError
 from kdray.results import Store, write_rows
 from kdray.results.points.objective import Objective, Objectives, Score
-from kdray.results.points.table import NOT_NEEDED
+from kdray.results.schema import NOT_NEEDED
 from kdray.sweep.definition.stopping import EarlyStopping, Racing
 from kdray.sweep.scheduling.students import PointState, Students
 from kdray.sweep.search.early_stopping import Race, Stopper
@@ -163,7 +163,7 @@ def test_a_lost_study_asks_for_what_the_sweep_still_wanted(store: Store) -> None
             "point": number,
             "order": number,
             "case": None,
-            "parameters": f'{{"noise.input.sigma": {sigma}}}',
+            "swept": f'{{"noise.input.sigma": {sigma}}}',
             "outcome": outcome,
         }
         for number, (sigma, outcome) in enumerate(

@@ -1,0 +1,223 @@
+"""The four tables of a results folder in pandas, whatever happened to some of their files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from typing import Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from kdray.results.checks import with_transfers
+from kdray.results.files.arrow_schema import arrow_schema
+from kdray.results.files.dictionary_encoding import decoded, in_pandas
+from kdray.results.files.newest import counting_positions, deciding
+from kdray.results.files.read import Parts, read_parts
+from kdray.results.files.store import Store
+from kdray.results.filters import Where, check_columns, check_types, checked, holding, matching
+from kdray.results.naming import named_numbers
+from kdray.results.points.identity import IDENTIFYING, with_point_ids
+from kdray.results.points.intervals import with_intervals
+from kdray.results.record import disagree, sweep_labels, with_labels
+from kdray.results.schema import KEYS, NUMBER_AXES, TableName
+
+INTERVAL = ("low", "high")
+"""Columns of robustness that no file has."""
+NUMBERS = ("trial_id", "evaluation_id", "label", "evaluation", "metric", "value", "error", "checks")
+
+
+class Tables:
+    """A results folder as pandas tables. Locations may be local or URIs (``s3://…``).
+
+    Read afresh by every call; :meth:`snapshot` reads once, for many questions.
+
+    Accuracies are fractions, times are seconds, noise and attacks are in pixel units of images in
+    [0, 1]; the units of all columns stand in ``kdray.results.TABLES``, in the files and in
+    ``schema.json`` beside them. What was not measured is NaN. Files that cannot be read are left
+    out with a :class:`DamagedFile`. :class:`kdray.InputError` (one line) for a file of a newer
+    schema, an unknown column or metric, and for whatever else cannot be answered as asked.
+
+    ``columns`` and ``where`` are those of :func:`pandas.read_parquet` (``columns=``, ``filters=``):
+    only these columns and what decides between duplicates are read from Parquet, and of the keys
+    also only the rows that are wanted. The rows are the same as filtering the whole table
+    afterwards.
+    """
+
+    def __init__(self, location: str | os.PathLike[str]) -> None:
+        self.store = Store(location)
+        self._kept: dict[str, pd.DataFrame] | None = None
+
+    def snapshot(self) -> Self:
+        """The same results, each table read once when it is first needed: for many questions about
+        a folder that rests."""
+        kept = type(self)(self.store.location)
+        kept._kept = {}
+        return kept
+
+    def members(
+        self, columns: Sequence[str] | None = None, where: Where | None = None
+    ) -> pd.DataFrame:
+        """Which trials belong to which sweep: a row per sweep, role, point and trial.
+
+        ``swept`` is JSON, swept path to value; ``outcome`` is completed, pruned, failed or not
+        needed. ``point_id`` is the same of all seeds of a point, and of no other experiment.
+        """
+        return self._frame("members", columns, checked(where))
+
+    def trials(
+        self, columns: Sequence[str] | None = None, where: Where | None = None
+    ) -> pd.DataFrame:
+        """Every trial that has ended, in any sweep: a row each, with its configuration in columns
+        named by dotted path.
+
+        >>> results.trials(["trial_id", "method.name", "test_accuracy"], [("status", "==",
+        "completed"), ("seed", "<", 3)])
+        """
+        return self._frame("trials", columns, checked(where))
+
+    def epochs(
+        self, columns: Sequence[str] | None = None, where: Where | None = None
+    ) -> pd.DataFrame:
+        """Every epoch of every finished trial: a row each, by ``trial_id``, ``stage`` and ``epoch``
+        (from 1)."""
+        return self._frame("epochs", columns, checked(where))
+
+    def robustness(
+        self, columns: Sequence[str] | None = None, where: Where | None = None
+    ) -> pd.DataFrame:
+        """Every number of every evaluation of every trial: a row each.
+
+        In ``checks`` stand the reasons to distrust a number, also that a transferred attack beats
+        the model's own.
+
+        Where a row has ``correct``, ``low`` and ``high`` are its 95 % Wilson score interval, and
+        NaN elsewhere. It takes the images for a sample of all that could have been tested, and says
+        nothing of other training seeds. Where ``examples`` counts several predictions of one image
+        (means over severities, repeats), which are not independent, it is too narrow. The interval
+        and the comparison of attacks are computed where their columns are asked for.
+        """
+        return self._frame("robustness", columns, checked(where))
+
+    def frame(self, sweep: str | None = None) -> pd.DataFrame:
+        """``trials`` with a column for every number in ``robustness``: ``pgd20.accuracy``,
+        ``noise.accuracy[sigma=0.1]``.
+
+        Named by label and metric, and in brackets by the axes in which the numbers with that name
+        differ. These columns and the accuracies, sizes and times of trials are the *metrics* of the
+        other methods. Numbers taken during training are in :meth:`robustness` only, a row for each
+        epoch. A number that several sweeps call otherwise has a column for each name; with
+        ``sweep``, only that which this sweep gives it.
+        """
+        named = self._remembered("numbers", self._named)
+        its = self._called(named, sweep)
+        name = "frame" if len(its) == len(named) else f"frame of {sweep}"
+        return self._remembered(name, lambda: _wide(self.trials(), its))
+
+    def numbers(self, sweep: str | None = None) -> pd.DataFrame:
+        """The rows of :meth:`robustness` behind the columns of :meth:`frame`, with the column that
+        each is in (``column``)."""
+        named = self._remembered("numbers", self._named)
+        return self._called(named, sweep).drop(columns="stored_label")
+
+    def table(self, table: TableName, columns: Collection[str] | None = None) -> pa.Table:
+        """A table as stored in its readable files, duplicates included; of ``columns`` those that
+        exist."""
+        return decoded(read_parts(self.store, table, columns).rows)
+
+    def _frame(self, table: TableName, columns: Sequence[str] | None, where: Where) -> pd.DataFrame:
+        if self._kept is not None:
+            frame = self._remembered(table, lambda: self._read(table, None, ()))
+        else:
+            frame = self._read(table, columns, where)
+        check_columns(columns or (), frame.columns)
+        found = matching(frame, where).reset_index(drop=True)
+        return found if columns is None else found[list(dict.fromkeys(columns))]
+
+    def _remembered(self, name: str, made: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """What ``made`` gives; a snapshot makes it once."""
+        if self._kept is None:
+            return made()
+        if name not in self._kept:
+            self._kept[name] = made()
+        return self._kept[name].copy(deep=False)
+
+    def _named(self) -> pd.DataFrame:
+        """The rows of :meth:`numbers`, and in ``stored_label`` the label in the file."""
+        rows = self.robustness([*NUMBERS, *NUMBER_AXES])
+        labels = sweep_labels(self.store)
+        if not disagree(rows, labels):
+            return named_numbers(rows).assign(stored_label=lambda found: found["label"])
+        return named_numbers(with_labels(rows, self.members(["sweep", "trial_id"]), labels))
+
+    def _called(self, named: pd.DataFrame, sweep: str | None) -> pd.DataFrame:
+        """Those rows of :meth:`_named` in which numbers are called as ``sweep`` calls them."""
+        if sweep is None or named["label"].equals(named["stored_label"]):
+            return named
+        label = named["evaluation_id"].map(sweep_labels(self.store).get(sweep, {}))
+        return named[named["label"].eq(label.where(label.notna(), named["stored_label"]))]
+
+    def _read(
+        self, table: TableName, columns: Collection[str] | None, where: Where
+    ) -> pd.DataFrame:
+        """The rows that count; ``columns`` None for all. Where that gives the same rows, only those
+        of ``where``."""
+        asked = None if columns is None else {*columns, *(name for name, _, _ in where)}
+        compares = table == "robustness" and (asked is None or "checks" in asked)
+        # All rows with one key share their fate, so a condition on keys may be applied before it is
+        # known. A transferred attack on a trial is compared with the trial's other attacks.
+        keys = ("trial_id",) if compares else KEYS[table]
+        early = [condition for condition in where if condition[0] in keys]
+        check_types(arrow_schema(table, {}), early)
+        parts = read_parts(self.store, table, _needed(table, asked, compares), early)
+        existing = sorted(parts.names - {"written_at"})
+        existing += INTERVAL if table == "robustness" else ()
+        check_columns([name for name, _, _ in where], existing, "where")
+        check_columns(columns or (), existing)
+        frame = self._counting(parts, table, asked, where, compares)
+        if table == "robustness" and (asked is None or asked & set(INTERVAL)):
+            frame = with_intervals(frame)
+        if table == "members" and (asked is None or "point_id" in asked):
+            frame = with_point_ids(frame, lambda: self.trials(["trial_id", "experiment"]))
+        return frame
+
+    def _counting(
+        self, parts: Parts, table: TableName, asked: set[str] | None, where: Where, compares: bool
+    ) -> pd.DataFrame:
+        """The rows of ``parts`` that count, with the columns that are ``asked`` for."""
+        rows = parts.rows.drop_columns("written_at")
+        positions = counting_positions(parts.rows, table)
+        if compares and rows["source_trial_id"].null_count < len(rows):
+            return with_transfers(in_pandas(rows, positions))
+        wanted = holding(rows, where)
+        if wanted is not None:
+            positions = positions[np.isin(positions, wanted)]
+        if asked is not None:
+            kept = asked | {"correct", "examples"} | (IDENTIFYING if "point_id" in asked else set())
+            rows = rows.select([name for name in rows.column_names if name in kept])
+        return in_pandas(rows, positions)
+
+
+def _needed(table: TableName, asked: set[str] | None, compares: bool) -> set[str] | None:
+    """The columns that are read for those that are ``asked`` for."""
+    if asked is None:
+        return None
+    needed = asked | deciding(table)
+    if compares:
+        needed |= {"evaluation", "evaluation_parameters", "checks"}
+    if asked & set(INTERVAL):
+        needed |= {"correct", "examples"}
+    return needed
+
+
+def _wide(trials: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:
+    """``trials`` with a column for every name in ``numbers``."""
+    if numbers.empty:
+        return trials
+    wide = numbers.pivot_table(
+        index="trial_id", columns="column", values="value", sort=False, aggfunc="last"
+    )
+    return trials.merge(
+        wide, how="left", left_on="trial_id", right_index=True, validate="one_to_one"
+    )

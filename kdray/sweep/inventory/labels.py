@@ -1,0 +1,17 @@
+"""What a sweep calls its evaluations."""
+
+from __future__ import annotations
+
+from kdray.core import fingerprint
+from kdray.robustness import AnyEvaluation, label_of
+from kdray.sweep.definition.read import Sweep
+from kdray.sweep.definition.teacher_variants import forms, in_forms
+
+
+def evaluation_labels(sweep: Sweep) -> dict[str, str]:
+    """Evaluation id to label, of all evaluations of ``sweep``; also of the forms in which its
+    teachers are measured."""
+    listed: list[AnyEvaluation] = [*sweep.file.evaluate.suite, *sweep.finals]
+    for asked in forms(sweep).values():
+        listed += in_forms(sweep.suite("teacher"), asked)
+    return {fingerprint(evaluation): label_of(evaluation) for evaluation in listed}
