@@ -52,7 +52,7 @@ def entries(what: What) -> Iterator[Entry]:
     order."""
     for place, union in _UNIONS[what].items():
         for kind in value_types(union):
-            summary = (kind.__doc__ or "").strip().partition("\n")[0]
+            summary = " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
             tag = tag_of(kind)
             details = [f"{place}: {{name: {tag}, …}}"] if place and tag else []
             paper = getattr(kind, "paper", None)

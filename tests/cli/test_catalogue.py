@@ -29,6 +29,12 @@ def found(what: What) -> dict[str, Entry]:
     return {entry.name: entry for entry in entries(what)}
 
 
+def test_a_summary_is_whole_sentences() -> None:
+    assert [
+        entry.name for what in UNIONS for entry in entries(what) if entry.summary[-1] != "."
+    ] == []
+
+
 def test_there_is_a_list_for_every_union() -> None:
     assert set(UNIONS) == set(get_args(What))
 
