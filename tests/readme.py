@@ -15,6 +15,7 @@ from kdray.methods.adversarial import Attack
 from kdray.models import AnyModel, Smoothing
 from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, AnyWeightNoise, Noise
 from kdray.results import TABLES
+from kdray.results.metrics import METRICS
 from kdray.results.points.objective import Objective
 from kdray.robustness import AnyEvaluation, Monitor
 from kdray.sweep.definition.file import (
@@ -51,12 +52,28 @@ def readmes() -> list[Path]:
 
 
 def columns(table: str) -> str:
-    """The columns of one of the four tables: name, type, unit, meaning."""
+    """The columns of one of the four tables: name, role, type, unit, meaning."""
     rows = [
-        f"| `{column.name}` | {column.type} | {column.unit or '–'} | {column.meaning or '–'} |"
+        f"| `{column.name}` | {column.role} | {column.type} | {column.unit or '–'} | "
+        f"{column.meaning or '–'} |"
         for column in TABLES[table]  # type: ignore[index]
     ]
-    return "\n".join(["| column | type | unit | meaning |", "| --- | --- | --- | --- |", *rows])
+    head = ["| column | role | type | unit | meaning |", "| --- | --- | --- | --- | --- |"]
+    return "\n".join([*head, *rows])
+
+
+def metrics() -> str:
+    """Every metric that is listed: what it is about, its unit, and which direction is better."""
+    rows = [
+        f"| `{metric.name}` | {metric.of} | {metric.unit or '–'} | {metric.mode} | "
+        f"{'yes' if metric.headline else 'no'} |"
+        for metric in METRICS
+    ]
+    head = [
+        "| metric | of | unit | better | in tables of points |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    return "\n".join([*head, *rows])
 
 
 def papers() -> str:
@@ -176,6 +193,7 @@ KINDS: dict[str, Any] = {
 MADE: dict[str, Callable[[], str]] = {
     **{f"fields of {name}": partial(fields, kind) for name, kind in KINDS.items()},
     **{f"columns of {table}": partial(columns, table) for table in TABLES},
+    "metrics": metrics,
     "papers": papers,
     "sweeps": sweeps,
     "suites": suites,
