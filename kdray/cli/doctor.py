@@ -11,9 +11,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import NamedTuple
 
-from kdray.core import InputError, value_types
-from kdray.data import CINIC10, AnyData, VisionData
-from kdray.data.vision import tag
+from kdray.core import InputError, tag_of, value_types
+from kdray.data import AnyData, ImageData
 
 RAY_TRIED = "2.60.0"
 """The newest version of Ray with which the whole test suite ran; pyproject says the oldest."""
@@ -39,7 +38,7 @@ def examine(data_root: Path) -> Iterator[Finding]:
     yield _attacks()
     yield _memory()
     yield _ray()
-    yield from _data(data_root)
+    yield from data_findings(data_root)
 
 
 def _packages() -> Iterator[Finding]:
@@ -141,7 +140,8 @@ def _ray_versions() -> str:
     return f"{version('ray')} is installed, kdray allows {allowed}, tried with {RAY_TRIED}"
 
 
-def _data(root: Path) -> Iterator[Finding]:
+def data_findings(root: Path) -> Iterator[Finding]:
+    """Look for the files of every data set that ``kdray data`` can say something about."""
     if not root.is_dir():
         yield Finding(
             "data folder",
@@ -150,11 +150,11 @@ def _data(root: Path) -> Iterator[Finding]:
         )
         return
     for kind in value_types(AnyData):
-        if issubclass(kind, VisionData | CINIC10):
-            data = kind()
+        if issubclass(kind, ImageData) and kind.remedy is not None:
+            name = str(tag_of(kind))
             try:
-                data.check(root)
-                yield Finding(tag(data), True, f"in {root}")
+                kind().check(root)
+                yield Finding(name, True, f"in {root}")
             except InputError:
-                how = "fetches it" if isinstance(data, VisionData) else "says where from"
-                yield Finding(tag(data), None, f"not in {root}: kdray data {tag(data)} {how}")
+                text = f"not in {root}: kdray data {name} {kind.remedy}"
+                yield Finding(name, None, text)

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from kdray.data.arrays import Arrays
 from kdray.data.augmentation import Augmentation, Examples, Views, to_unit
-from kdray.data.base import Dataset, ImageData, Shape, Split, data_root
+from kdray.data.base import Dataset, ImageData, Obtained, Shape, Split, data_root
 from kdray.data.cinic10 import CINIC10
 from kdray.data.digits import Digits
 from kdray.data.image_folder import ImageFolder
@@ -34,6 +34,7 @@ __all__ = [
     "FashionMNIST",
     "ImageData",
     "ImageFolder",
+    "Obtained",
     "OwnData",
     "Shape",
     "Split",

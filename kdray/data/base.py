@@ -17,7 +17,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.core import InputError, Several, Value, canonical_json
+from kdray.core import InputError, Several, Value, canonical_json, tag_of
 from kdray.data.augmentation import Augment, Augmentation
 from kdray.data.origin import origin
 from kdray.machine.node_cache import SMALL, code, one_copy
@@ -64,6 +64,16 @@ class Dataset(NamedTuple):
         )
 
 
+class Obtained(NamedTuple):
+    """What came of making the files of a data set available, in lines for people."""
+
+    complete: bool
+    """Whether everything is there."""
+    found: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What is wrong and what to do by hand."""
+
+
 class ImageData(Value):
     """A data set of labelled images, described completely: source, split, size, augmentation,
     normalisation."""
@@ -76,6 +86,9 @@ class ImageData(Value):
         @property
         def native_shape(self) -> Shape: ...
 
+    remedy: ClassVar[str | None] = None
+    """What ``kdray data NAME`` does about missing files; none: no file has a place that follows
+    from the name alone."""
     labels: ClassVar[str | None] = None
     """What the class numbers mean, the same word where they mean the same; none: only the user
     knows."""
@@ -146,6 +159,13 @@ class ImageData(Value):
         """The file or folder that holds all that :meth:`read` reads, so that a change to it is
         noticed; none: not told."""
         return None
+
+    @classmethod
+    def obtain(cls, root: Path, *, fetch: bool) -> Obtained:
+        """See whether the official files are below ``root`` and, to ``fetch``, download or unpack
+        those that are not."""
+        del root, fetch
+        return Obtained(True, (f"{tag_of(cls)}: shipped with kdray, nothing to fetch",))
 
     @abstractmethod
     def check(self, root: Path) -> None:

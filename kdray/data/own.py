@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdray.core import InputError, tag_of
-from kdray.data.base import ImageData, stratified
+from kdray.data.base import ImageData, Obtained, stratified
 
 
 class OwnData(ImageData):
@@ -29,6 +29,19 @@ class OwnData(ImageData):
     validation: Annotated[int, Field(ge=1)] | None = None
     """How many training images become the validation split, stratified by class, where there is
     none of its own; none: a fifth, rounded up."""
+
+    @classmethod
+    def obtain(cls, root: Path, *, fetch: bool) -> Obtained:
+        del fetch
+        name = tag_of(cls)
+        return Obtained(
+            True,
+            (
+                f"{name}: your own images, nothing to fetch; put {cls.needed} below {root}",
+                f"and describe them in the sweep: data: {{name: {name}, path: …, …}} "
+                "('kdray list datasets')",
+            ),
+        )
 
     def place(self, root: Path) -> Path:
         return root / Path(self.path).expanduser()

@@ -18,7 +18,7 @@ import torch
 from pydantic import Field, model_validator
 
 from kdray.core import InputError
-from kdray.data.base import ImageData, Shape, Split, stratified
+from kdray.data.base import ImageData, Obtained, Shape, Split, stratified
 from kdray.machine.torchvision import torchvision_part
 
 
@@ -40,9 +40,19 @@ class FileState(NamedTuple):
     official bytes."""
 
 
+MEANING = {
+    "verified": "checksum verified",
+    "unpacked": "there without its .gz, complete, checksum not verifiable",
+    "different": "NOT the official file (checksum differs)",
+    "missing": "missing",
+}
+"""Of the state of a file, for people."""
+
+
 class VisionData(ImageData):
     """A data set of torchvision with an official training and test part."""
 
+    remedy: ClassVar[str | None] = "fetches it"
     folder: ClassVar[str]
     """Below the data folder, the ``root`` that torchvision is given."""
 
@@ -70,6 +80,27 @@ class VisionData(ImageData):
     @abstractmethod
     def sources(self) -> list[Source]:
         """The official files with their MD5 sums, as torchvision knows them."""
+
+    @classmethod
+    def obtain(cls, root: Path, *, fetch: bool) -> Obtained:
+        data = cls()
+        if fetch:
+            try:
+                data.fetch(root)  # unpacks what is there, downloads what is not
+            except (OSError, RuntimeError) as error:
+                return Obtained(False, problems=data._by_hand(root, error))
+        states = data.states(root)
+        return Obtained(
+            all(state.state in ("verified", "unpacked") for state in states),
+            tuple(f"{root / state.path}: {MEANING[state.state]}" for state in states),
+        )
+
+    def _by_hand(self, root: Path, error: Exception) -> tuple[str, ...]:
+        """Where each official file comes from and goes, after a download failed with ``error``."""
+        name, reason = tag(self), " ".join(str(error).split())
+        files = [f"  {root / s.path}   from {s.url}, md5 {s.md5}" for s in self.sources()]
+        advice = f"without a network, put these files there, and run kdray data {name} again:"
+        return (f"{name} could not be downloaded ({reason})", "\n".join((advice, *files)))
 
     def place(self, root: Path) -> Path:
         """The folder of the official files, and of those that torchvision unpacks from them."""

@@ -1,10 +1,14 @@
-"""What ``kdray doctor`` says about Ray."""
+"""What ``kdray doctor`` says about Ray and the data folder."""
 
 from __future__ import annotations
 
 from importlib.metadata import requires, version
+from pathlib import Path
 
-from kdray.cli.doctor import RAY_TRIED, _ray_versions
+from kdray.cli.doctor import RAY_TRIED, Finding, _ray_versions, data_findings
+from kdray.core import tag_of, value_types
+from kdray.data import AnyData, Digits, ImageData, OwnData
+from kdray.data.cinic10 import NAMES, PARTS
 from tests.readme import ROOT
 
 
@@ -17,3 +21,30 @@ def test_ray_is_told_with_the_versions_that_are_allowed_and_tried() -> None:
 def test_the_readme_says_the_same() -> None:
     (allowed,) = (r for r in requires("kdray") or [] if r.startswith("ray["))
     assert f"(`{allowed}`, tried with {RAY_TRIED})" in (ROOT / "sweeps/README.md").read_text()
+
+
+def test_every_data_set_with_files_of_its_own_is_looked_for(tmp_path: Path) -> None:
+    found = {finding.subject: finding for finding in data_findings(tmp_path)}
+    expected = {
+        tag_of(kind)
+        for kind in value_types(AnyData)
+        if issubclass(kind, ImageData) and not issubclass(kind, OwnData | Digits)
+    }
+    assert set(found) == expected
+    assert {finding.ok for finding in found.values()} == {None}
+    assert found["mnist"].text == f"not in {tmp_path}: kdray data mnist fetches it"
+    assert found["cinic10"].text == f"not in {tmp_path}: kdray data cinic10 says where from"
+
+
+def test_what_is_there_is_fine(tmp_path: Path) -> None:
+    for part in PARTS:
+        for name in NAMES:
+            file = tmp_path / "CINIC-10" / part / name / "cifar10-1.png"
+            file.parent.mkdir(parents=True)
+            file.write_bytes(b"looked at when it is read")
+    assert Finding("cinic10", True, f"in {tmp_path}") in list(data_findings(tmp_path))
+
+
+def test_no_data_folder_is_no_fault(tmp_path: Path) -> None:
+    (finding,) = data_findings(tmp_path / "none")
+    assert finding.ok is None

@@ -99,3 +99,15 @@ def test_says_how_to_get_it_or_is_there_with_the_shape_declared(
             f"kdray data {tag_of(kind)}" if isinstance(value, VisionData) else "it must be a"
         ) in said
     assert not list(tmp_path.iterdir())
+
+
+@every_data_set
+def test_kdray_data_says_what_is_there_and_writes_nothing_unless_it_is_to_fetch(
+    kind: type[Value], value: ImageData, tmp_path: Path
+) -> None:
+    assert issubclass(kind, ImageData)
+    del value
+    obtained = kind.obtain(tmp_path, fetch=False)
+    assert obtained.found or obtained.problems
+    assert obtained.complete == (kind.remedy is None)
+    assert not list(tmp_path.iterdir())
