@@ -4,17 +4,18 @@ Madry et al. 2017).
     x₀ = x + U(ball of radius ε),   x_{n+1} = Π(x_n + step · direction(∇_x J(x_n, y)))
 
 Π projects onto the ball around x and then onto [0, 1]; the direction is the gradient's sign for
-linf and the normalised gradient for l2. The final iterate is the adversarial example. The same
-functions serve training and evaluation.
+linf and the normalised gradient for l2. The final iterate is the adversarial example.
+:func:`iterates` serves training, evaluation and transfer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float32, Int64
+from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -109,6 +110,67 @@ class Ball:
         )
 
 
+class Iterate:
+    """The points that an attack has reached after ``number`` steps, one for each image."""
+
+    def __init__(
+        self, number: int, points: Images, labels: Labels, look: Callable[[], Slope] | None
+    ) -> None:
+        self.number, self.points, self.labels = number, points, labels
+        self.left_out: Bool[Tensor, "B"] | None = None
+        self._look = look
+
+    @cached_property
+    def slope(self) -> Slope:
+        """The gradient that the next step follows, computed when it is first asked for; the last
+        iterate has none."""
+        assert self._look is not None
+        return self._look()
+
+    @property
+    def is_last(self) -> bool:
+        return self._look is None
+
+    def leave_out(self, images: Bool[Tensor, "B"]) -> None:
+        """Take no further step with ``images``: the next iterate lacks them."""
+        self.left_out = images
+
+
+def iterates(
+    logits: Model,
+    images: Images,
+    labels: Labels,
+    *,
+    norm: Norm,
+    epsilon: float,
+    step_size: float,
+    steps: int,
+    start: Images,
+    samples: int = 1,
+    loss: Loss = "cross_entropy",
+) -> Iterator[Iterate]:
+    """PGD's iterates, ``start`` first and after ``steps`` steps the last: the ``loss`` of the
+    true label rises from one to the next.
+
+    ``epsilon`` and ``step_size`` are absolute, in pixel units. All iterates but ``start`` lie in
+    the ball and in [0, 1]. ``samples``: as of :func:`slope`, which is asked once for each step.
+    """
+    points, ball = start.detach(), Ball(images, norm, epsilon)
+    for number in range(steps):
+        look = partial(slope, logits, points, labels, loss=loss, samples=samples)
+        iterate = Iterate(number, points, labels, look)
+        yield iterate
+        gradient = iterate.slope.gradient
+        if iterate.left_out is not None:
+            stay = ~iterate.left_out
+            points, images, labels, gradient = (
+                each[stay] for each in (points, images, labels, gradient)
+            )
+            ball = Ball(images, norm, epsilon)
+        points = ball.step(points, gradient, step_size)
+    yield Iterate(steps, points, labels, None)
+
+
 def pgd(
     logits: Model,
     images: Images,
@@ -122,17 +184,21 @@ def pgd(
     samples: int = 1,
     loss: Loss = "cross_entropy",
 ) -> Images:
-    """Adversarial examples for ``images`` after ``steps`` steps from ``start``: the ``loss`` of the
-    true label rises.
-
-    ``epsilon`` and ``step_size`` are absolute, in pixel units. The result lies in the ball and in
-    [0, 1]. ``samples``: as of
-    :func:`slope`.
-    """
-    points, ball = start.detach(), Ball(images, norm, epsilon)
-    for _ in range(steps):
-        gradient = slope(logits, points, labels, loss=loss, samples=samples).gradient
-        points = ball.step(points, gradient, step_size)
+    """Adversarial examples for ``images``: the last of the :func:`iterates`."""
+    points = start
+    for iterate in iterates(
+        logits,
+        images,
+        labels,
+        norm=norm,
+        epsilon=epsilon,
+        step_size=step_size,
+        steps=steps,
+        start=start,
+        samples=samples,
+        loss=loss,
+    ):
+        points = iterate.points  # no other is kept: each holds a gradient
     return points
 
 

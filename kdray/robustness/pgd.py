@@ -18,7 +18,6 @@ follow only where any iterate counts. Neither changes a number.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -28,8 +27,9 @@ from torch import Tensor
 
 from kdray.core import Effort, OneOrMore, several
 from kdray.models import Classifier
-from kdray.perturbations.attacks import Ball, Loss, Norm, losses, random_start, slope
+from kdray.perturbations.attacks import Iterate, Loss, Norm, iterates, losses, random_start
 from kdray.robustness import checks
+from kdray.robustness.attack_record import AttackRecord, WorstExamples
 from kdray.robustness.base import (
     Block,
     Images,
@@ -38,11 +38,9 @@ from kdray.robustness.base import (
     Subject,
     accuracy,
     blocks,
+    is_correct,
     right_predictions,
 )
-
-NEVER = 2**31
-"""Number of the iterate that breaks an image which none breaks."""
 
 
 class PGD(Perturbing):
@@ -149,33 +147,53 @@ class PGD(Perturbing):
         highest = {
             steps: torch.full(labels.shape, -torch.inf, device=labels.device) for steps in worst
         }
-        ball = Ball(images, self.norm, epsilon)
         for restart in range(self.restarts):
-            points = self._start(block, epsilon, restart)
-            for taken in range(1, max(worst) + 1):
-                gradient = slope(
-                    classifier.logits, points, labels, loss=self.loss, samples=self.samples
-                ).gradient
-                points = ball.step(points, gradient, step_size)
+            for iterate in self._run(classifier, block, epsilon, step_size, restart):
+                taken, points = iterate.number, iterate.points
                 if taken in worst and self.restarts == 1:
                     worst[taken] = points
                 elif taken in worst:
                     with torch.no_grad():
                         loss = losses(classifier.logits(points), labels, self.loss)
-                    worst[taken] = torch.where(
-                        (loss > highest[taken]).view(-1, 1, 1, 1), points, worst[taken]
-                    )
+                    higher = (loss > highest[taken]).view(-1, 1, 1, 1)
+                    worst[taken] = torch.where(higher, points, worst[taken])
                     highest[taken] = torch.maximum(loss, highest[taken])
         return list(worst.values())
 
-    def _start(self, block: Block, epsilon: float, restart: int) -> Images:
-        """Drawn for the whole block: an image's start does not depend on which others are still
-        standing."""
+    def _run(
+        self,
+        classifier: Classifier,
+        block: Block,
+        epsilon: float,
+        step_size: float,
+        restart: int,
+        at: Int64[Tensor, "n"] | None = None,
+    ) -> Iterator[Iterate]:
+        """The iterates of one restart on the images ``at`` of ``block``; none: on all.
+
+        The start is drawn for the whole block: that of an image does not depend on which others are
+        still standing.
+        """
         draws = self.generator(block.images.device, block.number, restart)
-        return random_start(block.images, self.norm, epsilon, draws)
+        start = random_start(block.images, self.norm, epsilon, draws)
+        images, labels = block.images, block.labels
+        if at is not None:
+            start, images, labels = start[at], images[at], labels[at]
+        return iterates(
+            classifier.logits,
+            images,
+            labels,
+            norm=self.norm,
+            epsilon=epsilon,
+            step_size=step_size,
+            steps=max(several(self.steps)),
+            start=start,
+            samples=self.samples,
+            loss=self.loss,
+        )
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
-        fates = {
+        records = {
             attack: AttackRecord.joined(
                 [
                     self._attack(subject.classifier, block, *attack)
@@ -186,12 +204,12 @@ class PGD(Perturbing):
         }
         expected = self.samples > 1 or (self.smoothing is not None and self.smoothing.samples > 1)
         drawn = None if expected else checks.random_output(subject)
-        for attack, fate in fates.items():
+        for attack, record in records.items():
             for steps in several(self.steps):
                 for metric in self.metrics():
-                    correct, examples = self._count(fate, metric, steps)
+                    correct, examples = self._count(record, metric, steps)
                     doubts = checks.joined(
-                        drawn, *self._doubts(fate, metric, steps, correct, tells=drawn is None)
+                        drawn, *self._doubts(record, metric, steps, correct, tells=drawn is None)
                     )
                     yield accuracy(
                         correct,
@@ -204,153 +222,96 @@ class PGD(Perturbing):
     def _attack(
         self, classifier: Classifier, block: Block, epsilon: float, step_size: float
     ) -> AttackRecord:
-        """All restarts on a block."""
-        fate = AttackRecord.before(
-            right_predictions(classifier, block.images, block.labels, self.repeats), self
+        """What all restarts do to a block."""
+        steps = several(self.steps)
+        record = AttackRecord.before(
+            right_predictions(classifier, block.images, block.labels, self.repeats),
+            steps=steps,
+            restarts=self.restarts,
+            repeats=self.repeats,
         )
-        worst = (
-            {steps: block.images.clone() for steps in several(self.steps)}
-            if self.repeats > 1
-            else {}
-        )
-        fewest = {
-            steps: torch.full_like(block.labels, self.repeats + 1) for steps in worst
-        }  # any example is better than none
+        worst = WorstExamples(block, steps, self.repeats) if self.repeats > 1 else None
         for restart in range(self.restarts):
-            at = torch.nonzero(fate.undecided(self)).flatten()
+            at = torch.nonzero(self._undecided(record)).flatten()
             if not len(at):
                 break
-            start = self._start(block, epsilon, restart)
-            points, images, labels = start[at], block.images[at], block.labels[at]
-            ball = Ball(images, self.norm, epsilon)
-            for taken in range(max(several(self.steps)) + 1):
-                if not len(at):
-                    break
-                if taken < max(several(self.steps)):
-                    gradient, logits = slope(
-                        classifier.logits, points, labels, loss=self.loss, samples=self.samples
-                    )
-                else:
-                    with torch.no_grad():
-                        gradient, logits = None, classifier.logits(points)
-                wrong = logits.argmax(1) != labels
-                fate.broken_at[at] = torch.where(
-                    wrong, fate.broken_at[at].clamp(max=taken), fate.broken_at[at]
-                )
-                if restart == taken == 0 and gradient is not None:
-                    fate.flat[at] = checks.leads_nowhere(gradient)
-                if self.iterate == "final" and taken in several(self.steps):
-                    right = (~wrong).long()
-                    if self.repeats > 1:
-                        right = right_predictions(classifier, points, labels, self.repeats)
-                    if worst:
-                        worse = right < fewest[taken][at]
-                        worst[taken][at] = torch.where(
-                            worse.view(-1, 1, 1, 1), points, worst[taken][at]
-                        )
-                        fewest[taken][at] = torch.minimum(right, fewest[taken][at])
-                    fate.right[taken][restart, at] = right
-                if gradient is None:
-                    break
-                if self.iterate == "any" and wrong.any():
-                    at, points, images, labels, gradient = (
-                        each[~wrong] for each in (at, points, images, labels, gradient)
-                    )
-                    ball = Ball(images, self.norm, epsilon)
-                points = ball.step(points, gradient, step_size)
-        for steps, examples in worst.items():
-            fate.afresh[steps] = (
-                right_predictions(classifier, examples, block.labels, self.repeats)
-                * fate.attackable
-            )
-        return fate
+            path = self._run(classifier, block, epsilon, step_size, restart, at)
+            self._follow(path, classifier, at, restart, record, worst)
+        for taken, examples in ({} if worst is None else worst.images).items():
+            right = right_predictions(classifier, examples, block.labels, self.repeats)
+            record.afresh[taken] = right * record.attackable
+        return record
 
-    def _count(self, fate: AttackRecord, metric: str, steps: int) -> tuple[int, int]:
+    def _undecided(self, record: AttackRecord) -> Bool[Tensor, "B"]:
+        """The images on which another restart may change a number."""
+        if self.lowest_run:
+            return record.attackable
+        if self.iterate == "any":
+            return record.broken_at > min(several(self.steps))
+        return record.survives
+
+    def _follow(
+        self,
+        path: Iterator[Iterate],
+        classifier: Classifier,
+        at: Int64[Tensor, "n"],
+        restart: int,
+        record: AttackRecord,
+        worst: WorstExamples | None,
+    ) -> None:
+        """Note in ``record`` and ``worst`` what the iterates of a restart do to the images ``at``
+        of a block."""
+        for iterate in path:
+            taken, points, labels = iterate.number, iterate.points, iterate.labels
+            if iterate.is_last:
+                right = is_correct(classifier, points, labels)
+            else:
+                right = iterate.slope.logits.argmax(1) == labels
+            record.note_broken(at, ~right, taken)
+            if restart == taken == 0:
+                record.flat[at] = checks.leads_nowhere(iterate.slope.gradient)
+            if self.iterate == "final" and taken in several(self.steps):
+                counted = right.long()
+                if worst is not None:
+                    counted = right_predictions(classifier, points, labels, self.repeats)
+                    worst.note(taken, at, points, counted)
+                record.right[taken][restart, at] = counted
+            if self.iterate == "any" and not iterate.is_last and not right.all():
+                iterate.leave_out(~right)
+                at = at[right]
+                if not len(at):
+                    return
+
+    def _count(self, record: AttackRecord, metric: str, steps: int) -> tuple[int, int]:
         """Right predictions, and all of them."""
         if metric == "any_iterate_accuracy":
-            return int((fate.broken_at > steps).sum()), len(fate.broken_at)
-        predictions = len(fate.broken_at) * self.repeats
+            return int((record.broken_at > steps).sum()), len(record.broken_at)
+        predictions = len(record.broken_at) * self.repeats
         if metric == "lowest_run_accuracy":
-            return int(fate.right[steps].sum(1).min()), predictions
+            return int(record.right[steps].sum(1).min()), predictions
         return int(
-            (fate.afresh[steps] if self.repeats > 1 else fate.right[steps].amin(0)).sum()
+            (record.afresh[steps] if self.repeats > 1 else record.right[steps].amin(0)).sum()
         ), predictions
 
     def _doubts(
-        self, fate: AttackRecord, metric: str, steps: int, correct: int, *, tells: bool
+        self, record: AttackRecord, metric: str, steps: int, correct: int, *, tells: bool
     ) -> Iterator[str | None]:
         """Reasons to distrust a number; ``tells``: whether a prediction tells what an iterate
         breaks, or luck."""
-        examples, late = len(fate.broken_at), steps // 4
-        yield checks.zero_gradients(int(fate.flat.sum()), int(fate.attackable.sum()))
-        yield checks.above_clean(correct, int(fate.clean.sum()))
+        examples, late = len(record.broken_at), steps // 4
+        yield checks.zero_gradients(int(record.flat.sum()), int(record.attackable.sum()))
+        yield checks.above_clean(correct, int(record.clean.sum()))
         if metric == "lowest_run_accuracy" or not (tells and self._one_prediction):
             return
         if late:
-            broken = (fate.broken_at > steps - late) & (fate.broken_at <= steps)
+            broken = (record.broken_at > steps - late) & (record.broken_at <= steps)
             yield checks.still_falling(int(broken.sum()), examples, late, f"{steps} steps")
         if metric == "accuracy":
             if self.restarts > 1:
                 before, after = (
-                    fate.right[steps][:restarts].amin(0).sum() for restarts in (-1, self.restarts)
+                    record.right[steps][:restarts].amin(0).sum() for restarts in (-1, self.restarts)
                 )
                 yield checks.still_falling(
                     int(before - after), examples, 1, f"{self.restarts} restarts"
                 )
-            yield checks.final_worse(correct - int((fate.broken_at > steps).sum()), examples)
-
-
-@dataclass(frozen=True)
-class AttackRecord:
-    """What an attack did to some images."""
-
-    clean: Int64[Tensor, "B"]
-    """Right predictions without perturbation, of ``repeats``."""
-    right: dict[int, Int64[Tensor, "R B"]]
-    """By steps: right predictions of the final iterate of each restart; all of them where it was
-    left out."""
-    broken_at: Int64[Tensor, "B"]
-    """The first iterate of any restart that breaks the image (0 is the start), or :data:`NEVER`; -1
-    without perturbation."""
-    flat: Bool[Tensor, "B"]
-    """Whether the gradient at the first start leads nowhere."""
-    afresh: dict[int, Int64[Tensor, "B"]] = field(default_factory=dict)
-    """By steps, with ``repeats``: right ones of new predictions of the worst restart."""
-
-    @classmethod
-    def before(cls, clean: Int64[Tensor, "B"], attack: PGD) -> AttackRecord:
-        """Nothing has been tried."""
-        alive = torch.where(clean > 0, attack.repeats, 0).expand(attack.restarts, -1)
-        return cls(
-            clean,
-            {steps: alive.clone() for steps in several(attack.steps)},
-            torch.where(clean > 0, NEVER, -1),
-            torch.zeros_like(clean, dtype=torch.bool),
-        )
-
-    @classmethod
-    def joined(cls, parts: list[AttackRecord]) -> AttackRecord:
-        """Of all blocks."""
-        first, *_ = parts
-        return cls(
-            torch.cat([part.clean for part in parts]),
-            {
-                steps: torch.cat([part.right[steps] for part in parts], dim=1)
-                for steps in first.right
-            },
-            torch.cat([part.broken_at for part in parts]),
-            torch.cat([part.flat for part in parts]),
-            {steps: torch.cat([part.afresh[steps] for part in parts]) for steps in first.afresh},
-        )
-
-    @property
-    def attackable(self) -> Bool[Tensor, "B"]:
-        return self.clean > 0
-
-    def undecided(self, attack: PGD) -> Bool[Tensor, "B"]:
-        """The images on which another restart may change a number."""
-        if attack.lowest_run:
-            return self.attackable
-        if attack.iterate == "any":
-            return self.broken_at > min(several(attack.steps))
-        return torch.stack([right.amin(0) > 0 for right in self.right.values()]).any(0)
+            yield checks.final_worse(correct - int((record.broken_at > steps).sum()), examples)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.perturbations.attacks import Norm, pgd, project, random_start
+from kdray.perturbations.attacks import Norm, iterates, pgd, project, random_start
 from tests.tensors import digits, distance_from_uniform, draws, linear_classifier, trained_on_digits
 
 NORMS: list[Norm] = ["linf", "l2"]
@@ -383,3 +383,34 @@ def test_with_one_call_a_step_it_is_plain_pgd_to_the_last_bit() -> None:
         moved = expected.detach() + 0.03 * gradient.sign()
         expected = torch.minimum(torch.maximum(moved, images - 0.1), images + 0.1).clamp(0, 1)
     assert torch.equal(found, expected)
+
+
+def test_each_iterate_is_what_an_attack_of_so_many_steps_ends_with() -> None:
+    logits = binary(torch.randn(48, generator=draws()))
+    images, labels = torch.rand(4, 3, 4, 4, generator=draws(1)), torch.tensor([0, 1, 0, 1])
+    how = {"norm": "l2", "epsilon": 0.4, "step_size": 0.1, "start": images}
+    path = list(iterates(logits, images, labels, steps=3, **how))  # type: ignore[arg-type]
+    assert [iterate.number for iterate in path] == [0, 1, 2, 3]
+    assert [iterate.is_last for iterate in path] == [False, False, False, True]
+    for iterate in path:
+        ended = pgd(logits, images, labels, steps=iterate.number, **how)  # type: ignore[arg-type]
+        assert torch.equal(iterate.points, ended)
+
+
+def test_images_that_are_left_out_change_nothing_for_the_others() -> None:
+    calls = []
+
+    def logits(points: Tensor) -> Tensor:
+        calls.append(len(points))
+        return binary(weight)(points)
+
+    weight = torch.randn(48, generator=draws())
+    images, labels = torch.rand(4, 3, 4, 4, generator=draws(1)), torch.tensor([0, 1, 0, 1])
+    stay = torch.tensor([True, False, True, True])
+    how = {"norm": "linf", "epsilon": 0.4, "step_size": 0.1, "steps": 2, "start": images}
+    for iterate in iterates(logits, images, labels, **how):  # type: ignore[arg-type]
+        if iterate.number == 0:
+            iterate.leave_out(~stay)
+    assert calls == [4, 3]
+    assert torch.equal(iterate.labels, labels[stay])
+    assert torch.equal(iterate.points, pgd(logits, images, labels, **how)[stay])  # type: ignore[arg-type]
