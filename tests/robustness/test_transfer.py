@@ -62,7 +62,7 @@ def test_a_target_that_cannot_be_loaded_has_an_error_and_the_others_their_number
 
     lacking, there = measurements(Transfer(attack=FGSM()), subject(a_lost=lost))
     assert (lacking.trial_id, lacking.metric, lacking.value) == ("a_lost", None, None)
-    assert lacking.error == "FileNotFoundError: weights/lost.safetensors"
+    assert lacking.row()["error"] == "FileNotFoundError: weights/lost.safetensors"
     assert there.error is None
     assert there.value is not None
 
