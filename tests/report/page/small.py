@@ -11,7 +11,7 @@ from typing import Any
 from kdray.report.page.group import Group, groups
 from kdray.results import Results, Row, Store, write_rows
 from kdray.results.points.objective import Objective, Objectives
-from kdray.results.points.table import aims_file
+from kdray.results.record import objectives_file
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SIGMA = "noise.input.sigma"
@@ -53,9 +53,10 @@ class Small:
                 "trial_id": trial_id,
                 "role": role,
                 "point": point,
+                "point_id": None if point is None else f"p{point}",
                 "case": case,
                 "order": len(self.members),
-                "parameters": json.dumps(dict(swept or {})),
+                "swept": json.dumps(dict(swept or {})),
                 "outcome": outcome or ("completed" if status == "completed" else "failed"),
                 "error": member_error,
             }
@@ -126,7 +127,7 @@ class Small:
             "value": value,
             "split": "test",
             "dataset": self.data,
-            "parameters": json.dumps({"name": evaluation, **(given or {})}),
+            "evaluation_parameters": json.dumps({"name": evaluation, **(given or {})}),
         }
         self.numbers.append({**row, **fields})
 
@@ -167,7 +168,7 @@ class Small:
             if rows:
                 write_rows(store, table, self.sweep, rows, extra if table == "trials" else {})
         if self.objectives is not None:
-            store.write(aims_file(self.sweep), self.objectives.model_dump_json().encode())
+            store.write(objectives_file(self.sweep), self.objectives.model_dump_json().encode())
         return Results(self.path)
 
     def group(self) -> Group:
