@@ -19,8 +19,9 @@ from kdray.models import Classifier
 from kdray.results import Results, Store, open_results
 from kdray.results.lookup import the_one
 from kdray.trials.experiment import Experiment
+from kdray.trials.files import weights_file
 from kdray.trials.log import Log
-from kdray.trials.trained import Bench, weights_file
+from kdray.trials.trained import Bench
 
 MODEL_FILE = "model.safetensors"
 """Of an exported model that :func:`load_model` reads without its results folder."""

@@ -9,14 +9,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from kdray.core import InputError, describe
-from kdray.machine.checked_file import Damaged, unpack
 from kdray.results import Results
 from kdray.results.files.forget import forget as results_without
 from kdray.results.lookup import the_one
 from kdray.sweep.scheduling.lock import running
 from kdray.sweep.scheduling.progress import progress_file
+from kdray.trials.files import checkpoint_file
 from kdray.trials.log import log_file
-from kdray.trials.trained import checkpoint_file
 
 
 class SweepStatus(NamedTuple):
@@ -74,7 +73,7 @@ def _reasons(members: pd.DataFrame) -> dict[str, str]:
 def trial(results: Results, trial_id: str) -> dict[str, object]:
     """Everything known of one trial; a prefix of its id will do if no other trial shares it."""
     frame = results.frame()
-    trial_id = the_one(results.store, known(results), trial_id)
+    trial_id = the_one(results.store, trials_with_traces(results), trial_id)
     row = frame[frame["trial_id"] == trial_id]
     if row.empty:
         return unfinished(results, trial_id)
@@ -89,31 +88,39 @@ def unfinished(results: Results, trial_id: str) -> dict[str, object]:
     for _, place in members[members["trial_id"] == trial_id].iterrows():  # mostly one
         found |= {str(column): value for column, value in place.dropna().items()}
     if results.store.exists(name):
-        try:
-            facts = unpack(results.store.read(name))[1]
-            last = facts["history"][-1]
-            found |= {"started_at": facts["started_at"], "epochs_done": len(facts["history"])}
-            found |= {column: last[column] for column in ("stage", "epoch", "loss", "val_accuracy")}
-        except (Damaged, FileNotFoundError) as error:  # the trial that runs has just ended
-            found["checkpoint"] = describe(error)
+        found |= _progress(results, name)
     return found
+
+
+def _progress(results: Results, checkpoint: str) -> dict[str, object]:
+    """How far a trial is, from its checkpoint; or what is wrong with that."""
+    # Tensors are checked with torch, which takes seconds to import.
+    from kdray.machine.checked_file import Damaged, unpack
+
+    try:
+        facts = unpack(results.store.read(checkpoint))[1]
+    except (Damaged, FileNotFoundError) as error:  # the trial that runs has just ended
+        return {"checkpoint": describe(error)}
+    last = facts["history"][-1]
+    done = {"started_at": facts["started_at"], "epochs_done": len(facts["history"])}
+    return done | {column: last[column] for column in ("stage", "epoch", "loss", "val_accuracy")}
 
 
 def log(results: Results, trial_id: str, lines: int = 20) -> str:
     """Where the trial's log is, and its last lines below that; nothing where it has none."""
-    name = log_file(the_one(results.store, known(results), trial_id))
+    name = log_file(the_one(results.store, trials_with_traces(results), trial_id))
     try:
         text = results.store.read(name).decode(errors="replace")
     except FileNotFoundError:
         return ""
-    there = text.splitlines()
-    shown = there[-lines:]
+    whole = text.splitlines()
+    last = whole[-lines:]
     which = (
-        f"the last {len(shown)} of {len(there)} lines"
-        if len(shown) < len(there)
-        else f"{len(there)} lines"
+        f"the last {len(last)} of {len(whole)} lines"
+        if len(last) < len(whole)
+        else f"{len(whole)} lines"
     )
-    return "\n".join([f"{results.store.place}/{name} ({which}):", *shown])
+    return "\n".join([f"{results.store.place}/{name} ({which}):", *last])
 
 
 def forget(results: Results, trial_ids: Iterable[str]) -> dict[str, int]:
@@ -124,9 +131,9 @@ def forget(results: Results, trial_ids: Iterable[str]) -> dict[str, int]:
     :class:`kdray.InputError` if there is no such trial, or a sweep is being run in the folder.
     """
     refuse_while_running(results)
-    there = known(results)
+    existing = trials_with_traces(results)
     return results_without(
-        results.store, {the_one(results.store, there, trial_id) for trial_id in trial_ids}
+        results.store, {the_one(results.store, existing, trial_id) for trial_id in trial_ids}
     )
 
 
@@ -140,12 +147,10 @@ def refuse_while_running(results: Results) -> None:
             )
 
 
-def known(results: Results) -> set[str]:
+def trials_with_traces(results: Results) -> set[str]:
     """Every trial that has left anything here, finished or not."""
     store = results.store
     left = [*store.names("logs", ".log"), *store.names("checkpoints", ".safetensors")]
-    told = (
-        results.trials(["trial_id"])["trial_id"],
-        results.members(["trial_id"])["trial_id"].dropna(),
-    )
-    return {*told[0], *told[1], *(PurePath(name).stem for name in left)}
+    trained = results.trials(["trial_id"])["trial_id"]
+    members = results.members(["trial_id"])["trial_id"].dropna()
+    return {*trained, *members, *(PurePath(name).stem for name in left)}

@@ -30,6 +30,7 @@ from kdray.teachers import TeacherOracle, frozen
 from kdray.training import Diverged, Epoch, State, TrainingSetup, train
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
 from kdray.trials.experiment import Experiment
+from kdray.trials.files import checkpoint_file, weights_file
 from kdray.trials.log import Log
 from kdray.trials.rows import write_epochs, write_measured, write_trial_row, write_unmeasured
 from kdray.trials.task import (
@@ -45,7 +46,7 @@ from kdray.trials.task import (
     reason_columns,
     reason_of,
 )
-from kdray.trials.trained import Bench, checkpoint_file, weights_file
+from kdray.trials.trained import Bench
 
 CURVES = (
     "loss",

@@ -19,15 +19,8 @@ from kdray.results import Store
 from kdray.teachers import load_classifier, load_teacher
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
 from kdray.trials.experiment import Experiment
+from kdray.trials.files import weights_file
 from kdray.trials.log import Log
-
-
-def weights_file(trial_id: str) -> str:
-    return f"weights/{trial_id}.safetensors"
-
-
-def checkpoint_file(trial_id: str) -> str:
-    return f"checkpoints/{trial_id}.safetensors"
 
 
 @dataclass(frozen=True)

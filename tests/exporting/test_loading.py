@@ -14,10 +14,11 @@ from kdray.exporting.trained import packed
 from kdray.machine.checked_file import pack
 from kdray.results import Results, Store, write_rows
 from kdray.trials.experiment import configuration_columns
+from kdray.trials.files import weights_file
 from kdray.trials.log import Log
 from kdray.trials.run import run_task
 from kdray.trials.task import Task
-from kdray.trials.trained import Bench, weights_file
+from kdray.trials.trained import Bench
 from tests.small_trials import CPU, NOWHERE, digits, do, experiment, store_in
 
 WHITENED = {"name": "digits", "examples": 300, "normalization": "gcn_zca"}

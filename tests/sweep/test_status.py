@@ -12,8 +12,8 @@ from kdray.results import Results, Store, write_rows
 from kdray.sweep.scheduling.lock import only_driver
 from kdray.sweep.scheduling.progress import progress_file
 from kdray.sweep.status import forget, log, sweeps, trial
+from kdray.trials.files import checkpoint_file
 from kdray.trials.log import log_file
-from kdray.trials.trained import checkpoint_file
 from tests.small_trials import experiment, steps, store_in
 from tests.sweep.fakes import go, sweep_of
 from tests.sweep.test_run import CASES

@@ -36,10 +36,11 @@ from kdray.teachers import load_classifier
 from kdray.training import Diverged
 from kdray.trials import run as trial
 from kdray.trials.experiment import Experiment
+from kdray.trials.files import checkpoint_file, weights_file
 from kdray.trials.log import Log, log_file
 from kdray.trials.run import DamagedCheckpoint, run_task
 from kdray.trials.task import Ended, ReasonKind, Task, epochs_of
-from kdray.trials.trained import Bench, checkpoint_file, weights_file
+from kdray.trials.trained import Bench
 from tests.small_trials import (
     CPU,
     NOWHERE,

@@ -36,10 +36,11 @@ from kdray.training import Diverged, State
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
 from kdray.training.loop import keep, train_epoch
 from kdray.trials.experiment import Experiment
+from kdray.trials.files import weights_file
 from kdray.trials.log import Log
 from kdray.trials.run import evaluate, fresh_state, training_setup
 from kdray.trials.task import ReasonKind, Task
-from kdray.trials.trained import Bench, weights_file
+from kdray.trials.trained import Bench
 
 V = TypeVar("V", bound=Value)
 STEPS = 3

@@ -14,8 +14,8 @@ from kdray.results.metrics import ACCURACIES, SIZES
 from kdray.robustness import AnyEvaluation, Evaluation, label_of
 from kdray.sweep.definition.file import Role, TeacherChoice
 from kdray.trials.experiment import Experiment
+from kdray.trials.files import weights_file
 from kdray.trials.task import Ended, Outcome, Reason, ReasonKind, Task, joined, measurable
-from kdray.trials.trained import weights_file
 
 TRAINED = ["trial_id", "status", "error", "reason_kind", *ACCURACIES, *SIZES]
 MEASURED = ["trial_id", "evaluation_id", "source_trial_id", "metric", "value"]

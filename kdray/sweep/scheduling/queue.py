@@ -28,6 +28,7 @@ from kdray.sweep.execution.resources import (
 )
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.sweep.scheduling.progress import Progress, trial_name
+from kdray.trials.files import weights_file
 from kdray.trials.rows import write_member, write_trial_row, write_unmeasured
 from kdray.trials.task import (
     Ended,
@@ -43,7 +44,6 @@ from kdray.trials.task import (
     reason_columns,
     reason_of,
 )
-from kdray.trials.trained import weights_file
 
 if TYPE_CHECKING:
     from kdray.sweep.execution.callback_adapter import Adapter  # which imports ray
