@@ -59,6 +59,9 @@ class Measurement:
     error: Exception | None = None
     """Why there is no number."""
 
+    axes: tuple[tuple[str, str | float | int | None], ...] = ()
+    """Further axes of the robustness table, column and value: those without a field here."""
+
     @classmethod
     def missing(cls, error: Exception, **parameters: str | float | int | None) -> Measurement:
         """What could not be measured."""
@@ -70,19 +73,22 @@ class Measurement:
         plain["error"] = None if self.error is None else describe(self.error)
         if self.trial_id is None:
             del plain["trial_id"]
-        return {"class": plain.pop("class_"), **plain}
+        return {"class": plain.pop("class_"), **dict(plain.pop("axes")), **plain}
 
 
 def accuracy(
     correct: int, examples: int, *, metric: str = "accuracy", **parameters: str | float | int | None
 ) -> Measurement:
-    """A measurement of the share ``correct / examples``."""
+    """A measurement of the share ``correct / examples``; ``parameters`` are axes of the robustness
+    table."""
+    own = {each.name for each in fields(Measurement)}
     return Measurement(
         metric=metric,
         value=correct / examples,
         correct=correct,
         examples=examples,
-        **parameters,  # type: ignore[arg-type]
+        axes=tuple((name, value) for name, value in parameters.items() if name not in own),
+        **{name: value for name, value in parameters.items() if name in own},  # type: ignore[arg-type]
     )
 
 

@@ -14,7 +14,8 @@ import torch
 
 from kdray.core import InputError, Value, canonical, fingerprint, parse
 from kdray.data import MNIST
-from kdray.results import TABLES
+from kdray.results import TABLES, Results, Store, write_rows
+from kdray.results.files.compact import compact
 from kdray.robustness import (
     AnyEvaluation,
     Evaluation,
@@ -23,6 +24,7 @@ from kdray.robustness import (
     Subject,
     measurements,
 )
+from kdray.robustness.suite import columns_of
 from tests.contracts.members import every
 from tests.robustness.test_official_corruptions import write_mnist_c
 from tests.tensors import digits, trained_on_digits, untrained_on_digits
@@ -101,6 +103,29 @@ def test_two_numbers_of_it_are_told_apart_by_their_columns(value: Evaluation) ->
 
 
 @every_evaluation
+def test_all_rows_that_it_writes_come_back_before_and_after_compaction(
+    value: Evaluation, tmp_path: Path
+) -> None:
+    """A column that tells its rows apart and is no axis of the schema would lose some."""
+    store = Store(tmp_path)
+    store.create()
+    across = {"source_trial_id": "a"} if value.across else {}
+    others = {"a": trained_on_digits, "b": untrained_on_digits}
+    found = measurements(value, subject()._replace(others=others))
+    rows = [{"trial_id": "a", **columns_of(value), **across, **m.row()} for m in found]
+    assert rows
+    for file in ("one", "copy"):  # a folder that was merged with itself
+        write_rows(store, "robustness", file, rows, {})
+    write_rows(store, "robustness", "other", [{**rows[0], "trial_id": "c"}], {})
+    written = sorted(map(repr, (row["value"] for row in rows)))
+    for _ in ("before", "after"):
+        numbers = Results(tmp_path).robustness(where=[("trial_id", "!=", "c")])
+        assert sorted(map(repr, numbers["value"].tolist())) == written
+        compact(store)
+    assert len(store.names("robustness", ".parquet")) == 1
+
+
+@every_evaluation
 def test_the_classifier_the_images_and_the_global_generator_stay_as_they_are(
     value: Evaluation,
 ) -> None:
@@ -146,6 +171,6 @@ def test_says_which_paper_measures_it(value: Evaluation) -> None:
 
 
 def test_what_a_measurement_says_are_columns_of_the_robustness_table() -> None:
-    assert {field.name.rstrip("_") for field in fields(Measurement)} <= {
+    assert {field.name.rstrip("_") for field in fields(Measurement)} - {"axes"} <= {
         column.name for column in TABLES["robustness"]
     }

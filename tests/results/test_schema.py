@@ -8,16 +8,16 @@ import pyarrow as pa
 import pytest
 
 from kdray.results.files.arrow_schema import arrow_schema, columns_digest, description
-from kdray.results.schema import KEYS, SCHEMA_VERSION, TABLES, TableName, columns
+from kdray.results.schema import KEYS, SCHEMA_VERSION, TABLES, ColumnRole, TableName, columns, names
 
 every_table = pytest.mark.parametrize("table", list(TABLES))
 
 
 @every_table
 def test_no_column_is_there_twice_and_the_key_is_among_them(table: TableName) -> None:
-    names = [column.name for column in TABLES[table]]
-    assert len(set(names)) == len(names)
-    assert set(KEYS[table]) | {"written_at"} <= set(names)
+    listed = [column.name for column in TABLES[table]]
+    assert len(set(listed)) == len(listed)
+    assert set(KEYS[table]) | {"written_at"} <= set(listed)
 
 
 @every_table
@@ -85,3 +85,11 @@ def test_the_description_beside_the_tables_lists_every_column() -> None:
         table: [column["name"] for column in listed]
         for table, listed in described["tables"].items()
     } == {table: [column.name for column in listed] for table, listed in TABLES.items()}
+
+
+@every_table
+def test_every_column_has_a_role_and_only_axes_are_of_a_part(table: TableName) -> None:
+    for column in TABLES[table]:
+        assert isinstance(column.role, ColumnRole), column.name
+        assert column.role is ColumnRole.AXIS or not column.part, column.name
+    assert KEYS[table] == names(table, ColumnRole.KEY)
