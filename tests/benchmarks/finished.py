@@ -17,7 +17,7 @@ from kdray.core import canonical_json
 from kdray.results import TABLES, Row, Store, TableName, write_rows
 from kdray.results.files.compact import merge_small
 from kdray.results.files.parquet_bytes import parquet_bytes
-from kdray.sweep.scheduling.merging import MOST_AT_END
+from kdray.sweep.scheduling.merging import MAX_SMALL_FILES_AT_END
 from kdray.trials.experiment import Experiment, configuration, configuration_columns, loss_columns
 
 SEEDS, EPOCHS = 5, 20
@@ -170,7 +170,7 @@ def write_finished(
     store = Store(folder)
     store.create()
     rows = rows_of_one(corruptions=corruptions)
-    alone = min(MOST_AT_END, trials)
+    alone = min(MAX_SMALL_FILES_AT_END, trials)
     for table in tables:
         for start in range(0, trials - alone, TOGETHER):
             several = multiplied(

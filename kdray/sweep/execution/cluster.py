@@ -35,7 +35,8 @@ os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 import ray
 
 from kdray.core import InputError
-from kdray.sweep.execution.resources import GIB, Node
+from kdray.core.wording import GIB
+from kdray.sweep.execution.resources import Node
 
 SLOW_IMPORTS = ("kdray.sweep.run", "kdray.sweep.scheduling.students")
 """Modules that a run needs, take seconds to import, and do not import ray."""

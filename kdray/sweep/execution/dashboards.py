@@ -1,7 +1,6 @@
-"""A sweep seen from outside while it runs: in TensorBoard, Weights & Biases or MLflow, by Ray's own
-callbacks.
+"""Ray's callbacks show a running sweep in TensorBoard, Weights & Biases or MLflow.
 
-They show; the results hold. Where one of them fails, the sweep goes on without it. Validating a
+What counts is in the results: where a callback fails, the sweep goes on without it. Validating a
 sweep file loads none of them.
 """
 
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from kdray.sweep.execution.callback_adapter import Adapter
 
 UPLOAD_SECONDS = 120
-"""So long a run that has ended, or was interrupted, waits for Weights & Biases; ``wandb sync``
-takes up what is left."""
+"""Time that a run which has ended, or was interrupted, waits for Weights & Biases; ``wandb sync``
+sends the rest."""
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -43,8 +42,8 @@ class Callback(Value):
     """The field that says where to write; by default it is below the results."""
 
     def check(self, store: Store) -> None:
-        """:class:`InputError` unless it can be built: its package is there, and it knows where to
-        write."""
+        """Raise :class:`InputError` unless it can be built: its package is installed, and it knows
+        where to write."""
         if find_spec(self.package) is None:
             raise self._wrong(f"needs a package that is not installed: pip install {self.installs}")
         if store.folder is None and self._place is None:
@@ -54,15 +53,16 @@ class Callback(Value):
 
     @abstractmethod
     def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
-        """For one run of Tune; ``warn`` hears why nothing more is shown, if that comes to pass."""
+        """Return the callback for one run of Tune; it calls ``warn`` with the reason if it can show
+        no more."""
 
     @property
     @abstractmethod
     def _place(self) -> str | None:
-        """What it says."""
+        """Return the value of the field :attr:`place`."""
 
     def _folder(self, store: Store, name: str = "") -> Path:
-        """An absolute path, because workers have another working directory."""
+        """Return an absolute path, because workers have another working directory."""
         if self._place is not None:
             return Path(self._place).expanduser().absolute()
         assert store.folder is not None
@@ -104,8 +104,8 @@ class TensorBoard(Callback):
 
 
 def _unwritten(folder: Path) -> Path:
-    """``folder``, once a new event file in it overwrites none: their names have the time in whole
-    seconds."""
+    """Return ``folder`` as soon as a new event file in it overwrites none: their names have the
+    time in whole seconds."""
     while any(folder.glob(f"events.out.tfevents.{int(time.time())}.*")):
         time.sleep(0.05)
     return folder
@@ -228,7 +228,8 @@ class MLflow(Callback):
 
 
 def _once_each(callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:
-    """Ray's callback for MLflow has one address for the whole process, the one set last."""
+    """Refuse a callback that is named twice: Ray's callback for MLflow has one address for the
+    whole process, the one set last."""
     names = [tag_of(type(callback)) for callback in callbacks]
     for name in names:
         if names.count(name) > 1:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from kdray.core import InputError, Value, canonical, describe, efforts, parse
+from kdray.core.wording import GIB
 from kdray.data import Dataset, to_unit
 from kdray.machine import hardware
 from kdray.machine.checked_file import pack
@@ -29,7 +30,7 @@ from kdray.models.facts import blueprint
 from kdray.results import Store
 from kdray.robustness.base import BLOCK
 from kdray.sweep.definition.file import Request, Role
-from kdray.sweep.execution.resources import GIB, share_for
+from kdray.sweep.execution.resources import share_for
 from kdray.teachers import frozen
 from kdray.teachers.logits_cache import LOGITS_AT_ONCE
 from kdray.training import Diverged, State

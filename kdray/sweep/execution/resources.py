@@ -1,4 +1,7 @@
-"""How many trials run at once, what limits them, and whether one can run at all."""
+"""How many trials run at once, what limits them, and whether one can run at all.
+
+Ray counts; this module counts in the same way beforehand, so that a user hears of it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import torch
 
 from kdray.core import InputError
-from kdray.core.wording import listed, memory
+from kdray.core.wording import GIB, listed, memory
 from kdray.machine import hardware
 
 if TYPE_CHECKING:  # it is there before the rest of a run is imported
@@ -17,12 +20,10 @@ if TYPE_CHECKING:  # it is there before the rest of a run is imported
 
     from kdray.sweep.definition.file import Request, Role
 
-GIB = 2**30
-HEAD_ROOM = 0.15
-"""Of a measured peak: what is added to it before a share of a GPU is chosen."""
-MOST_SHARING = 99
-"""Trials on one GPU: up to here 1/n and 1/(n + 1) differ in the ten-thousandths that Ray counts
-in."""
+MEMORY_MARGIN = 0.15
+"""Fraction of a measured peak that is added to it before a share of a GPU is chosen."""
+MAX_TRIALS_PER_GPU = 99
+"""Up to here 1/n and 1/(n + 1) differ in the ten-thousandths that Ray counts in."""
 Resource = Literal["CPU", "GPU", "memory"]
 
 
@@ -46,8 +47,8 @@ class Share(NamedTuple):
 
 
 def this_machine(cpus: int | None = None, gpus: int | None = None) -> Node:
-    """This machine, or what the user lets the local Ray use of it. More GPUs than there are is
-    refused."""
+    """Return this machine, or what the user lets the local Ray use of it; :class:`InputError` for
+    more GPUs than there are."""
     present = torch.cuda.device_count()
     if gpus is not None and gpus > present:
         raise InputError(f"--gpus {gpus}: this machine has {present or 'none'}")
@@ -60,19 +61,19 @@ def this_machine(cpus: int | None = None, gpus: int | None = None) -> Node:
 
 
 def shares(request: Request, nodes: Sequence[Node]) -> list[Share]:
-    """How many trials of ``request`` fit on each of ``nodes``. With ``gpu: auto`` each has a whole
-    one, as the probe has."""
+    """Count how many trials of ``request`` fit on each of ``nodes``. With ``gpu: auto`` each has a
+    whole GPU, as the probe has."""
     return [_on_node(request, node) for node in nodes]
 
 
 def at_once(request: Request, nodes: Sequence[Node], limit: int | None = None) -> int:
-    """How many trials of ``request`` fit into ``nodes`` together, no more than ``limit``."""
+    """Count how many trials of ``request`` fit into ``nodes`` together, no more than ``limit``."""
     total = sum(share.trials for share in shares(request, nodes))
     return total if limit is None else min(total, limit)
 
 
 def concurrency(request: Request, nodes: Sequence[Node], limit: int | None = None) -> str:
-    """For people: how many trials run at once, where, and what limits them."""
+    """Say how many trials run at once, where, and what limits them."""
     found, count = shares(request, nodes), at_once(request, nodes, limit)
     if limit is not None and count < at_once(request, nodes):
         return f"{count} at once, limited by --max-concurrent"
@@ -87,8 +88,8 @@ def concurrency(request: Request, nodes: Sequence[Node], limit: int | None = Non
 
 
 def check(role: str, request: Request, nodes: Sequence[Node]) -> None:
-    """:class:`InputError` if no node can ever run a trial of ``request``; Ray would wait for ever
-    without a word."""
+    """Raise :class:`InputError` if no node can ever run a trial of ``request``: Ray would wait for
+    ever without a word."""
     if at_once(request, nodes):
         return
     gpu, where = gpus_of(request), f"resources.{role}"
@@ -124,14 +125,13 @@ def check(role: str, request: Request, nodes: Sequence[Node]) -> None:
 
 
 def share_for(need: int, total: int) -> float:
-    """The part of a GPU with ``total`` bytes for a trial that needs ``need``: 1/n, with
-    head-room."""
-    n = min(MOST_SHARING, math.floor(total / (need * (1 + HEAD_ROOM))))
+    """Return the share 1/n of a GPU with ``total`` bytes that suits a trial that needs ``need``."""
+    n = min(MAX_TRIALS_PER_GPU, math.floor(total / (need * (1 + MEMORY_MARGIN))))
     return 1 / max(1, n)
 
 
 def suggested(trials: pd.DataFrame, role: Role) -> float | None:
-    """The part of a GPU that fits every trial of ``role`` in ``trials`` (a trials table), by their
+    """Return the share of a GPU that fits every trial of ``role`` in the table ``trials``, by their
     measured peaks.
 
     None where none ran on a GPU. Of several kinds of GPU the smallest counts. The peaks are of
@@ -171,18 +171,18 @@ def _on_node(request: Request, node: Node) -> Share:
 
 
 def memory_bytes(request: Request) -> int:
-    """What Ray is asked for as "memory"."""
+    """Return what Ray is asked for as "memory"."""
     return math.ceil(request.memory * GIB)
 
 
 def bundle(request: Request) -> dict[str, float]:
-    """What Ray is asked for. It refuses a zero for memory."""
+    """Return what Ray is asked for; it refuses a zero for memory."""
     asked = {"CPU": request.cpu, "GPU": gpus_of(request)}
     return asked | {"memory": memory_bytes(request)} if request.memory else asked
 
 
 def gpus_of(request: Request) -> float:
-    """GPUs that one trial is given; with ``auto`` a whole one, until it is measured."""
+    """Return the GPUs that one trial is given; with ``auto`` a whole one, until it is measured."""
     return 1.0 if isinstance(request.gpu, str) else request.gpu
 
 

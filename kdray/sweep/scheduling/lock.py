@@ -1,4 +1,4 @@
-"""One driver per sweep and results folder at a time."""
+"""A lock lets one driver at a time run a sweep in a results folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from kdray.results import Store
 
 @contextmanager
 def only_driver(store: Store, sweep: str) -> Iterator[None]:
-    """Hold the sweep's lock; :class:`InputError` naming the other driver if one is alive.
+    """Hold the sweep's lock; raise :class:`InputError`, with the other driver's name, if one is
+    alive.
 
     The kernel gives the lock back when its holder dies, however it dies. Folders on an object store
     are not locked.
@@ -30,7 +31,7 @@ def only_driver(store: Store, sweep: str) -> Iterator[None]:
     path = store.folder / "locks" / f"{sweep}.lock"
     path.parent.mkdir(exist_ok=True)
     with path.open("ab+", buffering=0) as file:  # nothing is left to be written when it is closed
-        if not _taken(file):
+        if not _try_lock(file):
             holder = _holder(path.read_text())
             raise InputError(f"sweep {sweep!r} is being run in {store.place} already, {holder}")
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -42,9 +43,9 @@ def only_driver(store: Store, sweep: str) -> Iterator[None]:
         yield
 
 
-def _taken(file: FileIO) -> bool:
-    """Whether the lock could be had; ``kdray status`` holds it for an instant, which is waited
-    for."""
+def _try_lock(file: FileIO) -> bool:
+    """Take the lock, and tell whether that worked. It waits for ``kdray status``, which holds the
+    lock for an instant."""
     for wait in (0.0, 0.05, 0.2, 0.5):
         time.sleep(wait)
         with suppress(OSError):
@@ -54,7 +55,7 @@ def _taken(file: FileIO) -> bool:
 
 
 def running(store: Store, sweep: str) -> str | None:
-    """Who runs the sweep right now, or none."""
+    """Return who runs the sweep right now, or None."""
     if store.folder is None:
         return None
     path = store.folder / "locks" / f"{sweep}.lock"

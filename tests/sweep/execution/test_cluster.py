@@ -10,9 +10,10 @@ import pytest
 import ray
 
 import kdray
+from kdray.core.wording import GIB
 from kdray.machine import hardware
 from kdray.sweep.execution.cluster import cluster, nodes_of_cluster
-from kdray.sweep.execution.resources import GIB, Node
+from kdray.sweep.execution.resources import Node
 
 PRIVATE = re.compile(
     r"ray\._|ray\.\w+(\.\w+)*\._|\bfrom ray[\w.]* import .*\b_\w"  # modules and names

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from kdray.core import InputError, canonical, parse
+from kdray.core.wording import GIB
 from kdray.machine import hardware
 from kdray.models import Classifier
 from kdray.robustness.base import BLOCK
 from kdray.sweep.execution import probe as module
 from kdray.sweep.execution.probe import Kept, appetite, brief, hungriest, probe, rehearse
-from kdray.sweep.execution.resources import GIB
 from kdray.training import train
 from kdray.training.compute import ComputeOptions
 from kdray.trials.task import Measured, Reason, ReasonKind, Task

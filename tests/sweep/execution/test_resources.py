@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdray.core import InputError, parse
+from kdray.core.wording import GIB
 from kdray.machine import hardware
 from kdray.sweep.definition.file import Request
 from kdray.sweep.execution.probe import measured
 from kdray.sweep.execution.resources import (
-    GIB,
-    MOST_SHARING,
+    MAX_TRIALS_PER_GPU,
     Node,
     Share,
     at_once,
@@ -176,11 +176,11 @@ def test_as_many_share_a_gpu_as_fit_with_head_room(need: int, total: int) -> Non
     share = share_for(need * GIB, total * GIB)
     n = at_once(Request(cpu=0.01, gpu=share), [Node("n", 64, 1)])
     assert n == 1 or n * need * 1.15 <= total
-    assert n == MOST_SHARING or (n + 1) * need * 1.15 > total
+    assert n == MAX_TRIALS_PER_GPU or (n + 1) * need * 1.15 > total
 
 
 def test_every_share_is_one_that_ray_counts() -> None:
-    for n in range(1, MOST_SHARING + 1):
+    for n in range(1, MAX_TRIALS_PER_GPU + 1):
         assert (
             at_once(Request(cpu=0.01, gpu=share_for(100, round(115.001 * n))), [Node("n", 64, 1)])
             == n

@@ -32,7 +32,7 @@ def merged(results: Path) -> list[str]:
 
 
 def at_end(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
-    monkeypatch.setattr(merging, "MOST_AT_END", most)
+    monkeypatch.setattr(merging, "MAX_SMALL_FILES_AT_END", most)
 
 
 def merging_of(results: Path, said: list[str] | None = None) -> Merging:
@@ -68,8 +68,8 @@ def test_a_small_sweep_is_left_as_it_is(results: Path, engine: Engine) -> None:
 def test_it_merges_while_trials_run(
     monkeypatch: pytest.MonkeyPatch, finished: Path, tmp_path: Path, engine: Engine
 ) -> None:
-    monkeypatch.setattr(merging, "EVERY", 0.001)
-    monkeypatch.setattr(merging, "MOST", 2)
+    monkeypatch.setattr(merging, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(merging, "MAX_SMALL_FILES", 2)
     engine.width = 3
     other = tmp_path / "merged"
     assert go(other).exit_status == 0
