@@ -104,7 +104,7 @@ def test_where_it_cannot_write_that_is_told_once_and_the_sweep_goes_on(
     def full(*_: object) -> bytes:
         raise error
 
-    monkeypatch.setattr(compacting_module, "encoded", full)
+    monkeypatch.setattr(compacting_module, "parquet_bytes", full)
     said = io.StringIO()
     assert go(results, said=said).exit_status == 0
     assert said.getvalue().count("cannot be merged") == 1
@@ -180,7 +180,7 @@ def test_what_cannot_be_merged_is_not_tried_again(
 @pytest.fixture
 def large(finished: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compacting_module, "LARGE", 1)
+        patch.setattr(compacting_module, "LARGE_FILE_BYTES", 1)
         yield finished
 
 
