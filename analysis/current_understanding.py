@@ -34,7 +34,7 @@ from kdray.report import (
     published,
     run,
 )
-from kdray.report.papers.published_table import Column, Line, beside, of_each
+from kdray.report.papers.published_table import Column, Line, mean_of_each, published_table
 
 TITLE = (
     "Knowledge Distillation: Current Understanding and Future Directions in an Adversarial Context"
@@ -72,7 +72,7 @@ def table_1(snapshot: Snapshot) -> Table:
         "from the large one"
     )
     title = "a large and a small network, with and without distillation"
-    return beside(
+    return published_table(
         "Table 1", PRINTED, columns, found, title=title, what=what, source=MNIST, head="Network"
     )
 
@@ -88,7 +88,7 @@ def table_2(snapshot: Snapshot) -> Table:
         ):
             measured = snapshot.measured(students, evaluation="clean", metric=f"{metric}_accuracy")
             measured = measured[measured["case"].eq(case)]
-            students = students.assign(**{f"{kind}, {part}": of_each(students, measured)})
+            students = students.assign(**{f"{kind}, {part}": mean_of_each(students, measured)})
             columns.append(
                 Column(
                     f"{kind}, {part}", f"{'Alone' if case == 'plain' else 'Distilled'}, {shown}, %"
@@ -105,7 +105,7 @@ def table_2(snapshot: Snapshot) -> Table:
         "network that has seen all (temperature 10)"
     )
     title = "does a student know a digit that only its teacher has seen?"
-    return beside(
+    return published_table(
         "Table 2",
         PRINTED,
         columns,
@@ -133,7 +133,7 @@ def table_3(snapshot: Snapshot) -> Table:
         "of teacher"
     )
     columns = [Column("Accuracy", "Accuracy, %")]
-    return beside(
+    return published_table(
         "Table 3", PRINTED, columns, found, title="reversed distillation", what=what, source=CIFAR
     )
 
@@ -159,7 +159,7 @@ def table_4(snapshot: Snapshot) -> Table:
         f"taught by its twin ({SELF})"
     )
     columns = [Column("Accuracy", "Accuracy, %")]
-    return beside(
+    return published_table(
         "Table 4",
         PRINTED,
         columns,
@@ -185,7 +185,7 @@ def table_5(snapshot: Snapshot) -> Table:
     students = students.assign(
         **{
             "Clean Accuracy": students["test_accuracy"],
-            "AutoAttack Accuracy": of_each(students, measured),
+            "AutoAttack Accuracy": mean_of_each(students, measured),
         }
     )
     cases = {
@@ -201,7 +201,7 @@ def table_5(snapshot: Snapshot) -> Table:
     )
     columns = [Column("Clean Accuracy", "Clean, %"), Column("AutoAttack Accuracy", "Attacked, %")]
     title = "adversarially trained teacher-free distillation"
-    return beside(
+    return published_table(
         "Table 5", PRINTED, columns, found, title=title, what=what, source=f"{CIFAR} and AutoAttack"
     )
 

@@ -46,7 +46,7 @@ from kdray.report import (
     published,
     run,
 )
-from kdray.report.papers.published_table import Column, Line, beside, of_each, printed
+from kdray.report.papers.published_table import Column, Line, mean_of_each, printed, published_table
 
 TITLE = "Robust Student Network Learning"
 PAPER = "Guo et al."
@@ -177,10 +177,10 @@ def table_i(snapshot: Snapshot) -> Table:
     poisson = snapshot.measured(trials, evaluation="poisson_noise")
     tested = {
         "C": trials["test_accuracy"],
-        "G": of_each(trials, gaussian[gaussian["snr"].eq(10)]),
-        "P": of_each(trials, poisson[poisson["peak"].eq(WEAK)]),
+        "G": mean_of_each(trials, gaussian[gaussian["snr"].eq(10)]),
+        "P": mean_of_each(trials, poisson[poisson["peak"].eq(WEAK)]),
     }
-    strong = {**tested, "P": of_each(trials, poisson[poisson["peak"].eq(STRONG)])}
+    strong = {**tested, "P": mean_of_each(trials, poisson[poisson["peak"].eq(STRONG)])}
     settings = ["C/C", "C/G", "C/P", "G/G", "G/P", "P/P", "P/G"]
     found = []
     for numbers, suffix in ((tested, ""), (strong, f", {STRONG} photons")):
@@ -208,7 +208,7 @@ def table_i(snapshot: Snapshot) -> Table:
         "clean images in every column"
     )
     title = "noise in training against noise in the test"
-    return beside(
+    return published_table(
         "Table I",
         PRINTED,
         [Column(setting, setting) for setting in settings],
@@ -228,7 +228,7 @@ def table_ii(snapshot: Snapshot) -> Table:
     sides = {side: f"{side}×{side} block" for side in (2, 4, 6, 8, 10)}
     trials = trials.assign(
         **{
-            name: of_each(trials, measured[measured["side"].eq(side)])
+            name: mean_of_each(trials, measured[measured["side"].eq(side)])
             for side, name in sides.items()
         }
     )
@@ -239,7 +239,7 @@ def table_ii(snapshot: Snapshot) -> Table:
     ]
     what = "Test accuracy (%) with a black square of each size at a random place"
     columns = [Column(name, name) for name in sides.values()]
-    return beside(
+    return published_table(
         "Table II",
         PRINTED,
         columns,
@@ -267,7 +267,7 @@ def table_iii(snapshot: Snapshot) -> Table:
     ):
         away = transferred[transferred["dataset"].eq(other.lower())]
         trials[f"{setting}, {own}"] = trials["test_accuracy"].where(at)
-        trials[f"{setting}, {other}"] = of_each(trials, away).where(at)
+        trials[f"{setting}, {other}"] = mean_of_each(trials, away).where(at)
     names = ["MNIST2USPS, MNIST", "MNIST2USPS, USPS", "USPS2MNIST, USPS", "USPS2MNIST, MNIST"]
     what = (
         "Test accuracy (%) of networks trained on MNIST and on USPS, on their own data and "
@@ -276,7 +276,7 @@ def table_iii(snapshot: Snapshot) -> Table:
     )
     columns = [Column(name, name.replace("2", " to ").replace(", ", ": on ")) for name in names]
     title = "from one set of digits to another"
-    return beside(
+    return published_table(
         "Table III",
         PRINTED,
         columns,
@@ -307,7 +307,7 @@ def table_iv(snapshot: Snapshot) -> Table:
         Column("CIFAR-100", "CIFAR-100, %"),
     ]
     what = "Size and test accuracy on clean images; the last three rows are other papers' networks"
-    return beside(
+    return published_table(
         "Table IV",
         PRINTED,
         columns,
@@ -327,7 +327,7 @@ def table_v(snapshot: Snapshot) -> Table:
     measured = snapshot.measured(trials, evaluation="clean", metric="class_accuracy")
     measured = only(measured, f"no accuracy of each class: {SUITE}")
     numbers = {
-        name: of_each(trials, measured[measured["class"].eq(number)])
+        name: mean_of_each(trials, measured[measured["class"].eq(number)])
         for number, name in enumerate(CLASSES)
     }
     real = trials["data.name"].eq("cifar10").all()
@@ -339,7 +339,7 @@ def table_v(snapshot: Snapshot) -> Table:
     )
     found = list(_lines(trials.assign(**numbers)))
     title = "accuracy of each class"
-    return beside(
+    return published_table(
         "Table V",
         PRINTED,
         columns,
@@ -370,7 +370,7 @@ def table_vi(snapshot: Snapshot) -> Table:
     ]
     columns = [Column("#params", "Weights", None), Column("Misclass", "Test error, %")]
     what = "Size and test error on clean images; the last three rows are other papers' networks"
-    return beside(
+    return published_table(
         "Table VI",
         PRINTED,
         columns,
@@ -415,7 +415,7 @@ def table_vii(snapshot: Snapshot) -> Table:
         "that trained) and test accuracy of "
         "students of four sizes, taught in two ways"
     )
-    return beside(
+    return published_table(
         "Table VII",
         PRINTED,
         columns,

@@ -38,7 +38,7 @@ from kdray.report import (
     published,
     run,
 )
-from kdray.report.papers.published_table import Column, Line, beside, of_each, printed
+from kdray.report.papers.published_table import Column, Line, mean_of_each, printed, published_table
 
 TITLE = "Knowledge Distillation via Smoothed Models and Adversarial Robustness"
 PAPER = "Katz and Reches 2022"
@@ -67,7 +67,7 @@ def table_1(snapshot: Snapshot) -> Table:
         "it on clean images"
     )
     columns = [Column("Accuracy", "Clean, %")]
-    return beside(
+    return published_table(
         "Table 1",
         PRINTED,
         columns,
@@ -88,7 +88,9 @@ def table_2(snapshot: Snapshot) -> Table:
     )
     columns = [Column("Clean", "Clean, %"), Column("PGD-10", "PGD, %")]
     title = "accuracy after adversarial training, clean and under PGD"
-    return beside("Table 2", PRINTED, columns, found, title=title, what=what, source=SOURCE)
+    return published_table(
+        "Table 2", PRINTED, columns, found, title=title, what=what, source=SOURCE
+    )
 
 
 def table_3(snapshot: Snapshot) -> Table:
@@ -99,7 +101,7 @@ def table_3(snapshot: Snapshot) -> Table:
     )
     cells = cells[cells["steps"].eq(cells["steps"].max())].rename(columns={"value": "PGD-10"})
     cells["Clean"] = cells["test_accuracy"].where(
-        cells["target"].ne(SMOOTHED), of_each(cells, _smoothed(snapshot, cells, "prediction"))
+        cells["target"].ne(SMOOTHED), mean_of_each(cells, _smoothed(snapshot, cells, "prediction"))
     )
     found = []
     for source, target in (
@@ -122,7 +124,7 @@ def table_3(snapshot: Snapshot) -> Table:
     )
     columns = [Column("Clean", "Clean, %"), Column("PGD-10", "PGD, %")]
     title = "attacks made on one model, tried on another"
-    return beside(
+    return published_table(
         "Table 3",
         PRINTED,
         columns,
@@ -250,10 +252,10 @@ def _lines(snapshot: Snapshot, sweep: str) -> Iterator[Line]:
     for aggregate, title in AGGREGATES.items():
         clean = _smoothed(snapshot, teachers, aggregate)
         attacked = _attacked(snapshot, teachers, aggregate)
-        passes = of_each(teachers, clean, "passes")
+        passes = mean_of_each(teachers, clean, "passes")
         yield Line(
             f"Smooth {title}",
-            _numbers(teachers, of_each(teachers, clean), attacked).assign(passes=passes),
+            _numbers(teachers, mean_of_each(teachers, clean), attacked).assign(passes=passes),
             role="teacher",
         )
     attacked = _attacked(snapshot, students, None)
@@ -268,12 +270,12 @@ def _lines(snapshot: Snapshot, sweep: str) -> Iterator[Line]:
 
 def _numbers(trials: pd.DataFrame, clean: pd.Series[float], attacked: pd.DataFrame) -> pd.DataFrame:
     """``trials`` with the columns of tables 1 and 2, and how many steps the attack had."""
-    steps = of_each(trials, attacked, "steps")
+    steps = mean_of_each(trials, attacked, "steps")
     return trials.assign(
         **{
             "Accuracy": clean,
             "Clean": clean,
-            "PGD-10": of_each(trials, attacked),
+            "PGD-10": mean_of_each(trials, attacked),
             "attack steps": steps,
         }
     )

@@ -48,8 +48,8 @@ METRICS = (
 
 ACCURACIES = tuple(metric.name for metric in METRICS if metric.of == "training")
 SIZES = tuple(metric.name for metric in METRICS if metric.of == "network")
-WHITE_BOX = ("pgd", "fgsm", "autoattack")
-"""Evaluations that attack a model by its own gradients."""
+WHITE_BOX = ("autoattack", "pgd", "fgsm")
+"""Evaluations that attack a model by its own gradients, the strongest first."""
 OF_ONE_CASE = ("corruption", "source_trial_id")
 """Axes that give an evaluation tens of numbers, too many for a table of points."""
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from kdray.report.page.group import Group
+from kdray.results.metrics import ACCURACIES as TRAINED
+from kdray.results.metrics import WHITE_BOX, metric_named
 
-CLEAN = ("test_accuracy", "val_accuracy")
-ATTACKS = ("autoattack", "pgd", "fgsm", "transfer")
+ATTACKS = (*WHITE_BOX, "transfer")
 """Kinds of evaluation, the strongest first."""
 ACCURACIES = ("accuracy", "mean_accuracy")
 
 
 def is_share(metric: str) -> bool:
     """Tell whether a metric is a fraction of 1."""
-    return "accuracy" in metric
+    return metric_named(metric).unit == "fraction"
 
 
 def clean(group: Group) -> str | None:
-    """Return the accuracy on images as they are."""
-    return next((name for name in CLEAN if name in group.metrics), None)
+    """Return the accuracy on images as they are: of the test split, else of the validation
+    split."""
+    return next((name for name in reversed(TRAINED) if name in group.metrics), None)
 
 
 def robust(group: Group) -> str | None:

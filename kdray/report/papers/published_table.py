@@ -38,7 +38,7 @@ class Line(NamedTuple):
     role: str = "student"
 
 
-def of_each(
+def mean_of_each(
     trials: pd.DataFrame, measured: pd.DataFrame, column: str = "value"
 ) -> pd.Series[float]:
     """The mean of each trial's numbers in ``measured``, for ``trials``; NaN for a trial that was
@@ -59,7 +59,7 @@ def printed(rows: pd.DataFrame, item: str, row: str, column: str) -> float:
     return round(100 * value, 10) if unit == "fraction" else value
 
 
-def which(trials: pd.DataFrame, role: str) -> str:
+def trials_text(trials: pd.DataFrame, role: str) -> str:
     """Which trials a number is of: role, sweep and case."""
     if trials.empty:
         return NONE
@@ -67,7 +67,7 @@ def which(trials: pd.DataFrame, role: str) -> str:
     return ", ".join([role, *map(str, trials["sweep"].unique()), *cases])
 
 
-def beside(
+def published_table(
     item: str,
     published: pd.DataFrame,
     columns: Sequence[Column],
@@ -175,7 +175,7 @@ def _basis(columns: Sequence[Column], line: Line) -> Row:
         {len(_known(column, line)) for column in columns if column.scale is not None} - {0}
     )
     n = known[0] if len(known) == 1 else " to ".join(map(str, known)) or None
-    return {"n": n, "Trials": which(line.trials, line.role)}
+    return {"n": n, "Trials": trials_text(line.trials, line.role)}
 
 
 def _known(column: Column, line: Line) -> pd.Series[float]:

@@ -19,6 +19,7 @@ from tests.report.page.small import SIGMA, Small, two_by_two
         ("corruptions.mean_accuracy", True),
         ("certified.radius", False),
         ("parameters", False),
+        ("checks.ece", True),
     ],
 )
 def test_accuracies_are_shares(metric: str, share: bool) -> None:

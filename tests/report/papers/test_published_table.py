@@ -8,7 +8,14 @@ import pandas as pd
 import pytest
 
 from kdray.report.figures.tables import Spread
-from kdray.report.papers.published_table import Column, Line, beside, of_each, printed, remarks
+from kdray.report.papers.published_table import (
+    Column,
+    Line,
+    mean_of_each,
+    printed,
+    published_table,
+    remarks,
+)
 
 PRINTED = pd.DataFrame(
     [
@@ -37,7 +44,7 @@ def trials(*accuracies: float, size: int = 1000) -> pd.DataFrame:
 
 
 def table(*lines: Line, under: bool = False) -> pd.DataFrame:
-    made = beside(
+    made = published_table(
         "Table I", PRINTED, COLUMNS, lines, title="t", what="What", source="a paper", under=under
     )
     return made.frame.set_index("Method")
@@ -76,7 +83,7 @@ def test_networks_of_several_sizes_have_no_one_size() -> None:
 
 def test_numbers_that_some_trials_lack_are_counted() -> None:
     some = trials(0.8, 0.9).assign(PGD=[0.5, math.nan])
-    made = beside(
+    made = published_table(
         "Table I",
         PRINTED,
         [COLUMNS[0], Column("PGD", "PGD, %")],
@@ -89,7 +96,7 @@ def test_numbers_that_some_trials_lack_are_counted() -> None:
 
 
 def test_the_caption_says_data_seeds_and_doubts() -> None:
-    made = beside(
+    made = published_table(
         "Table I",
         PRINTED,
         COLUMNS,
@@ -109,14 +116,14 @@ def test_the_caption_says_data_seeds_and_doubts() -> None:
 
 def test_a_trial_that_was_measured_twice_counts_with_the_mean() -> None:
     measured = pd.DataFrame({"trial_id": ["1", "1"], "value": [0.2, 0.4]})
-    found = of_each(trials(0.8, 0.9), measured)
+    found = mean_of_each(trials(0.8, 0.9), measured)
     assert math.isnan(found[0])
     assert found[1] == pytest.approx(0.3)
 
 
 def test_means_are_over_what_models_of_one_cell_differ_in() -> None:
     both = trials(0.8, 0.9).assign(seed=0, **{"method.temperature": [1.0, 8.0]})
-    made = beside(
+    made = published_table(
         "Table I", PRINTED, COLUMNS, [Line("KD", both)], title="t", what="What", source="p"
     )
     assert "1 seed. Means: ± one standard deviation over method.temperature." in made.caption
@@ -125,7 +132,7 @@ def test_means_are_over_what_models_of_one_cell_differ_in() -> None:
         PGD=both["Clean"].where(both["method.temperature"].eq(1)), Clean=[math.nan, 0.9]
     )
     columns = [COLUMNS[0], Column("PGD", "PGD, %")]
-    made = beside(
+    made = published_table(
         "Table I", PRINTED, columns, [Line("KD", apart)], title="t", what="What", source="p"
     )
     assert "one seed has no spread" in made.caption
