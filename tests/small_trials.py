@@ -100,7 +100,7 @@ def setup(
         method=method or described.method,
         training=described.training,
         noise=described.noise,
-        supervisor=source,
+        oracle=source,
         seed=described.seed,
     )
 

@@ -80,9 +80,9 @@ class Teacher(ABC):
 class TeacherSource(Protocol):
     """A teacher whose draws are told apart by epoch."""
 
-    def during(self, *counters: int, shown: EpochViews | None = None) -> Teacher:
-        """The teacher in the epoch (and stage) that ``counters`` number, in which it is ``shown``
-        what batches say that they hold; none: images that nobody sees again."""
+    def epoch(self, *counters: int, views: EpochViews | None = None) -> Teacher:
+        """The teacher in the epoch (and stage) that ``counters`` number, whose batches hold parts
+        of ``views``; none: images that nobody sees again."""
 
 
 class Losses(NamedTuple):

@@ -1,9 +1,11 @@
-"""A teacher as one training asks it: its draws, and what is known of its answers."""
+"""A teacher as one training asks it: where its draws come from, and which of its outputs are
+cached."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from kdray.teachers.loading import frozen
 from kdray.teachers.logits_cache import (
     GRADIENTS_AT_ONCE,
     LOGITS_AT_ONCE,
+    Ask,
     EpochLogits,
     LogitsCache,
     digest,
@@ -53,7 +56,7 @@ class TeacherOracle:
         self.supervision, self.classes, self.seed = supervision, classes, seed
         self.classifier = None
         self._name, self._say = name, say
-        self._answers: dict[float | None, LogitsCache] = {}
+        self._caches: dict[float | None, LogitsCache] = {}
         if classifier is not None:
             self.classifier = smoothed(frozen(classifier), supervision.smoothing)
             if (
@@ -63,12 +66,13 @@ class TeacherOracle:
                     if isinstance(module, nn.Dropout):
                         module.train()
 
-    def during(self, *counters: int, shown: EpochViews | None = None) -> Teacher:
+    def epoch(self, *counters: int, views: EpochViews | None = None) -> Teacher:
         """The teacher in one epoch."""
-        return EpochOracle(self, counters, shown if self._says_always_the_same else None)
+        return EpochOracle(self, counters, views if self._is_deterministic else None)
 
     @property
-    def _says_always_the_same(self) -> bool:
+    def _is_deterministic(self) -> bool:
+        """Whether the network gives the same answer whenever it is asked."""
         if (
             self.classifier is None
             or self.supervision.smoothing is not None
@@ -77,54 +81,41 @@ class TeacherOracle:
             return False
         return not any(isinstance(module, Stochastic) for module in self.classifier.modules())
 
-    def answers(self, shown: EpochViews, temperature: float | None) -> EpochLogits | None:
-        """What the network says of the views of an epoch: its logits, or at a ``temperature`` its
-        input gradients.
+    def cached(self, views: EpochViews, temperature: float | None) -> EpochLogits | None:
+        """The network's logits for the views of an epoch, or its input gradients at a
+        ``temperature``, each computed once.
 
-        These only where there are few and always of the same labels.
+        There are none of gradients unless there are few views, always of the same labels.
         """
         if temperature is not None and (
-            shown.labels is None or shown.views.augmentation.crops or self.supervision.noise
+            views.labels is None or views.views.augmentation.crops or self.supervision.noise
         ):
             return None
-        if temperature not in self._answers:
-            self._answers[temperature] = self._opened(shown, temperature)
-        return self._answers[temperature].of(shown.views)
+        if temperature not in self._caches:
+            self._caches[temperature] = self._new_cache(views, temperature)
+        return self._caches[temperature].of(views.views)
 
-    def _opened(self, shown: EpochViews, temperature: float | None) -> LogitsCache:
-        classifier, (images, _), augmentation = (
-            self.classifier,
-            shown.split,
-            shown.views.augmentation,
-        )
-        assert classifier is not None  # virtual teachers are not asked for what is known
-        labels = torch.zeros_like(shown.split.labels) if shown.labels is None else shown.labels
-
-        def logits(images: Tensor, _: Tensor) -> Tensor:
-            with torch.no_grad():
-                return classifier.logits(images)
-
-        def gradient(images: Tensor, labels: Tensor) -> Tensor:
-            assert temperature is not None
-            with torch.enable_grad():
-                images.requires_grad_(True)
-                return input_gradient(
-                    images, classifier.logits(images), labels, temperature, create_graph=False
-                )
-
-        ask, width, what, sizes = (
-            (logits, self.classes, "logits", LOGITS_AT_ONCE)
-            if temperature is None
-            else (gradient, images[0].numel(), "gradients", GRADIENTS_AT_ONCE)
-        )
+    def _new_cache(self, views: EpochViews, temperature: float | None) -> LogitsCache:
+        """A cache of logits, or at a ``temperature`` of input gradients, which trials share where
+        the network has a name."""
+        assert self.classifier is not None  # virtual teachers are never cached
+        images, labels = views.split.images, views.labels
+        if labels is None:
+            labels = torch.zeros_like(views.split.labels)
+        if temperature is None:
+            what, width, sizes = "logits", self.classes, LOGITS_AT_ONCE
+            ask: Ask = partial(_logits, self.classifier)
+        else:
+            what, width, sizes = "gradients", images[0].numel(), GRADIENTS_AT_ONCE
+            ask = partial(_gradients, self.classifier, temperature)
         table = None
         if self._name is not None:
             depends = (
                 what,
                 self._name,
-                digest(*classifier.parameters(), *classifier.buffers()),
+                digest(*self.classifier.parameters(), *self.classifier.buffers()),
                 digest(images),
-                augmentation.name,
+                views.views.augmentation.name,
                 "" if temperature is None else f"{temperature!r} {digest(labels)}",
                 hardware.device_name(images.device),
                 str(torch.get_num_threads()),
@@ -132,9 +123,8 @@ class TeacherOracle:
                 code(*CODE),
             )
             key = hashlib.sha256("\n".join(depends).encode()).hexdigest()[:32]
-            table = Table.shared(
-                key, len(images) * augmentation.variants, width, f"its teacher's {what}"
-            )
+            rows = len(images) * views.views.augmentation.variants
+            table = Table.shared(key, rows, width, f"its teacher's {what}")
         return LogitsCache(
             ask,
             images,
@@ -144,6 +134,21 @@ class TeacherOracle:
             table=table,
             say=self._say,
         )
+
+
+def _logits(classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
+    del labels
+    with torch.no_grad():
+        return classifier.logits(images)
+
+
+def _gradients(
+    classifier: Classifier, temperature: float, images: Tensor, labels: Tensor
+) -> Tensor:
+    with torch.enable_grad():
+        images.requires_grad_(True)
+        logits = classifier.logits(images)
+        return input_gradient(images, logits, labels, temperature, create_graph=False)
 
 
 def _precision(device: torch.device) -> str:
@@ -160,11 +165,11 @@ class EpochOracle(Teacher):
     """A teacher in one epoch."""
 
     def __init__(
-        self, supervisor: TeacherOracle, counters: tuple[int, ...], shown: EpochViews | None
+        self, oracle: TeacherOracle, counters: tuple[int, ...], views: EpochViews | None
     ) -> None:
-        self._supervisor, self._counters, self._shown = supervisor, counters, shown
+        self._oracle, self._counters, self._views = oracle, counters, views
         self._calls = count()
-        self._known: dict[float | None, EpochLogits | None] = {}
+        self._cached: dict[float | None, EpochLogits | None] = {}
 
     def __call__(
         self, images: Float32[Tensor, "B C H W"], labels: Int64[Tensor, "B"], *, temperature: float
@@ -173,23 +178,23 @@ class EpochOracle(Teacher):
         # A stream of its own for each batch, whatever the student draws meanwhile.
         with (
             torch.set_grad_enabled(images.requires_grad),
-            seeds.ambient(self._supervisor.seed, "supervision", *where),
+            seeds.ambient(self._oracle.seed, "supervision", *where),
         ):
             answer = self._answer(images, labels)
-            return answer._replace(logits=self._changed(answer.logits, temperature, where))
+            return answer._replace(logits=self._with_noise(answer.logits, temperature, where))
 
     def logits(self, batch: Batch, *, temperature: float) -> Float[Tensor, "B K"]:
-        known = self._about(batch, None)
+        known = self._cached_for(batch, None)
         return (
             super().logits(batch, temperature=temperature)
             if known is None
-            else (self._changed(known, temperature, self._next()))
+            else (self._with_noise(known, temperature, self._next()))
         )
 
     def with_gradient(
         self, batch: Batch, *, temperature: float
     ) -> tuple[Float[Tensor, "B K"], Float32[Tensor, "B C H W"]]:
-        gradient = self._about(batch, temperature)
+        gradient = self._cached_for(batch, temperature)
         if gradient is None:
             return super().with_gradient(batch, temperature=temperature)
         return self.logits(batch, temperature=temperature), gradient.view_as(batch.clean)
@@ -198,32 +203,32 @@ class EpochOracle(Teacher):
         """What tells this call from all others of the training."""
         return (*self._counters, next(self._calls))
 
-    def _about(self, batch: Batch, temperature: float | None) -> Tensor | None:
-        """What is known of a batch's clean images."""
-        if self._shown is None or batch.at is None:
+    def _cached_for(self, batch: Batch, temperature: float | None) -> Tensor | None:
+        """The cached logits, or gradients at a ``temperature``, of a batch's clean images."""
+        if self._views is None or batch.at is None:
             return None
-        if temperature not in self._known:
-            self._known[temperature] = self._supervisor.answers(self._shown, temperature)
-        known = self._known[temperature]
+        if temperature not in self._cached:
+            self._cached[temperature] = self._oracle.cached(self._views, temperature)
+        known = self._cached[temperature]
         return None if known is None else known[batch.at]
 
-    def _changed(
+    def _with_noise(
         self, logits: Float[Tensor, "B K"], temperature: float, where: tuple[int, ...]
     ) -> Float[Tensor, "B K"]:
-        """With the noise that the supervision puts on them."""
-        for position, change in enumerate(self._supervisor.supervision.noise):
+        """The ``logits`` with the noise that the supervision puts on them."""
+        for position, change in enumerate(self._oracle.supervision.noise):
             # Each its own draws: one that is left out or at 0 leaves the others' as they are.
             draws = seeds.generator(
-                self._supervisor.seed, "supervision", *where, position, device=logits.device
+                self._oracle.seed, "supervision", *where, position, device=logits.device
             )
             logits = change(logits, temperature, draws)
         return logits
 
     def _answer(self, images: Float[Tensor, "B C H W"], labels: Int64[Tensor, "B"]) -> Outputs:
-        supervision, classifier = self._supervisor.supervision, self._supervisor.classifier
+        supervision, classifier = self._oracle.supervision, self._oracle.classifier
         if classifier is not None:
             outputs: Outputs = classifier(images)
             return outputs
         assert supervision.virtual is not None  # an experiment has a teacher or a virtual one
-        logits = supervision.virtual(labels, self._supervisor.classes)
+        logits = supervision.virtual(labels, self._oracle.classes)
         return Outputs(logits, (), logits[:, :0])

@@ -39,10 +39,11 @@ class TrainingSetup:
     method: Method
     training: Training
     noise: Noise
-    supervisor: TeacherSource | None
+    oracle: TeacherSource | None
+    """The teacher as this training asks it."""
     seed: int
 
-    def shown(self, views: Views, labels: Tensor) -> EpochViews | None:
+    def teacher_views(self, views: Views, labels: Tensor) -> EpochViews | None:
         """What the teacher sees of an epoch with these ``labels``; none: the student's noisy
         images."""
         if self.noise.teacher_sees == "noisy":
@@ -96,8 +97,8 @@ def train_epoch(
         order=seeds.generator(seed, "data_order", *counters),
         draws=seeds.generator(seed, "augmentation", *counters),
     )
-    shown = setup.shown(views, labels)
-    teacher = None if setup.supervisor is None else setup.supervisor.during(*counters, shown=shown)
+    teacher_views = setup.teacher_views(views, labels)
+    teacher = None if setup.oracle is None else setup.oracle.epoch(*counters, views=teacher_views)
     totals, gradients = (
         Totals(device),
         Gradients(classifier) if training.gradients and stage.name == "main" else None,
@@ -109,9 +110,9 @@ def train_epoch(
             images = clean if setup.noise.input is None else setup.noise.input(clean, noise_draws)
             batch = Batch(
                 images,
-                images if shown is None else clean,
+                images if teacher_views is None else clean,
                 labels[index],
-                None if shown is None else at,
+                None if teacher_views is None else at,
             )
             with computing_in(training.precision, device):
                 losses = setup.method.losses(

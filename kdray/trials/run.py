@@ -246,10 +246,10 @@ def epoch_metrics(epoch: Epoch) -> dict[str, float]:
 
 def training_setup(experiment: Experiment, dataset: Dataset, bench: Bench) -> TrainingSetup:
     """What ``experiment`` trains with: its teacher loaded, and asked as it says."""
-    teacher, supervisor = bench.teacher(experiment), None
+    teacher, oracle = bench.teacher(experiment), None
     if experiment.method.asks_teacher:
         shared = experiment.teacher if bench.shares else None
-        supervisor = TeacherOracle(
+        oracle = TeacherOracle(
             experiment.supervision,
             teacher,
             classes=experiment.data.classes,
@@ -263,7 +263,7 @@ def training_setup(experiment: Experiment, dataset: Dataset, bench: Bench) -> Tr
         method=experiment.method,
         training=experiment.training,
         noise=experiment.noise,
-        supervisor=supervisor,
+        oracle=oracle,
         seed=experiment.seed,
     )
 
@@ -297,7 +297,7 @@ def begin_or_resume(
 
 def fresh_state(experiment: Experiment, setup: TrainingSetup, classifier: Classifier) -> State:
     """The state before the first epoch."""
-    teacher = None if setup.supervisor is None else setup.supervisor.during()
+    teacher = None if setup.oracle is None else setup.oracle.epoch()
     image = to_unit(setup.dataset.train.images[:1])
     classifier.eval()
     with seeds.ambient(

@@ -56,15 +56,15 @@ def network(model: Model, data: Dataset) -> Classifier:
 class Forgetful(TeacherOracle):
     """Asks for every batch, as all did before answers were kept."""
 
-    def during(self, *counters: int, shown: EpochViews | None = None) -> Teacher:
+    def epoch(self, *counters: int, shown: EpochViews | None = None) -> Teacher:
         del shown
-        return super().during(*counters)
+        return super().epoch(*counters)
 
 
 class Course:
     """One student, and how it is taught."""
 
-    def __init__(self, data: Dataset, method: Method, supervisor: TeacherOracle | None) -> None:
+    def __init__(self, data: Dataset, method: Method, oracle: TeacherOracle | None) -> None:
         classifier = network(STUDENT, data)
         self._state = State.before(classifier, nn.Identity(), TRAINING)
         self._lesson = TrainingSetup(
@@ -73,7 +73,7 @@ class Course:
             method=method,
             training=TRAINING,
             noise=Noise(),
-            supervisor=supervisor,
+            oracle=oracle,
             seed=0,
         )
 

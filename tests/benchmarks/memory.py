@@ -74,14 +74,12 @@ def trial(name: str) -> dict[str, int]:
     cpu, data, method = torch.device("cpu"), dataset(), methods()[name]
     data = data._replace(train=data.train.first(2 * BATCH), val=data.val.first(BATCH))
     training = Training(optimizer=SGD(learning_rate=0.01), epochs=2, batch_size=BATCH)
-    student, supervisor = untrained("WRN-16-2"), None
+    student, oracle = untrained("WRN-16-2"), None
     if method.asks_teacher:
         teacher = build(WideResNet(depth=40, width=2), DATA, fit(DATA, data), seed=1)
-        supervisor = TeacherOracle(
-            Supervision(), teacher, classes=DATA.classes, seed=0, name="teacher"
-        )
-    working = replace(setup(method, training, data), supervisor=supervisor)
-    asked = None if supervisor is None else supervisor.during()
+        oracle = TeacherOracle(Supervision(), teacher, classes=DATA.classes, seed=0, name="teacher")
+    working = replace(setup(method, training, data), oracle=oracle)
+    asked = None if oracle is None else oracle.epoch()
     state = State.before(
         student, method.helper(student, asked, data.train.images[:1] / 255), training
     )

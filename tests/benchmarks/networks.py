@@ -103,7 +103,7 @@ def setup(method: Method, training: Training, data: Dataset) -> TrainingSetup:
         method=method,
         training=training,
         noise=Noise(),
-        supervisor=None,
+        oracle=None,
         seed=0,
     )
 

@@ -50,9 +50,7 @@ WAYS = {
 class Course:
     """One student in training."""
 
-    def __init__(
-        self, way: Way, method: Method, supervisor: TeacherOracle | None, images: int
-    ) -> None:
+    def __init__(self, way: Way, method: Method, oracle: TeacherOracle | None, images: int) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         data = drawn(images)
         classifier = network(STUDENT, data).to(device)
@@ -65,7 +63,7 @@ class Course:
             method=method,
             training=training,
             noise=Noise(),
-            supervisor=supervisor,
+            oracle=oracle,
             seed=0,
         )
 
@@ -80,12 +78,12 @@ def compared(method: Method, ways: dict[str, Way], images: int, repeats: int) ->
     teacher = frozen(network(TEACHER, drawn(images)).to(device))
 
     def course(way: Way) -> Course:
-        supervisor = (
+        oracle = (
             TeacherOracle(Supervision(), teacher, classes=10, seed=0, name="teacher")
             if method.asks_teacher
             else None
         )
-        return Course(way, method, supervisor, images)
+        return Course(way, method, oracle, images)
 
     courses = {"float32": course(Way()), **{name: course(way) for name, way in ways.items()}}
     first = {

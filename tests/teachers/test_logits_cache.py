@@ -84,7 +84,7 @@ def views(epoch: int, augment: Augment = "crop_flip", seed: int = 0) -> Views:
     return Views.drawn(IMAGES, Augmentation(augment, 8), order=draws[0], draws=draws[1])
 
 
-def supervisor(
+def oracle(
     classifier: Classifier, name: str | None = "teacher", **supervision: Any
 ) -> TeacherOracle:
     return TeacherOracle(parse(Supervision, supervision), classifier, classes=10, seed=0, name=name)
@@ -112,8 +112,8 @@ def epoch(
     """What a method is told in batches of ``SIZE``."""
     labels = split().labels if labels is None else labels
     shown = views(number, augment, seed)
-    teacher = asked.during(
-        number, shown=EpochViews(split(), shown, None if resampled else labels) if known else None
+    teacher = asked.epoch(
+        number, views=EpochViews(split(), shown, None if resampled else labels) if known else None
     )
     order, found = [], []
     for at, position, images in shown.batches(split().images, SIZE):
@@ -139,8 +139,8 @@ def epoch(
 def test_an_answer_has_the_same_bits_whatever_was_known_before(
     model: Model, augment: Augment
 ) -> None:
-    cold = epoch(supervisor(network(model), "cold"), 3, augment)
-    warm = supervisor(network(model), "warm")
+    cold = epoch(oracle(network(model), "cold"), 3, augment)
+    warm = oracle(network(model), "warm")
     for earlier, seed in (
         (0, 1),
         (3, 0),
@@ -149,7 +149,7 @@ def test_an_answer_has_the_same_bits_whatever_was_known_before(
         epoch(warm, earlier, augment, seed=seed)
     assert torch.equal(epoch(warm, 3, augment).logits, cold.logits)
     assert torch.equal(
-        epoch(supervisor(network(model), None), 3, augment).logits, cold.logits
+        epoch(oracle(network(model), None), 3, augment).logits, cold.logits
     )  # nothing is kept
 
 
@@ -157,48 +157,48 @@ def test_an_answer_has_the_same_bits_whoever_computes_it_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(answers.LOGITS_AT_ONCE, "cpu", 16)
-    expected = epoch(supervisor(network(WIDE), "one"), 0).logits
+    expected = epoch(oracle(network(WIDE), "one"), 0).logits
     monkeypatch.setattr(os, "getpid", lambda: 12_345_679)
-    assert torch.equal(epoch(supervisor(network(WIDE), "other"), 0).logits, expected)
+    assert torch.equal(epoch(oracle(network(WIDE), "other"), 0).logits, expected)
 
 
 @pytest.mark.parametrize("window", [1, 2000, 10**6])
 def test_answers_may_be_taken_out_in_small_parts(
     window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = epoch(supervisor(network(WIDE)), 0).logits
+    expected = epoch(oracle(network(WIDE)), 0).logits
     monkeypatch.setattr(answers, "WINDOW", window)
     for name in ("teacher", None):
-        assert torch.equal(epoch(supervisor(network(WIDE), name), 0).logits, expected)
+        assert torch.equal(epoch(oracle(network(WIDE), name), 0).logits, expected)
 
 
 @pytest.mark.parametrize("augment", ["none", "flip", "crop", "crop_flip"])
 def test_known_logits_are_those_of_the_network(augment: Augment) -> None:
-    direct = epoch(supervisor(network(WIDE)), 0, augment, known=False)
-    known = epoch(supervisor(network(WIDE)), 0, augment)
+    direct = epoch(oracle(network(WIDE)), 0, augment, known=False)
+    known = epoch(oracle(network(WIDE)), 0, augment)
     assert not torch.equal(direct.logits, torch.zeros_like(direct.logits))
     torch.testing.assert_close(known.logits, direct.logits, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("augment", ["none", "flip"])
 def test_known_gradients_are_those_of_the_network(augment: Augment) -> None:
-    direct = epoch(supervisor(network(WIDE)), 0, augment, known=False, gradients=True)
-    known = epoch(supervisor(network(WIDE)), 0, augment, gradients=True)
+    direct = epoch(oracle(network(WIDE)), 0, augment, known=False, gradients=True)
+    known = epoch(oracle(network(WIDE)), 0, augment, gradients=True)
     assert direct.gradients is not None
     assert direct.gradients.abs().amax((1, 2, 3)).min() > 1e-4
     torch.testing.assert_close(known.gradients, direct.gradients, rtol=1e-4, atol=1e-7)
     torch.testing.assert_close(known.logits, direct.logits, rtol=0, atol=1e-5)
-    again = epoch(supervisor(network(WIDE)), 0, augment, gradients=True)
-    alone = epoch(supervisor(network(WIDE), None), 0, augment, gradients=True)
+    again = epoch(oracle(network(WIDE)), 0, augment, gradients=True)
+    alone = epoch(oracle(network(WIDE), None), 0, augment, gradients=True)
     for other in (again, alone):
         assert torch.equal(other.gradients, known.gradients)  # type: ignore[arg-type]
 
 
 def test_noise_on_known_logits_is_drawn_as_on_others() -> None:
     noise = [{"name": "signal_dependent", "sigma": 0.3}]
-    plain = epoch(supervisor(network(WIDE)), 0).logits
-    noisy = epoch(supervisor(network(WIDE), noise=noise), 0).logits
-    direct = epoch(supervisor(network(WIDE), noise=noise), 0, known=False).logits
+    plain = epoch(oracle(network(WIDE)), 0).logits
+    noisy = epoch(oracle(network(WIDE), noise=noise), 0).logits
+    direct = epoch(oracle(network(WIDE), noise=noise), 0, known=False).logits
     torch.testing.assert_close(noisy, direct, rtol=0, atol=2e-5)
     draws = seeds.generator(0, "supervision", 0, 0, 0)
     first = views(0).position[:SIZE]
@@ -214,7 +214,7 @@ def test_noise_on_known_logits_is_drawn_as_on_others() -> None:
 )
 def test_a_view_is_asked_for_once(augment: Augment, variants: int) -> None:
     classifier, counter = counting()
-    asked = supervisor(classifier)
+    asked = oracle(classifier)
     seen: set[tuple[int, int]] = set()
     for number in range(4):
         shown = set(zip(*(part.tolist() for part in views(number, augment)[1:]), strict=True))
@@ -229,7 +229,7 @@ def test_a_view_is_asked_for_once(augment: Augment, variants: int) -> None:
     assert len(seen) <= variants * IMAGES
     other, counter = counting()
     for number in range(4):
-        epoch(supervisor(other), number, augment)
+        epoch(oracle(other), number, augment)
     assert counter.asked == 0  # by another trial
 
 
@@ -237,14 +237,14 @@ def test_the_first_epoch_costs_no_more_than_without(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(answers.LOGITS_AT_ONCE, "cpu", 30)
     for name in ("teacher", None):
         classifier, counter = counting()
-        epoch(supervisor(classifier, name), 0)
+        epoch(oracle(classifier, name), 0)
         assert counter.asked == IMAGES
 
 
 def test_gradients_are_asked_for_once_at_each_temperature(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(answers.GRADIENTS_AT_ONCE, "cpu", 30)
     classifier, counter = counting()
-    asked = supervisor(classifier)
+    asked = oracle(classifier)
     epoch(asked, 0, "flip", gradients=True)
     epoch(asked, 1, "flip", gradients=True)
     epoch(asked, 2, "flip", gradients=True)
@@ -266,7 +266,7 @@ def test_gradients_that_are_many_or_never_the_same_are_computed_every_time(
 ) -> None:
     noise = [{"name": "signal_dependent", "sigma": 0.1}] if fields.pop("noise", False) else []
     classifier, counter = counting()
-    asked = supervisor(classifier, noise=noise)
+    asked = oracle(classifier, noise=noise)
     for _ in range(2):
         before = counter.asked
         told = epoch(asked, 0, **{"augment": "none", **fields}, gradients=True)
@@ -275,9 +275,9 @@ def test_gradients_that_are_many_or_never_the_same_are_computed_every_time(
 
 
 def test_gradients_of_other_labels_are_others() -> None:
-    one = epoch(supervisor(network(WIDE)), 0, "none", gradients=True)
+    one = epoch(oracle(network(WIDE)), 0, "none", gradients=True)
     other = epoch(
-        supervisor(network(WIDE)), 0, "none", gradients=True, labels=(split().labels + 1) % 10
+        oracle(network(WIDE)), 0, "none", gradients=True, labels=(split().labels + 1) % 10
     )
     assert torch.equal(one.logits, other.logits)
     assert not torch.equal(one.gradients, other.gradients)  # type: ignore[arg-type]
@@ -307,21 +307,19 @@ def test_a_teacher_that_draws_is_asked_every_time_and_never_kept(
     model: Model, supervision: dict[str, Any], folder: Path
 ) -> None:
     classifier = network(model)
-    asked = supervisor(classifier, **supervision)
+    asked = oracle(classifier, **supervision)
     first, second = (epoch(asked, number, "none").logits for number in (0, 1))
     assert not torch.allclose(first, second, rtol=0, atol=1e-4)
     assert not folder.exists()
 
 
 def test_dropout_that_is_off_is_no_draw(folder: Path) -> None:
-    epoch(supervisor(network(WideResNet(depth=10, width=1, dropout=0.3))), 0)
+    epoch(oracle(network(WideResNet(depth=10, width=1, dropout=0.3))), 0)
     assert len(list(folder.glob("*.table"))) == 1
 
 
 def test_images_that_nobody_sees_again_are_not_kept(folder: Path) -> None:
-    teacher = supervisor(network(WIDE)).during(
-        0, shown=EpochViews(split(), views(0), split().labels)
-    )
+    teacher = oracle(network(WIDE)).epoch(0, views=EpochViews(split(), views(0), split().labels))
     images = torch.rand(5, 1, 8, 8)
     perturbed = Batch(images, images, torch.zeros(5, dtype=torch.long))
     assert torch.equal(teacher.logits(perturbed, temperature=1.0), network(WIDE).logits(images))
@@ -340,7 +338,7 @@ def test_whatever_an_answer_depends_on_tells_it_from_others(
         """How many tables there are then."""
         images = split().images + brighter
         shown = EpochViews(Split(images, split().labels), views(0, augment), split().labels)
-        teacher: Teacher = supervisor(classifier, name).during(0, shown=shown)
+        teacher: Teacher = oracle(classifier, name).epoch(0, views=shown)
         (first, *_) = shown.views.batches(images, SIZE)
         teacher.logits(
             Batch(first.images, first.images, split().labels[first.position], first.at),

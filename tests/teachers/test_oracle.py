@@ -90,9 +90,9 @@ def asking(classifier: Classifier | None, *, seed: int = 0, **supervision: Any) 
     return TeacherOracle(parse(Supervision, supervision), classifier, classes=10, seed=seed)
 
 
-def told(supervisor: TeacherOracle, images: Tensor, *counters: int, times: int = 1) -> list[Tensor]:
+def told(oracle: TeacherOracle, images: Tensor, *counters: int, times: int = 1) -> list[Tensor]:
     """The logits of some calls in a row in one epoch."""
-    teacher = supervisor.during(*counters)
+    teacher = oracle.epoch(*counters)
     labels = torch.arange(len(images)) % 10
     return [teacher(images, labels, temperature=4.0).logits for _ in range(times)]
 
@@ -100,7 +100,7 @@ def told(supervisor: TeacherOracle, images: Tensor, *counters: int, times: int =
 def test_a_plain_teacher_answers_with_its_logits_and_stages_in_eval_mode_and_without_a_graph(
     trained: Classifier, images: Tensor
 ) -> None:
-    answer = asking(trained.train()).during(0)(images, LABELS, temperature=3.0)
+    answer = asking(trained.train()).epoch(0)(images, LABELS, temperature=3.0)
     expected = trained.eval()(images)
     assert torch.equal(answer.logits, expected.logits)
     assert all(torch.equal(*pair) for pair in zip(answer.stages, expected.stages, strict=True))
@@ -127,9 +127,9 @@ def test_images_that_ask_for_a_gradient_get_one_and_no_parameter_does(
 def test_images_that_ask_for_none_get_no_graph_even_if_somebody_wakes_the_parameters(
     trained: Classifier, images: Tensor
 ) -> None:
-    supervisor = asking(trained)
+    oracle = asking(trained)
     trained.requires_grad_(True)
-    (logits,) = told(supervisor, images, 0)
+    (logits,) = told(oracle, images, 0)
     assert not logits.requires_grad
 
 
@@ -198,11 +198,11 @@ def test_answers_differ_from_batch_to_batch_from_epoch_to_epoch_and_from_seed_to
 def test_answers_repeat_for_a_seed_and_an_epoch_whatever_was_drawn_elsewhere(
     supervision: dict[str, Any], trained: Classifier, images: Tensor
 ) -> None:
-    supervisor, answers = asking(trained, **supervision), []
-    told(supervisor, images, 0, times=2)  # another epoch does not matter
+    oracle, answers = asking(trained, **supervision), []
+    told(oracle, images, 0, times=2)  # another epoch does not matter
     for elsewhere in (0, 1):
         torch.manual_seed(elsewhere)
-        teacher = (supervisor if elsewhere else asking(trained, **supervision)).during(1)
+        teacher = (oracle if elsewhere else asking(trained, **supervision)).epoch(1)
         found = []
         for _ in range(3):
             torch.rand(elsewhere)  # a student's dropout
@@ -228,8 +228,8 @@ def test_what_the_student_draws_does_not_depend_on_the_teacher(
 
 def test_a_smoothed_teacher_answers_with_the_aggregate(trained: Classifier, images: Tensor) -> None:
     described = {"samples": 5, "aggregate": "prediction", "sigma": 0.4}
-    supervisor = asking(trained, seed=3, smoothing=described)
-    (logits,) = told(supervisor, images, 2)
+    oracle = asking(trained, seed=3, smoothing=described)
+    (logits,) = told(oracle, images, 2)
     with seeds.ambient(3, "supervision", 2, 0):
         expected = smoothed(trained, parse(Supervision, {"smoothing": described}).smoothing).logits(
             images
@@ -296,9 +296,9 @@ def test_a_change_of_the_logits_knows_the_methods_temperature(
     """Hot, all probabilities are alike and every neighbour is below the threshold; cold, none
     is."""
     sure = trained.eval().logits(images)
-    supervisor = asking(trained, noise=[{"name": "swap", "probability": 1.0, "threshold": 0.5}])
-    cold = supervisor.during(0)(images, LABELS, temperature=1e-4).logits
-    hot = supervisor.during(0)(images, LABELS, temperature=1e4).logits
+    oracle = asking(trained, noise=[{"name": "swap", "probability": 1.0, "threshold": 0.5}])
+    cold = oracle.epoch(0)(images, LABELS, temperature=1e-4).logits
+    hot = oracle.epoch(0)(images, LABELS, temperature=1e4).logits
     assert torch.equal(cold, sure)
     assert torch.equal(hot.argmax(1), sure.topk(2).indices[:, 1])
 
@@ -308,7 +308,7 @@ def test_noise_on_the_logits_leaves_the_gradient_to_the_images_and_the_stages(
 ) -> None:
     images.requires_grad_(True)
     noisy = asking(trained, noise=[{"name": "signal_dependent", "sigma": 0.3, "per": "sample"}])
-    answer = noisy.during(0)(images, LABELS, temperature=1.0)
+    answer = noisy.epoch(0)(images, LABELS, temperature=1.0)
     plain = trained.eval()(images)
     factor = (answer.logits / plain.logits).detach()[:, :1]
     (found,) = torch.autograd.grad(answer.logits.sum(), images)
@@ -348,7 +348,7 @@ def test_a_virtual_teachers_softened_answer_is_softmax_of_its_probabilities_over
 def test_a_virtual_teacher_of_ten_classes_and_nine_tenths(
     temperature: float, probability: float
 ) -> None:
-    answer = asking(None, virtual={"probability": 0.9}).during(0)(
+    answer = asking(None, virtual={"probability": 0.9}).epoch(0)(
         torch.rand(5, 1, 8, 8), LABELS, temperature=temperature
     )
     softened = functional.softmax(answer.logits / temperature, dim=1)
@@ -357,7 +357,7 @@ def test_a_virtual_teacher_of_ten_classes_and_nine_tenths(
 
 
 def test_a_virtual_teacher_answers_the_labels_that_it_is_given_whatever_the_images() -> None:
-    teacher = asking(None, virtual={}).during(0)
+    teacher = asking(None, virtual={}).epoch(0)
     images = torch.rand(5, 1, 8, 8).requires_grad_(True)
     for labels in (LABELS, LABELS.flip(0)):
         answer = teacher(images, labels, temperature=1.0)
