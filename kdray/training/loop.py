@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from torch import Tensor
 from kdray.core import seeds
 from kdray.data import Dataset, ImageData, Views
 from kdray.methods import Batch, EpochViews, Losses, Method, Stage, TeacherSource, TrainingStep
+from kdray.models import Classifier
 from kdray.perturbations import Noise
 from kdray.robustness import Gradients, Subject, score
 from kdray.training.compute import computing_in
@@ -79,51 +81,12 @@ def train_epoch(
 ) -> Epoch:
     """Train the epoch with index ``epoch`` of ``stage`` and measure it."""
     began = perf_counter()
-    classifier, optimizer, training, dataset = (
-        state.classifier,
-        state.optimizer,
-        setup.training,
-        setup.dataset,
-    )
-    device, seed = dataset.train.images.device, setup.seed
-    rate = training.optimizer.set_rate(optimizer, training.schedule.factor(epoch, stage.epochs))
-    labels = training_labels(dataset, setup.data.classes, setup.noise, seed, counters)
-    noise_draws, attack_draws = (
-        seeds.generator(seed, s, *counters, device=device) for s in ("input_noise", "attack")
-    )
-    views = Views.drawn(
-        len(labels),
-        setup.data.augmentation,
-        order=seeds.generator(seed, "data_order", *counters),
-        draws=seeds.generator(seed, "augmentation", *counters),
-    )
-    teacher_views = setup.teacher_views(views, labels)
-    teacher = None if setup.oracle is None else setup.oracle.epoch(*counters, views=teacher_views)
-    totals, gradients = (
-        Totals(device),
-        Gradients(classifier) if training.gradients and stage.name == "main" else None,
-    )
-    classifier.train()
-    state.helper.train()
-    with seeds.ambient(seed, "dropout", *counters):
-        for at, index, clean in views.batches(dataset.train.images, training.batch_size):
-            images = clean if setup.noise.input is None else setup.noise.input(clean, noise_draws)
-            batch = Batch(
-                images,
-                images if teacher_views is None else clean,
-                labels[index],
-                None if teacher_views is None else at,
-            )
-            with computing_in(training.precision, device):
-                losses = setup.method.losses(
-                    stage.name, TrainingStep(classifier, state.helper, batch, teacher, attack_draws)
-                )
-            optimizer.zero_grad(set_to_none=True)
-            losses.total.backward()
-            if gradients is not None:
-                gradients.add()
-            optimizer.step()
-            totals.add(losses, labels[index])
+    classifier, training, dataset = state.classifier, setup.training, setup.dataset
+    factor = training.schedule.factor(epoch, stage.epochs)
+    rate = training.optimizer.set_rate(state.optimizer, factor)
+    totals = Totals(dataset.train.images.device)
+    gradients = Gradients(classifier) if training.gradients and stage.name == "main" else None
+    train_batches(state, setup, stage, counters, totals, gradients)
     loss, terms, accuracy = totals.means()  # the epoch's one wait for the device
     where = f"in epoch {epoch + 1} of {stage.epochs}" + (
         "" if stage.name == "main" else f" of stage {stage.name}"
@@ -134,20 +97,12 @@ def train_epoch(
     classifier.eval()
     with seeds.ambient(0, "evaluation"):
         correct, val_loss = score(classifier, dataset.val)
-    if not math.isfinite(
-        val_loss
-    ):  # the epoch's last step did it: no training loss has seen it yet
+    # Where the epoch's last step did it, no training loss has seen it yet.
+    if not math.isfinite(val_loss):
         raise Diverged(f"the validation loss is {val_loss} {where}")
     measured = [] if gradients is None else gradients.rows(len(dataset.train.labels))
-    if (
-        stage.name == "main"
-        and training.monitor is not None
-        and (epoch + 1) % training.monitor.every == 0
-    ):
-        classifier.requires_grad_(False)  # as evaluations find every classifier
-        subject = Subject(classifier, dataset.val, dataset.omitted)
-        measured += training.monitor.rows(subject)
-        classifier.requires_grad_(True)
+    if stage.name == "main":
+        measured += monitored(classifier, setup, epoch)
     return Epoch(
         stage=stage.name,
         epoch=epoch + 1,
@@ -157,10 +112,69 @@ def train_epoch(
         train_accuracy=accuracy,
         val_loss=val_loss,
         val_accuracy=correct / len(dataset.val.labels),
-        images_per_second=len(labels) / (trained - began),
+        images_per_second=len(dataset.train.labels) / (trained - began),
         seconds=perf_counter() - began,
         measured=[{**row, "epoch": epoch + 1} for row in measured],
     )
+
+
+def train_batches(
+    state: State,
+    setup: TrainingSetup,
+    stage: Stage,
+    counters: tuple[int, ...],
+    totals: Totals,
+    gradients: Gradients | None,
+) -> None:
+    """Take a step of the optimiser for each batch of an epoch, adding up ``totals`` and
+    ``gradients``."""
+    classifier, dataset, seed = state.classifier, setup.dataset, setup.seed
+    device = dataset.train.images.device
+    labels = training_labels(dataset, setup.data.classes, setup.noise, seed, counters)
+    noise_draws, attack_draws = (
+        seeds.generator(seed, s, *counters, device=device) for s in ("input_noise", "attack")
+    )
+    views = Views.drawn(
+        len(labels),
+        setup.data.augmentation,
+        order=seeds.generator(seed, "data_order", *counters),
+        draws=seeds.generator(seed, "augmentation", *counters),
+    )
+    seen = setup.teacher_views(views, labels)
+    teacher = None if setup.oracle is None else setup.oracle.epoch(*counters, views=seen)
+    classifier.train()
+    state.helper.train()
+    with seeds.ambient(seed, "dropout", *counters):
+        for at, index, clean in views.batches(dataset.train.images, setup.training.batch_size):
+            images = clean if setup.noise.input is None else setup.noise.input(clean, noise_draws)
+            batch = Batch(
+                images,
+                images if seen is None else clean,
+                labels[index],
+                None if seen is None else at,
+            )
+            with computing_in(setup.training.precision, device):
+                losses = setup.method.losses(
+                    stage.name, TrainingStep(classifier, state.helper, batch, teacher, attack_draws)
+                )
+            state.optimizer.zero_grad(set_to_none=True)
+            losses.total.backward()
+            if gradients is not None:
+                gradients.add()
+            state.optimizer.step()
+            totals.add(losses, batch.labels)
+
+
+def monitored(classifier: Classifier, setup: TrainingSetup, epoch: int) -> list[dict[str, Any]]:
+    """The rows that the monitor measures after the epoch with index ``epoch``, if it is due."""
+    monitor = setup.training.monitor
+    if monitor is None or (epoch + 1) % monitor.every:
+        return []
+    classifier.requires_grad_(False)  # as evaluations find every classifier
+    subject = Subject(classifier, setup.dataset.val, setup.dataset.omitted)
+    rows = monitor.rows(subject)
+    classifier.requires_grad_(True)
+    return rows
 
 
 def training_labels(

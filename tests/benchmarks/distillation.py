@@ -56,8 +56,8 @@ def network(model: Model, data: Dataset) -> Classifier:
 class Forgetful(TeacherOracle):
     """Asks for every batch, as all did before answers were kept."""
 
-    def epoch(self, *counters: int, shown: EpochViews | None = None) -> Teacher:
-        del shown
+    def epoch(self, *counters: int, views: EpochViews | None = None) -> Teacher:
+        del views
         return super().epoch(*counters)
 
 

@@ -279,8 +279,8 @@ def test_the_teacher_is_asked_about_the_clean_batch(seen: Seen) -> None:
     asked: list[Tensor] = []
 
     class Source:
-        def during(self, *counters: int, shown: EpochViews | None = None) -> Teacher:
-            del counters, shown
+        def epoch(self, *counters: int, views: EpochViews | None = None) -> Teacher:
+            del counters, views
             return Answering(lambda images, _labels, _temperature: asked.append(images.clone()))
 
     teacher = Source()
@@ -308,8 +308,8 @@ def test_the_teacher_is_told_the_corrupted_labels_and_the_methods_temperature_of
     told: list[tuple[tuple[int, ...], Tensor, float]] = []
 
     class Source:
-        def during(self, *counters: int, shown: EpochViews | None = None) -> Teacher:
-            del shown
+        def epoch(self, *counters: int, views: EpochViews | None = None) -> Teacher:
+            del views
             return Answering(
                 lambda _images, labels, temperature: told.append(
                     (counters, labels.clone(), temperature)
