@@ -16,7 +16,6 @@ from kdray.core import InputError, canonical
 from kdray.results import Results
 from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.definition.read import Sweep
-from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.teacher_variants import forms, in_forms
 from kdray.sweep.execution.resources import (
     at_once,
@@ -27,6 +26,7 @@ from kdray.sweep.execution.resources import (
     this_machine,
 )
 from kdray.sweep.inventory.members import SweepMembers
+from kdray.sweep.inventory.students import students
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.sweep.scheduling.across import Trained, missing
 from kdray.trials.experiment import Experiment
@@ -176,23 +176,6 @@ def chain(sweep: Sweep) -> list[Experiment]:
     it teaches."""
     found = {t.trial_id: t for teacher in sweep.teachers() for t in ancestors(teacher)}
     return sorted(found.values(), key=lambda teacher: len(list(ancestors(teacher))))
-
-
-def students(
-    sweep: Sweep, ledger: TrialIndex, point: Point
-) -> Iterator[tuple[int, Experiment | None]]:
-    """The student of each seed of a point; none where its teacher is not there to be chosen."""
-    candidates, choice = sweep.candidates(point), sweep.choice(point)
-    like: Experiment | None = None
-    for seed in range(sweep.file.seeds):
-        teacher = ledger.choose(candidates, choice, seed) if candidates else None
-        if candidates and teacher is None:
-            yield seed, None
-            continue
-        # Read and checked once a point: seeds, the teacher's too, are no part of what can be wrong
-        # with it.
-        like = like or sweep.student(point, seed, teacher)
-        yield seed, like.model_copy(update={"seed": seed, "teacher": teacher})
 
 
 class Speeds:

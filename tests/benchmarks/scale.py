@@ -29,8 +29,9 @@ from kdray.sweep.definition.read import Sweep, sweep_from
 from kdray.sweep.execution.resources import this_machine
 from kdray.sweep.execution.runner import cluster, quiet
 from kdray.sweep.inventory.members import SweepMembers
+from kdray.sweep.inventory.students import students
 from kdray.sweep.inventory.trials import Record, TrialIndex
-from kdray.sweep.plan import chain, plan, students
+from kdray.sweep.plan import chain, plan
 from kdray.sweep.run import run
 from kdray.sweep.scheduling.progress import Progress
 from kdray.sweep.scheduling.queue import Dispatcher

@@ -36,8 +36,8 @@ from kdray.data import data_root
 from kdray.machine import hardware
 from kdray.results import Results, Store
 from kdray.sweep.definition.read import Sweep, load_sweep
+from kdray.sweep.inventory.students import students
 from kdray.sweep.inventory.trials import TrialIndex
-from kdray.sweep.plan import students
 from kdray.trials.run import run_task
 from kdray.trials.task import Ended, Task
 from tests.benchmarks.figures import Figure, run

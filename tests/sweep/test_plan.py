@@ -9,8 +9,9 @@ import pytest
 
 from kdray.results import Results
 from kdray.sweep.definition.read import Sweep
+from kdray.sweep.inventory.students import students
 from kdray.sweep.inventory.trials import TrialIndex
-from kdray.sweep.plan import Counts, Plan, ancestors, chain, plan, students
+from kdray.sweep.plan import Counts, Plan, ancestors, chain, plan
 from tests.sweep.fakes import ALONE, TINY, Engine, go, sweep_of
 
 SIGMA = "experiment.noise.input.sigma"

@@ -259,6 +259,11 @@ class Point(NamedTuple):
     def tree(self) -> Tree:
         return self.space.assign(self.values)
 
+    @property
+    def text(self) -> str:
+        """Equal for points of equal values in spaces of the same case."""
+        return json.dumps([self.space.case, self.values], sort_keys=True)
+
 
 def below(path: str, top: str) -> bool:
     return path == top or path.startswith(f"{top}.")

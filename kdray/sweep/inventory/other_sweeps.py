@@ -3,54 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kdray.results.points.objective import Numbers
 from kdray.sweep.definition.read import Stratum, Sweep
 from kdray.sweep.definition.space import Distribution, Point, Space, at
+from kdray.sweep.inventory.students import students
 from kdray.sweep.inventory.trials import TrialIndex
-from kdray.sweep.plan import students
 from kdray.trials.experiment import Experiment
 
 
 def points_of_other_sweeps(
-    sweep: Sweep,
-    ledger: TrialIndex,
-    stratum: Stratum,
-    experiments: Iterable[str],
-    own: Collection[str],
-) -> Iterator[tuple[Point, Numbers, bool]]:
+    sweep: Sweep, index: TrialIndex, stratum: Stratum, experiments: Iterable[str]
+) -> Iterator[tuple[Point, Numbers]]:
     """The points of ``stratum`` of which every seed is there with every number that they are
     compared by.
 
-    ``experiments`` are the canonical JSON of trained trials; of each point is said whether it is
-    among the ``own`` trials, those that the sweep itself has asked for at some time.
+    ``experiments`` are the canonical JSON of trained trials.
     """
     seen: set[str] = set()
-    aims, suite = sweep.file.aims, sweep.suite("student")
+    objectives, suite = sweep.file.aims, sweep.suite("student")
     for text in experiments:
         first = Experiment.parse(json.loads(text))
         if first.seed != 0:
             continue
         tree = json.loads(first.model_dump_json())
         for space in stratum.spaces:
-            point = _point(space, tree)
+            point = point_at(space, tree)
             if point is None or (key := json.dumps([space.case, point.values])) in seen:
                 continue
-            trained = [student for _, student in students(sweep, ledger, point)]
+            trained = [student for _, student in students(sweep, index, point)]
             # Its id says whether it is this point in everything that is not searched.
             if trained[0] is None or trained[0].trial_id != first.trial_id:
                 continue
             numbers = [
-                ledger.numbers(student.trial_id, suite) if student else {} for student in trained
+                index.numbers(student.trial_id, suite) if student else {} for student in trained
             ]
-            if not any(aims.lacking(each) for each in numbers):
+            if not any(objectives.lacking(each) for each in numbers):
                 seen.add(key)
-                yield point, numbers, first.trial_id in own
+                yield point, numbers
 
 
-def _point(space: Space, tree: dict[str, Any]) -> Point | None:
+def point_at(space: Space, tree: dict[str, Any], number: int = -1) -> Point | None:
     """The point at which ``space`` has the values of the whole experiment ``tree``, if it holds
     them."""
     values: dict[str, Any] = dict(space.chosen)
@@ -62,7 +57,7 @@ def _point(space: Space, tree: dict[str, Any]) -> Point | None:
         if value is None:
             return None
         (values[path],) = value
-    return Point(-1, space, values)
+    return Point(number, space, values)
 
 
 def _value(leaf: Distribution, found: Any) -> tuple[Any] | None:
@@ -73,6 +68,7 @@ def _value(leaf: Distribution, found: Any) -> tuple[Any] | None:
 
 
 def _is(written: Any, found: Any) -> bool:
+    """Whether a value of the sweep file stands for one of an experiment."""
     if isinstance(written, dict):
         return isinstance(found, dict) and all(
             key in found and _is(part, found[key]) for key, part in written.items()

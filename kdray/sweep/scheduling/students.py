@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
 
-import optuna
-import sqlalchemy.exc
-
 from kdray.results import Results
-from kdray.results.points.objective import Numbers, Score
+from kdray.results.points.objective import Score
 from kdray.results.points.pareto import fronts
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition.file import Role
-from kdray.sweep.definition.read import Stratum, Sweep
+from kdray.sweep.definition.read import Sweep
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.teacher_variants import forms, in_forms
 from kdray.sweep.inventory.members import Row, SweepMembers
-from kdray.sweep.inventory.other_sweeps import points_of_other_sweeps
-from kdray.sweep.plan import Counts, students
+from kdray.sweep.inventory.students import students
+from kdray.sweep.plan import Counts
 from kdray.sweep.scheduling.queue import Assignment, Group, Work, in_turn
 from kdray.sweep.search.early_stopping import Race, Stopper
-from kdray.sweep.search.propose import PointResult, PointSource, source_of
+from kdray.sweep.search.history import PastPoints
+from kdray.sweep.search.mirror import Mirror
+from kdray.sweep.search.point_result import PointResult
+from kdray.sweep.search.propose import PointSource, source_of
 from kdray.trials.experiment import Experiment
 from kdray.trials.task import EpochDone, Outcome, Reason, ReasonKind, Task, epochs_of, joined
 
@@ -68,18 +68,13 @@ class Students:
         self.there: set[str] = set()
 
     def run(self) -> None:
-        """Everything but the last look at the best. A study that cannot be written is an
-        OSError."""
-        try:
-            self._search()
-        except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.OperationalError) as error:
-            reason = str(error.__cause__ or error).splitlines()[0]
-            raise OSError(
-                f"{self._work.store.place}/studies/{self._sweep.name}.db: {reason}"
-            ) from None
+        """Everything but the last look at the best."""
+        search, store = self._sweep.file.search, self._work.store
+        past = None if search.enumerates else PastPoints(self._sweep, self._ledger, self._found)
+        with Mirror(store, self._sweep.name, self._aims, self._work.progress.warn) as mirror:
+            self._search(source_of(self._sweep, past, mirror))
 
-    def _search(self) -> None:
-        source = source_of(self._sweep, self._work.store, self._known)
+    def _search(self, source: PointSource) -> None:
         objective = self._aims.objectives[0]
         self._work.progress.aim(objective.metric, objective.mode)
         counts = self._count(source)
@@ -91,13 +86,6 @@ class Students:
             planned=counts.total - counts.there,
             there=self.there,
             candidates=self._candidates,
-        )
-
-    def _known(self, stratum: Stratum) -> Iterator[tuple[Point, Numbers, bool]]:
-        trials = self._found.trials()
-        texts = trials.loc[(trials["status"] == "completed") & (trials["seed"] == 0), "experiment"]
-        return points_of_other_sweeps(
-            self._sweep, self._ledger, stratum, texts, self._members.trial_ids()
         )
 
     def _count(self, source: PointSource) -> Counts:

@@ -147,8 +147,11 @@ class CmaEs(BaseSampler):
 
 
 def _told(study: Study) -> list[tuple[FrozenTrial, float]]:
-    """The points with what they were told to be worth, in the order of telling, without repeats."""
+    """The complete points with what they are worth, in the order in which they ended."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    told = [(trial, trial.value) for trial in complete if "repeats" not in trial.user_attrs]
-    finite = [(trial, value) for trial, value in told if value is not None and math.isfinite(value)]
+    finite = [
+        (trial, trial.value)
+        for trial in complete
+        if trial.value is not None and math.isfinite(trial.value)
+    ]
     return sorted(finite, key=lambda each: (each[0].datetime_complete, each[0].number))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from optuna.distributions import (
@@ -44,6 +45,12 @@ class OptunaParameters:
             math.prod(leaf.count or math.inf for leaf in s.distributions.values())
             for s in self._spaces
         )
+
+    @cached_property
+    def common(self) -> dict[str, BaseDistribution]:
+        """The parameters that every point has."""
+        first, *others = map(self.distributions, self._spaces)
+        return {name: leaf for name, leaf in first.items() if all(name in o for o in others)}
 
     def ask(self, trial: Trial, number: int) -> Point:
         """The point that a new trial suggests."""

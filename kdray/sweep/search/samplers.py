@@ -1,38 +1,38 @@
 """Optuna's samplers, made of what a sweep file says.
 
-One is made anew for every point, seeded by the number of the point, so that a continued search
-draws what the uninterrupted one would have drawn from the same history.
+One is made anew for every point, seeded by the number of the point, and none keeps anything in the
+study, so that a continued search draws what the uninterrupted one would have drawn from the same
+history.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import assert_never
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 
 from kdray.core import seeds
 from kdray.sweep.definition.samplers import CMAES, GP, NSGAII, QMC, TPE, AnyProposer, Random
 
 
-def sampler_of(search: AnyProposer, number: int) -> BaseSampler:
-    """Makes the sampler that chooses the point with ``number``."""
-    seed = seeds.stream_seed(search.seed, "search", number) % 2**32
+def sampler_of(
+    search: AnyProposer, position: int, seed: int, leaves: Mapping[str, BaseDistribution]
+) -> BaseSampler:
+    """Makes the sampler that chooses the point at ``position`` of a search, from a seed that only
+    this point has; ``leaves`` are the parameters that every point has."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match search:
             case Random():
                 return optuna.samplers.RandomSampler(seed)
             case QMC():
-                # One sequence for all points (and in each stratum); how far it has come stands in
-                # the study. What only some points have, a branch's own, is no part of it and drawn
-                # for itself.
-                once = seeds.stream_seed(search.seed, "search", 0) % 2**32
-                independent = optuna.samplers.RandomSampler(seed)
-                return optuna.samplers.QMCSampler(
-                    scramble=True, seed=once, independent_sampler=independent
-                )
+                from kdray.sweep.search.sobol import Sobol  # it imports cmaes
+
+                return Sobol(leaves, position, scramble=seed_of(search, 0), seed=seed)
             case TPE():
                 return optuna.samplers.TPESampler(
                     seed=seed,
@@ -48,6 +48,13 @@ def sampler_of(search: AnyProposer, number: int) -> BaseSampler:
 
                 return CmaEs(seed, startup=search.startup, population=search.population)
             case NSGAII():
-                return optuna.samplers.NSGAIISampler(seed=seed, population_size=search.population)
+                from kdray.sweep.search.nsga2 import Nsga2
+
+                return Nsga2(seed=seed, population_size=search.population)
             case _:
                 assert_never(search)
+
+
+def seed_of(search: AnyProposer, *counters: int) -> int:
+    """The seed of the point, and of the attempt at it, that ``counters`` tell from the others."""
+    return seeds.stream_seed(search.seed, "search", *counters) % 2**32

@@ -140,7 +140,10 @@ def test_sweeps_of_different_names_stand_beside_each_other(made: Made, folder: P
     copy(made(other), folder)
     assert run(folder) == []
     assert run(folder, other) == []
-    assert sorted(path.name for path in (folder / "studies").iterdir()) == ["other.db", "tiny.db"]
+    assert sorted(path.name for path in (folder / "studies").glob("*.db")) == [
+        "other.db",
+        "tiny.db",
+    ]
     for name, alone in (("tiny", made({})), ("other", made(other))):
         pd.testing.assert_frame_equal(members(alone, name), members(folder, name), check_exact=True)
     trials = Results(folder).trials()

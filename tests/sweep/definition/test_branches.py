@@ -12,8 +12,10 @@ import pytest
 from kdray.core import InputError
 from kdray.results import Store
 from kdray.sweep.definition.space import Point
+from kdray.sweep.search.mirror import Mirror
 from kdray.sweep.search.parameters import OptunaParameters
-from kdray.sweep.search.propose import PointResult, source_of
+from kdray.sweep.search.point_result import PointResult
+from kdray.sweep.search.propose import source_of
 from tests.sweep.fakes import Engine, go, sweep_of
 
 METHODS = {
@@ -44,7 +46,7 @@ def search(*changes: dict[str, Any], **chosen: Any) -> list[Point]:
     store.folder = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        source, found = source_of(sweep, store), []
+        source, found = source_of(sweep, None, Mirror(store, "tiny", sweep.file.aims)), []
         while (point := source.next()) is not None:
             source.tell(point, PointResult([{"val_accuracy": 0.5}] * 2))
             found.append(point)
@@ -227,10 +229,12 @@ def test_every_combination_of_the_grid_has_a_search_of_its_own(tmp_path: Any) ->
     ]
     store = Store(tmp_path / "results")
     store.create()
-    source, points = source_of(sweep, store), []
-    while (point := source.next()) is not None:
-        source.tell(point, PointResult([{"val_accuracy": point.values["method.temperature"]}] * 2))
-        points.append(point)
+    with Mirror(store, "tiny", sweep.file.aims) as mirror:
+        source, points = source_of(sweep, None, mirror), []
+        while (point := source.next()) is not None:
+            score = point.values["method.temperature"]
+            source.tell(point, PointResult([{"val_accuracy": score}] * 2))
+            points.append(point)
     assert [point.values["noise.input.sigma"] for point in points] == [0, 0.2, 0.4] * 4
     assert [point.number for point in points] == list(range(12)), (
         "they take turns, and so do their numbers"
@@ -239,11 +243,10 @@ def test_every_combination_of_the_grid_has_a_search_of_its_own(tmp_path: Any) ->
     names = {f"tiny [noise.input.sigma={sigma}]" for sigma in (0, 0.2, 0.4)}
     storage = f"sqlite:///{store.folder}/studies/tiny.db"
     assert {s.study_name for s in optuna.get_all_study_summaries(storage)} == names
-    # The same command gives the same points; a value that is taken away takes its study with it.
-    again = source_of(sweep, store)
-    assert [again.next() for _ in points] == points
-    assert again.next() is None
-    source_of(sweep_of(STRATA, {"experiment.noise.input.sigma": {"grid": [0, 0.2]}}), store)
+    # A value that is taken away takes its study with it.
+    fewer = sweep_of(STRATA, {"experiment.noise.input.sigma": {"grid": [0, 0.2]}})
+    with Mirror(store, "tiny", sweep.file.aims) as mirror:
+        source_of(fewer, None, mirror)
     assert len(optuna.get_all_study_summaries(storage)) == 2
 
 

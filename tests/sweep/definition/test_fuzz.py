@@ -24,7 +24,9 @@ from kdray.core.yaml import parse_text
 from kdray.results import Store
 from kdray.sweep.definition.read import Sweep, sweep_from
 from kdray.sweep.definition.space import Point, children, put
-from kdray.sweep.search.propose import PointResult, source_of
+from kdray.sweep.search.mirror import Mirror
+from kdray.sweep.search.point_result import PointResult
+from kdray.sweep.search.propose import source_of
 from tests.shipped import SWEEPS
 from tests.sweep.fakes import TINY, changed
 
@@ -502,8 +504,8 @@ def begin(sweep: Sweep) -> None:
         source = sweep.grid()
     else:
         nowhere = Store("nowhere")
-        nowhere.folder = None  # the study is in memory
-        asked = source_of(sweep, nowhere)
+        nowhere.folder = None  # then no study is written
+        asked = source_of(sweep, None, Mirror(nowhere, sweep.name, sweep.file.aims))
 
         def answered() -> Iterator[Point]:
             while (point := asked.next()) is not None:

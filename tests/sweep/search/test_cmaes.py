@@ -269,7 +269,6 @@ def test_points_are_learnt_from_in_the_order_in_which_they_were_told() -> None:
     [
         (0.5, TrialState.PRUNED, {}),
         (None, TrialState.FAIL, {}),
-        (0.5, TrialState.COMPLETE, {"repeats": True}),
         (float("inf"), TrialState.COMPLETE, {}),
         (float("-inf"), TrialState.COMPLETE, {}),
     ],

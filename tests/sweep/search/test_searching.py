@@ -6,18 +6,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
 from kdray.core import InputError
-from kdray.results import Store, write_rows
+from kdray.results import Store
 from kdray.results.points.objective import Objective, Objectives, Score
-from kdray.results.schema import NOT_NEEDED
 from kdray.sweep.definition.stopping import EarlyStopping, Racing
 from kdray.sweep.scheduling.students import PointState, Students
 from kdray.sweep.search.early_stopping import Race, Stopper
-from kdray.sweep.search.parameters import OptunaParameters
-from kdray.sweep.search.propose import PointResult, open_studies, source_of
+from kdray.sweep.search.mirror import Mirror
+from kdray.sweep.search.point_result import PointResult
+from kdray.sweep.search.propose import source_of
 from tests.sweep.fakes import sweep_of
 from tests.sweep.scheduling.test_queue import TASKS, Told, end, group
 from tests.sweep.search.test_early_stopping import curve
@@ -89,23 +90,6 @@ def test_points_of_one_front_are_ranked_by_the_first_objective() -> None:
         assert [tried.point.number for tried in students._best(4)] == expected
 
 
-def test_a_point_that_failed_and_is_given_up_when_it_is_tried_again_is_told_so(
-    store: Store,
-) -> None:
-    sweep = sweep_of(SEARCH)
-    for verdict in (
-        PointResult([], "its worker died"),
-        PointResult([{"val_accuracy": 0.1}], None, "lost", (1, 0.1)),
-    ):
-        source = source_of(sweep, store)
-        point = source.next()
-        assert point is not None
-        source.tell(point, verdict)
-    (study,) = open_studies(store, sweep, sweep.strata, lambda _: ())
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.PRUNED]
-    assert source_of(sweep, store).next() == point
-
-
 def test_a_race_needs_seeds_that_it_could_spare() -> None:
     """A point is compared while some of its seeds are left: of n seeds the test sees n - 1 at
     most."""
@@ -116,26 +100,17 @@ def test_a_race_needs_seeds_that_it_could_spare() -> None:
 
 def test_a_point_given_up_is_told_with_what_was_seen_of_it(store: Store) -> None:
     sweep = sweep_of(SEARCH)
-    source = source_of(sweep, store)
-    point = source.next()
-    assert point is not None
-    source.tell(point, PointResult([{"val_accuracy": 0.1}] * 2, None, "lost", (2, 0.1)))
-    (study,) = open_studies(store, sweep, sweep.strata, lambda _: ())
+    with Mirror(store, sweep.name, sweep.file.aims) as mirror:
+        source = source_of(sweep, None, mirror)
+        point = source.next()
+        assert point is not None
+        source.tell(point, PointResult([{"val_accuracy": 0.1}] * 2, None, "lost", (2, 0.1)))
+    study = optuna.load_study(
+        study_name="tiny", storage=f"sqlite:///{store.folder}/studies/tiny.db"
+    )
     assert [(trial.state, trial.intermediate_values) for trial in study.trials] == [
         (TrialState.PRUNED, {2: 0.1})
     ]
-
-
-def test_a_repeat_of_what_was_given_up_is_given_up(store: Store) -> None:
-    sweep = sweep_of(
-        SEARCH, {"experiment.noise.input.sigma": {"choice": [0, 0.1, 0.2, 0.3]}, "seeds": 1}
-    )
-    source = source_of(sweep, store)
-    while (point := source.next()) is not None:
-        source.tell(point, PointResult([], None, "lost"))
-    (study,) = open_studies(store, sweep, sweep.strata, lambda _: ())
-    assert any("repeats" in trial.user_attrs for trial in study.trials)
-    assert {trial.state for trial in study.trials} == {TrialState.PRUNED}
 
 
 def test_who_is_better_on_average_than_the_best_by_its_worst_seed_never_loses() -> None:
@@ -145,35 +120,6 @@ def test_who_is_better_on_average_than_the_best_by_its_worst_seed_never_loses() 
         "means are compared, whatever the seeds of a point count as"
     )
     assert race.lost([0.8, 0.8, 0.8]) is None
-
-
-def test_stored_values_that_lack_a_leaf_are_no_point() -> None:
-    codec = OptunaParameters(sweep_of(SEARCH).spaces)
-    assert codec.read(None, {"noise.input.sigma": 0.5}) == {"noise.input.sigma": 0.5}
-    assert codec.read(None, {}) is None
-    assert codec.read("other", {"noise.input.sigma": 0.5}) is None
-
-
-def test_a_lost_study_asks_for_what_the_sweep_still_wanted(store: Store) -> None:
-    rows = [
-        {
-            "sweep": "tiny",
-            "role": "student",
-            "trial_id": str(number),
-            "point": number,
-            "order": number,
-            "case": None,
-            "swept": f'{{"noise.input.sigma": {sigma}}}',
-            "outcome": outcome,
-        }
-        for number, (sigma, outcome) in enumerate(
-            [(0.25, NOT_NEEDED), (0.5, "completed"), (0.75, "pruned")]
-        )
-    ]
-    write_rows(store, "members", "tiny", rows, {})
-    source = source_of(sweep_of(SEARCH), store)
-    points = [source.next() for _ in range(2)]
-    assert [point and point.values["noise.input.sigma"] for point in points] == [0.5, 0.75]
 
 
 def test_a_trial_that_is_asked_for_again_later_begins_its_time_again(
