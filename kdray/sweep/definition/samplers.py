@@ -102,8 +102,8 @@ class TPE(Proposer):
 
     sampler: Literal["tpe"] = "tpe"
     startup: Startup = 10
-    multivariate: bool = False
-    """Parameters are looked at together, not one by one."""
+    multivariate: bool | None = None
+    """Parameters are looked at together, not one by one; none: where there is one objective."""
     group: bool = False
     """Parameters that only some cases have are looked at with those that occur beside them."""
     constant_liar: bool = True
@@ -111,7 +111,7 @@ class TPE(Proposer):
 
     @model_validator(mode="after")
     def _groups_together(self) -> Self:
-        if self.group and not self.multivariate:
+        if self.group and self.multivariate is False:
             raise ValueError("group: needs multivariate: true")
         return self
 

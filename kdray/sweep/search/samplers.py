@@ -37,7 +37,8 @@ def sampler_of(
                 return optuna.samplers.TPESampler(
                     seed=seed,
                     n_startup_trials=search.startup,
-                    multivariate=search.multivariate,
+                    # Of several objectives Optuna warns where groups ask for what it leaves out.
+                    multivariate=search.group or search.multivariate,
                     group=search.group,
                     constant_liar=search.constant_liar,
                 )

@@ -135,7 +135,7 @@ WRONG = [
         "search: startup: sampler random has no use for it",
     ),
     (
-        {"search": {"sampler": "tpe", "points": 3, "group": True}},
+        {"search": {"sampler": "tpe", "points": 3, "group": True, "multivariate": False}},
         "search: group: needs multivariate: true",
     ),
     (
