@@ -527,7 +527,7 @@ def test_results_of_a_newer_schema_are_refused(
 ) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "schema.json").write_text('{"kdray_schema": 99}')
-    assert "results of schema 99, this kdray reads up to 1; update kdray" in run(
+    assert "results of schema 99, this kdray reads up to 2; update kdray" in run(
         tmp_path, capsys, {}
     )
 
