@@ -8,7 +8,7 @@ label in a row of ``robustness`` is that of the sweep that asked first.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 
 import pandas as pd
@@ -53,6 +53,20 @@ def write_labels(store: Store, sweep: str, labels: Labels) -> None:
     kept = {each: label for each, label in before.items() if label not in new}
     if (now := {**kept, **labels}) != before:
         store.write(labels_file(sweep), json.dumps(now, indent=1, sort_keys=True).encode())
+
+
+def add_labels(store: Store, sweeps: Iterable[str], labels: Labels) -> None:
+    """Add to the records of ``sweeps`` what they do not say themselves: evaluations that they have
+    no label for, under labels that they do not use."""
+    records = sweep_labels(store)
+    for sweep in sweeps:
+        said = records.get(sweep, {})
+        new = {
+            each: label
+            for each, label in labels.items()
+            if each not in said and label not in said.values()
+        }
+        write_labels(store, sweep, new)
 
 
 def sweep_labels(store: Store) -> dict[str, dict[str, str]]:

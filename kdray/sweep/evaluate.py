@@ -12,6 +12,7 @@ from kdray.core import InputError, fingerprint, parse
 from kdray.core.yaml import read_yaml
 from kdray.data import AnyData, data_root
 from kdray.results import Results, open_results
+from kdray.results.record import add_labels
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.file import Request, Role, Suite
 from kdray.sweep.definition.teacher_variants import forms_of, in_forms
@@ -69,6 +70,7 @@ def evaluate(
     unfit = _unfit(wanted, [trial for _, trial in chosen], options.data)
     for warning in _warnings(wanted, found, [trial for _, trial in chosen]):
         progress.warn(warning)
+    _record_labels(found, wanted, {trial.trial_id for _, trial in chosen})
     asked = forms_of(Experiment.parse(json.loads(text)) for text in found.trials()["experiment"])
     ledger = TrialIndex(found, retry_failed=options.retry_failed, curves=False)
     with (
@@ -130,6 +132,15 @@ def _chosen(
         table = table[table["trial_id"].isin(trials)]
     rows = zip(table["role"], table["experiment"], strict=True)
     return [(role, Experiment.parse(json.loads(text))) for role, text in rows]
+
+
+def _record_labels(found: Results, suite: Suite, trial_ids: Collection[str]) -> None:
+    """Let the sweeps of these trials call the evaluations as ``suite`` does, where they have no
+    word for them."""
+    members = found.members(["sweep", "trial_id"])
+    sweeps = members.loc[members["trial_id"].isin(trial_ids), "sweep"].unique()
+    labels = {fingerprint(evaluation): label_of(evaluation) for evaluation in suite.suite}
+    add_labels(found.store, map(str, sweeps), labels)
 
 
 def _warnings(suite: Suite, found: Results, trials: Sequence[Experiment]) -> Iterator[str]:
