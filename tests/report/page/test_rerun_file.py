@@ -3,12 +3,15 @@ teacher, measured alike."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kdray.core import fingerprint
 from kdray.report.page.group import groups
+from kdray.report.page.rerun_file import rerun_blocks
 from kdray.report.page.trials import details
 from kdray.sweep.definition.read import load_sweep
 from tests.report.synthetic import Made, write_made
@@ -40,3 +43,12 @@ def test_every_trial_is_repeated_by_its_file(tmp_path: Path, made: Made) -> None
             measured.get(trial_id, [])
         )
         assert sweep.file.seeds == trial["seed"] + 1
+
+
+def test_a_teacher_of_a_teacher_is_trained_with_the_seeds_up_to_its_own() -> None:
+    described = {"data": {"name": "digits"}, "training": {}, "seed": 2}
+    experiment = {**described, "teacher": {**described, "seed": 3}}
+    row = {"trial_id": "x", "experiment": json.dumps(experiment)}
+    file = yaml.safe_load("".join(rerun_blocks(row, None, [])))
+    assert file["seeds"] == 3
+    assert file["experiment"]["teacher"]["seeds"] == 4
