@@ -17,8 +17,9 @@ from kdray.models import Classifier, build, fit
 from kdray.results import Results, Store
 from kdray.teachers import TeacherOracle
 from kdray.training import State, TrainingSetup
+from kdray.trials.context import fresh_state
 from kdray.trials.experiment import Experiment
-from kdray.trials.run import fresh_state, run_task
+from kdray.trials.run import run_task
 from kdray.trials.task import Task, TrialEvent
 
 CPU = torch.device("cpu")
@@ -133,7 +134,7 @@ def steps(
         "evaluations": list(evaluations),
         **fields,
     }
-    return run_task(parse(Task, written), store=store, data_root=NOWHERE, device=CPU, threads=1)
+    return run_task(parse(Task, written), store=store, data_root=NOWHERE, device=CPU)
 
 
 def stored(store: Store, trial_id: str) -> dict[str, pd.DataFrame]:

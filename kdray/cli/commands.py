@@ -15,7 +15,8 @@ from kdray.cli.status import FAILED, OK
 if TYPE_CHECKING:
     from kdray.sweep.definition.read import Sweep
     from kdray.sweep.plan import Plan
-    from kdray.sweep.scheduling.queue import Options, Summary
+    from kdray.sweep.scheduling.account import Summary
+    from kdray.sweep.scheduling.options import Options
 
 FEW = 5
 """So many trials that failed alike are listed by their ids."""
@@ -208,7 +209,7 @@ def evaluate(chosen: argparse.Namespace) -> int:
     from kdray.data import data_root
     from kdray.sweep.definition.file import Request
     from kdray.sweep.evaluate import evaluate, load_suite
-    from kdray.sweep.scheduling.queue import Options
+    from kdray.sweep.scheduling.options import Options
 
     options: Options = Options(
         address=chosen.address,

@@ -124,8 +124,8 @@ def _memory() -> Finding:
 
 
 def _ray() -> Finding:
+    from kdray.sweep.execution.cluster import cluster
     from kdray.sweep.execution.resources import Node
-    from kdray.sweep.execution.runner import cluster
 
     try:
         with cluster(None, Node("this machine", 1, 0), {}) as nodes:

@@ -20,8 +20,7 @@ from kdray.results import Results, Store, open_results
 from kdray.results.lookup import the_one
 from kdray.trials.experiment import Experiment
 from kdray.trials.files import weights_file
-from kdray.trials.log import Log
-from kdray.trials.trained import Bench
+from kdray.trials.trained import TrainedModels
 
 MODEL_FILE = "model.safetensors"
 """Of an exported model that :func:`load_model` reads without its results folder."""
@@ -100,9 +99,9 @@ def model_of(store: Store, experiment: Experiment, noise: NoiseMode, root: Path)
 
 def _classifier(store: Store, experiment: Experiment, root: Path) -> Classifier:
     trial_id = experiment.trial_id
-    bench = Bench(store, root, torch.device("cpu"), torch.get_num_threads(), Log(store, trial_id))
+    models = TrainedModels(store, root, torch.device("cpu"))
     try:
-        bench.stored_fit(experiment.data)
+        models.stored_fit(experiment.data)
     except (InputError, OSError) as error:
         raise InputError(
             f"{store.place}/normalizations: what trial {trial_id} normalises with is "
@@ -110,7 +109,7 @@ def _classifier(store: Store, experiment: Experiment, root: Path) -> Classifier:
             f"again: {error}"
         ) from None
     try:
-        return bench.trained(experiment)
+        return models.load(experiment)
     except FileNotFoundError:
         raise InputError(f"{store.place}/{weights_file(trial_id)}: is missing; {AGAIN}") from None
     except Damaged as error:

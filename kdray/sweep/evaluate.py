@@ -17,13 +17,18 @@ from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.file import Request, Role, Suite
 from kdray.sweep.definition.teacher_variants import forms_of, in_forms
 from kdray.sweep.execution.resources import check, this_machine
+from kdray.sweep.execution.runner import RayRunner
+from kdray.sweep.inventory.across import TrainedTrial
 from kdray.sweep.inventory.trials import TrialIndex
-from kdray.sweep.scheduling import across
+from kdray.sweep.scheduling.account import Account, Summary
+from kdray.sweep.scheduling.across import measure_across
+from kdray.sweep.scheduling.jobs import Job, ListedJobs, Phase
 from kdray.sweep.scheduling.merging import Merging
+from kdray.sweep.scheduling.options import Options
 from kdray.sweep.scheduling.progress import Progress
-from kdray.sweep.scheduling.queue import Assignment, Group, Options, Summary, Work, in_turn
+from kdray.sweep.scheduling.scheduler import Scheduler
 from kdray.trials.experiment import Experiment
-from kdray.trials.task import Reason, ReasonKind, Task, joined, measurable
+from kdray.trials.task import Reason, ReasonKind, Task, measurable
 
 
 def load_suite(path: str | os.PathLike[str]) -> Suite:
@@ -72,55 +77,52 @@ def evaluate(
         progress.warn(warning)
     _record_labels(found, wanted, {trial.trial_id for _, trial in chosen})
     asked = forms_of(Experiment.parse(json.loads(text)) for text in found.trials()["experiment"])
-    ledger = TrialIndex(found, retry_failed=options.retry_failed, curves=False)
+    account = Account(found.store, _index(found, options), progress)
     with (
-        Merging(found.store, ledger, progress.warn),
-        Work(found.store, ledger, options, progress) as work,
+        Merging(found.store, account.index, progress.warn),
+        RayRunner(found.store, options) as runner,
     ):
-        groups = []
+        scheduler = Scheduler(runner, account)
+        jobs = []
         for kind, trial in chosen:
-            forms = asked.get(trial.trial_id, [])
-            if kind == "student" and forms:
-                forms = [None, *forms]  # in one sweep a student, in another a teacher
-            fitting = in_forms([e for e in wanted.alone if e not in unfit[trial.trial_id]], forms)
-            task = work.ledger.task(kind, trial, fitting)
+            variants = asked.get(trial.trial_id, [])
+            if kind == "student" and variants:
+                variants = [None, *variants]  # in one sweep a student, in another a teacher
+            fitting = in_forms(
+                [e for e in wanted.alone if e not in unfit[trial.trial_id]], variants
+            )
+            task = account.index.task(kind, trial, fitting)
             if task is not None:
-                # Weights that are gone or damaged are this trial's failure: nothing is trained
-                # here.
-                stored = Task.model_validate(
-                    {**dict(task), "train": False, "retrain_damaged": False}
-                )
-                groups.append(Group([Assignment(stored, None)]))
-                continue
-            work.summary.there.add(trial.trial_id)
-            _, reason = work.ledger.outcome(trial.trial_id, fitting)
-            if reason is not None:
-                work.summary.failures[trial.trial_id] = reason
-        work.do(
-            "evaluations",
-            "student",
-            request,
-            in_turn(groups),
-            planned=len(groups),
-            there=work.summary.there,
-        )
+                jobs.append(Job(_measuring_only(task)))
+            else:
+                _, reason = account.index.outcome(trial.trial_id, fitting)
+                account.nothing_left(trial.trial_id, reason)
+        cached = account.summary.there
+        scheduler.run(ListedJobs(Phase("evaluations", "student", request, len(jobs), cached), jobs))
         for evaluation in wanted.across:
             together = [each for each in chosen if evaluation not in unfit[each[1].trial_id]]
-            across.measure(work, together, (evaluation,), request, retrain=False)
+            measure_across(scheduler, account, together, (evaluation,), request, retrain=False)
         for trial_id, problems in unfit.items():
-            unmeasured = (
-                Reason(kind=ReasonKind.EXPERIMENT, text=f"{label_of(e)}: {why}")
-                for e, why in problems.items()
-            )
-            reason = joined(work.summary.failures.get(trial_id), *unmeasured)
-            if reason is not None:
-                work.summary.failures[trial_id] = reason
-    return work.summary
+            for evaluation, why in problems.items():
+                text = f"{label_of(evaluation)}: {why}"
+                account.add_failure(trial_id, Reason(kind=ReasonKind.EXPERIMENT, text=text))
+    return account.summary
+
+
+def _index(found: Results, options: Options) -> TrialIndex:
+    """Return the index of trials that may lack their learning curves."""
+    return TrialIndex(found, retry_failed=options.retry_failed, curves=False)
+
+
+def _measuring_only(task: Task) -> Task:
+    """Return the same task, of which weights that are gone or damaged are the failure: nothing is
+    trained here."""
+    return Task.model_validate({**dict(task), "train": False, "retrain_damaged": False})
 
 
 def _chosen(
     found: Results, roles: Collection[Role], trials: Collection[str] | None
-) -> list[across.Trained]:
+) -> list[TrainedTrial]:
     """The trained trials in ``roles``, and among ``trials`` if these are given; InputError if one
     of those is not there."""
     table = found.trials()

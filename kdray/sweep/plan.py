@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from kdray.core import InputError, canonical
 from kdray.results import Results
 from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.definition.read import Sweep
+from kdray.sweep.definition.teacher_order import chain
 from kdray.sweep.definition.teacher_variants import forms, in_forms
 from kdray.sweep.execution.resources import (
     at_once,
@@ -25,36 +26,11 @@ from kdray.sweep.execution.resources import (
     suggested,
     this_machine,
 )
+from kdray.sweep.inventory.across import TrainedTrial, missing_cells
 from kdray.sweep.inventory.members import SweepMembers
-from kdray.sweep.inventory.students import students
+from kdray.sweep.inventory.students import Counts, students
 from kdray.sweep.inventory.trials import TrialIndex
-from kdray.sweep.scheduling.across import Trained, missing
-from kdray.trials.experiment import Experiment
 from kdray.trials.task import Task
-
-
-@dataclass
-class Counts:
-    """Trials of one role."""
-
-    train: int = 0
-    measure: int = 0
-    """Trained already, but some evaluation is missing."""
-    there: int = 0
-    pending: int = 0
-    """Students whose teacher is not chosen yet."""
-
-    @property
-    def total(self) -> int:
-        return self.train + self.measure + self.there + self.pending
-
-    def add(self, task: Task | None) -> None:
-        if task is None:
-            self.there += 1
-        elif task.train:
-            self.train += 1
-        else:
-            self.measure += 1
 
 
 @dataclass
@@ -91,22 +67,22 @@ def plan(
     """What :func:`kdray.run` would do on this machine; trains and writes nothing."""
     found = Results(results)
     found.store.check_version()
-    ledger, trials = TrialIndex(found, retry_failed=retry_failed), found.trials()
+    index, trials = TrialIndex(found, retry_failed=retry_failed), found.trials()
     out, work = Plan(sweep.name, cautions=list(sweep.cautions())), Speeds(trials)
-    teaching: dict[str, Trained] = {}
-    measured: dict[str, Trained] = {}
-    search, members = sweep.file.search, SweepMembers(sweep, found, ledger)
+    teaching: dict[str, TrainedTrial] = {}
+    measured: dict[str, TrainedTrial] = {}
+    search, members = sweep.file.search, SweepMembers(sweep, found, index)
     competing = search.racing is not None or search.early_stopping is not None
     if search.enumerates:
         for point in sweep.grid():
             given_up = False
-            for _, student in students(sweep, ledger, point):
+            for _, student in students(sweep, index, point):
                 if student is None:
                     out.students.pending += 1
                     continue
                 if competing and not given_up:  # then no later seed of the point is begun either
                     given_up = members.given_up(members.row("student", student, point)) is not None
-                task = None if given_up else ledger.task("student", student, sweep.suite("student"))
+                task = None if given_up else index.task("student", student, sweep.suite("student"))
                 out.students.add(task)
                 work.add("student", task)
                 if student.teacher is not None:
@@ -127,7 +103,7 @@ def plan(
             if teacher.trial_id in teaching
             else ()
         )
-        task = ledger.task("teacher", teacher, suite, weights_needed=True)
+        task = index.task("teacher", teacher, suite, weights_needed=True)
         out.teachers.add(task)
         work.add("teacher", task)
     together = [
@@ -138,7 +114,7 @@ def plan(
     tasks = [
         task
         for evaluation in sweep.file.evaluate.across
-        for task in missing(together, evaluation, ledger)
+        for task in missing_cells(together, evaluation, index)
     ]
     out.across = len({task.experiment.trial_id for task in tasks})
     node = this_machine(cpus, gpus)
@@ -162,20 +138,6 @@ def plan(
             )
     out.seconds = None if out.students.pending else work.seconds(out.at_once)
     return out
-
-
-def ancestors(teacher: Experiment) -> Iterator[Experiment]:
-    """``teacher``, its teacher, and so on."""
-    yield teacher
-    if teacher.teacher is not None:
-        yield from ancestors(teacher.teacher)
-
-
-def chain(sweep: Sweep) -> list[Experiment]:
-    """Every teacher, and every teacher of a teacher, each once; whoever teaches comes before whom
-    it teaches."""
-    found = {t.trial_id: t for teacher in sweep.teachers() for t in ancestors(teacher)}
-    return sorted(found.values(), key=lambda teacher: len(list(ancestors(teacher))))
 
 
 class Speeds:

@@ -1,53 +1,32 @@
-"""Where a trial is done: the files that it works with, its data and its classifiers."""
+"""The files of trained models in a results folder, and the models that are loaded from them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from kdray.core import canonical_json
 from kdray.data import AnyData, Dataset
-from kdray.machine import hardware
 from kdray.machine.checked_file import Damaged, pack, unpack
 from kdray.models import Classifier, build, fitted, normalizer, storage_key
 from kdray.results import Store
 from kdray.teachers import load_classifier, load_teacher
-from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
 from kdray.trials.experiment import Experiment
 from kdray.trials.files import weights_file
-from kdray.trials.log import Log
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Where a task is done."""
+class TrainedModels:
+    """The trained models of a results folder: their weights, and the normalisations that were
+    fitted for them."""
 
     store: Store
     data_root: Path
     device: torch.device
-    threads: int
-    log: Log
-    gpu: float | None = None
-    """Share of a GPU."""
-    retried: str | None = None
-    kernels: ComputeOptions = DEFAULT_COMPUTE
-    shares: bool = True
-    """Whether what teachers answer is shared with the node's other trials."""
-
-    def facts(self) -> dict[str, Any]:
-        """Columns of the trials table."""
-        return {
-            "device": hardware.device_name(self.device),
-            "threads": self.threads,
-            "gpu": self.gpu,
-            "device_memory": hardware.device_memory(self.device),
-            "retried": self.retried,
-        }
 
     def dataset(self, experiment: Experiment) -> Dataset:
         return experiment.data.load(self.data_root).to(self.device)
@@ -59,26 +38,20 @@ class Bench:
             self.device
         )
 
-    def student(self, experiment: Experiment) -> Classifier:
-        """What learns, untrained, with the kernels that it is trained by."""
-        classifier = self.untrained(experiment)
-        self.kernels.prepare(classifier, twice=experiment.method.differentiates_twice)
-        return classifier
-
-    def trained(
-        self, experiment: Experiment, load: Callable[..., Classifier] = load_classifier
+    def load(
+        self, experiment: Experiment, loader: Callable[..., Classifier] = load_classifier
     ) -> Classifier:
         """The stored classifier; FileNotFoundError or :class:`Damaged` where there is none."""
         packed = self.store.read(weights_file(experiment.trial_id))
         normalization = normalizer(experiment.data, self.stored_fit(experiment.data))
-        return load(experiment.model, experiment.data, normalization, packed, self.device)
+        return loader(experiment.model, experiment.data, normalization, packed, self.device)
 
-    def known(
-        self, experiment: Experiment, load: Callable[..., Classifier] = load_classifier
+    def required(
+        self, experiment: Experiment, loader: Callable[..., Classifier] = load_classifier
     ) -> Classifier:
         """The stored classifier; :class:`Damaged` where there is none."""
         try:
-            return self.trained(experiment, load)
+            return self.load(experiment, loader)
         except FileNotFoundError:
             raise Damaged(f"{weights_file(experiment.trial_id)} is missing") from None
 
@@ -98,4 +71,6 @@ class Bench:
 
     def teacher(self, experiment: Experiment) -> Classifier | None:
         """The trained teacher, if it has one."""
-        return None if experiment.teacher is None else self.known(experiment.teacher, load_teacher)
+        return (
+            None if experiment.teacher is None else self.required(experiment.teacher, load_teacher)
+        )

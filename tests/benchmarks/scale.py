@@ -26,15 +26,16 @@ from typing import Any, NamedTuple
 
 from kdray.results import Results, Store
 from kdray.sweep.definition.read import Sweep, sweep_from
+from kdray.sweep.definition.teacher_order import chain
+from kdray.sweep.execution.cluster import cluster, quiet
 from kdray.sweep.execution.resources import this_machine
-from kdray.sweep.execution.runner import cluster, quiet
 from kdray.sweep.inventory.members import SweepMembers
 from kdray.sweep.inventory.students import students
 from kdray.sweep.inventory.trials import Record, TrialIndex
-from kdray.sweep.plan import chain, plan
+from kdray.sweep.plan import plan
 from kdray.sweep.run import run
 from kdray.sweep.scheduling.progress import Progress
-from kdray.sweep.scheduling.queue import Dispatcher
+from kdray.sweep.scheduling.queue import JobQueue
 from tests.benchmarks.measuring import say, table
 from tests.benchmarks.measuring import this_machine as machine_line
 
@@ -224,13 +225,13 @@ def sweep_with(
 ) -> None:
     """A whole run of a sweep, on workers that begin with ``setup``; ``nodes``: see :func:`ray_of`,
     0: this machine."""
-    marks, ended = Marks(trials), Dispatcher.ended
+    marks, ended = Marks(trials), JobQueue.ended
 
-    def counting(self: Dispatcher, *arguments: Any) -> None:
+    def counting(self: JobQueue, *arguments: Any) -> None:
         ended(self, *arguments)
         marks.ended()
 
-    Dispatcher.ended = counting  # type: ignore[method-assign]
+    JobQueue.ended = counting  # type: ignore[method-assign]
     prepared = {} if setup is None else {"worker_process_setup_hook": setup}
     with (
         tempfile.TemporaryDirectory() as folder,

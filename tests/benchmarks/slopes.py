@@ -196,7 +196,6 @@ def trial(data: dict[str, Any], epochs: int) -> float:
             store=store,
             data_root=Path("/"),
             device=torch.device("cpu"),
-            threads=1,
         )
         seconds, done = timed(lambda: list(steps))
     assert done[-1].outcome == "completed", done[-1].reasons

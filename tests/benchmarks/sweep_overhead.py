@@ -38,6 +38,7 @@ from kdray.results import Results, Store
 from kdray.sweep.definition.read import Sweep, load_sweep
 from kdray.sweep.inventory.students import students
 from kdray.sweep.inventory.trials import TrialIndex
+from kdray.trials.grant import Grant
 from kdray.trials.run import run_task
 from kdray.trials.task import Ended, Task
 from tests.benchmarks.figures import Figure, run
@@ -227,7 +228,7 @@ def do(task: str, results: str, threads: int) -> None:
         store=Store(results),
         data_root=data_root(),
         device=torch.device("cpu"),
-        threads=threads,
+        grant=Grant(cpu=threads),
     ):
         assert not (isinstance(step, Ended) and step.failed), step.summary
 

@@ -447,7 +447,7 @@ def test_evaluate_measures_what_a_file_lists(
     command = ["evaluate", str(results), "--suite", str(tmp_path / "suite.yaml")]
     out, _ = said(capsys, *command, "--role", "student", "--cpu", "0.5")
     assert "2 trials measured, 0 there already" in out
-    assert engine.requests[-1].cpu == 0.5
+    assert engine.grants[-1].cpu == 0.5
     out, _ = said(capsys, *command)
     assert "2 trials measured, 2 there already" in out
 

@@ -15,10 +15,9 @@ from kdray.machine.checked_file import pack
 from kdray.results import Results, Store, write_rows
 from kdray.trials.experiment import configuration_columns
 from kdray.trials.files import weights_file
-from kdray.trials.log import Log
 from kdray.trials.run import run_task
 from kdray.trials.task import Task
-from kdray.trials.trained import Bench
+from kdray.trials.trained import TrainedModels
 from tests.small_trials import CPU, NOWHERE, digits, do, experiment, store_in
 
 WHITENED = {"name": "digits", "examples": 300, "normalization": "gcn_zca"}
@@ -42,7 +41,7 @@ TRIAL = experiment().trial_id
 
 def test_it_answers_with_the_logits_of_the_stored_classifier(store: Store) -> None:
     model = load_model(store.location, TRIAL)
-    stored = Bench(store, NOWHERE, CPU, 1, Log(store, TRIAL)).trained(experiment())
+    stored = TrainedModels(store, NOWHERE, CPU).load(experiment())
     assert torch.equal(model(IMAGES), stored.logits(IMAGES))
     assert model(IMAGES).shape == (len(IMAGES), 10)
     assert not model.training
@@ -127,7 +126,7 @@ def test_a_whitening_matrix_is_read_from_the_results_or_fitted_again_or_missed(
     }
     described, there = experiment(data=own, training=ONE_EPOCH), store_in(tmp_path / "results")
     task = parse(Task, {"role": "student", "experiment": canonical(described)})
-    list(run_task(task, store=there, data_root=root, device=CPU, threads=1))
+    list(run_task(task, store=there, data_root=root, device=CPU))
     expected = load_model(there.location, described.trial_id, data=NOWHERE)(IMAGES)
     (name,) = there.names("normalizations", ".safetensors")
 

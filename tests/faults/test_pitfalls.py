@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -21,11 +20,10 @@ import pytest
 import torch
 
 from kdray.results import Store
-from kdray.sweep.definition.file import Request
-from kdray.sweep.scheduling.progress import Progress
-from kdray.sweep.scheduling.queue import Assignment, Dispatcher, Group, in_turn
+from kdray.trials.grant import Grant
 from kdray.trials.run import run_task
 from tests.sweep.fakes import NOWHERE, assert_same_bits, tables
+from tests.sweep.scheduling.test_queue import Told, group
 from tests.sweep.test_pitfalls import messy
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
@@ -81,7 +79,7 @@ class Seen:
 @pytest.fixture(scope="module")
 def noted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Ray with room for more trials than are allowed at once; what its workers noted."""
-    from kdray.sweep.execution.runner import quiet  # isort: skip  # before ray
+    from kdray.sweep.execution.cluster import quiet  # isort: skip  # before ray
 
     import ray  # isort: skip
 
@@ -110,11 +108,11 @@ def noted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             ray.shutdown()
 
 
-def on_ray(results: Path, seeds: list[int], request: Request, width: int, scratch: Path) -> Seen:
+def on_ray(results: Path, seeds: list[int], grant: Grant, width: int, scratch: Path) -> Seen:
     """Run trials of these seeds, in this order."""
     from ray import tune
 
-    from kdray.sweep.execution import runner as engine
+    from kdray.sweep.execution import tune_searcher as engine
 
     seen = Seen()
 
@@ -138,20 +136,13 @@ def on_ray(results: Path, seeds: list[int], request: Request, width: int, scratc
 
     store = Store(results)
     store.create()
-    ended: list[str | None] = []
-    dispatcher = Dispatcher(
-        in_turn([Group([Assignment(messy(seed), None)]) for seed in seeds]),
-        Progress(io.StringIO()),
-        request,
-        trial_ended=lambda _, last: ended.append(last.outcome),
-        shared_trial_ended=lambda *_: None,
-    )
+    told = Told(*(group(messy(seed)) for seed in seeds), grant=grant)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(scratch))
         engine.run_trials(
-            dispatcher, width=width, store=store, data_root=NOWHERE, callbacks=[Watching]
+            told.queue, width=width, store=store, data_root=NOWHERE, callbacks=[Watching]
         )
-    assert ended == ["completed"] * len(seeds)
+    assert [ended[1] for ended in told.ended] == ["completed"] * len(seeds)
     return seen
 
 
@@ -178,9 +169,9 @@ def ran(noted: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
         return found
 
     (noted.parent / TOGETHER).touch()
-    seen = on_ray(folder / "results", list(range(SEEDS)), Request(cpu=2.0), AT_ONCE, scratch)
+    seen = on_ray(folder / "results", list(range(SEEDS)), Grant(cpu=2.0), AT_ONCE, scratch)
     first = notes()
-    on_ray(folder / "swapped", list(reversed(range(SEEDS))), Request(cpu=2.0), 1, scratch)
+    on_ray(folder / "swapped", list(reversed(range(SEEDS))), Grant(cpu=2.0), 1, scratch)
     return Ran(scratch, seen, folder / "results", folder / "swapped", first, notes())
 
 
@@ -221,7 +212,11 @@ def test_in_a_used_process_trials_are_to_the_bit_what_they_are_in_a_new_one(
     try:
         for seed in range(SEEDS):
             *_, last = run_task(
-                messy(seed), store=store, data_root=NOWHERE, device=torch.device("cpu"), threads=2
+                messy(seed),
+                store=store,
+                data_root=NOWHERE,
+                device=torch.device("cpu"),
+                grant=Grant(cpu=2),
             )
             assert last.text == "completed"
     finally:

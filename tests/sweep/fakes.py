@@ -20,12 +20,14 @@ import pytest
 import torch
 
 from kdray.results import Results, Store
-from kdray.sweep.definition.file import Request
 from kdray.sweep.definition.read import Sweep, sweep_from
 from kdray.sweep.execution.resources import Node
 from kdray.sweep.run import run
+from kdray.sweep.scheduling.account import Summary
+from kdray.sweep.scheduling.jobs import Job
 from kdray.sweep.scheduling.progress import Progress
-from kdray.sweep.scheduling.queue import Assignment, Dispatcher, Summary
+from kdray.sweep.scheduling.queue import JobQueue
+from kdray.trials.grant import Grant
 from kdray.trials.rows import write_member
 from kdray.trials.run import run_task
 from kdray.trials.task import Ended, Outcome, Task, TrialEvent, outcome_columns, reason_of
@@ -108,10 +110,10 @@ class Engine:
     process."""
 
     width: int = 1
-    ran: list[Assignment] = field(default_factory=list)
-    """Every assignment that was started, in order."""
-    requests: list[Request] = field(default_factory=list)
-    """Of every task that was started."""
+    ran: list[Job] = field(default_factory=list)
+    """Every job that was started, in order."""
+    grants: list[Grant] = field(default_factory=list)
+    """Of every job that was started."""
     widths: list[int | None] = field(default_factory=list)
     """Of every call."""
     dies: Callable[[Task], bool] = lambda task: False
@@ -124,9 +126,7 @@ class Engine:
 
     @property
     def trained(self) -> list[str]:
-        return [
-            assignment.task.experiment.trial_id for assignment in self.ran if assignment.task.train
-        ]
+        return [job.trial_id for job in self.ran if job.task.train]
 
     @property
     def measured(self) -> list[tuple[str, list[str]]]:
@@ -143,7 +143,7 @@ class Engine:
 
     def run_trials(
         self,
-        dispatcher: Dispatcher,
+        queue: JobQueue,
         *,
         width: int | None,
         store: Store,
@@ -151,54 +151,50 @@ class Engine:
         callbacks: Any = (),
     ) -> None:
         self.widths.append(width)
-        active: deque[tuple[Assignment, Generator[TrialEvent]]] = deque()
+        active: deque[tuple[Job, Generator[TrialEvent]]] = deque()
         while True:
-            while len(active) < self.width and (new := dispatcher.next()) is not None:
-                dispatcher.begun(new)
+            while len(active) < self.width and (new := queue.next_job()) is not None:
+                queue.begun(new)
                 self.ran.append(new)
-                self.requests.append(new.request)
+                self.grants.append(new.grant)
                 steps = run_task(
-                    new.task,
-                    store=store,
-                    data_root=data_root,
-                    device=torch.device("cpu"),
-                    threads=1,
+                    new.task, store=store, data_root=data_root, device=torch.device("cpu")
                 )
                 active.append((new, steps))
             if not active:
                 return
             if self.ended == self.interrupt_after:
                 raise KeyboardInterrupt
-            assignment, steps = active.popleft()
-            step, warned = self._next(assignment, steps, store)
-            stop = step is not None and dispatcher.reported(assignment, step, warned)
+            job, steps = active.popleft()
+            step, warned = self._next(job, steps, store)
+            stop = step is not None and queue.reported(job, step, warned)
             if stop:
                 steps.close()
             if step is None or stop or isinstance(step, Ended):
                 self.ended += 1
-                dispatcher.ended(assignment, step if isinstance(step, Ended) else None)
+                queue.ended(job, step if isinstance(step, Ended) else None)
             else:
-                active.append((assignment, steps))
+                active.append((job, steps))
 
     def _next(
-        self, assignment: Assignment, steps: Generator[TrialEvent], store: Store
+        self, job: Job, steps: Generator[TrialEvent], store: Store
     ) -> tuple[TrialEvent | None, list[str]]:
         """The next step and its warnings, the membership written with the last one; no step if the
         worker dies."""
-        dies = self.dies(assignment.task)
-        if dies and (not assignment.task.train or assignment.trial_id in self.died):
+        dies = self.dies(job.task)
+        if dies and (not job.task.train or job.trial_id in self.died):
             return None, []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
                 step = next(steps)
-                if isinstance(step, Ended) and assignment.member is not None:
+                if isinstance(step, Ended) and job.member is not None:
                     columns = outcome_columns(step.outcome, step.problem)
-                    write_member(store, assignment.member | columns)
+                    write_member(store, job.member | columns)
             except Exception as error:
                 step = Ended(outcome=Outcome.FAILED, reason=reason_of(error), recorded=False)
         if dies:
-            self.died.add(assignment.trial_id)
+            self.died.add(job.trial_id)
             return None, []
         return step, [str(warning.message) for warning in caught]
 
@@ -206,10 +202,10 @@ class Engine:
 @contextmanager
 def instead_of_ray() -> Iterator[Engine]:
     """A fake engine where ``kdray.sweep`` looks for the real one."""
-    engine, module = Engine(), ModuleType("kdray.sweep.execution.runner")
+    engine, module = Engine(), ModuleType("kdray.sweep.execution.tune_searcher")
     module.run_trials, module.cluster = engine.run_trials, engine.cluster  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "kdray.sweep.execution.runner", module)
+        patch.setitem(sys.modules, "kdray.sweep.execution.tune_searcher", module)
         # A timing, and half of what a trial takes that is as small as these.
         patch.setattr("kdray.trials.run.images_per_second", lambda *_: 1.0)
         yield engine

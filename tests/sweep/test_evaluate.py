@@ -15,8 +15,8 @@ from kdray.results import Results
 from kdray.sweep.definition.file import Suite
 from kdray.sweep.evaluate import evaluate, load_suite
 from kdray.sweep.plan import plan
+from kdray.sweep.scheduling.account import Summary
 from kdray.sweep.scheduling.progress import Progress
-from kdray.sweep.scheduling.queue import Summary
 from tests.sweep.fakes import TINY, Engine, go, sweep_of, tables
 
 CLEAN = {"name": "clean", "label": "again"}
@@ -94,9 +94,9 @@ def test_every_trained_trial_is_measured_once(engine: Engine, finished: Path, no
     assert engine.trained == []
     assert measured(finished) == set(Results(finished).trials()["trial_id"])
     assert tables(finished)["trials"].equals(before)
-    engine.requests.clear()
+    engine.grants.clear()
     summary = measure(finished, noise)
-    assert (summary.ran, len(summary.there), engine.requests) == (set(), 6, [])
+    assert (summary.ran, len(summary.there), engine.grants) == (set(), 6, [])
 
 
 def test_only_what_is_missing_is_measured(engine: Engine, finished: Path, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_missing_or_damaged_weights_fail_their_trial_only_with_a_reason(
 def test_a_failed_evaluation_is_tried_again_only_if_asked_to(
     engine: Engine, finished: Path, noise: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kdray.sweep.scheduling.queue import Options
+    from kdray.sweep.scheduling.options import Options
 
     def refuse(*_: object) -> Any:
         raise RuntimeError("cannot be measured")

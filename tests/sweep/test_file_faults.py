@@ -32,7 +32,7 @@ from kdray.core import InputError
 from kdray.data import base
 from kdray.results import Results, Store
 from kdray.results.schema import SCHEMA_VERSION, TableName
-from kdray.trials.run import DamagedCheckpoint
+from kdray.trials.context import DamagedCheckpoint
 from tests.sweep.fakes import TINY, Engine, assert_same_bits, go, instead_of_ray, sweep_of, tables
 
 pytestmark = pytest.mark.faults

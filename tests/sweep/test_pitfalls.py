@@ -125,20 +125,22 @@ from kdray.core import InputError
 from kdray.machine import hardware
 from kdray.results import Results, Store
 from kdray.robustness.clean import Clean
-from kdray.sweep.definition.file import Request
 from kdray.sweep.definition.read import load_sweep
 from kdray.sweep.definition.samplers import members_of_search
 from kdray.sweep.definition.space import Point
-from kdray.sweep.execution.resources import this_machine
-from kdray.sweep.plan import ancestors
+from kdray.sweep.definition.teacher_order import ancestors
+from kdray.sweep.execution.resources import granted, this_machine
 from kdray.sweep.run import run
+from kdray.sweep.scheduling.jobs import Job
 from kdray.sweep.scheduling.progress import Progress
-from kdray.sweep.scheduling.queue import Assignment, Dispatcher, Group, in_turn
+from kdray.sweep.scheduling.queue import JobQueue
 from kdray.trials.experiment import Experiment
+from kdray.trials.grant import Grant
 from kdray.trials.run import run_task
 from kdray.trials.task import Ended, EpochDone, Outcome, Reason, ReasonKind, Task, TrialEvent
 from tests.shipped import SWEEPS
 from tests.sweep.fakes import ALONE, NOWHERE, Engine, assert_same_bits, go, sweep_of, tables
+from tests.sweep.scheduling.test_queue import Told, group
 
 PACKAGE = Path(kdray.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -388,30 +390,22 @@ TASK = Task(role="student", experiment=(ONE := sweep_of(ALONE)).student(next(ONE
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
     """What kdray gives to Tune for a sweep."""
-    engine = pytest.importorskip("kdray.sweep.execution.runner")
+    engine = pytest.importorskip("kdray.sweep.execution.tune_searcher")
 
     def tuner(trainable: Any, *, tune_config: Any, run_config: Any) -> None:
         raise Given(trainable, tune_config, run_config)
 
-    dispatcher = Dispatcher(
-        in_turn([Group([Assignment(TASK, None)])]),
-        Progress(io.StringIO()),
-        Request(),
-        trial_ended=lambda *_: None,
-        shared_trial_ended=lambda *_: None,
-    )
+    queue = Told(group(TASK)).queue
     folder = tmp_path_factory.mktemp("given")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ray.tune.Tuner", tuner)
         with pytest.raises(Given) as raised:
-            engine.run_trials(
-                dispatcher, width=3, store=Store(folder / "results"), data_root=NOWHERE
-            )
+            engine.run_trials(queue, width=3, store=Store(folder / "results"), data_root=NOWHERE)
     return raised.value
 
 
 def test_what_tune_pickles_of_kdray_is_empty(given: Given) -> None:
-    """For a restore that never comes; otherwise it would hold the whole dispatcher, at every
+    """For a restore that never comes; otherwise it would hold the whole queue, at every
     snapshot."""
     from ray import cloudpickle
 
@@ -448,7 +442,7 @@ def test_what_tune_returns_is_not_looked_at() -> None:
     """Without its loggers there is nothing in it."""
     trees = [
         ast.parse((PACKAGE / "sweep" / f"{name}.py").read_text())
-        for name in ("execution/runner", "scheduling/queue")
+        for name in ("execution/runner", "execution/tune_searcher", "scheduling/queue")
     ]
     calls = [
         node
@@ -490,13 +484,9 @@ def test_the_configuration_of_a_trial_is_text_and_small(path: Path) -> None:
         }
         task = Task(role="student", experiment=student, evaluations=sweep.suite("student"))
         config = tune_config(
-            Assignment(task, member, sweep.file.resources.student), Store("/results"), NOWHERE
+            Job(task, member, granted(sweep.file.resources.student)), Store("/results"), NOWHERE
         )
-        plain = (str, int, float, type(None))
-        assert all(
-            isinstance(value, plain) for name, value in config.items() if name != "resources"
-        ), config
-        assert all(isinstance(value, float | int) for value in config["resources"].values())
+        assert all(isinstance(value, str) for value in config.values()), config
         assert len(cloudpickle.dumps(config)) < 20_000, point
 
 
@@ -511,14 +501,14 @@ def test_workers_are_told_absolute_paths(
     told: list[dict[str, Any]] = []
 
     def stand_in(
-        dispatcher: Dispatcher, *, width: Any, store: Store, data_root: Path, callbacks: Any
+        queue: JobQueue, *, width: Any, store: Store, data_root: Path, callbacks: Any
     ) -> None:
-        while (assignment := dispatcher.next()) is not None:
-            told.append(tune_config(assignment, store, data_root))
+        while (job := queue.next_job()) is not None:
+            told.append(tune_config(job, store, data_root))
             reason = Reason(kind=ReasonKind.EXPERIMENT, text="not run")
-            dispatcher.ended(assignment, Ended(outcome=Outcome.FAILED, reason=reason))
+            queue.ended(job, Ended(outcome=Outcome.FAILED, reason=reason))
 
-    monkeypatch.setattr(sys.modules["kdray.sweep.execution.runner"], "run_trials", stand_in)
+    monkeypatch.setattr(sys.modules["kdray.sweep.execution.tune_searcher"], "run_trials", stand_in)
     monkeypatch.chdir(tmp_path)
     run(sweep_of(ALONE), "results", data="data", progress=Progress(io.StringIO()))
     assert {(config["results"], config["data_root"]) for config in told} == {
@@ -711,9 +701,7 @@ def steps(task: Task, results: Path) -> list[TrialEvent]:
     """Do ``task`` in this process."""
     store = Store(results)
     store.create()
-    return list(
-        run_task(task, store=store, data_root=NOWHERE, device=hardware.device([]), threads=1)
-    )
+    return list(run_task(task, store=store, data_root=NOWHERE, device=hardware.device([])))
 
 
 def done(results: Path, *tasks: Task) -> Path:
@@ -744,11 +732,7 @@ def test_a_trial_leaves_the_process_as_it_was(tmp_path: Path) -> None:
     diverging = messy(training={"epochs": 2, "optimizer": {"name": "sgd", "learning_rate": 1e30}})
     assert steps(diverging, tmp_path / "results")[-1].text == "diverged"
     stopped = run_task(
-        messy(3),
-        store=Store(tmp_path / "results"),
-        data_root=NOWHERE,
-        device=hardware.device([]),
-        threads=1,
+        messy(3), store=Store(tmp_path / "results"), data_root=NOWHERE, device=hardware.device([])
     )
     next(stopped)
     stopped.close()
@@ -869,7 +853,7 @@ def test_nothing_that_a_worker_loads_opens_a_study() -> None:
     assert on_disk == {"mirror"}
     in_a_worker = loaded_by("kdray.sweep.execution.actor", "kdray.trials.run")
     assert {
-        "kdray.sweep.scheduling.queue",
+        "kdray.sweep.scheduling.jobs",
         "kdray.training.loop",
         "kdray.robustness.pgd",
     } <= in_a_worker
@@ -899,10 +883,10 @@ def test_cpus_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatc
 
 def test_a_trial_has_as_many_threads_as_cpus(engine: Engine, results: Path) -> None:
     go(results, ALONE, {"resources": {"student": {"cpu": 1.5}}, "seeds": 1}, cpus=2)
-    assert {request.threads for request in engine.requests} == {1}
-    assert [Request(cpu=cpu).threads for cpu in (0.25, 1.0, 2.0, 7.9)] == [1, 1, 2, 7]
+    assert {grant.threads for grant in engine.grants} == {1}
+    assert [Grant(cpu=cpu).threads for cpu in (0.25, 1.0, 2.0, 7.9)] == [1, 1, 2, 7]
     source = (PACKAGE / "sweep/execution/actor.py").read_text()
-    assert '"threads": request.threads' in source
+    assert "grant=Grant.model_validate_json(" in source
 
 
 def test_what_is_told_of_an_epoch_is_numbers_and_does_not_grow(tmp_path: Path) -> None:
@@ -929,17 +913,10 @@ def test_what_is_told_of_an_epoch_is_numbers_and_does_not_grow(tmp_path: Path) -
 
 
 def test_of_trials_that_have_ended_the_driver_keeps_no_reports() -> None:
-    queues = pytest.importorskip("kdray.sweep.execution.runner")
+    queues = pytest.importorskip("kdray.sweep.execution.tune_searcher")
     tasks = [Task(role="student", experiment=ONE.student(point, 0, None)) for point in ONE.grid()]
-    told: list[str | None] = []
-    dispatcher = Dispatcher(
-        in_turn([Group([Assignment(task, None)]) for task in tasks]),
-        Progress(io.StringIO()),
-        Request(),
-        trial_ended=lambda _, last: told.append(last.outcome),
-        shared_trial_ended=lambda *_: None,
-    )
-    queue = queues.Queue(dispatcher, lambda _: {})
+    told = Told(*map(group, tasks))
+    queue = queues.JobSearcher(told.queue, lambda _: {})
 
     def report(event: TrialEvent) -> dict[str, Any]:
         return {"event": event.model_dump_json()}
@@ -950,10 +927,10 @@ def test_of_trials_that_have_ended_the_driver_keeps_no_reports() -> None:
         assert queue.hear(name, report(epoch)) is False
         queue.on_trial_complete(name, report(Ended(outcome=Outcome.COMPLETED)))
     assert queue.error is None
-    assert told == ["completed", "completed"]
+    assert [ended[1] for ended in told.ended] == ["completed", "completed"]
     kept = {
         name: value
-        for owner in (queue, dispatcher)
+        for owner in (queue, told.queue)
         for name, value in vars(owner).items()
         if isinstance(value, dict | list | set) and value and name.startswith("_")
     }

@@ -9,9 +9,10 @@ import pytest
 
 from kdray.results import Results
 from kdray.sweep.definition.read import Sweep
-from kdray.sweep.inventory.students import students
+from kdray.sweep.definition.teacher_order import ancestors, chain
+from kdray.sweep.inventory.students import Counts, students
 from kdray.sweep.inventory.trials import TrialIndex
-from kdray.sweep.plan import Counts, Plan, ancestors, chain, plan
+from kdray.sweep.plan import Plan, plan
 from tests.sweep.fakes import ALONE, TINY, Engine, go, sweep_of
 
 SIGMA = "experiment.noise.input.sigma"

@@ -70,7 +70,7 @@ def is_teacher(task: Task) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("name", "module"), [("run_trials", "runner.py"), ("cluster", "cluster.py")]
+    ("name", "module"), [("run_trials", "tune_searcher.py"), ("cluster", "cluster.py")]
 )
 def test_the_fake_engine_is_called_as_the_real_one_is(name: str, module: str) -> None:
     source = Path(kdray.sweep.__file__).parent / "execution" / module
@@ -96,7 +96,7 @@ def test_a_run_looks_for_garbage_seldom_whoever_calls_it(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, during = gc.get_threshold(), []
-    monkeypatch.setattr("kdray.sweep.run.Driver.run", lambda _: during.append(gc.get_threshold()))
+    monkeypatch.setattr("kdray.sweep.run._run_phases", lambda *_: during.append(gc.get_threshold()))
     go(results)
     assert during == [(OBJECTS, *before[1:])]
     assert gc.get_threshold() == before
@@ -164,7 +164,7 @@ def test_the_study_and_the_points_table_say_the_same(finished: Path) -> None:
 def test_a_second_run_does_nothing(engine: Engine, finished: Path) -> None:
     before = files(finished)
     summary = go(finished)
-    assert engine.requests == [], "the engine was not even started"
+    assert engine.grants == [], "the engine was not even started"
     assert (summary.ran, len(summary.there), summary.failures, summary.exit_status) == (
         set(),
         6,
@@ -618,8 +618,8 @@ def test_a_search_reaches_its_number_of_points_and_then_nothing_is_left(
         )
         assert trial.value == pytest.approx(table.loc[trial.number, ("val_accuracy", "mean")])
     before = files(results)
-    engine.requests.clear()
-    assert (len(go(results, search).there), engine.requests) == (8, [])
+    engine.grants.clear()
+    assert (len(go(results, search).there), engine.grants) == (8, [])
     assert files(results) == before
 
 
@@ -736,7 +736,7 @@ def test_equal_points_that_come_at_once_are_one_trial_too(
 
 def test_each_role_gets_its_own_resources(engine: Engine, results: Path) -> None:
     go(results, {"resources": {"teacher": {"cpu": 2}, "student": {"cpu": 0.5}}, "seeds": 1}, cpus=2)
-    assert [request.cpu for request in engine.requests] == [2] * 3 + [0.5] * 2, (
+    assert [grant.cpu for grant in engine.grants] == [2] * 3 + [0.5] * 2, (
         "the chosen teacher is measured as a teacher"
     )
     assert engine.widths == [1, 4]
@@ -744,7 +744,7 @@ def test_each_role_gets_its_own_resources(engine: Engine, results: Path) -> None
 
 @pytest.fixture
 def _one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("run", "scheduling.queue", "plan"):
+    for module in ("run", "execution.runner", "plan"):
         monkeypatch.setattr(
             f"kdray.sweep.{module}.this_machine", lambda *_: Node("one with a GPU", 8, 1)
         )
@@ -767,7 +767,7 @@ def test_a_share_of_a_gpu_is_measured_once_a_role_and_given_to_every_trial(
     best = {"points": 1, "suite": [{"label": "dear", "name": "clean", "examples": 9}]}
     go(results, {"resources": {"student": {"gpu": "auto"}}, "evaluate.best": best}, said=said)
     assert asked == [("student", {"student"})]
-    assert {a.task.role: a.request.gpu for a in engine.ran if "dear" not in str(a.task)} == {
+    assert {a.task.role: a.grant.gpu for a in engine.ran if "dear" not in str(a.task)} == {
         "teacher": 0,
         "student": 0.25,
     }

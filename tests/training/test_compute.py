@@ -21,6 +21,7 @@ from kdray.sweep.definition.file import Request
 from kdray.teachers import load_classifier
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions, computing_in
 from kdray.trials.experiment import Experiment
+from kdray.trials.grant import Grant
 from kdray.trials.run import run_task
 from kdray.trials.task import Task
 from tests.small_trials import (
@@ -54,7 +55,7 @@ def run(
 ) -> None:
     """The trial, or so many epochs of it."""
     task = parse(Task, {"role": "student", "experiment": canonical(described)})
-    steps = run_task(task, store=store, data_root=NOWHERE, device=CPU, threads=1, kernels=kernels)
+    steps = run_task(task, store=store, data_root=NOWHERE, device=CPU, grant=Grant(compute=kernels))
     *_, last = islice(steps, epochs)
     steps.close()
     assert epochs is not None or last.text == "completed", last.summary

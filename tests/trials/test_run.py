@@ -35,12 +35,13 @@ from kdray.robustness import (
 from kdray.teachers import load_classifier
 from kdray.training import Diverged
 from kdray.trials import run as trial
+from kdray.trials.context import DamagedCheckpoint
 from kdray.trials.experiment import Experiment
 from kdray.trials.files import checkpoint_file, weights_file
-from kdray.trials.log import Log, log_file
-from kdray.trials.run import DamagedCheckpoint, run_task
+from kdray.trials.log import log_file
+from kdray.trials.run import run_task
 from kdray.trials.task import Ended, ReasonKind, Task, epochs_of
-from kdray.trials.trained import Bench
+from kdray.trials.trained import TrainedModels
 from tests.small_trials import (
     CPU,
     NOWHERE,
@@ -94,8 +95,8 @@ def row(store: Store, described: Experiment) -> dict[str, Any]:
     return found
 
 
-def bench_in(store: Store) -> Bench:
-    return Bench(store, NOWHERE, CPU, 1, Log(store, "unused"))
+def models_in(store: Store) -> TrainedModels:
+    return TrainedModels(store, NOWHERE, CPU)
 
 
 def stop_after(epochs: int, described: Experiment, store: Store) -> None:
@@ -617,9 +618,9 @@ def test_the_bound_compares_a_student_with_its_stored_teacher(store: Store) -> N
     assert student.teacher is not None
     do(student.teacher, store, role="teacher")
     end = do(student, store, BOUND)[-1]
-    bench = bench_in(store)
+    models = models_in(store)
     subject = Subject(
-        bench.trained(student), digits(student).test, teacher=bench.trained(student.teacher)
+        models.load(student), digits(student).test, teacher=models.load(student.teacher)
     )
     expected = {
         f"prediction_bound.{m.metric}": m.value
@@ -717,7 +718,7 @@ def test_a_whitening_that_is_gone_is_fitted_again_and_is_the_same(
 def test_a_stored_whitening_is_what_a_trained_model_is_loaded_with(store: Store) -> None:
     described = experiment(data=WHITENED)
     do(described, store)
-    classifier = bench_in(store).trained(described)
+    classifier = models_in(store).load(described)
     images = to_unit(digits(described).test.images[:20])
     tensors, _ = unpack(store.read(normalization_file(described)))
     centred = images - images.mean((1, 2, 3), keepdim=True)
@@ -1153,7 +1154,7 @@ def test_a_worker_that_died_while_it_measured_does_not_train_again(tmp_path: Pat
         experiment=experiment(),
         evaluations=(Clean(), Clean(split="val", label="val")),
     )
-    options = {"store": store, "data_root": NOWHERE, "device": CPU, "threads": 1}
+    options = {"store": store, "data_root": NOWHERE, "device": CPU}
     steps = run_task(task, **options)  # type: ignore[arg-type]
     while next(steps).event != "trained":
         pass
@@ -1169,7 +1170,7 @@ def test_no_failure_replaces_the_row_of_a_completed_trial(tmp_path: Path) -> Non
     store = store_in(tmp_path / "results")
     student = distillation()
     assert student.teacher is not None
-    options = {"store": store, "data_root": NOWHERE, "device": CPU, "threads": 1}
+    options = {"store": store, "data_root": NOWHERE, "device": CPU}
     for role, described in (("teacher", student.teacher), ("student", student)):
         list(run_task(Task(role=role, experiment=described), **options))  # type: ignore[arg-type]
     for trial_id in (student.trial_id, student.teacher.trial_id):
@@ -1195,11 +1196,7 @@ def test_a_diverged_trial_keeps_the_epochs_that_show_it_and_no_checkpoint(
     store = store_in(tmp_path / "results")
     described = experiment(training={"epochs": 4, "batch_size": 50})
     *_, last = run_task(
-        Task(role="student", experiment=described),
-        store=store,
-        data_root=NOWHERE,
-        device=CPU,
-        threads=1,
+        Task(role="student", experiment=described), store=store, data_root=NOWHERE, device=CPU
     )
     assert isinstance(last, Ended)
     assert str(last.reason) == "Diverged: the loss is nan"

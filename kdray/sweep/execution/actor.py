@@ -17,31 +17,24 @@ from typing import Any
 import ray
 from ray import tune
 
-from kdray.core import parse
 from kdray.machine import hardware
 from kdray.results import Store
-from kdray.sweep.execution.resources import bundle
-from kdray.sweep.scheduling.queue import Assignment
-from kdray.training.compute import ComputeOptions
+from kdray.sweep.scheduling.jobs import Job
+from kdray.trials.grant import Grant
 from kdray.trials.rows import write_member
 from kdray.trials.run import run_task
 from kdray.trials.task import Ended, Outcome, Task, TrialEvent, outcome_columns, reason_of
 
 
-def tune_config(assignment: Assignment, store: Store, data_root: Path) -> dict[str, Any]:
+def tune_config(job: Job, store: Store, data_root: Path) -> dict[str, str]:
     """What a :class:`TrialActor` is configured with: text only, nothing that would be pickled into
     every task."""
-    request = assignment.request
     return {
-        "task": assignment.task.model_dump_json(),
-        "member": json.dumps(assignment.member),
+        "task": job.task.model_dump_json(),
+        "member": json.dumps(job.member),
+        "grant": job.grant.model_dump_json(),
         "results": store.location,
         "data_root": str(data_root),
-        "threads": request.threads,
-        "seconds": request.hours and request.hours * 3600,
-        "retried": assignment.retried,
-        "resources": bundle(request),
-        "kernels": request.kernels.model_dump_json(),
     }
 
 
@@ -50,7 +43,6 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is not typed
 
     def setup(self, config: dict[str, Any]) -> None:
         self._spent = False
-        self._task = parse(Task, json.loads(config["task"]))
         self._member: dict[str, Any] | None = json.loads(config["member"])
         self._store = Store(config["results"])
         self._events = self._run(config)
@@ -69,15 +61,11 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is not typed
         device = hardware.device(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
         try:
             yield from run_task(
-                self._task,
+                Task.model_validate_json(config["task"]),
                 store=self._store,
                 data_root=Path(config["data_root"]),
                 device=device,
-                threads=config["threads"],
-                gpu=config["resources"]["GPU"],
-                retried=config["retried"],
-                seconds=config["seconds"],
-                kernels=parse(ComputeOptions, json.loads(config["kernels"])),
+                grant=Grant.model_validate_json(config["grant"]),
             )
         finally:
             hardware.release(device)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ray import tune
 
-from kdray.core import describe, parse
+from kdray.core import describe
 from kdray.trials.experiment import configuration
 from kdray.trials.task import Ended, Task, epochs_of, event_from_json
 
@@ -141,7 +141,7 @@ class Adapter(tune.Callback):  # type: ignore[misc]  # ray is not typed
     def _shown(self, trial: Any) -> TuneTrialView | None:
         """The trial in Ray's callbacks' words; none for what is measured across trials: it gives a
         trial no numbers."""
-        task = parse(Task, json.loads(trial.config["task"]))
+        task = Task.model_validate_json(trial.config["task"])
         if task.others:
             return None
         experiment, member = task.experiment, json.loads(trial.config["member"]) or {}

@@ -36,12 +36,14 @@ from kdray.teachers.logits_cache import LOGITS_AT_ONCE
 from kdray.training import Diverged, State
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
 from kdray.training.loop import keep, train_epoch
+from kdray.trials.context import TrialContext, fresh_state, training_setup
 from kdray.trials.experiment import Experiment
 from kdray.trials.files import weights_file
+from kdray.trials.grant import Grant
 from kdray.trials.log import Log
-from kdray.trials.run import evaluate, fresh_state, training_setup
+from kdray.trials.run import evaluate
 from kdray.trials.task import ReasonKind, Task
-from kdray.trials.trained import Bench
+from kdray.trials.trained import TrainedModels
 
 V = TypeVar("V", bound=Value)
 STEPS = 3
@@ -155,7 +157,7 @@ def _in_worker(candidates: list[str], data_root: str, threads: int, kernels: str
     """What :func:`probe` finds, or why it finds nothing."""
     import ray
 
-    tasks = [parse(Task, json.loads(text)) for text in candidates]
+    tasks = [Task.model_validate_json(text) for text in candidates]
     try:
         device = hardware.device(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
         return probe(
@@ -207,21 +209,21 @@ def rehearse(
     Raises :class:`torch.OutOfMemoryError` if that runs out.
     """
     task = task.model_copy(update={"experiment": brief(task.experiment)})
-    with bench_of_its_own(task, data_root, device, kernels) as bench:
-        whole = bench.dataset(task.experiment)  # all of it lies on the device
+    with context_of_its_own(task, data_root, device, kernels) as context:
+        whole = context.models.dataset(task.experiment)  # all of it lies on the device
         few = max(STEPS * task.experiment.training.batch_size, LOGITS_AT_ONCE[device.type])
         dataset = whole._replace(
             train=whole.train.first(few), val=whole.val.first(BLOCK), test=whole.test.first(BLOCK)
         )
         if task.train:
-            train_a_little(task.experiment, dataset, bench)
-        measure_a_little(task, dataset, bench)
+            train_a_little(task.experiment, dataset, context)
+        measure_a_little(task, dataset, context)
 
 
 @contextmanager
-def bench_of_its_own(
+def context_of_its_own(
     task: Task, data_root: Path, device: torch.device, kernels: ComputeOptions = DEFAULT_COMPUTE
-) -> Iterator[Bench]:
+) -> Iterator[TrialContext]:
     """Results that hold nothing but untrained weights of the networks that ``task`` loads, gone
     after the block."""
     with TemporaryDirectory(prefix="kdray-probe-") as folder:
@@ -229,14 +231,14 @@ def bench_of_its_own(
         store.create()
         with Log(store, task.experiment.trial_id) as log:
             # Answers that another probe left would hide what asking the teacher takes.
-            threads = torch.get_num_threads()
-            bench = Bench(store, data_root, device, threads, log, kernels=kernels, shares=False)
+            models = TrainedModels(store, data_root, device)
+            context = TrialContext(models, Grant(compute=kernels), log, shares_logits=False)
             for other in loaded(task):
-                untrained = bench.untrained(other).state_dict()
+                untrained = context.models.untrained(other).state_dict()
                 store.write(
                     weights_file(other.trial_id), pack(untrained, {"trial_id": other.trial_id})
                 )
-            yield bench
+            yield context
 
 
 def loaded(task: Task) -> list[Experiment]:
@@ -245,10 +247,10 @@ def loaded(task: Task) -> list[Experiment]:
     return [*([] if teacher is None else [teacher]), *task.others]
 
 
-def train_a_little(experiment: Experiment, dataset: Dataset, bench: Bench) -> None:
+def train_a_little(experiment: Experiment, dataset: Dataset, context: TrialContext) -> None:
     """An epoch of each stage on ``dataset``, one that monitors if any does."""
-    setup, training = training_setup(experiment, dataset, bench), experiment.training
-    state = fresh_state(experiment, setup, bench.student(experiment))
+    setup, training = training_setup(experiment, dataset, context), experiment.training
+    state = fresh_state(experiment, setup, context.student(experiment))
     for stage in experiment.method.stages(training.epochs):
         state = State.before(state.classifier, state.helper, training)
         epoch = (
@@ -262,12 +264,14 @@ def train_a_little(experiment: Experiment, dataset: Dataset, bench: Bench) -> No
                 keep(state, training)
 
 
-def measure_a_little(task: Task, dataset: Dataset, bench: Bench) -> None:
+def measure_a_little(task: Task, dataset: Dataset, context: TrialContext) -> None:
     """Every evaluation on a block of images. One that fails will say so in its rows when it is
     due."""
-    classifier = frozen(bench.untrained(task.experiment))
+    classifier = frozen(context.models.untrained(task.experiment))
     for evaluation in task.evaluations:
-        reason = evaluate(brief(evaluation).of_one_block(), classifier, task, dataset, bench).reason
+        reason = evaluate(
+            brief(evaluation).of_one_block(), classifier, task, dataset, context
+        ).reason
         if reason is not None and reason.kind is ReasonKind.MEMORY:
             raise torch.OutOfMemoryError(reason.text)
 
@@ -341,17 +345,17 @@ def _kept(task: Task, data_root: Path) -> tuple[int, int]:
     task = task.model_copy(update={"experiment": experiment})
     # Laid out as on most GPUs, whose memory is meant; on the CPU channels_last may keep other
     # copies.
-    with bench_of_its_own(
+    with context_of_its_own(
         task, data_root, torch.device("cpu"), ComputeOptions(channels_last=False)
-    ) as bench:
-        whole = bench.dataset(experiment)
+    ) as context:
+        whole = context.models.dataset(experiment)
         dataset = whole._replace(
             train=whole.train.first(FEW_IMAGES), val=whole.val.first(1), test=whole.test.first(1)
         )
         with Kept() as in_training:
             if task.train:
-                train_a_little(experiment, dataset, bench)
-        classifier = frozen(bench.untrained(experiment))
+                train_a_little(experiment, dataset, context)
+        classifier = frozen(context.models.untrained(experiment))
         with Kept() as attacked:
             if task.evaluations:
                 classifier.logits(to_unit(dataset.train.images).requires_grad_())

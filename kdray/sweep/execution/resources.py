@@ -14,6 +14,7 @@ import torch
 from kdray.core import InputError
 from kdray.core.wording import GIB, listed, memory
 from kdray.machine import hardware
+from kdray.trials.grant import Grant
 
 if TYPE_CHECKING:  # it is there before the rest of a run is imported
     import pandas as pd
@@ -146,14 +147,6 @@ def suggested(trials: pd.DataFrame, role: Role) -> float | None:
     return share_for(int(measured["peak_memory"].max()), int(measured["device_memory"].min()))
 
 
-def doubled(request: Request) -> Request | None:
-    """``request`` with twice the share of a GPU, at most a whole one; none if it has that already,
-    or none at all."""
-    if isinstance(request.gpu, str) or not 0 < request.gpu < 1:
-        return None
-    return request.model_copy(update={"gpu": min(1.0, 2 * request.gpu)})
-
-
 def _on_node(request: Request, node: Node) -> Share:
     gpu = gpus_of(request)
     fit: list[tuple[int, Resource]] = [(_units(node.cpu) // _units(request.cpu), "CPU")]
@@ -170,15 +163,26 @@ def _on_node(request: Request, node: Node) -> Share:
     return Share(node.name, *min(fit, key=lambda each: each[0]))
 
 
-def memory_bytes(request: Request) -> int:
-    """Return what Ray is asked for as "memory"."""
-    return math.ceil(request.memory * GIB)
+def memory_bytes(asked: Request | Grant) -> int:
+    """What Ray is asked for as "memory"."""
+    return math.ceil(asked.memory * GIB)
 
 
-def bundle(request: Request) -> dict[str, float]:
-    """Return what Ray is asked for; it refuses a zero for memory."""
-    asked = {"CPU": request.cpu, "GPU": gpus_of(request)}
-    return asked | {"memory": memory_bytes(request)} if request.memory else asked
+def granted(request: Request) -> Grant:
+    """What a trial of ``request`` is granted."""
+    return Grant(
+        cpu=request.cpu,
+        gpu=gpus_of(request),
+        memory=request.memory,
+        hours=request.hours,
+        compute=request.kernels,
+    )
+
+
+def bundle(grant: Grant) -> dict[str, float]:
+    """What Ray is asked for. It refuses a zero for memory."""
+    asked = {"CPU": grant.cpu, "GPU": grant.gpu}
+    return asked | {"memory": memory_bytes(grant)} if grant.memory else asked
 
 
 def gpus_of(request: Request) -> float:

@@ -1,193 +1,94 @@
-"""Running trials on Ray Tune."""
+"""The runner of jobs on Ray, which starts with the first job and stops with the block.
+
+What imports ray, which takes seconds, is imported when there is something to run.
+"""
 
 from __future__ import annotations
 
-import json
-import tempfile
-import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
-from pathlib import Path
-from typing import Any, TypeVar
-
-from ray import tune
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search import Searcher
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from kdray.results import Store
-from kdray.sweep.execution.actor import TrialActor, tune_config
-from kdray.sweep.execution.callback_adapter import Adapter
+from kdray.sweep.definition.file import Request, Role
+from kdray.sweep.execution.resources import Node, at_once, check, concurrency, granted, this_machine
+from kdray.sweep.scheduling.options import Options
+from kdray.sweep.scheduling.queue import JobQueue
+from kdray.sweep.scheduling.scheduler import Allocation
+from kdray.trials.task import Task
 
-# isort: skip  # before ray, which it sets up
-from kdray.sweep.execution.cluster import cluster, quiet
-from kdray.sweep.scheduling.queue import Assignment, Dispatcher
-from kdray.sweep.search.propose import SpaceUsedUp
-from kdray.trials.task import Ended, TrialEvent, event_from_json
-
-__all__ = ["cluster", "quiet", "run_trials"]
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from kdray.sweep.execution.callback_adapter import Adapter  # which imports ray
 
 
-class Queue(Searcher):  # type: ignore[misc]  # ray is not typed
-    """Tune's view of a dispatcher: it asks for the next trial and hears of each one's results."""
+class RayRunner:
+    """Runs jobs on a Ray cluster, or on a local Ray of its own."""
 
     def __init__(
-        self, dispatcher: Dispatcher, configure: Callable[[Assignment], dict[str, Any]]
+        self, store: Store, options: Options, callbacks: Sequence[Callable[[], Adapter]] = ()
     ) -> None:
-        super().__init__()
-        self._dispatcher, self._configure = dispatcher, configure
-        self._active: dict[str, Assignment] = {}
-        self._last: dict[str, TrialEvent] = {}
-        self._stopped: set[str] = set()
-        self.error: Exception | None = None
-        """The first exception of our own; no new trials start after it."""
+        self._store, self._options, self._callbacks = store, options, callbacks
+        self._shares: dict[Role, Request] = {}
+        """By role: its request, with the measured share of a GPU."""
+        self._stack = ExitStack()
+        self._nodes: list[Node] | None = None
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        assignment = None if self.error else self._guarded(self._dispatcher.next)
-        if assignment is None:
-            return None if self._active else str(Searcher.FINISHED)
-        self._active[trial_id] = assignment
-        return self._configure(assignment)
+    def __enter__(self) -> Self:
+        return self
 
-    def begun(self, trial_id: str) -> None:
-        """A trial's worker is there."""
-        if trial_id in self._active:
-            self._guarded(lambda: self._dispatcher.begun(self._active[trial_id]))
-
-    def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Read what a running trial reports; whether it is to stop here."""
-        stop = trial_id in self._active and self._guarded(lambda: self._read(trial_id, result))
-        if stop:
-            self._stopped.add(trial_id)
-        return bool(stop)
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Heard by the scheduler, which is asked before."""
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        if trial_id not in self._active:
-            return
-        if result and not error and trial_id not in self._stopped:
-            self._guarded(lambda: self._read(trial_id, result))
-        self._stopped.discard(trial_id)
-        assignment, last = self._active.pop(trial_id), self._last.pop(trial_id, None)
-        # Also of a worker that ended after its last event, because it had run out of memory.
-        finished = last if isinstance(last, Ended) else None
-        self._guarded(lambda: self._dispatcher.ended(assignment, finished))
-
-    def _read(self, trial_id: str, result: dict[str, Any]) -> bool:
-        if "event" not in result:
-            return False
-        self._last[trial_id] = event = event_from_json(result["event"])
-        return self._dispatcher.reported(
-            self._active[trial_id], event, json.loads(result.get("warnings", "[]"))
-        )
-
-    def _guarded(self, act: Callable[[], T]) -> T | None:
-        """Tune takes an exception from its searcher for a failed trial and runs that again: keep it
-        for the end."""
-        try:
-            return act()
-        except Exception as error:
-            self.error = self.error or error
-            return None
-
-    # Tune pickles and saves its searcher for Tuner.restore, which kdray never uses: resuming is
-    # planning again.
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Searcher, ())
-
-    def save(self, checkpoint_path: str) -> None:
-        Path(checkpoint_path).write_bytes(b"")
-
-    def restore(self, checkpoint_path: str) -> None:
-        raise NotImplementedError
-
-
-class Listener(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
-    """First come, first served; a trial ends early where the queue says so."""
-
-    def __init__(self, queue: Queue) -> None:
-        super().__init__()
-        self._queue = queue
-
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
-        return str(
-            TrialScheduler.STOP
-            if self._queue.hear(trial.trial_id, result)
-            else TrialScheduler.CONTINUE
-        )
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (FIFOScheduler, ())
-
-
-class Starts(tune.Callback):  # type: ignore[misc]  # ray is not typed
-    """Tells the queue when a trial has its worker."""
-
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
-
-    def on_trial_start(
+    def __exit__(
         self,
-        iteration: int,  # noqa: ARG002
-        trials: list[Trial],  # noqa: ARG002
-        trial: Trial,
-        **info: Any,  # noqa: ARG002
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        self._queue.begun(trial.trial_id)
+        self._stack.__exit__(kind, error, trace)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (tune.Callback, ())
+    def allocate(
+        self, phase: str, role: Role, request: Request, candidates: Sequence[Task]
+    ) -> Allocation:
+        """Start Ray, if need be, and say what each trial gets; :class:`kdray.InputError` if no node
+        can run one."""
+        nodes, limit = self._cluster(), self._options.max_concurrent
+        check(role, request, nodes)
+        notes: list[str] = []
+        if request.gpu == "auto":
+            if role not in self._shares:
+                self._shares[role], note = self._measured(request, role, candidates)
+                notes.append(note)
+            request = self._shares[role]
+        notes.append(f"{phase}: {concurrency(request, nodes, limit)}")
+        # In a cluster, nodes that join later are used: as many run at once as Ray finds room for.
+        width = at_once(request, nodes, limit) if self._options.address is None else limit
+        return Allocation(granted(request), width, tuple(notes))
 
+    def run(self, queue: JobQueue, allocation: Allocation) -> None:
+        """Run every job of ``queue``."""
+        from kdray.sweep.execution.tune_searcher import run_trials
 
-def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    """What Ray gives to a trial."""
-    return tune.PlacementGroupFactory([config["resources"]])
+        run_trials(
+            queue,
+            width=allocation.width,
+            store=self._store,
+            data_root=self._options.data,
+            callbacks=self._callbacks,
+        )
 
+    def _measured(
+        self, request: Request, role: Role, candidates: Sequence[Task]
+    ) -> tuple[Request, str]:
+        """``request`` with a measured share of a GPU, and for people how it was found."""
+        from kdray.sweep.execution.probe import measured
 
-def run_trials(
-    dispatcher: Dispatcher,
-    *,
-    width: int | None,
-    store: Store,
-    data_root: Path,
-    callbacks: Sequence[Callable[[], Adapter]] = (),
-) -> None:
-    """Run every trial that ``dispatcher`` gives, ``width`` at once, or (none) as many as Ray has
-    room for."""
-    queue = Queue(dispatcher, lambda assignment: tune_config(assignment, store, data_root))
-    with (
-        tempfile.TemporaryDirectory(prefix="kdray-tune-") as scratch,
-        quiet(),
-        ExitStack() as shown,
-    ):
-        warnings.simplefilter("always", SpaceUsedUp)
-        adapters = [shown.enter_context(closing(build())) for build in callbacks]
-        tune.Tuner(
-            tune.with_resources(TrialActor, resources_of),
-            tune_config=tune.TuneConfig(
-                search_alg=queue,
-                scheduler=Listener(queue),
-                num_samples=-1,
-                max_concurrent_trials=width,
-                reuse_actors=True,
-                trial_name_creator=lambda trial: f"trial_{trial.trial_id}",
-                trial_dirname_creator=lambda trial: f"trial_{trial.trial_id}",
-            ),
-            run_config=tune.RunConfig(
-                storage_path=scratch,
-                name="run",
-                verbose=0,
-                callbacks=[Starts(queue), *adapters],
-                failure_config=tune.FailureConfig(
-                    max_failures=0
-                ),  # the dispatcher runs again what died
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        ).fit()
-    if queue.error is not None:
-        raise queue.error
+        return measured(request, role, candidates, self._options.data)
+
+    def _cluster(self) -> list[Node]:
+        if self._nodes is None:
+            from kdray.sweep.execution.tune_searcher import cluster
+
+            options = self._options
+            local = this_machine(options.cpus, options.gpus)
+            found = cluster(options.address, local, options.runtime_env)
+            self._nodes = self._stack.enter_context(found)
+        return self._nodes

@@ -1,19 +1,47 @@
-"""Which students a point has, as far as their teachers are there."""
+"""The students of a point, as far as their teachers are there, and how many trials are left."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kdray.sweep.definition.read import Sweep
 from kdray.sweep.definition.space import Point
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.trials.experiment import Experiment
+from kdray.trials.task import Task
+
+
+@dataclass
+class Counts:
+    """Trials of one role."""
+
+    train: int = 0
+    measure: int = 0
+    """Trained already, but some evaluation is missing."""
+    there: int = 0
+    pending: int = 0
+    """Students whose teacher is not chosen yet."""
+
+    @property
+    def total(self) -> int:
+        return self.train + self.measure + self.there + self.pending
+
+    def add(self, task: Task | None) -> None:
+        """Count a trial by what is left to do for it."""
+        if task is None:
+            self.there += 1
+        elif task.train:
+            self.train += 1
+        else:
+            self.measure += 1
 
 
 def students(
     sweep: Sweep, index: TrialIndex, point: Point
 ) -> Iterator[tuple[int, Experiment | None]]:
-    """The student of each seed of a point; none where its teacher is not there to be chosen."""
+    """Yield the student of each seed of a point; none where its teacher is not there to be
+    chosen."""
     candidates, choice = sweep.candidates(point), sweep.choice(point)
     like: Experiment | None = None
     for seed in range(sweep.file.seeds):

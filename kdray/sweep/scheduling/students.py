@@ -7,28 +7,25 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import fmean
 
 from kdray.results import Results
 from kdray.results.points.objective import Score
-from kdray.results.points.pareto import fronts
-from kdray.robustness import AnyEvaluation
-from kdray.sweep.definition.file import Role
 from kdray.sweep.definition.read import Sweep
 from kdray.sweep.definition.space import Point
-from kdray.sweep.definition.teacher_variants import forms, in_forms
+from kdray.sweep.inventory.curves import learning_curves
 from kdray.sweep.inventory.members import Row, SweepMembers
-from kdray.sweep.inventory.students import students
-from kdray.sweep.plan import Counts
-from kdray.sweep.scheduling.queue import Assignment, Group, Work, in_turn
+from kdray.sweep.inventory.students import Counts, students
+from kdray.sweep.scheduling.account import Account
+from kdray.sweep.scheduling.jobs import Job, JobBatch, Phase
+from kdray.sweep.scheduling.scheduler import Scheduler
 from kdray.sweep.search.early_stopping import Race, Stopper
 from kdray.sweep.search.history import PastPoints
 from kdray.sweep.search.mirror import Mirror
 from kdray.sweep.search.point_result import PointResult
 from kdray.sweep.search.propose import PointSource, source_of
 from kdray.trials.experiment import Experiment
-from kdray.trials.task import EpochDone, Outcome, Reason, ReasonKind, Task, epochs_of, joined
+from kdray.trials.task import EpochDone, Outcome, Reason, ReasonKind, Task, epochs_of
 
 
 @dataclass
@@ -49,86 +46,94 @@ class PointState:
 
 
 class Students:
-    """Trains and measures what the search asks for, and tells it what came out."""
+    """The source of the jobs of students: it trains and measures what the search asks for, and
+    tells the search what came out."""
 
-    def __init__(self, sweep: Sweep, work: Work, members: SweepMembers, found: Results) -> None:
-        self._sweep, self._work, self._members, self._found = sweep, work, members, found
-        self._ledger, self._aims, self._suite = work.ledger, sweep.file.aims, sweep.suite("student")
+    def __init__(
+        self, sweep: Sweep, account: Account, members: SweepMembers, found: Results
+    ) -> None:
+        self._sweep, self._account, self._members, self._found = sweep, account, members, found
+        self._index, self._aims = account.index, sweep.file.aims
+        self._suite = sweep.suite("student")
         search = sweep.file.search
         self._racing, self._early = search.racing, search.early_stopping
         self._races: dict[str, Race] = {}
         self._stoppers: dict[str, Stopper] = {}
         """By what competes: each search of its own."""
-        self._next: deque[Group] = deque()
+        self._next: deque[JobBatch] = deque()
         """The next seeds of points that have come through so far."""
+        self._points: dict[JobBatch, PointState] = {}
+        """Of the batches that have been given."""
         self._curves: dict[str, dict[tuple[str, int], float]] | None = None
-        self._complete: list[tuple[PointState, Score]] = []
+        self._source: PointSource | None = None
+        self._counts = Counts()
+        self.complete: list[tuple[PointState, Score]] = []
+        """The points whose seeds are all there, with what they are compared by."""
         self.trained: list[Experiment] = []
         """Every student of this run's points that was not given up, in order."""
-        self.there: set[str] = set()
+        self.cached: set[str] = set()
 
-    def run(self) -> None:
-        """Everything but the last look at the best."""
-        search, store = self._sweep.file.search, self._work.store
-        past = None if search.enumerates else PastPoints(self._sweep, self._ledger, self._found)
-        with Mirror(store, self._sweep.name, self._aims, self._work.progress.warn) as mirror:
-            self._search(source_of(self._sweep, past, mirror))
-
-    def _search(self, source: PointSource) -> None:
-        objective = self._aims.objectives[0]
-        self._work.progress.aim(objective.metric, objective.mode)
-        counts = self._count(source)
-        self._work.do(
-            "students",
-            "student",
-            self._sweep.file.resources.student,
-            lambda: self._group(source),
-            planned=counts.total - counts.there,
-            there=self.there,
-            candidates=self._candidates,
+    def run(self, scheduler: Scheduler) -> None:
+        """Run everything that the search asks for."""
+        search, store, progress = (
+            self._sweep.file.search,
+            self._account.store,
+            self._account.progress,
         )
+        past = None if search.enumerates else PastPoints(self._sweep, self._index, self._found)
+        with Mirror(store, self._sweep.name, self._aims, progress.warn) as mirror:
+            self._source = source_of(self._sweep, past, mirror)
+            objective = self._aims.objectives[0]
+            progress.aim(objective.metric, objective.mode)
+            self._counts = self._count(self._source)
+            scheduler.run(self)
 
-    def _count(self, source: PointSource) -> Counts:
-        """What there is to do, as far as that is known before it is asked for."""
-        search, counts = self._sweep.file.search, Counts()
-        gone_through = search.enumerates
-        for point in self._sweep.grid() if gone_through else source.begun:
-            given_up = False
-            for _, student in students(self._sweep, self._ledger, point):
-                if student is None:
-                    self._members.keep_failed(point)
-                    continue
-                row = self._members.row("student", student, point)  # takes its place in order
-                given_up = given_up or self._given_up(row) is not None
-                counts.add(None if given_up else self._ledger.task("student", student, self._suite))
-        if not gone_through:
-            wanted = (search.count or 0) * len(self._sweep.strata) * self._sweep.file.seeds
-            counts.pending = max(0, wanted - counts.total)
-            return counts
-        # before the first trial, so that a look at the table never mixes the old with the new
-        self._members.drop_the_rest()
-        self._members.write()
-        return counts
+    @property
+    def phase(self) -> Phase:
+        request, counts = self._sweep.file.resources.student, self._counts
+        return Phase("students", "student", request, counts.total - counts.there, self.cached)
 
-    def _group(self, source: PointSource) -> Group | None:
+    def next_batch(self) -> JobBatch | None:
         """The next seeds of a point that goes on, else those of a new point while the budget
         lasts."""
+        assert self._source is not None
         if self._next:
             return self._next.popleft()
-        used_up = self._work.used_up(self._sweep.file.budget)
-        if used_up and source.fresh:
-            self._work.summary.stopped = used_up
+        used_up = self._account.used_up(self._sweep.file.budget)
+        if used_up and self._source.fresh:
+            self._account.summary.stopped = used_up
             return None
-        point = source.next()
+        point = self._source.next()
         if point is None:
             return None
-        group = self._seeds(self._tried(point), source)
-        if used_up and group.assignments:
-            self._work.summary.stopped = used_up
+        batch = self._batch(self._state(point))
+        if used_up and batch.jobs:
+            self._account.summary.stopped = used_up
             return None
-        return group
+        return batch
 
-    def _candidates(self) -> list[Task]:
+    def batch_ended(self, batch: JobBatch) -> None:
+        """Some seeds of a point have ended: it goes on, or the search is told."""
+        state = self._points.pop(batch)
+        for job in batch.jobs:
+            self._job_ended(job.trial_id, state)
+        rest = state.students[state.begun :]
+        if state.given_up is None and rest and state.race is not None:
+            self._compare(state, rest, state.race)
+        if state.given_up is None and rest:
+            self._next.append(self._batch(state))
+        else:
+            self._tell(state)
+
+    def stop_reason(self, batch: JobBatch, job: Job, event: EpochDone) -> str | None:
+        """Whether early stopping ends the first seed of a point here."""
+        stopper = self._points[batch].stopper
+        if stopper is None or self._early is None or self._points[batch].begun > 1:
+            return None
+        share = event.done / epochs_of(job.task.experiment)
+        return stopper.report(job.trial_id, share, event.metrics.get(self._early.metric))
+
+    def candidates(self, first: JobBatch) -> Sequence[Task]:  # noqa: ARG002
         """The first seed of every point there is, or of the ends of what is searched."""
         points = (
             self._sweep.grid()
@@ -139,22 +144,44 @@ class Students:
                 for _, values in space.corners()
             )
         )
-        found = (next(students(self._sweep, self._ledger, point))[1] for point in points)
+        found = (next(students(self._sweep, self._index, point))[1] for point in points)
         return [
             Task(role="student", experiment=student, evaluations=self._suite)
             for student in found
             if student is not None
         ]
 
-    def _tried(self, point: Point) -> PointState:
+    def _count(self, source: PointSource) -> Counts:
+        """What there is to do, as far as that is known before it is asked for."""
+        search, counts = self._sweep.file.search, Counts()
+        gone_through = search.enumerates
+        for point in self._sweep.grid() if gone_through else source.begun:
+            given_up = False
+            for _, student in students(self._sweep, self._index, point):
+                if student is None:
+                    self._members.keep_failed(point)
+                    continue
+                row = self._members.row("student", student, point)  # takes its place in order
+                given_up = given_up or self._given_up(row) is not None
+                counts.add(None if given_up else self._index.task("student", student, self._suite))
+        if not gone_through:
+            wanted = (search.count or 0) * len(self._sweep.strata) * self._sweep.file.seeds
+            counts.pending = max(0, wanted - counts.total)
+            return counts
+        # before the first trial, so that a look at the table never mixes the old with the new
+        self._members.drop_the_rest()
+        self._members.write()
+        return counts
+
+    def _state(self, point: Point) -> PointState:
         """A new point, with what is known of it."""
-        found = list(students(self._sweep, self._ledger, point))
+        found = list(students(self._sweep, self._index, point))
         lacking = [seed for seed, student in found if student is None]
         problem: str | None = None
         for seed in lacking:
             reason = self._teacher_problem(point, seed)
             problem = problem or reason.text
-            self._work.summary.failures[f"point {point.number}, seed {seed}"] = reason
+            self._account.summary.failures[f"point {point.number}, seed {seed}"] = reason
             self._members.point_failed(point, reason)
         taught = [student for _, student in found if student is not None]
         rivals = point.space.stratum(point.values) if not self._sweep.file.search.enumerates else ""
@@ -166,45 +193,41 @@ class Students:
             point, taught, problem, race=self._races.get(rivals), stopper=self._stoppers.get(rivals)
         )
 
-    def _seeds(self, tried: PointState, source: PointSource) -> Group:
+    def _batch(self, state: PointState) -> JobBatch:
         """The seeds that a point is given next: all that are left, the first alone where it
         competes, one by one in a race."""
-        first = tried.begun == 0
-        alone = tried.race is not None or (tried.stopper is not None and first)
-        batch = tried.students[tried.begun :][: 1 if alone else None]
-        tried.begun += len(batch)
-        assignments = []
-        for student in batch:
-            row = self._members.row("student", student, tried.point)
-            # Also by an equal point.
-            if (
-                reason := self._given_up(row) or self._work.summary.given_up.get(student.trial_id)
-            ) is not None:
-                self._give_up(tried, student, row, reason)
-                if first and tried.stopper is not None:
-                    tried.stopper.replay(student.trial_id, self._curve(student), completed=False)
-                continue
-            task = self._ledger.task("student", student, self._suite)
+        first = state.begun == 0
+        alone = state.race is not None or (state.stopper is not None and first)
+        seeds = state.students[state.begun :][: 1 if alone else None]
+        state.begun += len(seeds)
+        jobs = [self._job(state, student, first=first) for student in seeds]
+        batch = JobBatch([job for job in jobs if job is not None])
+        self._points[batch] = state
+        return batch
+
+    def _job(self, state: PointState, student: Experiment, *, first: bool) -> Job | None:
+        """What is left to do for a seed of a point; none if it was given up, also by an equal
+        point, or is there."""
+        row = self._members.row("student", student, state.point)
+        given_up = self._account.summary.given_up.get(student.trial_id)
+        if (reason := self._given_up(row) or given_up) is not None:
+            self._give_up(state, student, row, reason)
+            completed = False
+        else:
+            task = self._index.task("student", student, self._suite)
             self.trained.append(student)
             if task is not None:
-                assignments.append(Assignment(task, row))
-                continue
+                return Job(task, row)
             completed = self._is_there(student, row)
-            if first and tried.stopper is not None:
-                tried.stopper.replay(student.trial_id, self._curve(student), completed=completed)
-        group = Group(assignments)
-        group.ended = lambda: self._ended(tried, assignments, source)
-        if first and tried.stopper is not None:
-            group.stops = partial(self._stops, tried.stopper)
-        return group
+        if first and state.stopper is not None:
+            state.stopper.replay(student.trial_id, self._curve(student), completed=completed)
+        return None
 
     def _is_there(self, student: Experiment, row: Row) -> bool:
         """Note a student that has nothing left to do; whether it has completed."""
-        outcome, why = self._ledger.outcome(student.trial_id, self._suite)
-        self._work.summary.there.add(student.trial_id)
-        self.there.add(student.trial_id)
-        if why is not None:
-            self._work.summary.failures[student.trial_id] = why
+        outcome, why = self._index.outcome(student.trial_id, self._suite)
+        self._account.nothing_left(student.trial_id, why)
+        self.cached.add(student.trial_id)
         self._members.there(row, outcome, why)
         return outcome is Outcome.COMPLETED
 
@@ -216,148 +239,84 @@ class Students:
             else None
         )
 
-    def _give_up(self, tried: PointState, student: Experiment, row: Row, reason: str) -> None:
-        tried.given_up = tried.given_up or reason
-        self._work.summary.given_up[student.trial_id] = reason
+    def _give_up(self, state: PointState, student: Experiment, row: Row, reason: str) -> None:
+        state.given_up = state.given_up or reason
+        self._account.summary.given_up[student.trial_id] = reason
         why = Reason(kind=ReasonKind.EXPERIMENT, text=reason)
         self._members.there(row, Outcome.PRUNED, why)
 
-    def _stops(self, stopper: Stopper, task: Task, event: EpochDone) -> str | None:
-        """Whether early stopping ends a trial here."""
-        assert self._early is not None
-        share = event.done / epochs_of(task.experiment)
-        value = event.metrics.get(self._early.metric)
-        return stopper.report(task.experiment.trial_id, share, value)
+    def _job_ended(self, trial_id: str, state: PointState) -> None:
+        """Take over how a seed of a point ended."""
+        reason = self._account.summary.given_up.get(trial_id)
+        if reason is not None:
+            state.given_up = state.given_up or reason
+            if state.stopper is not None:
+                left = state.stopper.left(trial_id)
+                self._account.summary.saved += left + len(state.students) - 1
+            self.trained = [other for other in self.trained if other.trial_id != trial_id]
+        if state.stopper is not None and state.begun == 1:
+            completed = reason is None and self._index.completed(trial_id)
+            state.stopper.ended(trial_id, completed=completed)
 
-    def _ended(self, tried: PointState, ran: list[Assignment], source: PointSource) -> None:
-        """Some seeds of a point have ended: it goes on, or the search is told."""
-        for trial_id in (assignment.trial_id for assignment in ran):
-            if (reason := self._work.summary.given_up.get(trial_id)) is not None:
-                tried.given_up = tried.given_up or reason
-                if tried.stopper is not None:
-                    self._work.summary.saved += (
-                        tried.stopper.left(trial_id) + len(tried.students) - 1
-                    )
-                self.trained = [other for other in self.trained if other.trial_id != trial_id]
-            if tried.stopper is not None and tried.begun == 1:
-                completed = reason is None and self._ledger.completed(trial_id)
-                tried.stopper.ended(trial_id, completed=completed)
-        rest = tried.students[tried.begun :]
-        if tried.given_up is None and rest and tried.race is not None:
-            self._compare(tried, rest, tried.race)
-        if tried.given_up is None and rest:
-            self._next.append(self._seeds(tried, source))
-        else:
-            self._tell(tried, source)
-
-    def _compare(self, tried: PointState, rest: list[Experiment], race: Race) -> None:
+    def _compare(self, state: PointState, rest: list[Experiment], race: Race) -> None:
         """Give a point up that has lost against the best, if that spares anything."""
-        values = self._values(tried.students[: tried.begun])
+        values = self._values(state.students[: state.begun])
         missing = {
-            s.trial_id for s in rest if self._ledger.task("student", s, self._suite) is not None
+            s.trial_id for s in rest if self._index.task("student", s, self._suite) is not None
         }
         lost = race.lost(values) if values is not None and missing else None
         if values is None or lost is None:
             return
-        tried.seen = (len(values), fmean(values))
+        state.seen = (len(values), fmean(values))
         for student in rest:
-            row = self._members.row("student", student, tried.point)
+            row = self._members.row("student", student, state.point)
             if student.trial_id not in missing:
                 self._is_there(student, row)
                 continue
-            self._work.summary.saved += self._given_up(row) is None
-            self._give_up(tried, student, row, lost)
+            self._account.summary.saved += self._given_up(row) is None
+            self._give_up(state, student, row, lost)
         self._members.write()
 
     def _values(self, trained: list[Experiment]) -> list[float] | None:
         """The objective's metric of each; none if one is missing or not finite."""
         metric = self._aims.objectives[0].metric
-        numbers = [self._ledger.numbers(student.trial_id, self._suite) for student in trained]
+        numbers = [self._index.numbers(student.trial_id, self._suite) for student in trained]
         values = [each.get(metric, math.nan) for each in numbers]
         return values if all(map(math.isfinite, values)) else None
 
-    def _tell(self, tried: PointState, source: PointSource) -> None:
+    def _tell(self, state: PointState) -> None:
         """Tell the search what a point gave, once: the numbers of all its seeds, or why there are
         none."""
         numbers: list[dict[str, float]] = []
-        problem = tried.problem
-        for student in tried.students[: tried.begun]:
-            if student.trial_id in self._work.summary.given_up:
+        problem = state.problem
+        for student in state.students[: state.begun]:
+            if student.trial_id in self._account.summary.given_up:
                 continue
-            outcome, reason = self._ledger.outcome(student.trial_id, self._suite)
-            numbers.append(self._ledger.numbers(student.trial_id, self._suite))
+            outcome, reason = self._index.outcome(student.trial_id, self._suite)
+            numbers.append(self._index.numbers(student.trial_id, self._suite))
             lacking = self._aims.lacking(numbers[-1])
             if outcome is Outcome.FAILED or lacking:
                 problem = problem or (reason and reason.text) or f"no {lacking}"
-        source.tell(
-            tried.point,
-            PointResult(numbers, problem, None if problem else tried.given_up, tried.seen),
+        assert self._source is not None
+        self._source.tell(
+            state.point,
+            PointResult(numbers, problem, None if problem else state.given_up, state.seen),
         )
-        if problem is not None or tried.given_up is not None:
+        if problem is not None or state.given_up is not None:
             return
         worth = self._aims.worth(numbers)
-        self._complete.append((tried, worth))
+        self.complete.append((state, worth))
         if worth.feasible:
-            if tried.race is not None and (values := self._values(tried.students)) is not None:
-                tried.race.complete(values, tried.point.number)
-            case = {"case": tried.point.space.case} if tried.point.space.case else {}
-            self._work.progress.point(worth.values[0], case | tried.point.values)
-
-    def finals(self) -> None:
-        """Measure of the best points, and of their teachers, what is measured of them only."""
-        best, suite = self._sweep.file.evaluate.best, self._sweep.finals
-        if best is None:
-            return
-        asked = forms(self._sweep)
-        groups: list[Group] = []
-        chosen = self._best(best.points)
-        wanted: dict[str, tuple[Role, Experiment, Sequence[AnyEvaluation]]] = {
-            student.trial_id: ("student", student, suite)
-            for tried in chosen
-            for student in tried.students
-        }
-        if "teacher" in self._sweep.file.evaluate.roles:
-            teachers = [
-                s.teacher for tried in chosen for s in tried.students if s.teacher is not None
-            ]
-            for t in teachers:
-                wanted.setdefault(
-                    t.trial_id, ("teacher", t, in_forms(suite, asked.get(t.trial_id, ())))
-                )
-        for trial_id, (role, experiment, evaluations) in wanted.items():
-            task = self._ledger.task(role, experiment, evaluations)
-            if task is not None:
-                groups.append(Group([Assignment(task, None)]))
-            elif (reason := self._ledger.outcome(trial_id, evaluations)[1]) is not None:
-                failures = self._work.summary.failures
-                failures[trial_id] = joined(failures.get(trial_id), reason) or reason
-        self._work.do(
-            "best points",
-            "student",
-            self._sweep.file.resources.student,
-            in_turn(groups),
-            planned=len(groups),
-            there=(),
-        )
-
-    def _best(self, count: int) -> list[PointState]:
-        """The best points: front by front, in each by the first objective, ties to the lower
-        number."""
-        able = [(tried, worth) for tried, worth in self._complete if worth.feasible]
-        modes = [objective.mode for objective in self._aims.objectives]
-        numbers = fronts([worth.values for _, worth in able], modes)
-        sign = -1 if modes[0] == "max" else 1
-        ranked = sorted(
-            zip(numbers, able, strict=True),
-            key=lambda one: (one[0], sign * one[1][1].values[0], one[1][0].point.number),
-        )
-        return [tried for _, (tried, _) in ranked[:count]]
+            if state.race is not None and (values := self._values(state.students)) is not None:
+                state.race.complete(values, state.point.number)
+            case = {"case": state.point.space.case} if state.point.space.case else {}
+            self._account.progress.point(worth.values[0], case | state.point.values)
 
     def _teacher_problem(self, point: Point, seed: int) -> Reason:
         """Why a student has no teacher."""
         candidates, choice = self._sweep.candidates(point), self._sweep.choice(point)
         for candidate in [candidates[seed]] if choice.select == "each" else candidates:
-            outcome, reason = self._ledger.outcome(candidate.trial_id, ())
+            outcome, reason = self._index.outcome(candidate.trial_id, ())
             if outcome is Outcome.FAILED and reason is not None:
                 return reason.prefixed(f"its teacher {candidate.trial_id} failed")
         return Reason(kind=ReasonKind.MACHINE, text="its teacher is not there")
@@ -367,30 +326,10 @@ class Students:
         the tables have them."""
         assert self._early is not None
         if self._curves is None:
-            self._curves = curves(self._found, self._early.metric)
+            self._curves = learning_curves(self._found, self._early.metric)
         seen, before = self._curves.get(student.trial_id, {}), 0
         for stage in student.method.stages(student.training.epochs):
             for epoch in range(1, stage.epochs + 1):
                 if (stage.name, epoch) in seen:
                     yield (before + epoch) / epochs_of(student), seen[stage.name, epoch]
             before += stage.epochs
-
-
-def curves(found: Results, metric: str) -> dict[str, dict[tuple[str, int], float]]:
-    """By trial: a metric after each epoch (stage and number) in the tables, as of training.monitor
-    (of its last stage)."""
-    label, dot, name = metric.rpartition(".")
-    if dot:
-        rows = found.robustness()
-        rows = rows[
-            rows["epoch"].notna() & (rows["label"] == label) & (rows["metric"] == name)
-        ].assign(stage="main")
-        metric = "value"
-    else:
-        rows = found.epochs()
-    out: dict[str, dict[tuple[str, int], float]] = {}
-    for trial_id, stage, epoch, value in rows[["trial_id", "stage", "epoch", metric]].itertuples(
-        index=False, name=None
-    ):
-        out.setdefault(trial_id, {})[stage, int(epoch)] = float(value)
-    return out

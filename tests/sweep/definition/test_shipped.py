@@ -17,11 +17,11 @@ import pytest
 from kdray.results import Results
 from kdray.robustness import label_of
 from kdray.sweep.definition.read import Sweep, load_sweep
+from kdray.sweep.execution.cluster import cluster
 from kdray.sweep.execution.resources import this_machine
-from kdray.sweep.execution.runner import cluster
 from kdray.sweep.run import run
+from kdray.sweep.scheduling.account import Summary
 from kdray.sweep.scheduling.progress import Progress
-from kdray.sweep.scheduling.queue import Summary
 from kdray.trials.experiment import Experiment
 from kdray.trials.task import epochs_of, measurable
 from tests.shipped import FOLDER, SWEEPS

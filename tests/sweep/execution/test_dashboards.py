@@ -229,7 +229,7 @@ def warned() -> list[str]:
 
 
 def adapter(told: Told, warned: list[str], folder: Path | None = None) -> Any:
-    import kdray.sweep.execution.runner  # before ray  # noqa: F401
+    import kdray.sweep.execution.cluster  # before ray  # noqa: F401
     from kdray.sweep.execution.callback_adapter import Adapter
 
     place = None if folder is None else (lambda trial_id: folder / trial_id)
@@ -438,7 +438,7 @@ def requests(server: socket.socket) -> Iterator[bytes]:
 def a_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[socket.socket]:
     """A Ray whose workers know one address of Weights & Biases only: the socket, at which somebody
     listens."""
-    from kdray.sweep.execution.runner import quiet  # isort: skip  # before ray
+    from kdray.sweep.execution.cluster import quiet  # isort: skip  # before ray
 
     import ray  # isort: skip
 
@@ -469,7 +469,7 @@ def a_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[socket.socket]:
 @pytest.fixture(scope="module")
 def shown(a_ray: socket.socket, tmp_path_factory: pytest.TempPathFactory) -> Run:
     from kdray.sweep.execution.callback_adapter import Adapter
-    from kdray.sweep.execution.runner import quiet
+    from kdray.sweep.execution.cluster import quiet
 
     run = Run(tmp_path_factory.mktemp("shown"))
     with quiet():
@@ -486,7 +486,7 @@ def interrupted(a_ray: socket.socket, tmp_path_factory: pytest.TempPathFactory) 
     """One trial, stopped by Ctrl-C after its first number."""
     from ray import tune
 
-    from kdray.sweep.execution.runner import quiet
+    from kdray.sweep.execution.cluster import quiet
 
     class Stop(tune.Callback):  # type: ignore[misc]
         def on_trial_result(
@@ -572,7 +572,7 @@ def test_tensorboard_has_the_numbers_of_every_trial(shown: Run, name: str) -> No
 def test_tensorboard_adds_to_what_a_trial_had_when_it_goes_on_later(
     shown: Run, tmp_path: Path
 ) -> None:
-    from kdray.sweep.execution.runner import quiet
+    from kdray.sweep.execution.cluster import quiet
 
     folder = tmp_path / "later"
     (callback,) = parse(Callbacks, [{"name": "tensorboard", "folder": str(folder)}])

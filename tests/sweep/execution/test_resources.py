@@ -23,16 +23,19 @@ from kdray.sweep.execution.resources import (
     Node,
     Share,
     at_once,
+    bundle,
     check,
     concurrency,
-    doubled,
     gpus_of,
+    granted,
     memory_bytes,
     share_for,
     shares,
     suggested,
     this_machine,
 )
+from kdray.training.compute import ComputeOptions
+from kdray.trials.grant import Grant
 from kdray.trials.task import Task
 from tests.small_trials import NOWHERE, experiment
 
@@ -202,14 +205,13 @@ def test_earlier_trials_suggest_a_share() -> None:
     assert suggested(table(peak_memory=[15 * GIB], device_memory=[16 * GIB]), "student") == 1.0
 
 
-def test_a_share_is_doubled_up_to_a_whole_gpu() -> None:
-    request = Request(cpu=2.0, gpu=0.4)
-    once = doubled(request)
-    assert once == Request(cpu=2.0, gpu=0.8)
-    assert once is not None
-    assert doubled(once) == Request(cpu=2.0, gpu=1.0)
-    for whole in (Request(gpu=1.0), Request(), AUTO):
-        assert doubled(whole) is None
+def test_a_trial_is_granted_what_its_role_asks_for() -> None:
+    compute = ComputeOptions(compile=True)
+    request = Request(cpu=2.0, gpu=0.5, memory=4.0, hours=1.0, kernels=compute)
+    grant = Grant(cpu=2.0, gpu=0.5, memory=4.0, hours=1.0, compute=compute)
+    assert granted(request) == grant
+    assert bundle(grant) == {"CPU": 2.0, "GPU": 0.5, "memory": 4 * GIB}
+    assert bundle(Grant()) == {"CPU": 1.0, "GPU": 0.0}
 
 
 def test_this_machine_offers_what_it_has_or_what_the_user_says(

@@ -294,11 +294,7 @@ def do(
     task = ledger.task("student", described, suite)
     assert task is not None
     *_, last = run_task(
-        Task.model_validate({**dict(task), **fields}),
-        store=store,
-        data_root=NOWHERE,
-        device=CPU,
-        threads=1,
+        Task.model_validate({**dict(task), **fields}), store=store, data_root=NOWHERE, device=CPU
     )
     assert isinstance(last, Ended)
     ledger.note(task, last)

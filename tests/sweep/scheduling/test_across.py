@@ -14,8 +14,8 @@ from kdray.data import Digits
 from kdray.results import Results
 from kdray.sweep.definition.file import Suite
 from kdray.sweep.evaluate import load_suite
+from kdray.sweep.inventory.across import images
 from kdray.sweep.plan import plan
-from kdray.sweep.scheduling.across import images
 from tests.sweep.fakes import Engine, go, sweep_of
 from tests.sweep.test_evaluate import measure, students, suite_file
 

@@ -32,7 +32,9 @@ class Clock:
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdray.sweep.scheduling.queue.monotonic", Clock(0.1))
+    clock = Clock(0.1)
+    for module in ("queue", "account"):
+        monkeypatch.setattr(f"kdray.sweep.scheduling.{module}.monotonic", clock)
 
 
 @pytest.mark.parametrize("changes", [{}, SEARCH], ids=["grid", "random"])
@@ -60,7 +62,7 @@ def test_no_point_is_begun_after_it_and_several_runs_do_the_whole(
 def test_gpu_hours_are_the_hours_of_each_trial_times_its_share(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("run", "scheduling.queue"):
+    for module in ("run", "execution.runner"):
         monkeypatch.setattr(
             f"kdray.sweep.{module}.this_machine", lambda *_: Node("one with a GPU", 2, 1)
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import pytest
 
 from kdray.sweep.definition.file import Request
+from kdray.sweep.scheduling.jobs import Job, JobBatch, Phase
 from kdray.sweep.scheduling.progress import Progress
-from kdray.sweep.scheduling.queue import DIED, MAX_DEATHS, Assignment, Dispatcher, Group, in_turn
+from kdray.sweep.scheduling.queue import DIED, MAX_DEATHS, JobQueue
+from kdray.trials.grant import Grant
 from kdray.trials.task import Ended, EpochDone, Measured, Outcome, Reason, ReasonKind, Task
 from tests.sweep.fakes import ALONE, sweep_of
 
@@ -20,32 +21,59 @@ OOM = Reason(
 )
 
 
-class Told:
-    """What a dispatcher tells of the trials of its groups."""
+class Batches:
+    """A source of batches that are known beforehand, each with the epoch after which it stops."""
 
-    def __init__(self, *groups: Group, request: Request | None = None) -> None:
+    phase = Phase("tests", "student", Request(), None)
+
+    def __init__(self, *batches: JobBatch, stops_after: dict[JobBatch, int] | None = None) -> None:
+        self._waiting, self._stops_after = list(batches), stops_after or {}
+        self.ended: list[JobBatch] = []
+
+    def next_batch(self) -> JobBatch | None:
+        return self._waiting.pop(0) if self._waiting else None
+
+    def batch_ended(self, batch: JobBatch) -> None:
+        self.ended.append(batch)
+
+    def stop_reason(self, batch: JobBatch, job: Job, event: EpochDone) -> str | None:
+        return "bad" if event.done >= self._stops_after.get(batch, 99) else None
+
+    def candidates(self, first: JobBatch) -> list[Task]:
+        return [job.task for job in first.jobs]
+
+
+class Told:
+    """What a queue tells of the jobs of its batches."""
+
+    def __init__(
+        self,
+        *batches: JobBatch,
+        grant: Grant | None = None,
+        stops_after: dict[JobBatch, int] | None = None,
+    ) -> None:
         self.ended: list[tuple[str, Outcome, Reason | None, bool]] = []
+        self.seconds: list[float] = []
         self.shared: list[str] = []
         self.said = io.StringIO()
-        self.dispatcher = Dispatcher(
-            in_turn(groups),
-            Progress(self.said),
-            request or Request(),
-            trial_ended=self._ended,
-            shared_trial_ended=lambda a, _last: self.shared.append(a.trial_id),
-        )
+        self.source = Batches(*batches, stops_after=stops_after)
+        self.queue = JobQueue(self.source, grant or Grant(), self, Progress(self.said))
 
-    def _ended(self, assignment: Assignment, last: Ended) -> None:
-        self.ended.append((assignment.trial_id, last.outcome, last.reason, last.recorded))
+    def job_ended(self, job: Job, ended: Ended, seconds: float) -> None:
+        self.ended.append((job.trial_id, ended.outcome, ended.reason, ended.recorded))
+        self.seconds.append(seconds)
 
-    def next(self) -> Assignment:
-        found = self.dispatcher.next()
+    def shared_job_ended(self, job: Job, ended: Ended) -> None:
+        self.shared.append(job.trial_id)
+
+    def next(self) -> Job:
+        found = self.queue.next_job()
         assert found is not None
         return found
 
 
-def group(*tasks: Task, **options: Any) -> Group:
-    return Group([Assignment(task, None) for task in tasks], **options)
+def group(*tasks: Task) -> JobBatch:
+    return JobBatch([Job(task) for task in tasks])
 
 
 def end(reason: Reason | None = None) -> Ended:
@@ -58,51 +86,51 @@ def epoch(done: int = 1) -> EpochDone:
 
 
 def test_a_trial_whose_worker_died_is_given_again_before_others_and_not_for_ever() -> None:
-    over: list[bool] = []
-    told = Told(group(*TASKS, ended=lambda: over.append(True)))
+    batch = group(*TASKS)
+    told = Told(batch)
     first = told.next()
     for _ in range(MAX_DEATHS):
-        told.dispatcher.ended(first, None)
+        told.queue.ended(first, None)
         assert told.ended == []
         assert told.next() == first
-    told.dispatcher.ended(first, None)
+    told.queue.ended(first, None)
     assert told.ended == [(first.trial_id, "failed", DIED, False)]
     second = told.next()
     assert second.task == TASKS[1]
-    told.dispatcher.ended(second, end())
+    told.queue.ended(second, end())
     assert told.ended[1:] == [(second.trial_id, "completed", None, True)]
-    assert over == [True]
-    assert told.dispatcher.next() is None
+    assert told.source.ended == [batch]
+    assert told.queue.next_job() is None
 
 
 def test_deaths_are_counted_trial_by_trial() -> None:
     told = Told(group(*TASKS))
     first, second = told.next(), told.next()
     for _ in range(MAX_DEATHS):
-        told.dispatcher.ended(first, None)
-        told.dispatcher.ended(second, None)
+        told.queue.ended(first, None)
+        told.queue.ended(second, None)
         assert {told.next(), told.next()} == {first, second}
     assert told.ended == []
 
 
 def test_out_of_memory_is_tried_once_more_with_twice_the_share() -> None:
-    told = Told(group(TASKS[0]), request=Request(gpu=0.3))
-    told.dispatcher.ended(told.next(), end(OOM))
+    told = Told(group(TASKS[0]), grant=Grant(gpu=0.3))
+    told.queue.ended(told.next(), end(OOM))
     again = told.next()
-    assert again.request.gpu == 0.6
-    assert again.retried == "out of memory with 0.3 of a GPU, run again with 0.6"
-    assert again.retried in told.said.getvalue()
-    told.dispatcher.ended(again, end(OOM))
+    assert again.grant.gpu == 0.6
+    assert again.grant.retried == "out of memory with 0.3 of a GPU, run again with 0.6"
+    assert again.grant.retried in told.said.getvalue()
+    told.queue.ended(again, end(OOM))
     assert told.ended == [(again.trial_id, "failed", OOM, True)]
-    assert told.dispatcher.next() is None
+    assert told.queue.next_job() is None
 
 
 def test_out_of_memory_of_an_evaluation_counts_too() -> None:
-    told = Told(group(TASKS[0]), request=Request(gpu=0.5))
+    told = Told(group(TASKS[0]), grant=Grant(gpu=0.5))
     measured = Measured(evaluation_id="0", label="pgd", done=1, metrics={}, reason=OOM)
     last = Ended(outcome=Outcome.FAILED, measured=(measured,))
-    told.dispatcher.ended(told.next(), last)
-    assert told.next().request.gpu == 1
+    told.queue.ended(told.next(), last)
+    assert told.next().grant.gpu == 1
 
 
 @pytest.mark.parametrize(
@@ -111,9 +139,9 @@ def test_out_of_memory_of_an_evaluation_counts_too() -> None:
 )
 def test_what_more_of_a_gpu_would_not_help_is_not_tried_again(gpu: float, kind: ReasonKind) -> None:
     reason = Reason(kind=kind, text="why")
-    told = Told(group(TASKS[0]), request=Request(gpu=gpu))
-    told.dispatcher.ended(told.next(), end(reason))
-    assert told.dispatcher.next() is None
+    told = Told(group(TASKS[0]), grant=Grant(gpu=gpu))
+    told.queue.ended(told.next(), end(reason))
+    assert told.queue.next_job() is None
     assert told.ended[0][2] == reason
 
 
@@ -122,17 +150,17 @@ def test_a_trial_that_dies_beyond_its_time_has_failed_by_it(
 ) -> None:
     now = 0.0
     monkeypatch.setattr("kdray.sweep.scheduling.queue.monotonic", lambda: now)
-    told = Told(group(TASKS[0]), request=Request(hours=0.5))
+    told = Told(group(TASKS[0]), grant=Grant(hours=0.5))
     first = told.next()
     now = 500
-    told.dispatcher.begun(first)  # it had waited for room
+    told.queue.begun(first)  # it had waited for room
     now += 1799
-    told.dispatcher.ended(first, None)
+    told.queue.ended(first, None)
     assert told.next() == first, "there was time left"
     now += 700
-    told.dispatcher.begun(first)  # and waited again: each worker has the whole time
+    told.queue.begun(first)  # and waited again: each worker has the whole time
     now += 1800
-    told.dispatcher.ended(first, None)
+    told.queue.ended(first, None)
     reason = "TimeLimit: it had not ended after 0.5 hours (resources.student.hours)"
     assert [(ended[1], str(ended[2]), ended[3]) for ended in told.ended] == [
         ("failed", reason, False)
@@ -140,43 +168,48 @@ def test_a_trial_that_dies_beyond_its_time_has_failed_by_it(
 
 
 def test_a_trial_is_stopped_where_everybody_who_asked_for_it_says_so() -> None:
-    stops = {"after": 2}
-    told = Told(
-        group(TASKS[0], stops=lambda _, step: "bad" if step.done >= stops["after"] else None)
-    )
+    batch = group(TASKS[0])
+    told = Told(batch, stops_after={batch: 2})
     running = told.next()
-    assert not told.dispatcher.reported(running, epoch(1))
-    assert told.dispatcher.reported(running, epoch(2))
-    told.dispatcher.ended(running, None)
+    assert not told.queue.reported(running, epoch(1))
+    assert told.queue.reported(running, epoch(2))
+    told.queue.ended(running, None)
     assert [(ended[1], str(ended[2]), ended[3]) for ended in told.ended] == [
         ("pruned", "bad", False)
     ]
-    # Another group wants the same trial, and whole.
-    told = Told(group(TASKS[0], stops=lambda *_: "bad"), group(TASKS[0]))
+    # Another batch wants the same trial, and whole.
+    batch = group(TASKS[0])
+    told = Told(batch, group(TASKS[0]), stops_after={batch: 1})
     running = told.next()
-    assert told.dispatcher.next() is None
-    assert not told.dispatcher.reported(running, epoch(2))
-    told.dispatcher.ended(running, end())
+    assert told.queue.next_job() is None
+    assert not told.queue.reported(running, epoch(2))
+    told.queue.ended(running, end())
     assert told.shared == [running.trial_id]
 
 
 def test_a_trial_that_dies_while_it_is_to_stop_is_stopped() -> None:
-    told = Told(group(TASKS[0], stops=lambda *_: "bad"))
+    batch = group(TASKS[0])
+    told = Told(batch, stops_after={batch: 1})
     running = told.next()
-    assert told.dispatcher.reported(running, epoch())
-    told.dispatcher.ended(running, None)
+    assert told.queue.reported(running, epoch())
+    told.queue.ended(running, None)
     assert [(ended[1], str(ended[2]), ended[3]) for ended in told.ended] == [
         ("pruned", "bad", False)
     ]
 
 
-def test_groups_without_work_end_at_once() -> None:
-    over: list[str] = []
-    told = Told(
-        group(ended=lambda: over.append("first")),
-        group(TASKS[0], ended=lambda: over.append("second")),
-    )
+def test_batches_without_jobs_end_at_once() -> None:
+    empty, batch = group(), group(TASKS[0])
+    told = Told(empty, batch)
     running = told.next()
-    assert over == ["first"]
-    told.dispatcher.ended(running, end())
-    assert over == ["first", "second"]
+    assert told.source.ended == [empty]
+    told.queue.ended(running, end())
+    assert told.source.ended == [empty, batch]
+
+
+def test_a_batch_that_was_looked_at_before_is_given_first() -> None:
+    source = Batches(group(TASKS[1]))
+    told = Told()
+    queue = JobQueue(source, Grant(), told, Progress(told.said), first=group(TASKS[0]))
+    given = [queue.next_job(), queue.next_job()]
+    assert [job and job.task for job in given] == TASKS[:2]

@@ -129,10 +129,11 @@ def test_a_trial_that_is_asked_for_again_later_begins_its_time_again(
     monkeypatch.setattr("kdray.sweep.scheduling.queue.monotonic", lambda: now)
     told = Told(group(TASKS[0]), group(TASKS[0]))
     first = told.next()
-    told.dispatcher.begun(first)
-    told.dispatcher.ended(first, end())
+    told.queue.begun(first)
+    told.queue.ended(first, end())
     now = 100.0
     again = told.next()
-    told.dispatcher.begun(again)
+    told.queue.begun(again)
     now = 130.0
-    assert told.dispatcher.seconds(again.trial_id) == 30
+    told.queue.ended(again, end())
+    assert told.seconds == [0, 30]

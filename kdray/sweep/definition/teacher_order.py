@@ -1,0 +1,22 @@
+"""The order in which teachers are trained: whoever teaches comes before whom it teaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdray.sweep.definition.read import Sweep
+from kdray.trials.experiment import Experiment
+
+
+def ancestors(teacher: Experiment) -> Iterator[Experiment]:
+    """Yield ``teacher``, its teacher, and so on."""
+    yield teacher
+    if teacher.teacher is not None:
+        yield from ancestors(teacher.teacher)
+
+
+def chain(sweep: Sweep) -> list[Experiment]:
+    """Every teacher, and every teacher of a teacher, each once; whoever teaches comes before whom
+    it teaches."""
+    found = {t.trial_id: t for teacher in sweep.teachers() for t in ancestors(teacher)}
+    return sorted(found.values(), key=lambda teacher: len(list(ancestors(teacher))))

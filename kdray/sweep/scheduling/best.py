@@ -1,0 +1,74 @@
+"""The best points of a sweep: what is measured of them, and of their teachers, only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kdray.results.points.objective import Objectives, Score
+from kdray.results.points.pareto import fronts
+from kdray.robustness import AnyEvaluation
+from kdray.sweep.definition.file import Role
+from kdray.sweep.definition.read import Sweep
+from kdray.sweep.definition.teacher_variants import forms, in_forms
+from kdray.sweep.scheduling.account import Account
+from kdray.sweep.scheduling.jobs import Job, ListedJobs, Phase
+from kdray.sweep.scheduling.students import PointState
+from kdray.trials.experiment import Experiment
+
+
+class BestPoints(ListedJobs):
+    """Measures the best points, each trial as one job."""
+
+    def __init__(
+        self, sweep: Sweep, account: Account, complete: Sequence[tuple[PointState, Score]]
+    ) -> None:
+        """``complete``: the points whose seeds are all there."""
+        jobs = []
+        for role, experiment, suite in _wanted(sweep, complete):
+            task = account.index.task(role, experiment, suite)
+            if task is not None:
+                jobs.append(Job(task))
+                continue
+            _, reason = account.index.outcome(experiment.trial_id, suite)
+            if reason is not None:
+                account.add_failure(experiment.trial_id, reason)
+        request = sweep.file.resources.student
+        super().__init__(Phase("best points", "student", request, len(jobs)), jobs)
+
+
+def _wanted(
+    sweep: Sweep, complete: Sequence[tuple[PointState, Score]]
+) -> Iterator[tuple[Role, Experiment, Sequence[AnyEvaluation]]]:
+    """Yield the trials of the best points and what is measured of them, each trial once."""
+    best, suite = sweep.file.evaluate.best, sweep.finals
+    if best is None:
+        return
+    chosen = best_points(complete, sweep.file.aims, best.points)
+    seen: set[str] = set()
+    trials = [student for state in chosen for student in state.students]
+    for student in trials:
+        if student.trial_id not in seen:
+            seen.add(student.trial_id)
+            yield "student", student, suite
+    if "teacher" not in sweep.file.evaluate.roles:
+        return
+    variants = forms(sweep)
+    for teacher in (student.teacher for student in trials if student.teacher is not None):
+        if teacher.trial_id not in seen:
+            seen.add(teacher.trial_id)
+            yield "teacher", teacher, in_forms(suite, variants.get(teacher.trial_id, ()))
+
+
+def best_points(
+    complete: Sequence[tuple[PointState, Score]], aims: Objectives, count: int
+) -> list[PointState]:
+    """The best points: front by front, in each by the first objective, ties to the lower number."""
+    able = [(state, score) for state, score in complete if score.feasible]
+    modes = [objective.mode for objective in aims.objectives]
+    numbers = fronts([score.values for _, score in able], modes)
+    sign = -1 if modes[0] == "max" else 1
+    ranked = sorted(
+        zip(numbers, able, strict=True),
+        key=lambda one: (one[0], sign * one[1][1].values[0], one[1][0].point.number),
+    )
+    return [state for _, (state, _) in ranked[:count]]

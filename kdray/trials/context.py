@@ -1,0 +1,119 @@
+"""What a trial works with, and what its training begins from."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from kdray.core import seeds
+from kdray.data import Dataset, to_unit
+from kdray.machine import hardware
+from kdray.machine.checked_file import Damaged
+from kdray.models import Classifier
+from kdray.teachers import TeacherOracle
+from kdray.training import State, TrainingSetup
+from kdray.trials.experiment import Experiment
+from kdray.trials.files import checkpoint_file
+from kdray.trials.grant import Grant
+from kdray.trials.log import Log
+from kdray.trials.task import epochs_of
+from kdray.trials.trained import TrainedModels
+
+
+class DamagedCheckpoint(UserWarning):
+    """A checkpoint or weights file is not intact; the trial trains from the start."""
+
+
+@dataclass(frozen=True)
+class TrialContext:
+    """What a trial works with: the models that are trained already, its part of the machine, and
+    its log."""
+
+    models: TrainedModels
+    grant: Grant
+    log: Log
+    shares_logits: bool = True
+    """Whether what teachers answer is shared with the node's other trials."""
+
+    def columns(self) -> dict[str, Any]:
+        """Columns of the trials table that say what the trial ran on."""
+        return {
+            "device": hardware.device_name(self.models.device),
+            "device_memory": hardware.device_memory(self.models.device),
+            "threads": self.grant.threads,
+            "gpu": self.grant.gpu,
+            "retried": self.grant.retried,
+        }
+
+    def student(self, experiment: Experiment) -> Classifier:
+        """What learns, untrained, with the kernels that it is trained by."""
+        classifier = self.models.untrained(experiment)
+        self.grant.compute.prepare(classifier, twice=experiment.method.differentiates_twice)
+        return classifier
+
+
+def training_setup(
+    experiment: Experiment, dataset: Dataset, context: TrialContext
+) -> TrainingSetup:
+    """What ``experiment`` trains with: its teacher loaded, and asked as it says."""
+    teacher, oracle = context.models.teacher(experiment), None
+    if experiment.method.asks_teacher:
+        shared = experiment.teacher if context.shares_logits else None
+        oracle = TeacherOracle(
+            experiment.supervision,
+            teacher,
+            classes=experiment.data.classes,
+            seed=experiment.seed,
+            name=None if shared is None else shared.trial_id,
+            say=context.log.say,
+        )
+    return TrainingSetup(
+        data=experiment.data,
+        dataset=dataset,
+        method=experiment.method,
+        training=experiment.training,
+        noise=experiment.noise,
+        oracle=oracle,
+        seed=experiment.seed,
+    )
+
+
+def begin_or_resume(
+    experiment: Experiment, setup: TrainingSetup, context: TrialContext
+) -> tuple[State, str]:
+    """The state to go on from, and when the training first began (ISO 8601)."""
+    store = context.models.store
+    name, state = (
+        checkpoint_file(experiment.trial_id),
+        fresh_state(experiment, setup, context.student(experiment)),
+    )
+    try:
+        if store.exists(name):
+            started_at = str(state.unpack(store.read(name))["started_at"])
+            context.log.say(
+                f"training goes on after {len(state.history)} of {epochs_of(experiment)} epochs"
+            )
+            return state, started_at
+    except Damaged as error:
+        warnings.warn(
+            f"{store.place}/{name} is damaged ({error}): starting anew",
+            DamagedCheckpoint,
+            stacklevel=2,
+        )
+        state = fresh_state(experiment, setup, context.student(experiment))
+    context.log.say("training from the start")
+    return state, datetime.now(UTC).isoformat()
+
+
+def fresh_state(experiment: Experiment, setup: TrainingSetup, classifier: Classifier) -> State:
+    """The state before the first epoch."""
+    teacher = None if setup.oracle is None else setup.oracle.epoch()
+    image = to_unit(setup.dataset.train.images[:1])
+    classifier.eval()
+    with seeds.ambient(
+        experiment.seed, "model", 1
+    ):  # not the stream that the student's own weights come from
+        helper = experiment.method.helper(classifier, teacher, image)
+    return State.before(classifier, helper, experiment.training)
