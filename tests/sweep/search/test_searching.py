@@ -14,7 +14,8 @@ from kdray.core import InputError
 from kdray.results import Store
 from kdray.results.points.objective import Objective, Objectives, Score
 from kdray.sweep.definition.stopping import EarlyStopping, Racing
-from kdray.sweep.scheduling.students import PointState, Students
+from kdray.sweep.scheduling.best import best_points
+from kdray.sweep.scheduling.students import PointState
 from kdray.sweep.search.early_stopping import Race, Stopper
 from kdray.sweep.search.mirror import Mirror
 from kdray.sweep.search.point_result import PointResult
@@ -58,36 +59,31 @@ def test_who_was_given_up_in_an_earlier_run_is_no_complete_point_of_the_median()
 
 @pytest.mark.parametrize("mode", ["max", "min"])
 def test_the_best_are_ranked_by_the_objective_and_ties_go_to_the_lower_number(mode: Any) -> None:
-    students = Students.__new__(Students)
-    students._aims = Objectives(objectives=(Objective(mode=mode),))
+    aims = Objectives(objectives=(Objective(mode=mode),))
     points = list(sweep_of({"experiment.noise.input.sigma": {"grid": [0, 0.1, 0.2, 0.3]}}).grid())
     values = [0.5, 0.9, 0.9, 0.1]
-    students._complete = [
+    complete = [
         (PointState(p, [], None), Score(values=(v,))) for p, v in zip(points, values, strict=True)
     ][::-1]
     expected = [1, 2, 0, 3] if mode == "max" else [3, 0, 1, 2]
-    assert [tried.point.number for tried in students._best(4)] == expected
-    assert [tried.point.number for tried in students._best(2)] == expected[:2]
-    students._complete = [
-        (tried, Score(values=worth.values, violations=(1.0,)))
-        for tried, worth in students._complete
-    ]
-    assert students._best(4) == []
+    assert [tried.point.number for tried in best_points(complete, aims, 4)] == expected
+    assert [tried.point.number for tried in best_points(complete, aims, 2)] == expected[:2]
+    missed = [(tried, Score(values=score.values, violations=(1.0,))) for tried, score in complete]
+    assert best_points(missed, aims, 4) == []
 
 
 def test_points_of_one_front_are_ranked_by_the_first_objective() -> None:
     points = list(sweep_of({"experiment.noise.input.sigma": {"grid": [0, 0.1, 0.2, 0.3]}}).grid())
     values = [(0.5, 0.5), (0.9, 0.1), (0.7, 0.3), (0.6, 0.2)]  # the last is behind another in both
     for mode, sign, expected in (("max", 1, [1, 2, 0, 3]), ("min", -1, [1, 2, 0, 3])):
-        students = Students.__new__(Students)
-        students._aims = Objectives(
+        aims = Objectives(
             objectives=(Objective(mode=mode), Objective(metric="parameters", mode=mode))
         )  # type: ignore[arg-type]
-        students._complete = [
+        complete = [
             (PointState(point, [], None), Score(values=(sign * first, sign * second)))
             for point, (first, second) in zip(points, values, strict=True)
         ]
-        assert [tried.point.number for tried in students._best(4)] == expected
+        assert [tried.point.number for tried in best_points(complete, aims, 4)] == expected
 
 
 def test_a_race_needs_seeds_that_it_could_spare() -> None:
