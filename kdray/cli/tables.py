@@ -5,8 +5,17 @@ from __future__ import annotations
 import math
 import sys
 
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
 from kdray.core.wording import mean_and_deviation, value_text
-from kdray.results.files.store import shown as printable
+from kdray.results import open_results
+from kdray.results.files.location import printable
+from kdray.results.metrics import ACCURACIES
+from kdray.results.points.best import best_points
+from kdray.results.points.table import points
+from kdray.results.schema import NOT_NEEDED
 
 BEST = "best"
 """Of the column that marks the best point, or those of the Pareto front."""
@@ -16,14 +25,6 @@ MOST = 200
 
 def print_points(results: str, sweep: str) -> None:
     """The table of a sweep's points: mean ± standard deviation over seeds."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from kdray.results import open_results
-    from kdray.results.points.best import best_points
-    from kdray.results.points.table import points
-
     opened = open_results(results).snapshot()
     frame = points(opened, sweep)
     if frame.empty:
@@ -74,12 +75,6 @@ def print_points(results: str, sweep: str) -> None:
 def print_trials(results: str, sweep: str) -> None:
     """Every trial of a sweep with its id, in the order in which the sweep has them, teachers
     first."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from kdray.results import open_results
-    from kdray.results.metrics import ACCURACIES
-    from kdray.results.schema import NOT_NEEDED
 
     opened = open_results(results)
     members = opened.members(where=[("sweep", "==", sweep), ("outcome", "!=", NOT_NEEDED)])

@@ -85,7 +85,7 @@ def test_every_command_has_help_with_an_example(
 def test_the_example_of_every_command_can_be_read(command: str) -> None:
     epilog = str(commands()[command].epilog)
     chosen = build_parser().parse_args(shlex.split(epilog.removeprefix("example: kdray ")))
-    assert chosen.command.__name__.rstrip("_") == command
+    assert chosen.command == command
 
 
 def test_help_imports_nothing_that_takes_long() -> None:
@@ -143,7 +143,7 @@ def test_python_looks_for_garbage_less_often_during_a_command(
         during.append(gc.get_threshold())
         return 0
 
-    monkeypatch.setattr("kdray.cli.commands.doctor", nothing)
+    monkeypatch.setattr("kdray.cli.commands.doctor.execute", nothing)
     assert main(["doctor"]) == 0
     assert during == [(OBJECTS, *before[1:])]
     assert gc.get_threshold() == before
@@ -652,7 +652,7 @@ def test_doctor_says_what_is_wrong_and_whether_anything_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "kdray.cli.doctor.examine", lambda _: iter([Finding("Ray", ok, "about Ray")])
+        "kdray.cli.commands.doctor.examine", lambda _: iter([Finding("Ray", ok, "about Ray")])
     )
     out, _ = said(capsys, "doctor", status=status)
     sign = {True: "ok   ", None: "note ", False: "WRONG"}[ok]
@@ -668,5 +668,5 @@ def test_what_a_user_wrote_wrong_is_one_line_whatever_the_message(
     def wrong(*_: object) -> None:
         raise InputError("first line\n  second line")
 
-    monkeypatch.setattr("kdray.cli.catalogue.entries", wrong)
+    monkeypatch.setattr("kdray.cli.commands.list.entries", wrong)
     assert said(capsys, "list", "models", status=2) == ("", "kdray: first line second line\n")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import argparse
 import re
 import runpy
 from pathlib import Path
@@ -12,7 +11,8 @@ import torch
 from torch import Tensor
 
 import kdray
-from kdray.cli import exporting as command
+from kdray.cli.commands.export import execute
+from kdray.cli.parser import build_parser
 from kdray.core import InputError
 from kdray.data import to_unit
 from kdray.exporting import FORMATS, Disagreement, export, load_model
@@ -223,11 +223,8 @@ def test_what_is_there_is_replaced_only_if_it_is_an_export(store: Store, tmp_pat
 
 
 def told(store: Store, *options: str, trial_id: str = STUDENT.trial_id) -> int:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    return command.export(
-        parser.parse_args([store.location, trial_id, "--data", str(NOWHERE), *options])
-    )
+    arguments = ["export", store.location, trial_id, "--data", str(NOWHERE), *options]
+    return execute(build_parser().parse_args(arguments))
 
 
 def test_the_command_says_how_much_differs_and_where_it_is(
@@ -250,7 +247,6 @@ def test_the_command_says_how_much_differs_and_where_it_is(
 
 
 def test_the_command_offers_every_format() -> None:
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    offered = next(action.choices for action in parser._actions if action.dest == "format")
-    assert list(offered or []) == list(FORMATS)
+    with pytest.raises(InputError) as raised:
+        build_parser().parse_args(["export", "results", "3f", "--format", "nonsense"])
+    assert all(f"'{name}'" in str(raised.value) or name in str(raised.value) for name in FORMATS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from kdray.cli.reporting import baseline
+from kdray.cli.commands.report import baseline
 from kdray.core import InputError
 from kdray.report.page.html import render
 from kdray.results import Results, Store, open_results, write_rows

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from kdray.cli.reporting import add_arguments, report
+from kdray.cli.commands.report import execute
+from kdray.cli.parser import build_parser
 from kdray.core import InputError
 from tests.report.synthetic import Made, write_made
 
 
 def run(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return report(parser.parse_args(arguments))
+    return execute(build_parser().parse_args(["report", *arguments]))
 
 
 @pytest.fixture(scope="module")

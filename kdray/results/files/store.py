@@ -29,6 +29,7 @@ from pyarrow import fs
 
 from kdray.core import InputError
 from kdray.results.files.arrow_schema import description
+from kdray.results.files.location import printable, user_of
 from kdray.results.schema import SCHEMA_VERSION
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ class Store:
     def __init__(self, location: str | os.PathLike[str]) -> None:
         self.location = str(location)
         """Where it is, for another process: it may hold a key and its secret."""
-        self.place = shown(self.location)
+        self.place = printable(self.location)
         """Where it is, for people."""
         if "://" in self.location:
             self.folder = None  # until it is known
@@ -247,28 +248,6 @@ class Store:
         }
 
 
-def shown(location: str) -> str:
-    """A location as it may be printed: of a URI neither key and secret nor options."""
-    scheme, found, rest = location.partition("://")
-    if not found:
-        return location
-    return f"{scheme}://{rest.removeprefix(_user(location)).removeprefix('@').partition('?')[0]}"
-
-
-def _user(uri: str) -> str:
-    """The key and secret in a URI; in doubt more, since a secret that is not quoted may have any
-    character in it."""
-    rest = uri.partition("://")[2]
-    authority = rest.partition("/")[0]
-    return (rest if ":" in authority else authority).rpartition("@")[0]
-
-
-def beside(location: str, suffix: str) -> str:
-    """The location whose name ends in ``suffix`` as well, before the options of a URI."""
-    place, mark, options = location.partition("?") if "://" in location else (location, "", "")
-    return f"{place.rstrip('/')}{suffix}{mark}{options}"
-
-
 def _file_system(uri: str) -> tuple[fs.FileSystem, str]:
     """The file system of a URI, and the path on it."""
     place, _, query = uri.partition("?")
@@ -276,7 +255,7 @@ def _file_system(uri: str) -> tuple[fs.FileSystem, str]:
     if not uri.startswith("s3://"):
         files, root = fs.FileSystem.from_uri(uri)
         return files, str(root)
-    if unquoted := set("/?#[] ").intersection(_user(uri)):
+    if unquoted := set("/?#[] ").intersection(user_of(uri)):
         raise pa.ArrowInvalid(
             f"in a key or secret {' '.join(map(repr, sorted(unquoted)))} must be "
             "percent-encoded (/ as %2F)"

@@ -15,7 +15,8 @@ from kdray.core import InputError
 from kdray.results import Store, open_results, write_rows
 from kdray.results.files import store as store_module
 from kdray.results.files.compact import merge_small
-from kdray.results.files.store import OutOfReach, beside, shown
+from kdray.results.files.location import printable, with_suffix
+from kdray.results.files.store import OutOfReach
 from tests.results.s3 import BUCKET, KEY, S3, SECRET, Fault
 
 DATA = bytes(range(256)) * 4
@@ -259,7 +260,7 @@ def test_rows_written_through_failures_are_read_through_failures(s3: S3) -> None
     ],
 )
 def test_a_location_is_shown_without_key_secret_and_options(uri: str) -> None:
-    assert shown(uri) == "s3://bucket/a/b"
+    assert printable(uri) == "s3://bucket/a/b"
     with pytest.raises(InputError) as caught:
         Store(f"{uri}{'&' if '?' in uri.rpartition('@')[2] else '?'}nonsense=1")
     assert str(caught.value).startswith("s3://bucket/a/b: ")
@@ -271,7 +272,7 @@ def test_a_location_is_shown_without_key_secret_and_options(uri: str) -> None:
     "location", ["results", "/a/b@c/d", "file:///a/b", "s3://bucket/me@home/b"]
 )
 def test_a_location_without_secrets_is_shown_as_it_is(location: str) -> None:
-    assert shown(location) == location
+    assert printable(location) == location
 
 
 def test_no_message_holds_key_or_secret(s3: S3) -> None:
@@ -316,11 +317,11 @@ def test_the_options_of_the_uri_come_first(s3: S3) -> None:
 
 def test_a_name_gets_its_ending_before_the_options() -> None:
     assert (
-        beside("s3://k:s@bucket/results/?region=x", "-smoke")
+        with_suffix("s3://k:s@bucket/results/?region=x", "-smoke")
         == "s3://k:s@bucket/results-smoke?region=x"
     )
-    assert beside("results/", "-smoke") == "results-smoke"
-    assert beside("what?/results", "-smoke") == "what?/results-smoke"
+    assert with_suffix("results/", "-smoke") == "results-smoke"
+    assert with_suffix("what?/results", "-smoke") == "what?/results-smoke"
 
 
 def test_small_files_are_merged_there_too_and_the_tables_stay_the_same(s3: S3) -> None:

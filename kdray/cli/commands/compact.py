@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 
 from kdray.cli.status import OK
+from kdray.results import open_results
+from kdray.results.files.compact import compact as compacted
+from kdray.sweep.status import refuse_while_running
 
 
-def compact(chosen: argparse.Namespace) -> int:
-    from kdray.results import open_results
-    from kdray.results.files.compact import compact as compacted
-    from kdray.sweep.status import refuse_while_running
-
+def execute(chosen: argparse.Namespace) -> int:
     results = open_results(chosen.results)
     refuse_while_running(results)
     for table, files in compacted(results.store).items():

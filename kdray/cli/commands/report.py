@@ -5,39 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kdray.cli.status import OK
 from kdray.core import InputError
 from kdray.core.wording import file_size
-
-if TYPE_CHECKING:
-    from kdray.results import Results
+from kdray.core.yaml import plain_scalar
+from kdray.report.page.html import chosen_groups, opened, render
+from kdray.report.page.points import table
+from kdray.results import Results, open_results
 
 SUFFIXES = (".html", ".csv", ".tex")
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """What the command takes."""
-    command.add_argument("results", metavar="DIR", help="results folder or URI")
-    command.add_argument("--sweep", metavar="NAME", help="of this sweep only (all)")
-    command.add_argument(
-        "--baseline",
-        metavar="POINT|PATH=VALUE",
-        help="what points are compared with: a point's number, a case's name, or path=value,… "
-        "(the best point)",
-    )
-    command.add_argument(
-        "--out",
-        metavar="FILE",
-        default="report.html",
-        help="a page (.html), or the table of points (.csv, .tex) (report.html)",
-    )
-
-
-def report(chosen: argparse.Namespace) -> int:
-    from kdray.results import open_results
-
+def execute(chosen: argparse.Namespace) -> int:
     out = Path(chosen.out)
     if out.suffix.lower() not in SUFFIXES:
         raise InputError(
@@ -50,8 +31,6 @@ def report(chosen: argparse.Namespace) -> int:
         )
     results = open_results(chosen.results)
     if out.suffix.lower() == ".html":
-        from kdray.report.page.html import render
-
         against = baseline(chosen.baseline)
         text = render(
             results,
@@ -68,9 +47,6 @@ def report(chosen: argparse.Namespace) -> int:
 
 def _table(results: Results, sweep: str | None, suffix: str) -> str:
     """The table of points of one sweep as CSV or LaTeX."""
-    from kdray.report.page.html import chosen_groups, opened
-    from kdray.report.page.points import table
-
     held, problems = opened(results)
     for problem in problems:
         print(f"kdray: warning: {problem}", file=sys.stderr)
@@ -110,6 +86,4 @@ def baseline(text: str | None) -> int | str | dict[str, Any] | None:
 
 def _value(text: str) -> Any:
     """As it would be written in a sweep's file."""
-    from kdray.core.yaml import plain_scalar
-
     return plain_scalar(text)

@@ -7,11 +7,10 @@ import sys
 
 from kdray.cli.status import FAILED, OK
 from kdray.core import parse, tag_of, value_types
+from kdray.data import AnyData, ImageData, data_root
 
 
-def data(chosen: argparse.Namespace) -> int:
-    from kdray.data import AnyData, ImageData, data_root  # with torch, which takes seconds
-
+def execute(chosen: argparse.Namespace) -> int:
     kinds = {tag_of(k): k for k in value_types(AnyData) if issubclass(k, ImageData)}
     if chosen.name not in kinds:
         parse(AnyData, {"name": chosen.name}, "NAME")  # type: ignore[arg-type]  # says what is allowed

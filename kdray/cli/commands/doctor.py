@@ -1,0 +1,19 @@
+"""``kdray doctor``: what works on this machine, and what to do about the rest."""
+
+from __future__ import annotations
+
+import argparse
+
+from kdray.cli.doctor import examine
+from kdray.cli.status import FAILED, OK
+from kdray.data import data_root
+
+
+def execute(chosen: argparse.Namespace) -> int:
+    wrong = 0
+    for finding in examine(data_root(chosen.data)):
+        sign = {True: "ok   ", False: "WRONG", None: "note "}[finding.ok]
+        wrong += finding.ok is False
+        print(f"{sign} {finding.subject}: {finding.text}", flush=True)
+    print("everything that a sweep needs works" if not wrong else f"{wrong} to mend")
+    return FAILED if wrong else OK

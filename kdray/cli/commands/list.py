@@ -1,0 +1,16 @@
+"""``kdray list``: what a sweep file can name."""
+
+from __future__ import annotations
+
+import argparse
+
+from kdray.cli.catalogue import entries
+from kdray.cli.status import OK
+
+
+def execute(chosen: argparse.Namespace) -> int:
+    for entry in entries(chosen.what):
+        print(f"{entry.name:20} {entry.summary}")
+        for line in entry.details:
+            print(f"{'':20}   {line}")
+    return OK

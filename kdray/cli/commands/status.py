@@ -1,0 +1,38 @@
+"""``kdray status``: how the sweeps in a results folder stand."""
+
+from __future__ import annotations
+
+import argparse
+
+from kdray.cli.status import OK
+from kdray.cli.tables import print_points, print_trials
+from kdray.results import open_results
+from kdray.results.files.location import printable
+from kdray.sweep.status import log, sweeps, trial
+
+
+def execute(chosen: argparse.Namespace) -> int:
+    results = open_results(chosen.results)
+    if chosen.trial_id is not None:
+        for name, value in trial(results, chosen.trial_id).items():
+            print(f"{name:40} {value}")
+        if lines := log(results, chosen.trial_id):
+            print(lines)
+        return OK
+    found = sweeps(results)
+    if not found:
+        print(f"{printable(chosen.results)}: no sweep has run here yet")
+    for sweep in found:
+        parts = [
+            f"{role}s: "
+            + ", ".join(f"{number} {outcome}" for outcome, number in sorted(outcomes.items()))
+            for role, outcomes in sorted(sweep.counts.items(), reverse=True)
+        ]
+        print(f"{sweep.sweep}: {'; '.join(parts) or 'no trial has ended yet'}")
+        if sweep.running is not None:
+            print(f"  running {sweep.running}\n  {sweep.progress}")
+        for what, trials in (("failed", sweep.failures), ("given up", sweep.given_up)):
+            for trial_id, reason in trials.items():
+                print(f"  {what}: {trial_id}: {reason}")
+        (print_trials if chosen.trials else print_points)(chosen.results, sweep.sweep)
+    return OK

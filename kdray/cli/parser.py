@@ -1,0 +1,287 @@
+"""What the command line takes: every command with its arguments."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from kdray import __version__
+from kdray.core import InputError
+
+
+def _number(kind: type[int] | type[float], least: float, wanted: str) -> Callable[[str], Any]:
+    """A reader of numbers for argparse."""
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        return value
+
+    return read
+
+
+_COUNT = _number(int, 1, "a whole number from 1")
+_COUNT_OR_NONE = _number(int, 0, "a whole number from 0")
+_CPUS = _number(float, 0.001, "a number above 0")
+_SHARE = _number(float, 0, "a number from 0")
+
+
+Add = Callable[[str, str, str], argparse.ArgumentParser]
+"""Adds a command by its name, what it does, and an example."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} ({self.prog} --help shows what is allowed)")
+
+
+def build_parser() -> Parser:
+    """The parser of every command; what it gives has ``command``, the command's name."""
+    parser = Parser(
+        prog="kdray",
+        description="Sweeps of noisy and robust knowledge distillation, run on Ray.",
+        epilog="example: kdray run sweeps/quickstart.yaml",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"kdray {__version__}")
+    subparsers = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=Parser
+    )
+
+    def add(name: str, text: str, example: str) -> argparse.ArgumentParser:
+        command = subparsers.add_parser(
+            name,
+            help=text,
+            description=f"{text[:1].upper()}{text[1:]}.",
+            epilog=f"example: {example}",
+            allow_abbrev=False,
+        )
+        command.set_defaults(command=name)
+        return command
+
+    for describe in (
+        _run,
+        _plan,
+        _status,
+        _evaluate,
+        _report,
+        _export,
+        _compact,
+        _forget,
+        _list,
+        _data,
+        _doctor,
+    ):
+        describe(add)
+    return parser
+
+
+def _run(add: Add) -> None:
+    command = add(
+        "run",
+        "run a sweep: whatever its results lack",
+        "kdray run sweeps/quickstart.yaml --results results",
+    )
+    _sweep_arguments(command)
+    _ray_arguments(command)
+    command.add_argument(
+        "--retry-failed", action="store_true", help="try failed and diverged trials again"
+    )
+
+
+def _plan(add: Add) -> None:
+    command = add(
+        "plan", "say what run would do; train nothing", "kdray plan sweeps/quickstart.yaml"
+    )
+    _sweep_arguments(command)
+    _local_arguments(command)
+    command.add_argument(
+        "--retry-failed", action="store_true", help="count failed and diverged trials as to be run"
+    )
+
+
+def _status(add: Add) -> None:
+    command = add("status", "say how the sweeps in a results folder stand", "kdray status results")
+    command.add_argument("results", metavar="DIR", help="results folder")
+    command.add_argument(
+        "trial_id",
+        metavar="TRIAL_ID",
+        nargs="?",
+        help="one trial; the first letters of its id will do",
+    )
+    command.add_argument("--trials", action="store_true", help="list every trial with its id")
+
+
+def _evaluate(add: Add) -> None:
+    command = add(
+        "evaluate",
+        "measure new evaluations on stored weights",
+        "kdray evaluate results --suite suite.yaml",
+    )
+    command.add_argument("results", metavar="DIR", help="results folder")
+    command.add_argument(
+        "--suite", metavar="FILE", required=True, help="YAML list of evaluations, or a sweep's file"
+    )
+    command.add_argument(
+        "--trial", metavar="ID", action="append", help="only this trial (repeatable)"
+    )
+    command.add_argument("--role", choices=["teacher", "student"], help="only trials in this role")
+    command.add_argument("--cpu", metavar="N", type=_CPUS, default=1.0, help="CPUs per trial (1)")
+    command.add_argument(
+        "--gpu", metavar="F", type=_SHARE, default=0.0, help="part of a GPU per trial (0)"
+    )
+    command.add_argument("--retry-failed", action="store_true", help="try failed evaluations again")
+    command.add_argument(
+        "--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
+    )
+    _ray_arguments(command)
+
+
+def _report(add: Add) -> None:
+    command = add(
+        "report",
+        "make one page of all that the results say",
+        "kdray report results --out report.html",
+    )
+    command.add_argument("results", metavar="DIR", help="results folder or URI")
+    command.add_argument("--sweep", metavar="NAME", help="of this sweep only (all)")
+    command.add_argument(
+        "--baseline",
+        metavar="POINT|PATH=VALUE",
+        help="what points are compared with: a point's number, a case's name, or path=value,… "
+        "(the best point)",
+    )
+    command.add_argument(
+        "--out",
+        metavar="FILE",
+        default="report.html",
+        help="a page (.html), or the table of points (.csv, .tex) (report.html)",
+    )
+
+
+def _export(add: Add) -> None:
+    command = add(
+        "export",
+        "take a trained model out, with a model card",
+        "kdray export results 3f2a --format onnx",
+    )
+    command.add_argument("results", metavar="DIR", help="results folder")
+    command.add_argument(
+        "trial_id",
+        metavar="TRIAL_ID",
+        help="the first letters of its id will do ('kdray status DIR --trials' lists them)",
+    )
+    command.add_argument(
+        "--format",
+        choices=["safetensors", "onnx", "torch-export"],
+        default="safetensors",
+        help="safetensors: for kdray.load_model; onnx: for ONNX Runtime; torch-export: for "
+        "torch alone (safetensors)",
+    )
+    command.add_argument(
+        "--out", metavar="FOLDER", help="where the model and its card go (TRIAL_ID-FORMAT)"
+    )
+    command.add_argument(
+        "--noise",
+        choices=["active", "off"],
+        default="active",
+        help="of a model that draws at every pass. off: every weight at its mean, nothing added "
+        "to the image (active)",
+    )
+    command.add_argument("--force", action="store_true", help="replace an earlier export in FOLDER")
+    command.add_argument(
+        "--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
+    )
+
+
+def _compact(add: Add) -> None:
+    command = add(
+        "compact",
+        "put the many files of results into few, which open faster",
+        "kdray compact results",
+    )
+    command.add_argument("results", metavar="DIR", help="results folder or URI")
+
+
+def _forget(add: Add) -> None:
+    command = add(
+        "forget",
+        "delete trials and all that was measured of them",
+        "kdray forget results 3f2a 91c0",
+    )
+    command.add_argument("results", metavar="DIR", help="results folder")
+    command.add_argument(
+        "trial_ids",
+        metavar="TRIAL_ID",
+        nargs="+",
+        help="the first letters of an id will do ('kdray status DIR --trials')",
+    )
+
+
+def _list(add: Add) -> None:
+    command = add("list", "list what a sweep file can name", "kdray list methods")
+    command.add_argument("what", choices=["models", "methods", "noise", "datasets", "evaluations"])
+
+
+def _data(add: Add) -> None:
+    command = add("data", "fetch or check a data set", "kdray data mnist --data ~/datasets")
+    command.add_argument(
+        "name", metavar="NAME", help="mnist, usps, cifar10, …: 'kdray list datasets' names all"
+    )
+    command.add_argument(
+        "--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
+    )
+    command.add_argument("--check", action="store_true", help="check only, fetch nothing")
+
+
+def _doctor(add: Add) -> None:
+    command = add(
+        "doctor", "say what works on this machine, and what to do about the rest", "kdray doctor"
+    )
+    command.add_argument(
+        "--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
+    )
+
+
+def _sweep_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("sweep", metavar="SWEEP.yaml", help="sweep file")
+    command.add_argument(
+        "--results", metavar="DIR", default="results", help="results folder or URI (results)"
+    )
+    command.add_argument(
+        "--set",
+        metavar="PATH=VALUE",
+        action="append",
+        default=[],
+        help="override a value (repeatable)",
+    )
+    command.add_argument(
+        "--smoke", action="store_true", help="shrink it to about a minute; results in DIR-smoke"
+    )
+    command.add_argument(
+        "--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
+    )
+
+
+def _ray_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--address", metavar="ADDR", help="a running Ray cluster (auto: the one on this machine)"
+    )
+    _local_arguments(command)
+
+
+def _local_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--max-concurrent", metavar="N", type=_COUNT, help="at most so many trials at once"
+    )
+    command.add_argument("--cpus", metavar="N", type=_COUNT, help="CPUs of the local Ray (all)")
+    command.add_argument(
+        "--gpus", metavar="N", type=_COUNT_OR_NONE, help="GPUs of the local Ray (all)"
+    )
