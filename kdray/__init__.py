@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from kdray.core import InputError
     from kdray.exporting import load_model
     from kdray.results import Results, open_results
-    from kdray.sweep.definition.read import Sweep, load_sweep
+    from kdray.sweep.definition.read import load_sweep
+    from kdray.sweep.definition.trials import Sweep
     from kdray.sweep.evaluate import evaluate
     from kdray.sweep.plan import plan
     from kdray.sweep.run import run
@@ -43,7 +44,7 @@ _HOME = {
     "Results": "kdray.results",
     "open_results": "kdray.results",
     "load_model": "kdray.exporting",
-    "Sweep": "kdray.sweep.definition.read",
+    "Sweep": "kdray.sweep.definition.trials",
     "evaluate": "kdray.sweep.evaluate",
     "load_sweep": "kdray.sweep.definition.read",
     "plan": "kdray.sweep.plan",

@@ -15,7 +15,7 @@ from kdray.results import Results, open_results
 from kdray.results.record import add_labels
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.file import Request, Role, Suite
-from kdray.sweep.definition.teacher_variants import forms_of, in_forms
+from kdray.sweep.definition.teacher_variants import in_variants, variants_of_students
 from kdray.sweep.execution.resources import check, this_machine
 from kdray.sweep.execution.runner import RayRunner
 from kdray.sweep.inventory.across import TrainedTrial
@@ -76,7 +76,9 @@ def evaluate(
     for warning in _warnings(wanted, found, [trial for _, trial in chosen]):
         progress.warn(warning)
     _record_labels(found, wanted, {trial.trial_id for _, trial in chosen})
-    asked = forms_of(Experiment.parse(json.loads(text)) for text in found.trials()["experiment"])
+    asked = variants_of_students(
+        Experiment.parse(json.loads(text)) for text in found.trials()["experiment"]
+    )
     account = Account(found.store, _index(found, options), progress)
     with (
         Merging(found.store, account.index, progress.warn),
@@ -88,7 +90,7 @@ def evaluate(
             variants = asked.get(trial.trial_id, [])
             if kind == "student" and variants:
                 variants = [None, *variants]  # in one sweep a student, in another a teacher
-            fitting = in_forms(
+            fitting = in_variants(
                 [e for e in wanted.alone if e not in unfit[trial.trial_id]], variants
             )
             task = account.index.task(kind, trial, fitting)

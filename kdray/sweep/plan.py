@@ -15,9 +15,9 @@ import pandas as pd
 from kdray.core import InputError, canonical
 from kdray.results import Results
 from kdray.sweep.definition.file import Request, Role
-from kdray.sweep.definition.read import Sweep
 from kdray.sweep.definition.teacher_order import chain
-from kdray.sweep.definition.teacher_variants import forms, in_forms
+from kdray.sweep.definition.teacher_variants import in_variants, teacher_variants
+from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.execution.resources import (
     at_once,
     check,
@@ -96,10 +96,10 @@ def plan(
             True,
             (search.count or 0) * len(sweep.strata) * sweep.file.seeds,
         )
-    asked = forms(sweep)
+    asked = teacher_variants(sweep)
     for teacher in chain(sweep):
         suite = (
-            in_forms(sweep.suite("teacher"), asked.get(teacher.trial_id, ()))
+            in_variants(sweep.suite("teacher"), asked.get(teacher.trial_id, ()))
             if teacher.trial_id in teaching
             else ()
         )

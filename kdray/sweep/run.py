@@ -10,7 +10,7 @@ from kdray.core.garbage import gc_threshold
 from kdray.data import data_root
 from kdray.results import Results, Store
 from kdray.results.record import write_labels, write_objectives
-from kdray.sweep.definition.read import Sweep, data_of
+from kdray.sweep.definition.trials import Sweep, data_of
 from kdray.sweep.execution.resources import check, this_machine
 from kdray.sweep.execution.runner import RayRunner
 from kdray.sweep.inventory.across import TrainedTrial
@@ -71,7 +71,7 @@ def run(
     for caution in sweep.cautions():
         progress.warn(caution)
     with only_driver(store, sweep.name), gc_threshold():
-        write_objectives(store, sweep.name, sweep.file.aims)
+        write_objectives(store, sweep.name, sweep.file.objectives)
         write_labels(store, sweep.name, evaluation_labels(sweep))
         found = Results(store.location)
         account = Account(store, TrialIndex(found, retry_failed=retry_failed), progress)

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdray.results import Results, Store
-from kdray.sweep.definition.read import Sweep, sweep_from
+from kdray.sweep.definition.read import sweep_from
 from kdray.sweep.definition.teacher_order import chain
+from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.execution.cluster import cluster, quiet
 from kdray.sweep.execution.resources import this_machine
 from kdray.sweep.inventory.members import SweepMembers

@@ -35,7 +35,8 @@ import torch
 from kdray.data import data_root
 from kdray.machine import hardware
 from kdray.results import Results, Store
-from kdray.sweep.definition.read import Sweep, load_sweep
+from kdray.sweep.definition.read import load_sweep
+from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.students import students
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.trials.grant import Grant

@@ -10,9 +10,9 @@ import optuna
 import pytest
 
 from kdray.core import InputError, tag_of
-from kdray.sweep.definition.read import Sweep
 from kdray.sweep.definition.samplers import Grid, Proposer, Sampler, members_of_search
 from kdray.sweep.definition.space import Point, matches
+from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.search.history import History
 from kdray.sweep.search.point_result import PointResult
 from kdray.sweep.search.propose import SearchSource

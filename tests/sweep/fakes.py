@@ -20,7 +20,8 @@ import pytest
 import torch
 
 from kdray.results import Results, Store
-from kdray.sweep.definition.read import Sweep, sweep_from
+from kdray.sweep.definition.read import sweep_from
+from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.execution.resources import Node
 from kdray.sweep.run import run
 from kdray.sweep.scheduling.account import Summary

@@ -34,11 +34,11 @@ def test_a_constraint_is_missed_by_so_much() -> None:
     assert violation("val_accuracy >= 0.8", numbers) == pytest.approx(-0.05)
     assert violation("macs <= 1e1", numbers) == 0
     assert violation("macs<=9", numbers) == 1
-    aims = Objectives(objectives=(Objective(),), constraints=("macs <= 9",))
-    assert not aims.worth(numbers).feasible
-    assert aims.metrics == ("val_accuracy", "macs")
-    assert aims.lacking({"val_accuracy": 1.0}) == "macs"
-    assert aims.lacking({"val_accuracy": 1.0, "macs": float("nan")}) == "macs"
+    objectives = Objectives(objectives=(Objective(),), constraints=("macs <= 9",))
+    assert not objectives.worth(numbers).feasible
+    assert objectives.metrics == ("val_accuracy", "macs")
+    assert objectives.lacking({"val_accuracy": 1.0}) == "macs"
+    assert objectives.lacking({"val_accuracy": 1.0, "macs": float("nan")}) == "macs"
 
 
 @pytest.mark.parametrize(

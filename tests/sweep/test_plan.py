@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kdray.results import Results
-from kdray.sweep.definition.read import Sweep
 from kdray.sweep.definition.teacher_order import ancestors, chain
+from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.students import Counts, students
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.sweep.plan import Plan, plan

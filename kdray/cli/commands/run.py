@@ -9,7 +9,8 @@ from pathlib import Path
 from kdray.cli.output import reader_may_leave
 from kdray.cli.status import FAILED, OK
 from kdray.cli.summary import print_summary, results_of
-from kdray.sweep.definition.read import Sweep, load_sweep
+from kdray.sweep.definition.read import load_sweep
+from kdray.sweep.definition.trials import Sweep
 
 
 def execute(chosen: argparse.Namespace) -> int:

@@ -157,14 +157,14 @@ class SweepFile(Value):
     """Where the trials are shown as well while they run: tensorboard, wandb, mlflow."""
 
     @property
-    def aims(self) -> Objectives:
+    def objectives(self) -> Objectives:
         """Objectives and constraints."""
         return Objectives(objectives=self.objective, constraints=self.constraints, seeds=self.seeds)
 
     @model_validator(mode="after")
     def _enough_seeds(self) -> Self:
         if self.seeds < 2 and any(
-            objective.over_seeds == "mean_minus_sd" for objective in self.aims.objectives
+            objective.over_seeds == "mean_minus_sd" for objective in self.objectives.objectives
         ):
             raise ValueError("objective.over_seeds: mean_minus_sd needs seeds of 2 or more")
         if self.search.racing is not None and 2.0 ** (1 - self.seeds) >= self.search.racing.p:

@@ -17,7 +17,8 @@ from kdray.data import AnyData
 from kdray.data.digits import FEWEST_EXAMPLES
 from kdray.models import AnyModel, Model
 from kdray.robustness import AnyEvaluation, Evaluation
-from kdray.sweep.definition.space import Branching, Distribution, put, read_leaves, walk
+from kdray.sweep.definition.distributions import Branching, Distribution, read_leaves
+from kdray.sweep.definition.tree import put, walk
 from kdray.trials.experiment import Experiment
 
 _EFFORT = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdray.sweep.definition.read import Sweep
+from kdray.sweep.definition.trials import Sweep
 from kdray.trials.experiment import Experiment
 
 

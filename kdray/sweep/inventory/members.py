@@ -12,8 +12,8 @@ from typing import Any
 from kdray.results import Results, write_rows
 from kdray.results.schema import KEYS, NOT_NEEDED
 from kdray.sweep.definition.file import Role
-from kdray.sweep.definition.read import Sweep
 from kdray.sweep.definition.space import Point
+from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.trials.experiment import Experiment
 from kdray.trials.rows import member_file, write_member

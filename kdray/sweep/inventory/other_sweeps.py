@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kdray.results.points.objective import Numbers
-from kdray.sweep.definition.read import Stratum, Sweep
-from kdray.sweep.definition.space import Distribution, Point, Space, at
+from kdray.sweep.definition.distributions import Distribution
+from kdray.sweep.definition.space import Point, Space
+from kdray.sweep.definition.tree import at
+from kdray.sweep.definition.trials import Stratum, Sweep
 from kdray.sweep.inventory.students import students
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.trials.experiment import Experiment
@@ -23,7 +25,7 @@ def points_of_other_sweeps(
     ``experiments`` are the canonical JSON of trained trials.
     """
     seen: set[str] = set()
-    objectives, suite = sweep.file.aims, sweep.suite("student")
+    objectives, suite = sweep.file.objectives, sweep.suite("student")
     for text in experiments:
         first = Experiment.parse(json.loads(text))
         if first.seed != 0:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kdray.sweep.definition.read import Sweep
 from kdray.sweep.definition.space import Point
+from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.trials.experiment import Experiment
 from kdray.trials.task import Task

@@ -8,8 +8,8 @@ from kdray.results.points.objective import Objectives, Score
 from kdray.results.points.pareto import fronts
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition.file import Role
-from kdray.sweep.definition.read import Sweep
-from kdray.sweep.definition.teacher_variants import forms, in_forms
+from kdray.sweep.definition.teacher_variants import in_variants, teacher_variants
+from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.scheduling.account import Account
 from kdray.sweep.scheduling.jobs import Job, ListedJobs, Phase
 from kdray.sweep.scheduling.students import PointState
@@ -43,7 +43,7 @@ def _wanted(
     best, suite = sweep.file.evaluate.best, sweep.finals
     if best is None:
         return
-    chosen = best_points(complete, sweep.file.aims, best.points)
+    chosen = best_points(complete, sweep.file.objectives, best.points)
     seen: set[str] = set()
     trials = [student for state in chosen for student in state.students]
     for student in trials:
@@ -52,19 +52,19 @@ def _wanted(
             yield "student", student, suite
     if "teacher" not in sweep.file.evaluate.roles:
         return
-    variants = forms(sweep)
+    variants = teacher_variants(sweep)
     for teacher in (student.teacher for student in trials if student.teacher is not None):
         if teacher.trial_id not in seen:
             seen.add(teacher.trial_id)
-            yield "teacher", teacher, in_forms(suite, variants.get(teacher.trial_id, ()))
+            yield "teacher", teacher, in_variants(suite, variants.get(teacher.trial_id, ()))
 
 
 def best_points(
-    complete: Sequence[tuple[PointState, Score]], aims: Objectives, count: int
+    complete: Sequence[tuple[PointState, Score]], objectives: Objectives, count: int
 ) -> list[PointState]:
     """The best points: front by front, in each by the first objective, ties to the lower number."""
     able = [(state, score) for state, score in complete if score.feasible]
-    modes = [objective.mode for objective in aims.objectives]
+    modes = [objective.mode for objective in objectives.objectives]
     numbers = fronts([score.values for _, score in able], modes)
     sign = -1 if modes[0] == "max" else 1
     ranked = sorted(

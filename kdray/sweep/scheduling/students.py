@@ -11,8 +11,8 @@ from statistics import fmean
 
 from kdray.results import Results
 from kdray.results.points.objective import Score
-from kdray.sweep.definition.read import Sweep
 from kdray.sweep.definition.space import Point
+from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.curves import learning_curves
 from kdray.sweep.inventory.members import Row, SweepMembers
 from kdray.sweep.inventory.students import Counts, students
@@ -53,7 +53,7 @@ class Students:
         self, sweep: Sweep, account: Account, members: SweepMembers, found: Results
     ) -> None:
         self._sweep, self._account, self._members, self._found = sweep, account, members, found
-        self._index, self._aims = account.index, sweep.file.aims
+        self._index, self._objectives = account.index, sweep.file.objectives
         self._suite = sweep.suite("student")
         search = sweep.file.search
         self._racing, self._early = search.racing, search.early_stopping
@@ -81,9 +81,9 @@ class Students:
             self._account.progress,
         )
         past = None if search.enumerates else PastPoints(self._sweep, self._index, self._found)
-        with Mirror(store, self._sweep.name, self._aims, progress.warn) as mirror:
+        with Mirror(store, self._sweep.name, self._objectives, progress.warn) as mirror:
             self._source = source_of(self._sweep, past, mirror)
-            objective = self._aims.objectives[0]
+            objective = self._objectives.objectives[0]
             progress.aim(objective.metric, objective.mode)
             self._counts = self._count(self._source)
             scheduler.run(self)
@@ -186,7 +186,7 @@ class Students:
         taught = [student for _, student in found if student is not None]
         rivals = point.space.stratum(point.values) if not self._sweep.file.search.enumerates else ""
         if self._racing is not None and rivals not in self._races:
-            self._races[rivals] = Race(self._racing, self._aims.objectives[0])
+            self._races[rivals] = Race(self._racing, self._objectives.objectives[0])
         if self._early is not None and rivals not in self._stoppers:
             self._stoppers[rivals] = Stopper(self._early)
         return PointState(
@@ -279,7 +279,7 @@ class Students:
 
     def _values(self, trained: list[Experiment]) -> list[float] | None:
         """The objective's metric of each; none if one is missing or not finite."""
-        metric = self._aims.objectives[0].metric
+        metric = self._objectives.objectives[0].metric
         numbers = [self._index.numbers(student.trial_id, self._suite) for student in trained]
         values = [each.get(metric, math.nan) for each in numbers]
         return values if all(map(math.isfinite, values)) else None
@@ -294,7 +294,7 @@ class Students:
                 continue
             outcome, reason = self._index.outcome(student.trial_id, self._suite)
             numbers.append(self._index.numbers(student.trial_id, self._suite))
-            lacking = self._aims.lacking(numbers[-1])
+            lacking = self._objectives.lacking(numbers[-1])
             if outcome is Outcome.FAILED or lacking:
                 problem = problem or (reason and reason.text) or f"no {lacking}"
         assert self._source is not None
@@ -304,7 +304,7 @@ class Students:
         )
         if problem is not None or state.given_up is not None:
             return
-        worth = self._aims.worth(numbers)
+        worth = self._objectives.worth(numbers)
         self.complete.append((state, worth))
         if worth.feasible:
             if state.race is not None and (values := self._values(state.students)) is not None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition.file import TeacherChoice
-from kdray.sweep.definition.read import Sweep
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.teacher_order import ancestors, chain
-from kdray.sweep.definition.teacher_variants import forms, in_forms
+from kdray.sweep.definition.teacher_variants import in_variants, teacher_variants
+from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.members import SweepMembers
 from kdray.sweep.scheduling.account import Account
 from kdray.sweep.scheduling.jobs import Job, JobBatch, Phase
@@ -23,7 +23,7 @@ class Teachers:
 
     def __init__(self, sweep: Sweep, account: Account, members: SweepMembers) -> None:
         self._sweep, self._account, self._members = sweep, account, members
-        self._suite, self._variants = sweep.suite("teacher"), forms(sweep)
+        self._suite, self._variants = sweep.suite("teacher"), teacher_variants(sweep)
         self._choices = list(_choices(sweep))
         self._each = {
             candidate.trial_id
@@ -68,7 +68,7 @@ class Teachers:
         return self._batch([(teacher, self._suite_of(teacher)) for teacher in chosen.values()])
 
     def _suite_of(self, teacher: Experiment) -> tuple[AnyEvaluation, ...]:
-        return in_forms(self._suite, self._variants.get(teacher.trial_id, ()))
+        return in_variants(self._suite, self._variants.get(teacher.trial_id, ()))
 
     def _may_train(self, teacher: Experiment) -> bool:
         """Whether the teacher's own teacher, if it needs one, is there; if not, its member row says

@@ -11,8 +11,8 @@ import pandas as pd
 
 from kdray.results import Results
 from kdray.results.points.objective import Numbers
-from kdray.sweep.definition.read import Stratum, Sweep
 from kdray.sweep.definition.space import Point, Space, matches
+from kdray.sweep.definition.trials import Stratum, Sweep
 from kdray.sweep.inventory.other_sweeps import point_at, points_of_other_sweeps
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.trials.experiment import Experiment

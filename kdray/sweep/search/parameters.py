@@ -22,7 +22,9 @@ from optuna.distributions import (
 )
 from optuna.trial import Trial
 
-from kdray.sweep.definition.space import CASE, Distribution, Point, Space, below, matches
+from kdray.sweep.definition.distributions import Distribution
+from kdray.sweep.definition.space import CASE, Point, Space, matches
+from kdray.sweep.definition.tree import below
 
 
 class OptunaParameters:

@@ -16,9 +16,9 @@ import optuna
 from optuna.samplers import RandomSampler
 from optuna.trial import Trial, TrialState
 
-from kdray.sweep.definition.read import Stratum, Sweep
 from kdray.sweep.definition.samplers import AnyProposer, Grid
 from kdray.sweep.definition.space import Point
+from kdray.sweep.definition.trials import Stratum, Sweep
 from kdray.sweep.search.history import History, PastPoints
 from kdray.sweep.search.mirror import Mirror
 from kdray.sweep.search.parameters import OptunaParameters
@@ -90,7 +90,7 @@ class GridSource:
         return next(self._points, None)
 
     def tell(self, point: Point, result: PointResult) -> None:
-        trial = ended_trial(self._sweep.file.aims, self._parameters, point, result)
+        trial = ended_trial(self._sweep.file.objectives, self._parameters, point, result)
         self._mirror.tell(self._sweep.name, trial)
 
 
@@ -163,7 +163,7 @@ class SearchSource:
         turn: Turn = ALONE,
     ) -> None:
         self.name = f"{sweep.name} [{stratum}]" if stratum.fixed else sweep.name
-        self._objectives, self._search, self._turn = sweep.file.aims, search, turn
+        self._objectives, self._search, self._turn = sweep.file.objectives, search, turn
         self._parameters = OptunaParameters(stratum.spaces)
         self._study = new_study(self._objectives)
         self.known = [(point, PointResult(numbers)) for point, numbers in history.known]

@@ -46,7 +46,7 @@ def search(*changes: dict[str, Any], **chosen: Any) -> list[Point]:
     store.folder = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        source, found = source_of(sweep, None, Mirror(store, "tiny", sweep.file.aims)), []
+        source, found = source_of(sweep, None, Mirror(store, "tiny", sweep.file.objectives)), []
         while (point := source.next()) is not None:
             source.tell(point, PointResult([{"val_accuracy": 0.5}] * 2))
             found.append(point)
@@ -229,7 +229,7 @@ def test_every_combination_of_the_grid_has_a_search_of_its_own(tmp_path: Any) ->
     ]
     store = Store(tmp_path / "results")
     store.create()
-    with Mirror(store, "tiny", sweep.file.aims) as mirror:
+    with Mirror(store, "tiny", sweep.file.objectives) as mirror:
         source, points = source_of(sweep, None, mirror), []
         while (point := source.next()) is not None:
             score = point.values["method.temperature"]
@@ -245,7 +245,7 @@ def test_every_combination_of_the_grid_has_a_search_of_its_own(tmp_path: Any) ->
     assert {s.study_name for s in optuna.get_all_study_summaries(storage)} == names
     # A value that is taken away takes its study with it.
     fewer = sweep_of(STRATA, {"experiment.noise.input.sigma": {"grid": [0, 0.2]}})
-    with Mirror(store, "tiny", sweep.file.aims) as mirror:
+    with Mirror(store, "tiny", sweep.file.objectives) as mirror:
         source_of(fewer, None, mirror)
     assert len(optuna.get_all_study_summaries(storage)) == 2
 

@@ -22,8 +22,10 @@ from kdray.cli import main
 from kdray.core import InputError
 from kdray.core.yaml import parse_text
 from kdray.results import Store
-from kdray.sweep.definition.read import Sweep, sweep_from
-from kdray.sweep.definition.space import Point, children, put
+from kdray.sweep.definition.read import sweep_from
+from kdray.sweep.definition.space import Point
+from kdray.sweep.definition.tree import children, put
+from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.search.mirror import Mirror
 from kdray.sweep.search.point_result import PointResult
 from kdray.sweep.search.propose import source_of
@@ -505,12 +507,14 @@ def begin(sweep: Sweep) -> None:
     else:
         nowhere = Store("nowhere")
         nowhere.folder = None  # then no study is written
-        asked = source_of(sweep, None, Mirror(nowhere, sweep.name, sweep.file.aims))
+        asked = source_of(sweep, None, Mirror(nowhere, sweep.name, sweep.file.objectives))
 
         def answered() -> Iterator[Point]:
             while (point := asked.next()) is not None:
                 yield point
-                asked.tell(point, PointResult([dict.fromkeys(sweep.file.aims.metrics, 0.5)] * 2))
+                asked.tell(
+                    point, PointResult([dict.fromkeys(sweep.file.objectives.metrics, 0.5)] * 2)
+                )
 
         source = answered()
     for point in itertools.islice(source, POINTS):

@@ -10,8 +10,9 @@ import pytest
 
 from kdray.core import InputError, canonical
 from kdray.sweep.definition.file import TeacherChoice
-from kdray.sweep.definition.read import Sweep, data_of, load_sweep, sweep_from
+from kdray.sweep.definition.read import load_sweep, sweep_from
 from kdray.sweep.definition.space import Point
+from kdray.sweep.definition.trials import Sweep, data_of
 from kdray.trials.experiment import Experiment
 from tests.sweep.fakes import ALONE, TINY, changed, sweep_of
 

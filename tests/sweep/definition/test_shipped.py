@@ -16,7 +16,8 @@ import pytest
 
 from kdray.results import Results
 from kdray.robustness import label_of
-from kdray.sweep.definition.read import Sweep, load_sweep
+from kdray.sweep.definition.read import load_sweep
+from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.execution.cluster import cluster
 from kdray.sweep.execution.resources import this_machine
 from kdray.sweep.run import run

@@ -12,9 +12,10 @@ import pytest
 from kdray.core import InputError, parse
 from kdray.data import AnyData, Digits
 from kdray.data.digits import FEWEST_EXAMPLES
-from kdray.sweep.definition.read import Sweep, data_of, load_sweep, sweep_from
+from kdray.sweep.definition.read import load_sweep, sweep_from
 from kdray.sweep.definition.smoke import MODELS, digits_like, shrink, smallest
 from kdray.sweep.definition.teacher_order import chain
+from kdray.sweep.definition.trials import Sweep, data_of
 from tests.shipped import SWEEPS
 from tests.sweep.fakes import TINY, changed
 

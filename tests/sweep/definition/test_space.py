@@ -10,18 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from kdray.core import InputError
-from kdray.sweep.definition.space import (
-    Distribution,
-    Point,
-    Same,
-    Space,
-    at,
-    below,
-    check_sames,
-    put,
-    read_leaves,
-    walk,
-)
+from kdray.sweep.definition.distributions import Distribution, Same, read_leaves
+from kdray.sweep.definition.space import Point, Space, check_sames
+from kdray.sweep.definition.tree import at, below, put, walk
 
 
 def space(tree: dict[str, Any]) -> Space:

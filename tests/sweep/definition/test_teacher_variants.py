@@ -11,7 +11,7 @@ from kdray.core import parse
 from kdray.models import Smoothing
 from kdray.results import Results
 from kdray.robustness import CertifiedRadius, Clean, GaussianNoise
-from kdray.sweep.definition.teacher_variants import forms, in_forms
+from kdray.sweep.definition.teacher_variants import in_variants, teacher_variants
 from kdray.sweep.evaluate import load_suite
 from tests.sweep.fakes import Engine, go, sweep_of
 from tests.sweep.test_evaluate import measure, suite_file
@@ -34,29 +34,34 @@ def labels(results: Path, role: str) -> set[str]:
 
 def test_what_is_not_smoothed_yet_is_smoothed_as_the_students_do() -> None:
     own = Clean(label="own", smoothing=Smoothing(samples=9, sigma=0.1))
-    suite = in_forms([Clean(), own], [FORM])
+    suite = in_variants([Clean(), own], [FORM])
     assert [(e.label, e.smoothing) for e in suite] == [
         ("clean-smoothed3-logits", FORM),
         ("own", own.smoothing),
     ]
-    both = in_forms([GaussianNoise(), own], [None, FORM])
+    both = in_variants([GaussianNoise(), own], [None, FORM])
     assert [e.label for e in both] == [None, "own", "gaussian_noise-smoothed3-logits"]
-    assert in_forms([Clean()], []) == (Clean(),)
-    assert in_forms([CertifiedRadius()], [FORM]) == (CertifiedRadius(),), "it smooths by itself"
+    assert in_variants([Clean()], []) == (Clean(),)
+    assert in_variants([CertifiedRadius()], [FORM]) == (CertifiedRadius(),), "it smooths by itself"
 
 
 def test_every_form_of_a_sweep_is_found_and_live_dropout_is_none() -> None:
     several = {"experiment.supervision": {"smoothing": {"samples": {"grid": [2, 4]}}}}
-    found = forms(sweep_of(DRAWING, several))
+    found = teacher_variants(sweep_of(DRAWING, several))
     assert [[form and form.samples for form in each] for each in found.values()] == [[2, 4], [2, 4]]
     asked = {"dropout": "active", "smoothing": {"samples": 2}}
     live = {"experiment.teacher.model.dropout": 0.3, "experiment.supervision": asked}
-    assert list(forms(sweep_of({"experiment.noise": {}}, live)).values()) == [[None], [None]]
+    assert list(teacher_variants(sweep_of({"experiment.noise": {}}, live)).values()) == [
+        [None],
+        [None],
+    ]
     searched = {
         "search": {"sampler": "random", "points": 2},
         "experiment.method.temperature": {"uniform": [1, 5]},
     }
-    assert [len(each) for each in forms(sweep_of(DRAWING, SMOOTHED, searched)).values()] == [1, 1]
+    assert [
+        len(each) for each in teacher_variants(sweep_of(DRAWING, SMOOTHED, searched)).values()
+    ] == [1, 1]
 
 
 def test_a_smoothed_teacher_is_measured_smoothed_and_its_students_are_not(
@@ -99,7 +104,9 @@ def test_the_smoothed_numbers_are_those_of_the_smoothed_model(
 
 @pytest.mark.parametrize("smoothing", [None, {"samples": 1}])
 def test_an_unsmoothed_teacher_is_measured_as_it_is(smoothing: Any) -> None:
-    found = forms(sweep_of(DRAWING, {"experiment.supervision": {"smoothing": smoothing}}))
+    found = teacher_variants(
+        sweep_of(DRAWING, {"experiment.supervision": {"smoothing": smoothing}})
+    )
     assert all(len(each) == 1 for each in found.values())
 
 
@@ -131,5 +138,5 @@ def test_a_student_that_teaches_elsewhere_is_measured_as_a_student_too(
 
 def test_forms_that_differ_have_labels_that_differ() -> None:
     given = [Smoothing(samples=3), FORM, Smoothing(samples=3, sigma=0.25), None]
-    found = [evaluation.label for evaluation in in_forms([Clean()], given)]
+    found = [evaluation.label for evaluation in in_variants([Clean()], given)]
     assert found == ["clean-smoothed3", "clean-smoothed3-logits", "clean-smoothed3-sigma0_25", None]

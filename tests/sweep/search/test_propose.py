@@ -13,8 +13,8 @@ import pytest
 from optuna.trial import TrialState
 
 from kdray.results import Store
-from kdray.sweep.definition.read import Stratum, Sweep
 from kdray.sweep.definition.space import Point, matches
+from kdray.sweep.definition.trials import Stratum, Sweep
 from kdray.sweep.search.history import History
 from kdray.sweep.search.mirror import Mirror
 from kdray.sweep.search.point_result import PointResult
@@ -72,7 +72,7 @@ def searched(
     numbers: Callable[[Point], Numbers] | None = None,
 ) -> list[Point]:
     """One run of the search of a sweep, as far as (so many) points."""
-    with Mirror(store, sweep.name, sweep.file.aims) as mirror:
+    with Mirror(store, sweep.name, sweep.file.objectives) as mirror:
         return search(source_of(sweep, past or Past(), mirror), points, numbers or numbers_of)
 
 
@@ -140,7 +140,7 @@ def test_a_point_of_which_a_seed_failed_is_told_as_failed_with_the_reason_and_ne
 ) -> None:
     for changes in ({}, RANDOM):
         sweep = sweep_of(changes)
-        with Mirror(store, sweep.name, sweep.file.aims) as mirror:
+        with Mirror(store, sweep.name, sweep.file.objectives) as mirror:
             source = source_of(sweep, Past(), mirror)
             point = source.next()
             assert point is not None
@@ -162,7 +162,7 @@ def test_a_failed_point_that_succeeds_later_is_shown_as_it_is_now(
     store: Store, changes: dict[str, Any]
 ) -> None:
     sweep, past = sweep_of(changes), Past()
-    with Mirror(store, sweep.name, sweep.file.aims) as mirror:
+    with Mirror(store, sweep.name, sweep.file.objectives) as mirror:
         source = source_of(sweep, past, mirror)
         while (point := source.next()) is not None:
             source.tell(point, PointResult([], "OSError: full"))
@@ -192,7 +192,7 @@ def test_more_points_are_those_of_a_search_that_was_longer_from_the_start(store:
 
 def test_a_point_that_a_killed_run_left_under_way_is_taken_up_again(store: Store) -> None:
     sweep, past = sweep_of(RANDOM), Past()
-    killed = source_of(sweep, past, Mirror(store, sweep.name, sweep.file.aims))
+    killed = source_of(sweep, past, Mirror(store, sweep.name, sweep.file.objectives))
     under_way = [killed.next(), killed.next()]
     assert past.under_way == under_way
     points = searched(store, sweep, past)
@@ -240,7 +240,7 @@ def test_where_every_point_of_a_finite_space_is_there_the_search_asks_no_more(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = sweep_of(SMALL, {"search": {"sampler": "random", "points": 50}})
-    source = source_of(sweep, Past(), Mirror(store, sweep.name, sweep.file.aims))
+    source = source_of(sweep, Past(), Mirror(store, sweep.name, sweep.file.objectives))
     assert len(search(source, 4)) == 4
     monkeypatch.setattr("kdray.sweep.search.propose.sampler_of", None)
     with warnings.catch_warnings():
@@ -250,7 +250,7 @@ def test_where_every_point_of_a_finite_space_is_there_the_search_asks_no_more(
 
 def test_a_repeat_of_a_point_that_is_still_running_is_asked_for_again(store: Store) -> None:
     sweep = sweep_of(SMALL, {"search": {"sampler": "random", "points": 4}})
-    with Mirror(store, sweep.name, sweep.file.aims) as mirror:
+    with Mirror(store, sweep.name, sweep.file.objectives) as mirror:
         source = source_of(sweep, Past(), mirror)
         points = [source.next() for _ in range(4)]
         assert source.next() is None
@@ -540,7 +540,7 @@ def test_a_given_point_is_tried_once_whatever_changes(store: Store) -> None:
 
 def test_how_many_points_an_earlier_run_has_begun(store: Store) -> None:
     sweep, past = sweep_of(RANDOM), Past()
-    mirror = Mirror(store, sweep.name, sweep.file.aims)
+    mirror = Mirror(store, sweep.name, sweep.file.objectives)
     assert list(source_of(sweep, past, mirror).begun) == []
     points = searched(store, sweep, past, 3)
     source = source_of(sweep, past, mirror)

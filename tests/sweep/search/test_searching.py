@@ -59,31 +59,31 @@ def test_who_was_given_up_in_an_earlier_run_is_no_complete_point_of_the_median()
 
 @pytest.mark.parametrize("mode", ["max", "min"])
 def test_the_best_are_ranked_by_the_objective_and_ties_go_to_the_lower_number(mode: Any) -> None:
-    aims = Objectives(objectives=(Objective(mode=mode),))
+    objectives = Objectives(objectives=(Objective(mode=mode),))
     points = list(sweep_of({"experiment.noise.input.sigma": {"grid": [0, 0.1, 0.2, 0.3]}}).grid())
     values = [0.5, 0.9, 0.9, 0.1]
     complete = [
         (PointState(p, [], None), Score(values=(v,))) for p, v in zip(points, values, strict=True)
     ][::-1]
     expected = [1, 2, 0, 3] if mode == "max" else [3, 0, 1, 2]
-    assert [tried.point.number for tried in best_points(complete, aims, 4)] == expected
-    assert [tried.point.number for tried in best_points(complete, aims, 2)] == expected[:2]
+    assert [tried.point.number for tried in best_points(complete, objectives, 4)] == expected
+    assert [tried.point.number for tried in best_points(complete, objectives, 2)] == expected[:2]
     missed = [(tried, Score(values=score.values, violations=(1.0,))) for tried, score in complete]
-    assert best_points(missed, aims, 4) == []
+    assert best_points(missed, objectives, 4) == []
 
 
 def test_points_of_one_front_are_ranked_by_the_first_objective() -> None:
     points = list(sweep_of({"experiment.noise.input.sigma": {"grid": [0, 0.1, 0.2, 0.3]}}).grid())
     values = [(0.5, 0.5), (0.9, 0.1), (0.7, 0.3), (0.6, 0.2)]  # the last is behind another in both
     for mode, sign, expected in (("max", 1, [1, 2, 0, 3]), ("min", -1, [1, 2, 0, 3])):
-        aims = Objectives(
+        objectives = Objectives(
             objectives=(Objective(mode=mode), Objective(metric="parameters", mode=mode))
         )  # type: ignore[arg-type]
         complete = [
             (PointState(point, [], None), Score(values=(sign * first, sign * second)))
             for point, (first, second) in zip(points, values, strict=True)
         ]
-        assert [tried.point.number for tried in best_points(complete, aims, 4)] == expected
+        assert [tried.point.number for tried in best_points(complete, objectives, 4)] == expected
 
 
 def test_a_race_needs_seeds_that_it_could_spare() -> None:
@@ -96,7 +96,7 @@ def test_a_race_needs_seeds_that_it_could_spare() -> None:
 
 def test_a_point_given_up_is_told_with_what_was_seen_of_it(store: Store) -> None:
     sweep = sweep_of(SEARCH)
-    with Mirror(store, sweep.name, sweep.file.aims) as mirror:
+    with Mirror(store, sweep.name, sweep.file.objectives) as mirror:
         source = source_of(sweep, None, mirror)
         point = source.next()
         assert point is not None

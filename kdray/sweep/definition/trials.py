@@ -1,0 +1,146 @@
+"""The experiments that each point of a sweep needs: its students, and the teachers that theirs is
+chosen from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from kdray.core import fingerprint
+from kdray.robustness import AnyEvaluation, label_of
+from kdray.sweep.definition.file import Role, SweepFile, TeacherChoice
+from kdray.sweep.definition.space import Point, Space
+from kdray.trials.experiment import Experiment
+
+
+class Stratum(NamedTuple):
+    """Spaces that are searched together."""
+
+    fixed: dict[str, Any]
+    """The values of the leaves that are a grid, by path."""
+    spaces: tuple[Space, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{path}={json.dumps(value)}" for path, value in self.fixed.items())
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A validated sweep: its file, and the spaces (one for each case and its branches) that it
+    spans."""
+
+    file: SweepFile
+    spaces: tuple[Space, ...]
+    choices: dict[str | None, TeacherChoice]
+    """By case."""
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def roles(self) -> list[Role]:
+        """The roles that it has trials for."""
+        return (
+            ["teacher", "student"]
+            if any(space.tree.get("teacher") for space in self.spaces)
+            else ["student"]
+        )
+
+    def suite(self, role: Role) -> tuple[AnyEvaluation, ...]:
+        """The evaluations of each trial in ``role`` by itself."""
+        return self.file.evaluate.alone if role in self.file.evaluate.roles else ()
+
+    @property
+    def finals(self) -> tuple[AnyEvaluation, ...]:
+        """The evaluations of the best points only."""
+        return self.file.evaluate.best.suite if self.file.evaluate.best else ()
+
+    def cautions(self) -> Iterator[str]:
+        """What a user is warned of before anything starts."""
+        for evaluation in (*self.file.evaluate.suite, *self.finals):
+            yield from (f"{label_of(evaluation)}: {caution}" for caution in evaluation.cautions())
+
+    def grid(self) -> Iterator[Point]:
+        """Every point, in stable order: cases in order, in them branches, the last leaf of each
+        varying fastest."""
+        values = ((space, values) for space in self.spaces for values in space.grid())
+        for number, (space, chosen) in enumerate(values):
+            yield Point(number, space, chosen)
+
+    @cached_property
+    def strata(self) -> tuple[Stratum, ...]:
+        """What is searched apart: one stratum for every combination of the leaves that are a grid,
+        in order."""
+        found: dict[str, tuple[dict[str, Any], list[Space]]] = {}
+        for space in self.spaces:
+            for fixed, narrowed in space.strata():
+                found.setdefault(json.dumps(fixed), (fixed, []))[1].append(narrowed)
+        return tuple(Stratum(fixed, tuple(spaces)) for fixed, spaces in found.values())
+
+    @cached_property
+    def _taught(self) -> dict[str, list[Experiment]]:
+        """Candidates by what they depend on: far fewer than there are points, and each is asked for
+        at every seed."""
+        return {}
+
+    def choice(self, point: Point) -> TeacherChoice:
+        return self.choices[point.space.case]
+
+    def candidates(self, point: Point) -> list[Experiment]:
+        """The teachers that the point's teacher is chosen from, by seed; none if the point has no
+        teacher."""
+        if "teacher" not in point.space.tree:
+            return []
+        own = {
+            path: point.values[path] for path in (*point.space.chosen, *point.space.teacher_paths)
+        }
+        key = json.dumps([point.space.case, own])
+        if key not in self._taught:
+            teacher = point.tree()["teacher"]
+            seeds = range(self.choice(point).seeds if teacher is not None else 0)
+            self._taught[key] = [
+                Experiment.parse({**teacher, "seed": seed}, "experiment.teacher") for seed in seeds
+            ]
+        return self._taught[key]
+
+    def student(self, point: Point, seed: int, teacher: Experiment | None) -> Experiment:
+        """The student of ``point`` with ``seed``, taught by the chosen ``teacher``."""
+        tree = {key: part for key, part in point.tree().items() if key != "teacher"}
+        return Experiment.parse({**tree, "seed": seed, "teacher": _plain(teacher)}, "experiment")
+
+    def point_id(self, point: Point) -> str:
+        """The identity of ``point``, whichever of its teachers is chosen and whatever the seed."""
+        candidates = self.candidates(point)
+        return self.student(point, 0, candidates[0] if candidates else None).point_id
+
+    def teachers(self) -> Iterator[Experiment]:
+        """Every teacher that any point may need, each once."""
+        seen: set[str] = set()
+        for space in self.spaces:
+            for values in space.grid(space.teacher_paths):
+                for teacher in self.candidates(Point(-1, space, values)):
+                    if teacher.trial_id not in seen:
+                        seen.add(teacher.trial_id)
+                        yield teacher
+
+
+def _plain(teacher: Experiment | None) -> Any:
+    return None if teacher is None else json.loads(teacher.model_dump_json())
+
+
+def data_of(sweep: Sweep) -> Iterator[Any]:
+    """Every data description that the sweep's points use at their edges."""
+    seen: set[str] = set()
+    for space in sweep.spaces:
+        for _, values in space.corners():
+            point = Point(-1, space, values)
+            candidates = sweep.candidates(point)
+            student = sweep.student(point, 0, candidates[0] if candidates else None)
+            for experiment in (student, *candidates[:1]):
+                if fingerprint(experiment.data) not in seen:
+                    seen.add(fingerprint(experiment.data))
+                    yield experiment.data
