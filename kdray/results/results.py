@@ -122,14 +122,14 @@ class Results(Tables):
         return compare(self, baseline, metric, sweep, checked(where))
 
     def importance(self, metric: str, *, sweep: str) -> pd.Series[float]:
-        """How much of the variance of ``metric`` over the points of a sweep each swept path
-        explains: shares that sum to 1.
+        """How much each swept path decides whether a point of a sweep is among the best by
+        ``metric``: shares that sum to 1.
 
-        Functional ANOVA of a random forest (Hutter et al. 2014) by Optuna, with fixed draws, on the
-        means over seeds; ``case`` counts as a path. Falling; empty for fewer than four points; 0
-        for all where the metric is the same everywhere. Only paths that all points have and that
-        differ are in it. It describes the points that were tried: a search that looked mostly at
-        good ones sees less variance.
+        PED-ANOVA (Watanabe, Bansal and Hutter 2023) by Optuna, on the means over seeds; the best
+        are a tenth of the points, or 5 where that is more (half of fewer than 10), and better is
+        what :mod:`kdray.results.metrics` says of the metric. ``case`` counts as a path. A path that
+        only some points have counts among those. Falling; empty for fewer than four points; 0 for
+        all where the metric is the same everywhere. Only paths whose values differ are in it.
         """
         return importance(self, metric, sweep)
 

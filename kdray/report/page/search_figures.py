@@ -87,11 +87,10 @@ def _importance(group: Group, prefix: str, metric: str) -> Iterator[Figure]:
             height=0.6,
         )
         axes.grid(visible=False, axis="y")
-    labelled(axes, f"Share of the variance of {metric_label(metric).removesuffix(' (%)')} (%)", "")
+    labelled(axes, f"Importance for {metric_label(metric).removesuffix(' (%)')} (%)", "")
     what = (
-        f"How much of the differences in {metric} between points goes with each swept value "
-        "(functional ANOVA over a random "
-        "forest, Hutter et al. 2014): the longer the bar, the more it matters, within the "
+        f"How much each swept value decides whether a point is among the best by {metric} "
+        "(PED-ANOVA, Watanabe et al. 2023): the longer the bar, the more it matters, within the "
         "values that were tried"
     )
     yield Figure(

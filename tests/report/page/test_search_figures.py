@@ -28,7 +28,7 @@ def test_what_mattered_comes_first_and_the_shares_are_of_a_hundred(tmp_path: Pat
     assert names[-1] == SIGMA  # the upper bar
     assert widths[-1] > 90
     assert np.isclose(sum(widths), 100)
-    assert axes.get_xlabel() == "Share of the variance of val_accuracy (%)"
+    assert axes.get_xlabel() == "Importance for val_accuracy (%)"
 
 
 def test_every_point_is_a_line_through_its_values(tmp_path: Path) -> None:
