@@ -29,7 +29,7 @@ from kdray.sweep.execution.resources import (
 from kdray.sweep.inventory.across import TrainedTrial, missing_cells
 from kdray.sweep.inventory.members import SweepMembers
 from kdray.sweep.inventory.students import Counts, students
-from kdray.sweep.inventory.trials import TrialIndex
+from kdray.sweep.inventory.trials import TrialIndex, considered
 from kdray.trials.task import Task
 
 
@@ -76,9 +76,10 @@ def plan(
     if search.enumerates:
         for point in sweep.grid():
             given_up = False
-            for _, student in students(sweep, index, point):
+            for seed, student in students(sweep, index, point):
                 if student is None:
-                    out.students.pending += 1
+                    may_teach = considered(sweep.candidates(point), sweep.choice(point), seed)
+                    out.students.add_untaught(index.all_settled(may_teach))
                     continue
                 if competing and not given_up:  # then no later seed of the point is begun either
                     given_up = members.given_up(members.row("student", student, point)) is not None

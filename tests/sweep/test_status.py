@@ -38,7 +38,7 @@ def test_failures_are_told_with_their_reason(engine: object, results: Path) -> N
         ["point 0", "point 1", *(teacher.trial_id for teacher in bad)]
     )
     assert all(found.failures[teacher.trial_id].startswith("Diverged: ") for teacher in bad)
-    assert found.failures["point 0"].startswith("its teacher ")
+    assert found.failures["point 0"].startswith("its teachers failed, all 2; ")
 
 
 def test_a_running_sweep_says_who_runs_it_and_its_last_line(finished: Path) -> None:

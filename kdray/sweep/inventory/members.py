@@ -58,7 +58,11 @@ class SweepMembers:
             select = self._sweep.choice(point).select
             by = "test_accuracy" if select == "best_test" else "val_accuracy"
             listed = [
-                {"trial_id": c.trial_id, "seed": c.seed, by: r and r.accuracies.get(by)}
+                {
+                    "trial_id": c.trial_id,
+                    "seed": c.seed,
+                    by: r.accuracies.get(by) if r is not None and r.completed else None,
+                }
                 for c, r in known
             ]
             row |= {"teacher_selection": select, "teacher_candidates": json.dumps(listed)}

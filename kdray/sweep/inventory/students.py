@@ -36,6 +36,13 @@ class Counts:
         else:
             self.measure += 1
 
+    def add_untaught(self, is_final: bool) -> None:
+        """Count a student without a teacher: it has failed, or waits until one is chosen."""
+        if is_final:
+            self.there += 1
+        else:
+            self.pending += 1
+
 
 def students(
     sweep: Sweep, index: TrialIndex, point: Point

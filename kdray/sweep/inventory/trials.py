@@ -54,6 +54,8 @@ class TrialIndex:
         self._retry_failed = retry_failed
         self.busy: set[str] = set()
         """Trials that have been found something to do for, and that have not ended since."""
+        self._tried: set[str] = set()
+        """Trials that have ended in this run: ``retry_failed`` is done with them."""
         self._weights = set(results.store.names("weights", ".safetensors"))
         robustness = results.robustness(MEASURED)
         between = robustness["source_trial_id"].notna()
@@ -79,31 +81,41 @@ class TrialIndex:
         self._weights.discard(weights_file(trial_id))
 
     def best(self, candidates: Sequence[Experiment], by: str = "val_accuracy") -> Experiment | None:
-        """The candidate with the highest accuracy ``by``, ties to the lowest seed; none until all
-        are trained."""
-        records = [self._records.get(candidate.trial_id) for candidate in candidates]
+        """The candidate with the highest accuracy ``by`` of those that completed, ties to the
+        lowest seed.
+
+        None until every candidate has completed or has failed for good: one that the same command
+        tries again (its worker died, say) may still be the best, and a choice that changed from run
+        to run would train its students twice. So the choice stays until the user adds candidates
+        or tries the failed ones again.
+        """
+        records = [(one, self._records.get(one.trial_id)) for one in candidates]
         known = [
-            r.accuracies[by]
-            for r in records
-            if r is not None and r.completed and by in r.accuracies
+            (one, record.accuracies[by])
+            for one, record in records
+            if record is not None and record.completed and by in record.accuracies
         ]
-        if len(known) < len(candidates):
+        if not known or not self.all_settled(candidates):
             return None
-        return min(zip(candidates, known, strict=True), key=lambda pair: (-pair[1], pair[0].seed))[
-            0
-        ]
+        return min(known, key=lambda pair: (-pair[1], pair[0].seed))[0]
+
+    def all_settled(self, candidates: Iterable[Experiment]) -> bool:
+        """Whether each has completed, or has failed and is not tried again by this command."""
+        return all(self._is_settled(one.trial_id) for one in candidates)
+
+    def _is_settled(self, trial_id: str) -> bool:
+        record = self._records.get(trial_id)
+        if record is None or record.completed:
+            return record is not None
+        asked_again = self._retry_failed and trial_id not in self._tried
+        return record.reason is not None and not (record.reason.is_transient or asked_again)
 
     def choose(
         self, candidates: Sequence[Experiment], choice: TeacherChoice, seed: int
     ) -> Experiment | None:
         """The teacher of the student with ``seed``."""
-        match choice.select:
-            case "each":
-                return self.best([candidates[seed]])
-            case "best_validation":
-                return self.best(candidates)
-            case "best_test":
-                return self.best(candidates, "test_accuracy")
+        by = "test_accuracy" if choice.select == "best_test" else "val_accuracy"
+        return self.best(considered(candidates, choice, seed), by)
 
     def task(
         self,
@@ -203,6 +215,7 @@ class TrialIndex:
         """Take over what a trial that has just ended has written."""
         trial_id = task.experiment.trial_id
         self.busy.discard(trial_id)
+        self._tried.add(trial_id)
         before = self._records.get(trial_id)
         kept = before if before is not None and before.completed else None
         alone = {fingerprint(each) for each in task.evaluations if not each.across}
@@ -238,6 +251,13 @@ class TrialIndex:
         if evaluation_id in record.failed:
             return self._tries_again(record.failed[evaluation_id])
         return evaluation_id not in record.measured
+
+
+def considered(
+    candidates: Sequence[Experiment], choice: TeacherChoice, seed: int
+) -> Sequence[Experiment]:
+    """Those that the student with ``seed`` may have as its teacher."""
+    return [candidates[seed]] if choice.select == "each" else candidates
 
 
 def _reason(error: Any, kind: Any) -> Reason | None:

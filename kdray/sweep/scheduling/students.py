@@ -16,6 +16,7 @@ from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.curves import learning_curves
 from kdray.sweep.inventory.members import Row, SweepMembers
 from kdray.sweep.inventory.students import Counts, students
+from kdray.sweep.inventory.trials import considered
 from kdray.sweep.scheduling.account import Account
 from kdray.sweep.scheduling.jobs import Job, JobBatch, Phase
 from kdray.sweep.scheduling.scheduler import Scheduler
@@ -181,7 +182,7 @@ class Students:
         for seed in lacking:
             reason = self._teacher_problem(point, seed)
             problem = problem or reason.text
-            self._account.summary.failures[f"point {point.number}, seed {seed}"] = reason
+            self._account.summary.failures[self._without_teacher(point, seed)] = reason
             self._members.point_failed(point, reason)
         taught = [student for _, student in found if student is not None]
         rivals = point.space.stratum(point.values) if not self._sweep.file.search.enumerates else ""
@@ -312,14 +313,30 @@ class Students:
             case = {"case": state.point.space.case} if state.point.space.case else {}
             self._account.progress.point(worth.values[0], case | state.point.values)
 
+    def _without_teacher(self, point: Point, seed: int) -> str:
+        """What a summary calls a student without a teacher: those that lack the same one, whatever
+        their points and seeds, are called the same."""
+        if self._sweep.choice(point).select == "each":
+            return f"point {point.number}, seed {seed}"
+        first, *others = self._sweep.candidates(point)
+        more = ", whichever its seed" if others else ""
+        return f"every student of teacher {first.trial_id}{more}"
+
     def _teacher_problem(self, point: Point, seed: int) -> Reason:
-        """Why a student has no teacher."""
-        candidates, choice = self._sweep.candidates(point), self._sweep.choice(point)
-        for candidate in [candidates[seed]] if choice.select == "each" else candidates:
-            outcome, reason = self._index.outcome(candidate.trial_id, ())
-            if outcome is Outcome.FAILED and reason is not None:
-                return reason.prefixed(f"its teacher {candidate.trial_id} failed")
-        return Reason(kind=ReasonKind.MACHINE, text="its teacher is not there")
+        """Why a student has no teacher: what the same command tries again comes first, since all
+        candidates wait for it."""
+        asked = considered(self._sweep.candidates(point), self._sweep.choice(point), seed)
+        found = [(c.trial_id, self._index.outcome(c.trial_id, ())) for c in asked]
+        failed = [(name, why) for name, (_, why) in found if why is not None]
+        if not failed:
+            return Reason(kind=ReasonKind.MACHINE, text="its teacher is not there")
+        for trial_id, reason in failed:
+            if reason.is_transient:
+                return reason.prefixed(f"its teacher {trial_id} failed")
+        trial_id, reason = failed[0]
+        if len(failed) == len(asked) > 1:
+            return reason.prefixed(f"its teachers failed, all {len(asked)}; {trial_id}")
+        return reason.prefixed(f"its teacher {trial_id} failed")
 
     def _curve(self, student: Experiment) -> Iterator[tuple[float, float]]:
         """Of a trial of an earlier run: (share of its schedule, metric) after its epochs, as far as

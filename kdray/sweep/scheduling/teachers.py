@@ -55,17 +55,25 @@ class Teachers:
     def chosen(self) -> JobBatch | None:
         """The batch that measures the teachers that were chosen, once all are trained; none if
         there is nothing to measure."""
-        index = self._account.index
-        best = [
-            index.choose(candidates, choice, 0)
-            for candidates, choice in self._choices
-            if choice.select != "each"
-        ]
-        chosen = {teacher.trial_id: teacher for teacher in best if teacher is not None}
+        chosen: dict[str, Experiment] = {}
+        for candidates, choice in self._choices:
+            teacher = self._account.index.choose(candidates, choice, 0)
+            if choice.select != "each" and teacher is not None:
+                chosen[teacher.trial_id] = teacher
+                self._tell_choice(teacher, candidates)
         self.measured += chosen.values()
         if not self._suite or not chosen:
             return None
         return self._batch([(teacher, self._suite_of(teacher)) for teacher in chosen.values()])
+
+    def _tell_choice(self, teacher: Experiment, candidates: Sequence[Experiment]) -> None:
+        """Say among how many a teacher was chosen, where some of its candidates failed."""
+        completed = sum(self._account.index.completed(one.trial_id) for one in candidates)
+        if completed < len(candidates):
+            self._account.progress.say(
+                f"teachers: {teacher.trial_id} (seed {teacher.seed}) was chosen among the "
+                f"{completed} of {len(candidates)} candidates that completed"
+            )
 
     def _suite_of(self, teacher: Experiment) -> tuple[AnyEvaluation, ...]:
         return in_variants(self._suite, self._variants.get(teacher.trial_id, ()))

@@ -264,10 +264,32 @@ def test_a_comparison_with_the_teacher_is_left_only_for_trials_that_have_one(sto
     assert ledger.task("student", virtual, (BOUND,)) is None
 
 
-def test_there_is_no_best_candidate_where_one_failed(store: Store) -> None:
-    trained(store, other := experiment(seed=1))
+def test_the_best_candidate_is_one_of_those_that_completed(store: Store) -> None:
+    candidates = [TRIAL, experiment(seed=1), experiment(seed=2)]
+    trained(store, candidates[1], 0.4)
     ended(store, "diverged", "Diverged: no")
-    assert TrialIndex(Results(store.location)).best([TRIAL, other]) is None
+    assert TrialIndex(Results(store.location)).best(candidates) is None, "one is not there yet"
+    trained(store, candidates[2], 0.7)
+    index = TrialIndex(Results(store.location))
+    assert index.best(candidates) == candidates[2]
+    assert index.best([TRIAL]) is None
+    each = TeacherChoice(seeds=3, select="each")
+    assert [index.choose(candidates, each, seed) for seed in range(3)] == [None, *candidates[1:]]
+
+
+def test_a_candidate_that_is_tried_again_is_waited_for(store: Store) -> None:
+    candidates = [TRIAL, experiment(seed=1)]
+    trained(store, candidates[1], 0.4)
+    ended(store, "failed", "WorkerDied: it was killed")
+    assert TrialIndex(Results(store.location)).best(candidates) is None
+    ended(store, "diverged", "Diverged: no")
+    asked_again = TrialIndex(Results(store.location), retry_failed=True)
+    assert asked_again.best(candidates) is None
+    task = asked_again.task("teacher", TRIAL, ())
+    assert task is not None
+    reason = Reason(kind=ReasonKind.EXPERIMENT, text="Diverged: no")
+    asked_again.note(task, Ended(outcome=Outcome.DIVERGED, reason=reason))
+    assert asked_again.best(candidates) == candidates[1]
 
 
 def test_numbers_stand_under_the_labels_of_today(store: Store) -> None:
