@@ -2,7 +2,8 @@
 
 kdray writes it and never reads it. A run that has nothing new to show leaves it; else it is written
 anew, as it is where it is missing, damaged or left by another version, and every point is added as
-it ends. That it cannot be written is a warning, once, and ends no sweep.
+it ends; where points end faster than they can be added, the rest when the sweep has ended. That it
+cannot be written is a warning, once, and ends no sweep.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import contextlib
 import hashlib
 import json
 import warnings
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -25,6 +28,10 @@ from kdray.sweep.search.point_result import new_study
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
+
+MAX_SHARE = 0.05
+"""So much of the time of a run is spent on adding points, while trials wait for the driver: Optuna
+takes 10 to 40 ms for one."""
 
 
 class _Row(NamedTuple):
@@ -60,6 +67,10 @@ class Mirror:
         self._studies: dict[str, optuna.Study] = {}
         self._rows: list[_Row] = []
         """Those that the file holds already, as far as can be said without reading it."""
+        self._waiting: deque[_Row] = deque()
+        """Those that are to be added yet."""
+        self._next = 0.0
+        """When one of them may be."""
         self._written: set[str] = set()
         self._missing = self._stamped()
         """Of what was written by an earlier run, what this one has not told yet."""
@@ -77,6 +88,8 @@ class Mirror:
             if self._storage is None and self._missing and error is None:
                 self._begin(anew=True)
             if self._storage is not None:
+                while self._waiting and error is None:
+                    self._add(self._waiting.popleft())
                 self._close()
 
     def begin(self, study: str) -> None:
@@ -91,30 +104,34 @@ class Mirror:
         if self._path is None:
             return
         with self._harmless():
-            self._written.add(row.digest)
-            if self._storage is not None:
-                self._add(row)
-            elif row.digest in self._missing:
+            if self._storage is None and row.digest in self._missing:
                 self._missing.remove(row.digest)
                 self._rows.append(row)
-            else:
+                return
+            if self._storage is None:
                 self._begin(anew=bool(self._missing) or not self._rows)
-                self._add(row)
+            self._waiting.append(row)
+            while self._waiting and monotonic() >= self._next:
+                began = monotonic()
+                self._add(self._waiting.popleft())
+                self._next = monotonic() + (monotonic() - began) * (1 / MAX_SHARE - 1)
 
     def _begin(self, *, anew: bool) -> None:
-        """Open the file, empty and then with the rows so far if it is written ``anew``."""
+        """Open the file, empty and to get the rows so far if it is written ``anew``."""
         assert self._path is not None
         if anew:
             self._path.unlink(missing_ok=True)
+            self._waiting.extend(self._rows)
+        else:
+            self._written.update(row.digest for row in self._rows)
         self._storage = _opened(self._path)
-        for row in self._rows if anew else ():
-            self._add(row)
 
     def _add(self, row: _Row) -> None:
         if row.study not in self._studies:
             self._studies[row.study] = new_study(self._objectives, row.study, self._storage)
         if row.trial is not None:
             self._studies[row.study].add_trial(row.trial)
+        self._written.add(row.digest)
 
     def _close(self) -> None:
         """Close the file, and note what it holds and how it looks from outside."""

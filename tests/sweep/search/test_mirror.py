@@ -45,12 +45,39 @@ def shown(store: Store) -> list[float | None]:
     return [trial.value for trial in study.trials]
 
 
-def test_what_is_told_is_shown_at_once(store: Store) -> None:
+def test_what_is_told_is_shown_at_once_where_there_is_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdray.sweep.search.mirror.MAX_SHARE", 1)
     with Mirror(store, "tiny", OBJECTIVES) as mirror:
         mirror.begin("tiny")
         for number in range(3):
             mirror.tell("tiny", trial(number / 4))
             assert shown(store) == [n / 4 for n in range(number + 1)]
+
+
+def test_what_there_is_no_time_for_is_shown_when_the_sweep_has_ended(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdray.sweep.search.mirror.MAX_SHARE", 1e-9)
+    with Mirror(store, "tiny", OBJECTIVES) as mirror:
+        for number in range(3):
+            mirror.tell("tiny", trial(number / 4))
+        assert shown(store) == [0]
+    assert shown(store) == [0, 0.25, 0.5]
+
+
+def test_what_an_interrupted_run_had_no_time_for_is_shown_by_the_next(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdray.sweep.search.mirror.MAX_SHARE", 1e-9)
+    with pytest.raises(KeyboardInterrupt), Mirror(store, "tiny", OBJECTIVES) as mirror:  # noqa: PT012
+        for number in range(3):
+            mirror.tell("tiny", trial(number / 4))
+        raise KeyboardInterrupt
+    assert shown(store) == [0]
+    show(store, 0, 0.25, 0.5)
+    assert shown(store) == [0, 0.25, 0.5]
 
 
 def test_a_run_with_nothing_new_leaves_the_file(
