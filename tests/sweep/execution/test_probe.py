@@ -18,8 +18,12 @@ from kdray.core.wording import GIB
 from kdray.machine import hardware
 from kdray.models import Classifier
 from kdray.robustness.base import BLOCK
+from kdray.sweep.execution import appetite as counting
 from kdray.sweep.execution import probe as module
-from kdray.sweep.execution.probe import Kept, appetite, brief, hungriest, probe, rehearse
+from kdray.sweep.execution import rehearsal
+from kdray.sweep.execution.appetite import Kept, appetite, hungriest
+from kdray.sweep.execution.probe import probe
+from kdray.sweep.execution.rehearsal import brief, rehearse
 from kdray.training import train
 from kdray.training.compute import ComputeOptions
 from kdray.trials.task import Measured, Reason, ReasonKind, Task
@@ -92,7 +96,7 @@ def test_more_than_a_gpu_has_is_refused() -> None:
 def test_running_out_of_memory_is_more_than_a_gpu_has(monkeypatch: pytest.MonkeyPatch) -> None:
     reason = Reason(kind=ReasonKind.MEMORY, text="OutOfMemoryError: CUDA out of memory.")
     full = Measured(evaluation_id="0", label="pgd", done=0, metrics={}, reason=reason)
-    monkeypatch.setattr(module, "evaluate", lambda *_: full)
+    monkeypatch.setattr(rehearsal, "evaluate", lambda *_: full)
     assert measured(Scale(8)).needed
     with pytest.raises(
         InputError, match=r"needs more than the 8 GiB of a GPU; make training\.batch_size"
@@ -134,7 +138,7 @@ def test_a_rehearsal_keeps_as_much_as_the_training_itself(fields: dict[str, Any]
 def test_it_trains_by_the_kernels_that_trials_are_trained_by(
     wanted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    laid_out, before = [], module.train_epoch
+    laid_out, before = [], rehearsal.train_epoch
 
     def noted(state: Any, *given: Any) -> Any:
         weight = next(
@@ -143,7 +147,7 @@ def test_it_trains_by_the_kernels_that_trials_are_trained_by(
         laid_out.append(weight.is_contiguous(memory_format=torch.channels_last))
         return before(state, *given)
 
-    monkeypatch.setattr(module, "train_epoch", noted)
+    monkeypatch.setattr(rehearsal, "train_epoch", noted)
     described = experiment(
         model={"name": "wide_resnet", "depth": 10, "width": 1}, data={"name": "digits", "resize": 8}
     )
@@ -173,14 +177,14 @@ def test_it_trains_every_stage_and_monitors_though_a_trial_would_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[tuple[str, bool]] = []
-    before = module.train_epoch
+    before = rehearsal.train_epoch
 
     def noted(*given: Any) -> Any:
         epoch = before(*given)
         seen.append((epoch.stage, bool(epoch.measured)))
         return epoch
 
-    monkeypatch.setattr(module, "train_epoch", noted)
+    monkeypatch.setattr(rehearsal, "train_epoch", noted)
     monitor = {"every": 3, "suite": [{"name": "gaussian_noise", "split": "val", "sigmas": [0.1]}]}
     hints = {"name": "fitnet", "hint_epochs": 2}
     training = {"epochs": 3, "batch_size": 50, "monitor": monitor}
@@ -190,7 +194,7 @@ def test_it_trains_every_stage_and_monitors_though_a_trial_would_later(
 
 def test_every_evaluation_gets_one_block_and_few_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = []
-    before = module.evaluate
+    before = rehearsal.evaluate
 
     def noted(evaluation: Any, classifier: Any, given: Any, dataset: Any, bench: Any) -> Any:
         shown.append(evaluation)
@@ -198,7 +202,7 @@ def test_every_evaluation_gets_one_block_and_few_repeats(monkeypatch: pytest.Mon
         assert measured.reason is None
         return measured
 
-    monkeypatch.setattr(module, "evaluate", noted)
+    monkeypatch.setattr(rehearsal, "evaluate", noted)
     rehearse(task(PGD, {"name": "clean"}), data_root=NOWHERE, device=CPU)
     assert [evaluation.name for evaluation in shown] == ["pgd", "clean"]
     assert {evaluation.examples for evaluation in shown} == {BLOCK}
@@ -270,7 +274,7 @@ def test_numbers_that_change_no_size_are_not_tried(monkeypatch: pytest.MonkeyPat
     def never(*_: Any) -> float:
         raise AssertionError
 
-    monkeypatch.setattr(module, "appetite", never)
+    monkeypatch.setattr(counting, "appetite", never)
     sigmas: Sequence[Task] = [
         task(of=experiment(noise={"input": {"name": "gaussian", "sigma": sigma}}, seed=seed))
         for seed, sigma in enumerate((0.1, 0.2, 0.3))
