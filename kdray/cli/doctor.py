@@ -11,8 +11,13 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from kdray.core import InputError, tag_of, value_types
 from kdray.data import AnyData, ImageData
+from kdray.machine import hardware
+from kdray.machine.torchvision import torchvision_part
+from kdray.sweep.execution.resources import Node
 
 RAY_TRIED = "2.60.0"
 """The newest version of Ray with which the whole test suite ran; pyproject says the oldest."""
@@ -60,10 +65,6 @@ def _packages() -> Iterator[Finding]:
 
 
 def _torch() -> Iterator[Finding]:
-    import torch
-
-    from kdray.machine.torchvision import torchvision_part
-
     try:
         torchvision_part("datasets")
         yield Finding("torchvision data sets", True, "can be read")
@@ -99,8 +100,6 @@ def _attacks() -> Finding:
 
 
 def _processors() -> Finding:
-    from kdray.machine import hardware
-
     usable, present = hardware.cpus(), os.cpu_count() or 1
     text = f"{usable} usable" + (
         f" of {present} (the process's affinity)" if usable < present else ""
@@ -124,8 +123,7 @@ def _memory() -> Finding:
 
 
 def _ray() -> Finding:
-    from kdray.sweep.execution.cluster import cluster
-    from kdray.sweep.execution.resources import Node
+    from kdray.sweep.execution.cluster import cluster  # ray takes seconds
 
     try:
         with cluster(None, Node("this machine", 1, 0), {}) as nodes:

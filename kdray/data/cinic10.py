@@ -17,6 +17,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from PIL import Image  # comes with torchvision
 from pydantic import Field
 from torch import Tensor
 
@@ -149,8 +150,6 @@ def _source(path: Path) -> str:
 
 
 def _image(path: Path) -> UInt8[Tensor, "3 32 32"]:
-    from PIL import Image  # comes with torchvision
-
     try:
         with Image.open(path, formats=["PNG"]) as image:
             if image.size != (32, 32) or image.mode.startswith("I"):

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from PIL import Image, ImageOps  # comes with torchvision
 from pydantic import Field
 from torch import Tensor
 
@@ -125,8 +126,6 @@ def _listed(place: Path, numbers: dict[str, int], *, every: bool) -> Files:
 
 
 def _image(path: Path, size: int) -> UInt8[Tensor, "3 size size"]:
-    from PIL import Image, ImageOps  # comes with torchvision
-
     try:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):

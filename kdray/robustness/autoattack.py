@@ -15,9 +15,8 @@ that left accuracy 1.4 to 2.7 points higher.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -60,7 +59,6 @@ ONLY: dict[str, Ensemble] = {"queries": "standard", "samples": "rand", "repeats"
 NOTICED = 0.002
 """Share of the images by which Square must lower accuracy to be told of: that of the authors' own
 check."""
-_SILENT = logging.Logger(__name__, level=logging.CRITICAL + 1)  # without one the package warns
 
 
 class AutoAttack(Perturbing):
@@ -243,55 +241,21 @@ class AutoAttack(Perturbing):
     def _perturber(self, attack: Attack, classifier: Classifier, block: Block) -> Any:
         """A function of (images, labels): ``attack`` with the parameters of the authors'
         ``autoattack.py``."""
-        # Imported when it is needed, because it is optional.
-        from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
-        from pyautoattack.fab_pt import FABAttack_PT
-        from pyautoattack.square import SquareAttack
-
-        common: dict[str, Any] = {
-            "norm": {"linf": "Linf", "l2": "L2"}[self.norm],
-            "eps": self.epsilon,
-            "n_restarts": 1,
-            "seed": seeds.stream_seed(self.seed, "attack", block.number),
-            "device": block.images.device,
-        }
+        # Imported when it is needed, because what it imports is optional.
+        package = import_module("kdray.robustness.autoattack_package")
         with torch.no_grad():
             targets = min(TARGETS, classifier.logits(block.images[:1]).shape[1] - 1)
-        match attack:
-            case "apgd_ce" | "apgd_dlr":
-                rand = self.attacks == "rand"
-                made = APGDAttack(
-                    classifier.logits,
-                    n_iter=self.steps,
-                    loss=attack.removeprefix("apgd_"),
-                    rho=0.75,
-                    logger=_SILENT,
-                    eot_iter=self.samples if rand else 1,
-                    **common,
-                )
-                return partial(made.perturb, best_loss=rand)
-            case "apgd_t":
-                return APGDAttack_targeted(
-                    classifier.logits,
-                    n_iter=self.steps,
-                    rho=0.75,
-                    n_target_classes=targets,
-                    logger=_SILENT,
-                    **common,
-                ).perturb
-            case "fab_t":
-                return FABAttack_PT(
-                    classifier.logits,
-                    n_iter=self.steps,
-                    targeted=True,
-                    n_target_classes=targets,
-                    **common,
-                ).perturb
-            case "square":
-                return SquareAttack(
-                    classifier.logits,
-                    n_queries=self.queries,
-                    p_init=0.8,
-                    resc_schedule=False,
-                    **common,
-                ).perturb
+        return package.perturber(
+            attack,
+            classifier.logits,
+            package.Settings(
+                norm=self.norm,
+                epsilon=self.epsilon,
+                seed=seeds.stream_seed(self.seed, "attack", block.number),
+                device=block.images.device,
+                steps=self.steps,
+                queries=self.queries,
+                targets=targets,
+                samples=self.samples if self.attacks == "rand" else None,
+            ),
+        )

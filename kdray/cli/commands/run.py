@@ -11,6 +11,7 @@ from kdray.cli.status import FAILED, OK
 from kdray.cli.summary import print_summary, results_of
 from kdray.sweep.definition.read import load_sweep
 from kdray.sweep.definition.trials import Sweep
+from kdray.sweep.execution.resources import check, this_machine
 
 
 def execute(chosen: argparse.Namespace) -> int:
@@ -56,8 +57,7 @@ def _early_ray(
         or sweep.file.resources.runtime_env
     ):
         return nullcontext()
-    from kdray.sweep.execution.cluster import started_early
-    from kdray.sweep.execution.resources import check, this_machine
+    from kdray.sweep.execution.cluster import started_early  # ray takes seconds
 
     node = this_machine(chosen.cpus, chosen.gpus)
     for role in sweep.roles:

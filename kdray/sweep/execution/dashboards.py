@@ -6,14 +6,14 @@ sweep file loads none of them.
 
 from __future__ import annotations
 
-import logging
 import os
-import time
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from kdray.results import Store
     from kdray.sweep.execution.callback_adapter import Adapter
 
-UPLOAD_SECONDS = 120
-"""Time that a run which has ended, or was interrupted, waits for Weights & Biases; ``wandb sync``
-sends the rest."""
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -89,26 +86,9 @@ class TensorBoard(Callback):
         return self.folder
 
     def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
-        from ray.tune.logger import TBXLoggerCallback
-
-        from kdray.sweep.execution.callback_adapter import Adapter
-
-        folder = self._folder(store, "tensorboard") / sweep
-        return Adapter(
-            TBXLoggerCallback(),
-            self.name,
-            sweep,
-            lambda trial_id: _unwritten(folder / trial_id),
-            warn,
-        )
-
-
-def _unwritten(folder: Path) -> Path:
-    """Return ``folder`` as soon as a new event file in it overwrites none: their names have the
-    time in whole seconds."""
-    while any(folder.glob(f"events.out.tfevents.{int(time.time())}.*")):
-        time.sleep(0.05)
-    return folder
+        folder = self._folder(store, "tensorboard")
+        adapter: Adapter = _ray_callbacks().tensorboard(self.name, sweep, warn, folder=folder)
+        return adapter
 
 
 class WeightsAndBiases(Callback):
@@ -145,8 +125,7 @@ class WeightsAndBiases(Callback):
         super().check(store)
         if self._mode in ("offline", "disabled"):
             return
-        import wandb
-
+        wandb = import_module("wandb")  # it is optional
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
@@ -158,29 +137,16 @@ class WeightsAndBiases(Callback):
             )
 
     def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
-        from ray.air.integrations.wandb import WandbLoggerCallback
-
-        from kdray.sweep.execution.callback_adapter import Adapter
-
-        folder = self._folder(store)
-        callback = WandbLoggerCallback(
-            project=self.project,
-            group=sweep,
-            upload_timeout=UPLOAD_SECONDS,
-            entity=self.entity,
-            mode=self._mode,
-            dir=str(folder),
-        )
-        # The mode once more, because without it Ray's callback asks for a key even where none is
-        # needed.
-        return Adapter(
-            callback,
+        adapter: Adapter = _ray_callbacks().weights_and_biases(
             self.name,
             sweep,
-            lambda _: folder,
             warn,
-            environment={"WANDB_MODE": self._mode},
+            project=self.project,
+            entity=self.entity,
+            mode=self._mode,
+            folder=self._folder(store),
         )
+        return adapter
 
 
 class MLflow(Callback):
@@ -206,25 +172,19 @@ class MLflow(Callback):
         return self.tracking_uri
 
     def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before it is imported
-        # It has no PublicAPI mark, but a page of its own in Ray's reference of Tune.
-        from ray.air.integrations.mlflow import MLflowLoggerCallback
-
-        from kdray.sweep.execution.callback_adapter import Adapter
-
-        logging.getLogger("mlflow").setLevel(
-            logging.WARNING
-        )  # it tells of every table that it creates
-        uri = self.tracking_uri
+        uri: str | Path | None = self.tracking_uri
         if uri is None:
-            import sqlalchemy
-
             assert store.folder is not None
-            uri = sqlalchemy.URL.create(
-                "sqlite", database=str(store.folder / "mlflow.db")
-            ).render_as_string()
-        callback = MLflowLoggerCallback(tracking_uri=uri, experiment_name=self.experiment or sweep)
-        return Adapter(callback, self.name, sweep, None, warn)
+            uri = store.folder / "mlflow.db"
+        adapter: Adapter = _ray_callbacks().mlflow(
+            self.name, sweep, warn, tracking_uri=uri, experiment=self.experiment or sweep
+        )
+        return adapter
+
+
+def _ray_callbacks() -> ModuleType:
+    """Return the module that makes Ray's callbacks; ray and what they write to come with it."""
+    return import_module("kdray.sweep.execution.tune_callbacks")
 
 
 def _once_each(callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:

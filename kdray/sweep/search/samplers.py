@@ -17,6 +17,8 @@ from optuna.samplers import BaseSampler
 
 from kdray.core import seeds
 from kdray.sweep.definition.samplers import CMAES, GP, NSGAII, QMC, TPE, AnyProposer, Random
+from kdray.sweep.search.nsga2 import Nsga2
+from kdray.sweep.search.sobol import Sobol
 
 
 def sampler_of(
@@ -30,8 +32,6 @@ def sampler_of(
             case Random():
                 return optuna.samplers.RandomSampler(seed)
             case QMC():
-                from kdray.sweep.search.sobol import Sobol  # it imports cmaes
-
                 return Sobol(leaves, position, scramble=seed_of(search, 0), seed=seed)
             case TPE():
                 return optuna.samplers.TPESampler(
@@ -49,8 +49,6 @@ def sampler_of(
 
                 return CmaEs(seed, startup=search.startup, population=search.population)
             case NSGAII():
-                from kdray.sweep.search.nsga2 import Nsga2
-
                 return Nsga2(seed=seed, population_size=search.population)
             case _:
                 assert_never(search)

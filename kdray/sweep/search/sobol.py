@@ -20,7 +20,7 @@ from optuna.distributions import (
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
-from kdray.sweep.search.cmaes import Axis
+from kdray.sweep.search.axis import Axis
 
 
 class Sobol(BaseSampler):

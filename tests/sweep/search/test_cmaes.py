@@ -22,7 +22,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from kdray.core import seeds
-from kdray.sweep.search.cmaes import SIGMA, Axis, CmaEs
+from kdray.sweep.search.axis import Axis
+from kdray.sweep.search.cmaes import SIGMA, CmaEs
 
 Leaves = Mapping[str, FloatDistribution | IntDistribution]
 Numbers = Mapping[str, float]
