@@ -129,7 +129,7 @@ def _ray() -> Finding:
         with cluster(None, Node("this machine", 1, 0), {}) as nodes:
             return Finding("Ray starts", True, f"{len(nodes)} node; {_ray_versions()}")
     except Exception as error:
-        return Finding("Ray starts", False, f"{error}; look into /tmp/ray/session_latest/logs")
+        return Finding("Ray starts", False, " ".join(str(error).split()))
 
 
 def _ray_versions() -> str:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-# Before ray is imported: Tune reads these once.
+# Before Ray and Tune start, which read these.
 os.environ.setdefault(
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1"
 )  # no CSV, JSON or TensorBoard files of its own
@@ -37,6 +37,7 @@ import ray
 from kdray.core import InputError
 from kdray.core.wording import GIB
 from kdray.sweep.execution.resources import Node
+from kdray.sweep.execution.startup_failure import why_not_started
 
 SLOW_IMPORTS = ("kdray.sweep.run", "kdray.sweep.scheduling.students")
 """Modules that a run needs, take seconds to import, and do not import ray."""
@@ -84,7 +85,7 @@ def cluster(
 
 
 def _join(address: str, runtime_env: Mapping[str, Any]) -> None:
-    """Join the cluster at ``address``; :class:`InputError` if there is none."""
+    """Join the cluster at ``address``; :class:`InputError` if there is none or it refuses."""
     try:
         ray.init(
             address=address,
@@ -96,21 +97,32 @@ def _join(address: str, runtime_env: Mapping[str, Any]) -> None:
         raise InputError(
             f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]})"
         ) from None
+    except ray.exceptions.AuthenticationError:
+        raise InputError(
+            f"--address {address}: the cluster does not take this machine's token: set "
+            "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the token that the "
+            "cluster was started with"
+        ) from None
 
 
 def _start(node: Node, runtime_env: Mapping[str, Any]) -> None:
     """Start a Ray on this machine with the CPUs and GPUs of ``node``. Its memory is Ray's choice:
-    what is free now; :func:`nodes_of_cluster` reads it back."""
-    ray.init(
-        address="local",  # even where RAY_ADDRESS names a cluster
-        num_cpus=int(node.cpu),
-        num_gpus=int(node.gpu),
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-        object_store_memory=OBJECT_STORE_BYTES,
-        runtime_env=dict(runtime_env) or None,
-    )
+    what is free now; :func:`nodes_of_cluster` reads it back. :class:`InputError` if it does not
+    start."""
+    try:
+        ray.init(
+            address="local",  # even where RAY_ADDRESS names a cluster
+            num_cpus=int(node.cpu),
+            num_gpus=int(node.gpu),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            object_store_memory=OBJECT_STORE_BYTES,
+            runtime_env=dict(runtime_env) or None,
+        )
+    except Exception as error:  # of many kinds, plain Exception among them
+        ray.shutdown()
+        raise InputError(why_not_started(error)) from error
 
 
 @contextmanager

@@ -19,8 +19,6 @@ from ray.tune.search import Searcher
 from kdray.results import Store
 from kdray.sweep.execution.actor import TrialActor, tune_config
 from kdray.sweep.execution.callback_adapter import Adapter
-
-# isort: skip  # before ray, which it sets up
 from kdray.sweep.execution.cluster import cluster, quiet
 from kdray.sweep.execution.resources import bundle
 from kdray.sweep.scheduling.jobs import Job
