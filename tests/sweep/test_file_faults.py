@@ -272,6 +272,20 @@ def test_a_damaged_part_of_a_table_is_named_and_what_it_held_made_again(
 
 
 @pytest.mark.parametrize("table", TABLES)
+def test_a_part_that_holds_the_rows_of_another_trial_is_named_and_what_it_held_made_again(
+    engine: Engine, finished: Path, finished_once: Path, table: str
+) -> None:
+    first, *_, part = sorted((finished / table).glob("*.parquet"))
+    part.write_bytes(first.read_bytes())
+    for command in ("status", "run"):
+        status, said = kdray(finished, command)
+        assert status == 0
+        assert f"{part}: damaged, left out (" in said or (table, command) == ("epochs", "status")
+    assert len(engine.ran) == (0 if table == "members" else 1)
+    assert "damaged" not in finishes(finished, finished_once)
+
+
+@pytest.mark.parametrize("table", TABLES)
 def test_a_flipped_bit_in_a_table_changes_no_number(
     finished_once: Path, tmp_path: Path, table: TableName
 ) -> None:

@@ -14,6 +14,12 @@ import pyarrow.parquet as pq
 from kdray.core import InputError
 from kdray.results.files.arrow_schema import arrow_schema, columns_digest
 from kdray.results.files.dictionary_encoding import encoded, is_encoded, text_columns
+from kdray.results.files.promised import (
+    check_columns_of_table,
+    check_rows,
+    check_statistics,
+    promised,
+)
 from kdray.results.files.store import Store
 from kdray.results.files.warn import DamagedFile, warn
 from kdray.results.filters import Where, expression
@@ -135,19 +141,26 @@ def parsed(
     where: Where = (),
     encode: Sequence[str] = (),
 ) -> Part | str:
-    """The rows in a file's bytes, or what is wrong with them. Of a large file the texts in
-    ``encode`` are dictionary-encoded."""
+    """The rows in a file's bytes, or what is wrong with them: also that they are not those that
+    its name says. Of a large file the texts in ``encode`` are dictionary-encoded."""
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         schema = file.schema_arrow
         version = _version(schema)
+        if version > SCHEMA_VERSION:
+            raise InputError(
+                f"{store.place}/{name}: of schema {version}, this kdray reads up to "
+                f"{SCHEMA_VERSION}"
+            )
         stored = schema.names
         names = _names_in_file(name, version, stored)
+        check_columns_of_table(name, schema)
         wanted = None if columns is None else _translated(columns, names, stored)
         stated = [(names.get(c, c), op, value) for c, op, value in where]
         stated = [condition for condition in stated if condition[0] in stored]
         filters = expression(stated) if stated else None
         if file.num_row_groups > 1:
+            check_statistics(name, file.metadata, schema)
             # Groups are not even read whose statistics say that they have no such row.
             part = pq.read_table(
                 pa.BufferReader(data),
@@ -157,15 +170,16 @@ def parsed(
                 page_checksum_verification=True,
             )
         else:  # of small files faster
-            part = file.read(columns=wanted, use_threads=False)
+            also = () if wanted is None else [each for each in promised(name) if each not in wanted]
+            part = file.read(columns=wanted and [*wanted, *also], use_threads=False)
+            check_rows(name, part)
             part = part if filters is None else part.filter(filters)
+            part = part.drop_columns(also) if also else part
         part.validate(full=True)
+    except InputError:
+        raise
     except (pa.ArrowException, OSError, ValueError) as error:
         return _left_out(store, name, error)
-    if version > SCHEMA_VERSION:
-        raise InputError(
-            f"{store.place}/{name}: of schema {version}, this kdray reads up to {SCHEMA_VERSION}"
-        )
     return Part(*_with_names_of_today(part, schema, names))
 
 

@@ -1,0 +1,91 @@
+"""What the name of a results file says about its rows, and whether they agree.
+
+A file that one act wrote is named by ids. One that holds another trial's rows under such a name,
+after a copy that went wrong, is as good as damaged: what its name promises is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_ID = "[0-9a-f]{16}"
+_NAMES: Mapping[str, tuple[re.Pattern[str], ...]] = {
+    table: tuple(map(re.compile, patterns))
+    for table, patterns in (
+        ("trials", [f"(?P<trial_id>{_ID})"]),
+        ("epochs", [f"(?P<trial_id>{_ID})"]),
+        (
+            "robustness",
+            [
+                f"(?P<trial_id>{_ID})-training",
+                f"(?P<trial_id>{_ID})-(?P<evaluation_id>{_ID})",
+                f"(?P<source_trial_id>{_ID})-(?P<evaluation_id>{_ID})-{_ID}",
+            ],
+        ),
+        (
+            "members",
+            [rf"(?P<sweep>.+)-(?:teacher|\d+)-(?P<trial_id>{_ID})", f"(?P<sweep>.+)-driver-{_ID}"],
+        ),
+    )
+}
+"""By table: the names of the files that hold the rows of one act, by column. Merged files, and
+those that people named, may hold the rows of many."""
+_TELLING: Mapping[str, tuple[str, ...]] = {
+    "trials": ("trial_id", "status"),
+    "epochs": ("trial_id", "stage", "epoch"),
+    "robustness": ("trial_id", "evaluation_id", "metric"),
+    "members": ("sweep", "trial_id", "outcome"),
+}
+"""By table: columns that every version's files have, and that no other table's files all have."""
+
+
+@cache
+def promised(name: str) -> Mapping[str, str]:
+    """Return what the name of a file says of all its rows: column to value."""
+    path = PurePosixPath(name)
+    for pattern in _NAMES.get(path.parts[0], ()):
+        if found := pattern.fullmatch(path.stem):
+            return found.groupdict()
+    return {}
+
+
+def check_columns_of_table(name: str, schema: pa.Schema) -> None:
+    """Raise ValueError if a file in the folder of one table lacks the columns of that table."""
+    table = PurePosixPath(name).parts[0]
+    lacking = [each for each in _TELLING.get(table, ()) if each not in schema.names]
+    if lacking:
+        raise ValueError(f"it is no part of {table}, which have {', '.join(lacking)}")
+
+
+def check_rows(name: str, rows: pa.Table) -> None:
+    """Raise ValueError if ``rows`` are of something else than the file's name says."""
+    for column, value in promised(name).items():
+        if column not in rows.column_names:
+            continue
+        different = [each for each in rows[column].unique().to_pylist() if each != value]
+        if different:
+            raise ValueError(_otherwise(column, different[0]))
+
+
+def check_statistics(name: str, file: pq.FileMetaData, schema: pa.Schema) -> None:
+    """Raise ValueError if the statistics of any row group say that it holds something else than
+    the file's name says; of a large file, of which not all is read."""
+    for column, value in promised(name).items():
+        at = schema.get_field_index(column)
+        for group in range(file.num_row_groups if at >= 0 else 0):
+            known = file.row_group(group).column(at).statistics
+            if known is None or not known.has_min_max:
+                continue
+            for each in (known.min, known.max):
+                if each != value:
+                    raise ValueError(_otherwise(column, each))
+
+
+def _otherwise(column: str, value: object) -> str:
+    return f"its rows are of {column} {value}, its name says otherwise"

@@ -1,0 +1,110 @@
+"""A file's name says what its rows are of; one that holds something else is left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kdray.results import Results, Store, has_completed, write_rows
+from kdray.results.files.parquet_bytes import ROWS_PER_GROUP
+from kdray.results.files.warn import DamagedFile
+from kdray.results.schema import TableName
+
+ONE, TWO, ASKED, OTHER = "1" * 16, "2" * 16, "a" * 16, "b" * 16
+NUMBER = {"trial_id": ONE, "evaluation_id": ASKED, "metric": "accuracy", "value": 0.5}
+MEMBER = {"sweep": "s", "trial_id": ONE, "role": "student", "point": 0, "outcome": "completed"}
+EPOCH = {"trial_id": ONE, "stage": "main", "epoch": 1}
+WRONG: list[tuple[TableName, str, dict[str, Any]]] = [
+    ("trials", ONE, {"trial_id": TWO, "status": "completed"}),
+    ("epochs", ONE, EPOCH | {"trial_id": TWO}),
+    ("robustness", f"{ONE}-{ASKED}", NUMBER | {"trial_id": TWO}),
+    ("robustness", f"{ONE}-{ASKED}", NUMBER | {"evaluation_id": OTHER}),
+    ("robustness", f"{ONE}-{ASKED}-{OTHER}", NUMBER | {"source_trial_id": TWO}),
+    ("robustness", f"{ONE}-{ASKED}-{OTHER}", NUMBER),
+    ("robustness", f"{ONE}-training", NUMBER | {"trial_id": TWO}),
+    ("members", f"s-0-{ONE}", MEMBER | {"trial_id": TWO}),
+    ("members", f"s-0-{ONE}", MEMBER | {"sweep": "t"}),
+    ("members", f"s-teacher-{ONE}", MEMBER | {"trial_id": TWO}),
+    ("members", f"s-driver-{ASKED}", MEMBER | {"sweep": "t"}),
+]
+RIGHT: list[tuple[TableName, str, dict[str, Any]]] = [
+    ("trials", ONE, {"trial_id": ONE, "status": "completed"}),
+    ("trials", "by hand", {"trial_id": TWO, "status": "completed"}),
+    ("epochs", f"compacted-{ONE}", EPOCH | {"trial_id": TWO}),
+    ("robustness", f"{ONE}-{ASKED}-{OTHER}", NUMBER | {"trial_id": TWO, "source_trial_id": ONE}),
+    ("members", f"a-1-s-12-{ONE}", MEMBER | {"sweep": "a-1-s"}),
+    ("members", f"s-driver-{ASKED}", MEMBER | {"trial_id": None}),
+]
+
+
+def read(results: Results, table: TableName) -> int:
+    return len(getattr(results, table)())
+
+
+@pytest.mark.parametrize("case", WRONG, ids=[f"{table}-{name}" for table, name, _ in WRONG])
+def test_a_file_of_something_else_is_left_out(
+    empty: Results, case: tuple[TableName, str, dict[str, Any]]
+) -> None:
+    table, name, row = case
+    write_rows(empty.store, table, name, [row], {})
+    with pytest.warns(DamagedFile, match=rf"{table}/{name}\.parquet: damaged, left out \(its rows"):
+        assert read(empty, table) == 0
+    if table != "members":
+        with pytest.warns(DamagedFile):
+            assert len(getattr(empty, table)(where=[("trial_id", "==", row["trial_id"])])) == 0
+
+
+@pytest.mark.parametrize("case", RIGHT, ids=[f"{table}-{name}" for table, name, _ in RIGHT])
+def test_a_file_of_what_its_name_says_is_read(
+    empty: Results, case: tuple[TableName, str, dict[str, Any]]
+) -> None:
+    table, name, row = case
+    write_rows(empty.store, table, name, [row], {})
+    assert read(empty, table) == 1
+
+
+def test_one_row_of_another_trial_is_enough(empty: Results) -> None:
+    rows = [NUMBER | {"image": image} for image in range(20)]
+    rows[7]["trial_id"] = TWO
+    write_rows(empty.store, "robustness", f"{ONE}-{ASKED}", rows, {})
+    with pytest.warns(DamagedFile):
+        assert read(empty, "robustness") == 0
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_file_of_several_row_groups(empty: Results, other: bool) -> None:
+    rows = [NUMBER | {"image": image} for image in range(ROWS_PER_GROUP + 1)]
+    rows[-1]["trial_id"] = TWO if other else ONE
+    write_rows(empty.store, "robustness", f"{ONE}-{ASKED}", rows, {})
+    if other:
+        with pytest.warns(DamagedFile):
+            assert read(empty, "robustness") == 0
+    else:
+        assert read(empty, "robustness") == len(rows)
+
+
+@pytest.mark.parametrize("table", ["trials", "epochs", "robustness", "members"])
+def test_a_file_of_another_table_is_left_out(empty: Results, table: TableName) -> None:
+    rows: dict[TableName, dict[str, Any]] = {
+        "trials": {"trial_id": ONE, "status": "completed"},
+        "epochs": EPOCH,
+        "robustness": NUMBER,
+        "members": MEMBER,
+    }
+    for other, row in rows.items():
+        write_rows(empty.store, other, "x", [row], {})
+        data = empty.store.read(f"{other}/x.parquet")
+        empty.store.delete(f"{other}/x.parquet")
+        if other != table:
+            empty.store.write(f"{table}/{other}.parquet", data)
+    with pytest.warns(DamagedFile, match=f"it is no part of {table}") as caught:
+        assert read(empty, table) == 0
+    assert len(caught) == 3
+
+
+def test_nobody_has_completed_by_the_file_of_another(empty: Results) -> None:
+    store: Store = empty.store
+    write_rows(store, "trials", ONE, [{"trial_id": TWO, "status": "completed"}], {})
+    assert not has_completed(store, ONE)
+    assert not has_completed(store, TWO)
