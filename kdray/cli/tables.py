@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kdray.core.wording import mean_and_deviation, value_text
+from kdray.core.wording import mean_and_deviation, short_paths, value_text
 from kdray.results import open_results
 from kdray.results.files.location import printable
 from kdray.results.metrics import ACCURACIES
 from kdray.results.points.best import best_points
 from kdray.results.points.table import points
+from kdray.results.record import sweep_objectives
 from kdray.results.schema import NOT_NEEDED
 
 BEST = "best"
@@ -37,24 +39,23 @@ def print_points(results: str, sweep: str) -> None:
     table = Table()
     names = [column[0] for column in frame.columns if column[1] == ""]
     metrics = [column[0] for column in frame.columns if column[1] == "mean"]
-    metrics.sort(key=lambda metric: metric.endswith("]"))  # curves last
-    last = [name.rpartition(".")[2] for name in names]
-    short = {
-        name: end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)
-    }
+    asked = sweep_objectives(opened.store, sweep).metrics
+    # What the star is about first, curves last.
+    metrics.sort(key=lambda metric: (metric not in asked, metric.endswith("]")))
+    short = short_paths(names)
     columns = {short[name]: list(map(value_text, frame[name, ""])) for name in names}
     columns[BEST] = ["*" if point in best else "" for point in frame["point", ""]]
+    titles = _titles(metrics)
     columns |= {
-        metric.replace(".accuracy", "").replace("_accuracy", ""): list(
-            map(mean_and_deviation, frame[metric, "mean"], frame[metric, "std"])
-        )
+        titles[metric]: list(map(mean_and_deviation, frame[metric, "mean"], frame[metric, "std"]))
         for metric in metrics
     }
     room = console.width - 1
     shown: list[str] = []
+    least = len(names) + 1 + max(1, sum(metric in asked for metric in metrics))
     for name, cells in columns.items():
         room -= max(map(len, [name, *cells])) + 3
-        if room >= 0 or len(shown) <= len(names) + 1:
+        if room >= 0 or len(shown) < least:
             shown.append(name)
             table.add_column(escape(name), justify="right")
     for row in zip(*(columns[name] for name in shown), strict=True):
@@ -70,6 +71,13 @@ def print_points(results: str, sweep: str) -> None:
             f"and {len(columns) - len(shown)} more numbers: "
             f"kdray.open_results({printable(results)!r}).frame() has all"
         )
+
+
+def _titles(metrics: list[str]) -> dict[str, str]:
+    """Return the heading of each metric: short, where no other has the same."""
+    short = {metric: metric.replace(".accuracy", "").replace("_accuracy", "") for metric in metrics}
+    counts = Counter(short.values())
+    return {metric: title if counts[title] == 1 else metric for metric, title in short.items()}
 
 
 def print_trials(results: str, sweep: str) -> None:

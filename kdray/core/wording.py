@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,6 +16,8 @@ GIB = 2**30
 """Bytes."""
 
 _PIXEL_LEVELS = 255
+_POSITION = re.compile(r"\.(\d+)(?=\.|$)")
+"""In a list, as a part of a path."""
 _SHORT = 8
 """Characters of the longest number that is written as it is, before levels are tried: 0.2 is 0.2,
 although it is 51/255."""
@@ -66,8 +69,9 @@ def point_text(values: Mapping[str, Any], case: Any = None) -> str:
 
 
 def short_paths(paths: Iterable[str]) -> dict[str, str]:
-    """Map every dotted path to its shortest end that ends no other of ``paths``: ``sigma``."""
-    splits = {path: path.split(".") for path in paths}
+    """Map every dotted path to its shortest end that ends no other of ``paths`` and says what it
+    is: ``sigma``, ``milestones[0]``."""
+    splits = {path: _POSITION.sub(r"[\1]", path).split(".") for path in paths}
     ends = Counter(
         ".".join(parts[start:]) for parts in splits.values() for start in range(len(parts))
     )
@@ -78,7 +82,7 @@ def short_paths(paths: Iterable[str]) -> dict[str, str]:
                 for start in reversed(range(len(parts)))
                 if ends[end := ".".join(parts[start:])] == 1
             ),
-            path,  # it ends another
+            ".".join(parts),  # it ends another
         )
         for path, parts in splits.items()
     }

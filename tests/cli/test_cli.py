@@ -24,6 +24,8 @@ from kdray.core import InputError, tag_of, value_types
 from kdray.core.garbage import OBJECTS
 from kdray.data import AnyData, VisionData
 from kdray.results import Results, Store, write_rows
+from kdray.results.points.objective import Objective, Objectives
+from kdray.results.record import write_objectives
 from kdray.sweep.execution.resources import Node
 from tests.sweep.fakes import TINY, Engine, changed, go, instead_of_ray
 
@@ -542,6 +544,22 @@ def test_parameters_with_the_same_last_word_are_told_by_their_whole_path(
     assert "model.dropout" in heading
     assert "teacher.model.dropout" in heading
     assert "method.alpha" not in heading
+
+
+def test_the_table_has_what_its_star_is_about_and_says_what_each_value_is_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    store.create()
+    aims = Objectives(objectives=(Objective(metric="clean_val.loss", mode="min"),))
+    write_objectives(store, "s", aims)
+    number = {"evaluation_id": "e", "label": "clean_val", "metric": "loss", "trial_id": "t0"}
+    write_rows(store, "robustness", "r", [number | {"value": 0.125, "split": "val"}], {})
+    out = table_of(tmp_path, capsys, {"swept": '{"schedule.milestones.0": 5, "sizes.0": 7}'})
+    assert "clean_val.loss" in out
+    assert "0.125" in out
+    assert "milestones[0]" in out
+    assert "sizes[0]" in out
 
 
 def test_lists_and_texts_are_shown_as_they_are_written(

@@ -200,6 +200,8 @@ def test_memory_is_binary() -> None:
         (["noise.input.sigma", "method.alpha"], ["sigma", "alpha"]),
         (["noise.input.sigma", "noise.weights.sigma"], ["input.sigma", "weights.sigma"]),
         (["noise.sigma", "teacher.noise.sigma"], ["noise.sigma", "teacher.noise.sigma"]),
+        (["schedule.milestones.0", "schedule.milestones.1"], ["milestones[0]", "milestones[1]"]),
+        (["noise.0.sigma", "noise.1.sigma"], ["noise[0].sigma", "noise[1].sigma"]),
         ([], []),
     ],
 )

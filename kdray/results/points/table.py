@@ -7,26 +7,37 @@ from typing import Any
 import pandas as pd
 
 from kdray.results.metrics import is_headline
+from kdray.results.points.best import with_objectives
 from kdray.results.points.replicates import POINT, replicates, swept_values
+from kdray.results.record import sweep_objectives
 from kdray.results.tables import Tables
 
 
 def points(tables: Tables, sweep: str) -> pd.DataFrame:
     """The students of ``sweep`` that count, by point, in the sweep's order: ``point``, ``case``,
-    the swept values, ``n`` and, for every headline metric, its ``mean`` and ``std`` over the seeds
-    (ddof 1; none for one seed), in columns (metric, "mean" | "std").
+    the swept values, ``n`` and, for every metric of its objectives and every headline metric, its
+    ``mean`` and ``std`` over the seeds (ddof 1; none for one seed), in columns (metric, "mean" |
+    "std").
     """
     rows = replicates(tables)
     frame = tables.frame(sweep)
-    metrics = [column for column in map(str, frame) if is_headline(column)]
+    objectives = sweep_objectives(tables.store, sweep)
+    headlines = [
+        column
+        for column in map(str, frame)
+        if is_headline(column) and column not in objectives.metrics
+    ]
     own = rows[rows["sweep"].eq(sweep) & rows["counts"]]
-    joined = own.merge(frame[["trial_id", *metrics]], on="trial_id")
-    metrics = [metric for metric in metrics if joined[metric].notna().any()]
+    joined = own.merge(frame[["trial_id", *headlines]], on="trial_id")
+    if joined.empty:
+        return pd.DataFrame()
+    joined = with_objectives(joined, tables, sweep, objectives)
+    metrics = [
+        metric for metric in (*objectives.metrics, *headlines) if joined[metric].notna().any()
+    ]
     described = [
         _row(seeds, metrics) for _, seeds in joined.groupby(POINT, sort=False, dropna=False)
     ]
-    if not described:
-        return pd.DataFrame()
     # A parameter that only some cases have comes after those that all have; the numbers come last.
     keys = dict.fromkeys(key for row in described for key in row)
     order = sorted(keys, key=lambda key: (key[1] != "", key[0] == "n"))
@@ -50,6 +61,7 @@ def _row(seeds: pd.DataFrame, metrics: list[str]) -> dict[tuple[str, str], Any]:
     row |= {(path, ""): value for path, value in swept_values(first).items()}
     row["n", ""] = len(seeds)
     for metric in metrics:
-        row[metric, "mean"] = seeds[metric].mean()
-        row[metric, "std"] = seeds[metric].std(ddof=1)
+        values = seeds[metric].astype(float)
+        row[metric, "mean"] = values.mean()
+        row[metric, "std"] = values.std(ddof=1)
     return row

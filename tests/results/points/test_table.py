@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from kdray.results import Results, Store, write_rows
+from kdray.results.points.objective import Objective, Objectives
 from kdray.results.points.table import points
+from kdray.results.record import write_objectives
 
 ORDER = {"a": 0, "b": 1, "c": 2, "d": 3}
 
@@ -153,3 +155,19 @@ def test_a_sweep_without_a_completed_student_has_no_points(results: Results) -> 
     assert points(results, "s").empty
     member(results, "a", 0)
     assert points(results, "s").empty
+
+
+def test_what_the_points_are_compared_by_is_in_the_table(results: Results) -> None:
+    aims = (Objective(metric="clean_val.loss", mode="min"), Objective(metric="weights", mode="min"))
+    write_objectives(results.store, "s", Objectives(objectives=aims))
+    for trial_id, point, loss in (("a", 0, 0.5), ("b", 1, 0.25)):
+        member(results, trial_id, point, f'{{"a": {point}}}')
+        row = {"trial_id": trial_id, "status": "completed", "val_accuracy": 0.5, "weights": 7}
+        write_rows(results.store, "trials", trial_id, [row], {})
+        number = {"trial_id": trial_id, "evaluation_id": "e", "label": "clean_val"}
+        number |= {"metric": "loss", "value": loss, "split": "val"}
+        write_rows(results.store, "robustness", f"{trial_id}-e", [number], {})
+    table = points(results, "s")
+    assert table["clean_val.loss", "mean"].tolist() == [0.5, 0.25]
+    assert table["weights", "mean"].tolist() == [7, 7]
+    assert table["val_accuracy", "mean"].tolist() == [0.5, 0.5]
