@@ -5,7 +5,8 @@ section 1.2.
     CNI (Nemcovsky et al. 2020, arXiv:1911.07198):  w + sqrt(|d|·s)·ε + F·ε'
 
 ε ~ N(0, 1) for every weight and ε' ~ N(0, I) of a few entries that all weights of the layer share;
-s is the standard deviation of the layer's weights. a and d (one per weight) and F (weights x rank)
+s is the standard deviation of the layer's weights, with n - 1 in the denominator as in both cited
+sources (a layer with a single weight has none, and no noise of it). a and d (one per weight) and F (weights x rank)
 are learned. The |d|·s under the root, where a variance stands for a standard deviation, is the
 cited authors'.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
@@ -46,7 +48,9 @@ def coloured(
 def _spread(weight: Tensor) -> Tensor:
     """s, a constant: the noise grows with the weights, but no gradient makes weights small because
     of it."""
-    return weight.detach().std(correction=0)
+    if weight.numel() == 1:
+        return torch.zeros_like(weight).squeeze()
+    return weight.detach().std()
 
 
 class WeightNoise(Value):
@@ -63,6 +67,8 @@ class WeightNoise(Value):
 class Independent(WeightNoise):
     """Of every weight on its own: a·s·ε (PNI)."""
 
+    version: ClassVar[int] = 2
+    """1 had n in the denominator of s."""
     paper: ClassVar[str] = "smoothed_models section 1.2 (Rakin et al. 2018)"
 
     name: Literal["pni"] = "pni"
@@ -72,6 +78,8 @@ class Coloured(WeightNoise):
     """Diagonal plus low rank: sqrt(|d|·s)·ε + F·ε' in convolutions (CNI); a·s·ε in linear layers,
     as in PNI."""
 
+    version: ClassVar[int] = 2
+    """1 had n in the denominator of s."""
     paper: ClassVar[str] = "smoothed_models section 1.2 (Nemcovsky et al. 2020)"
 
     name: Literal["cni"] = "cni"

@@ -62,7 +62,7 @@ def test_all_images_of_a_batch_see_the_same_weights(noise: Independent | Coloure
 def test_the_drawn_weights_have_the_formulas_moments() -> None:
     layer = NoisyLinear(nn.Linear(5, 4, bias=False), Independent(amplitude=0.5))
     drawn = torch.stack([layer(torch.eye(5)).T for _ in range(4000)]).detach()
-    deviation = 0.5 * float(layer.weight.detach().std(correction=0))
+    deviation = 0.5 * float(layer.weight.detach().std(correction=1))
     assert float((drawn.mean(0) - layer.weight.detach()).abs().max()) < 5 * deviation / 4000**0.5
     torch.testing.assert_close(drawn.std(0), torch.full((4, 5), deviation), rtol=0.08, atol=0)
 

@@ -88,7 +88,7 @@ def written_out(logits: Any, aggregate: str) -> Any:
     if aggregate == "soft_prediction":
         return np.log(softmax(logits).mean(0))
     votes = np.stack([(logits.argmax(2) == k).sum(0) / count for k in range(classes)], axis=1)
-    return np.log(np.maximum(votes, 1 / (2 * count)))
+    return np.log(np.maximum(votes, np.finfo(float).tiny))
 
 
 # Answers
@@ -127,12 +127,41 @@ def test_live_dropout_is_what_a_smoothed_model_may_draw(aggregate: str) -> None:
     np.testing.assert_allclose(whole.logits(IMAGES), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_class_without_a_vote_has_the_log_of_half_a_vote() -> None:
+@pytest.mark.parametrize("temperature", [1, 4, 10, 20])
+def test_a_unanimous_vote_of_512_stays_one_at_every_temperature(temperature: float) -> None:
+    """p^(1/T) normalised, of p = (0, 0, 1, 0), is p."""
+    says_two = linear_classifier(torch.zeros(4, 64), torch.tensor([0.0, 0.0, 1e4, 0.0]))
+    smoothing = Smoothing(samples=512, aggregate="prediction", sigma=0.5)
+    soft = functional.softmax(smoothed(says_two, smoothing).logits(IMAGES) / temperature, dim=1)
+    torch.testing.assert_close(soft, torch.tensor([0.0, 0, 1, 0]).expand(6, 4), atol=1e-7, rtol=0)
+
+
+def test_shares_of_votes_are_exact_at_a_temperature() -> None:
+    classifier, whole, smoothing = smooth("both", "prediction", 9)
+    torch.manual_seed(3)
+    votes = passes(classifier, smoothing, IMAGES).argmax(2)
+    shares = np.stack([(votes == k).double().mean(0) for k in range(10)], axis=1)
+    powers = shares ** (1 / 4)
+    torch.manual_seed(3)
+    found = functional.softmax(whole.logits(IMAGES) / 4, dim=1)
+    np.testing.assert_allclose(found, powers / powers.sum(1, keepdims=True), atol=1e-6)
+
+
+def test_a_soft_prediction_keeps_what_single_precision_would_lose() -> None:
+    """Of two classes that are 200 apart, at temperature 20: 1 / (1 + e^-10)."""
+    sure = linear_classifier(torch.zeros(2, 64), torch.tensor([200.0, 0.0]))
+    soft = smoothed(sure, Smoothing(samples=4, sigma=0.5)).logits(IMAGES) / 20
+    expected = np.exp(-10) / (1 + np.exp(-10))
+    np.testing.assert_allclose(functional.softmax(soft, dim=1)[:, 1], expected, rtol=1e-4)
+
+
+def test_a_class_without_a_vote_has_the_log_of_the_smallest_double() -> None:
     says_two = linear_classifier(torch.zeros(4, 64), torch.tensor([0.0, 0.0, 1e4, 0.0]))
     answer = smoothed(says_two, Smoothing(samples=8, aggregate="prediction", sigma=0.5)).logits(
         IMAGES
     )
-    expected = torch.tensor([1 / 16, 1 / 16, 1.0, 1 / 16]).log().expand(6, 4)
+    least = float(np.log(np.finfo(float).tiny))
+    expected = torch.tensor([least, least, 0.0, least]).expand(6, 4)
     torch.testing.assert_close(answer, expected)
     soft = smoothed(says_two, Smoothing(samples=8, sigma=0.5)).logits(IMAGES)
     assert soft.isfinite().all(), "where softmax is 0, too"
@@ -191,6 +220,7 @@ def expected_gradient(classifier: Classifier, smoothing: Smoothing) -> Tensor:
         total = (COSTS * soft.log()).sum()
     else:  # d log(v) = dv / v, with the votes' values and the soft prediction's slope
         votes = torch.from_numpy(written_out(logits.detach().numpy(), "prediction")).float().exp()
+        votes = votes.clamp(min=1 / (2 * smoothing.samples))
         total = (COSTS / votes * soft).sum()
     return torch.autograd.grad(total, images)[0]
 

@@ -39,7 +39,7 @@ def test_independent_noise_is_the_amplitude_times_the_spread_of_the_weights_time
     epsilon = normal(*SHAPE, seed=4)
     w, a, e = (tensor.numpy() for tensor in (WEIGHT, AMPLITUDE, epsilon))
     np.testing.assert_allclose(
-        independent(WEIGHT, AMPLITUDE, epsilon), a * np.std(w) * e, rtol=1e-12
+        independent(WEIGHT, AMPLITUDE, epsilon), a * np.std(w, ddof=1) * e, rtol=1e-12
     )
 
 
@@ -47,7 +47,7 @@ def test_coloured_noise_is_diagonal_plus_low_rank() -> None:
     epsilon, shared = normal(*SHAPE, seed=4), normal(5, seed=5)
     w, d, f, e, u = (tensor.numpy() for tensor in (WEIGHT, DIAGONAL, FACTOR, epsilon, shared))
     expected = [
-        np.sqrt(abs(d.flat[i]) * np.std(w)) * e.flat[i] + sum(f[i, k] * u[k] for k in range(5))
+        np.sqrt(abs(d.flat[i]) * np.std(w, ddof=1)) * e.flat[i] + sum(f[i, k] * u[k] for k in range(5))
         for i in range(24)
     ]
     found = coloured(WEIGHT, DIAGONAL, FACTOR, epsilon, shared)
@@ -57,7 +57,7 @@ def test_coloured_noise_is_diagonal_plus_low_rank() -> None:
 def test_independent_noise_has_mean_zero_and_its_standard_deviation() -> None:
     epsilon = normal(20_000, *SHAPE, seed=6)
     drawn = torch.stack([independent(WEIGHT, AMPLITUDE, each) for each in epsilon])
-    deviation = AMPLITUDE.abs() * WEIGHT.std(correction=0)
+    deviation = AMPLITUDE.abs() * WEIGHT.std(correction=1)
     assert (drawn.mean(0).abs() < 5 * deviation / 20_000**0.5).all()
     torch.testing.assert_close(drawn.std(0), deviation, rtol=0.03, atol=0)
 
@@ -67,7 +67,7 @@ def test_coloured_noise_has_the_covariance_of_its_diagonal_and_factor() -> None:
     drawn = torch.stack(
         [coloured(WEIGHT, DIAGONAL, FACTOR, e, u) for e, u in zip(epsilon, shared, strict=True)]
     ).flatten(1)
-    expected = torch.diag(DIAGONAL.abs().flatten() * WEIGHT.std(correction=0)) + FACTOR @ FACTOR.T
+    expected = torch.diag(DIAGONAL.abs().flatten() * WEIGHT.std(correction=1)) + FACTOR @ FACTOR.T
     deviations = expected.diagonal().sqrt()
     assert (drawn.mean(0).abs() < 5 * deviations / 20_000**0.5).all()
     scale = deviations[:, None] * deviations
@@ -95,7 +95,7 @@ def test_weights_that_are_all_equal_have_no_spread_and_finite_gradients(constant
 
 def test_a_gradient_reaches_every_coefficient_as_the_formulas_say() -> None:
     a, d, f = (tensor.clone().requires_grad_() for tensor in (AMPLITUDE, DIAGONAL, FACTOR))
-    epsilon, shared, s = normal(*SHAPE, seed=4), normal(5, seed=5), WEIGHT.std(correction=0)
+    epsilon, shared, s = normal(*SHAPE, seed=4), normal(5, seed=5), WEIGHT.std(correction=1)
     independent(WEIGHT, a, epsilon).sum().backward()
     coloured(WEIGHT, d, f, epsilon, shared).sum().backward()
     torch.testing.assert_close(a.grad, s * epsilon)
@@ -139,3 +139,14 @@ def test_noise_is_read_back_from_its_canonical_json(value: Independent | Coloure
 def test_what_is_no_noise_is_refused(field: str, wrong: float) -> None:
     with pytest.raises(InputError, match=field):
         parse(Coloured, {"name": "cni", field: wrong})
+
+
+def test_the_spread_of_three_weights_is_that_of_a_sample() -> None:
+    """(1, 2, 4) have mean 7/3 and squared deviations 16/9 + 1/9 + 25/9 = 42/9: s² is half of it."""
+    weight, once = torch.tensor([1.0, 2.0, 4.0]), torch.ones(3)
+    torch.testing.assert_close(independent(weight, once, once), torch.full((3,), (7 / 3) ** 0.5))
+
+
+def test_a_single_weight_has_no_spread() -> None:
+    weight, once = torch.tensor([[3.0]]), torch.ones(1, 1)
+    assert independent(weight, once, once).tolist() == [[0.0]]
