@@ -1,9 +1,10 @@
 """A user's own images as files: ``train/<class>/…``, ``test/<class>/…`` and optionally
 ``val/<class>/…`` below one folder.
 
-Classes are numbered in the sorted order of the names in ``train``. Images are read with Pillow as
-8-bit colour (a transparent pixel keeps its colour), their shorter side is scaled to ``size``
-(bilinear, antialiased), and the centre is cut out.
+Classes are numbered in the sorted order of the names in ``train``. Images are read with Pillow as a
+viewer shows them (turned as their EXIF orientation says), in 8-bit colour (a transparent pixel
+keeps its colour), their shorter side is scaled to ``size`` (bilinear, antialiased), and the centre
+is cut out.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ class ImageFolder(OwnData):
         "a folder with train/<class>/ and test/<class>/, and optionally val/<class>/, full "
         "of images"
     )
+
+    version: ClassVar[int] = 2
+    """1 left photographs lying on their side whose EXIF orientation turns them."""
 
     name: Literal["image_folder"] = "image_folder"
     size: Annotated[int, Field(ge=4, le=1024)]
@@ -132,7 +136,8 @@ def _image(path: Path, size: int) -> UInt8[Tensor, "3 size size"]:
                 raise InputError(
                     f"{path}: has more than 8 bits a pixel (Pillow's mode {image.mode}); convert it"
                 )
-            opaque = image.convert("RGBA") if "transparency" in image.info else image
+            upright = ImageOps.exif_transpose(image)
+            opaque = upright.convert("RGBA") if "transparency" in upright.info else upright
             fitted = ImageOps.fit(opaque.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
     except InputError:
         raise

@@ -243,3 +243,36 @@ def test_a_validation_split_that_takes_too_much_is_told(folder: Path) -> None:
 def test_a_description_that_cannot_be_is_refused(field: dict[str, object]) -> None:
     with pytest.raises(InputError, match=rf"^{next(iter(field))}: "):
         own(**field)
+
+
+ORIENTATIONS = {
+    1: lambda shown: shown,
+    2: lambda shown: shown[:, ::-1],
+    3: lambda shown: shown[::-1, ::-1],
+    4: lambda shown: shown[::-1],
+    5: lambda shown: shown.transpose(1, 0, 2),
+    6: lambda shown: np.rot90(shown, 1),
+    7: lambda shown: np.rot90(shown, 2).transpose(1, 0, 2),
+    8: lambda shown: np.rot90(shown, -1),
+}
+"""How pixels are stored of an image that a viewer shows as it is here (EXIF 2.32, tag 0x0112)."""
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tiff"])
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_photograph_is_read_as_a_viewer_shows_it(
+    folder: Path, orientation: int, kind: str
+) -> None:
+    shown = np.zeros((8, 8, 3), np.uint8)
+    shown[:4, :4], shown[:4, 4:], shown[4:, :4] = (250, 0, 0), (0, 250, 0), (0, 0, 250)
+    stored = Image.fromarray(np.ascontiguousarray(ORIENTATIONS[orientation](shown)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = folder / "own" / "test" / "ant" / f"0.{kind}"
+    (folder / "own" / "test" / "ant" / "0.png").unlink()
+    options = {"quality": 100} if kind in ("jpg", "webp") else {}
+    stored.save(path, exif=exif, **options)
+    read = own().read(folder)[2].images[0].permute(1, 2, 0).numpy().astype(int)
+    for rows, columns in (((1, 3), (1, 3)), ((1, 3), (5, 7)), ((5, 7), (1, 3)), ((5, 7), (5, 7))):
+        square = (slice(*rows), slice(*columns))
+        assert abs(read[square] - shown[square].astype(int)).max() < 60
