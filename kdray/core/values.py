@@ -12,7 +12,7 @@ import json
 import types
 import typing
 from abc import ABC
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import (
     Annotated,
@@ -68,6 +68,9 @@ def several(given: T | tuple[T, ...]) -> tuple[T, ...]:
     return given if isinstance(given, tuple) else (given,)
 
 
+_NONE = object()
+
+
 class Value(BaseModel, ABC):
     """A frozen description. Fields are validated strictly: no string is read as a number, no
     unknown key is accepted."""
@@ -77,6 +80,9 @@ class Value(BaseModel, ABC):
     version: ClassVar[int] = 1
     """Raised by a component whose numbers change for the same fields; part of the identity when it
     is not 1."""
+    field_versions: ClassVar[Mapping[str, int]] = {}
+    """Raised for a field whose meaning changed; part of the identity where the field is not at its
+    default."""
     not_identity: ClassVar[frozenset[str]] = frozenset()
     """Fields that do not change any number (labels) and so are no part of the identity."""
     tag_field: ClassVar[str] = "name"
@@ -98,9 +104,11 @@ class Value(BaseModel, ABC):
             return data
         if tag_of(cls) is not None and cls.tag_field not in data:
             raise ValueError(f"needs a {cls.tag_field!r} (allowed: {tag_of(cls)})")
-        if cls.version != 1 and data.get("version") == cls.version:
-            return {key: value for key, value in data.items() if key != "version"}
-        return data
+        versions = {_version_key(name): number for name, number in cls.field_versions.items()}
+        if cls.version != 1:
+            versions["version"] = cls.version
+        # Another version than this one's stays, and is an unknown key.
+        return {key: value for key, value in data.items() if versions.get(key, _NONE) != value}
 
 
 class _Written(NamedTuple):
@@ -110,6 +118,7 @@ class _Written(NamedTuple):
     default: Any
     always: bool
     """Also at its default, because a component in that has raised its version."""
+    version: int
 
 
 def canonical(value: Value) -> dict[str, Json]:
@@ -122,10 +131,12 @@ def canonical_json(value: Value) -> str:
     """The canonical JSON text: sorted keys, no spaces, numbers in their declared type."""
     constant, fields = _json_form(type(value))
     parts = dict(constant)
-    for name, default, always in fields:
+    for name, default, always, version in fields:
         item = getattr(value, name)
         if always or item != default:
             parts[name] = canonical_text(item)
+            if version != 1:
+                parts[_version_key(name)] = str(version)
     return "{" + ",".join([f'"{name}":{parts[name]}' for name in sorted(parts)]) + "}"
 
 
@@ -146,11 +157,16 @@ def _json_form(kind: type[Value]) -> tuple[dict[str, str], list[_Written]]:
     if (tag := tag_of(kind)) is not None:
         constant[kind.tag_field] = json.dumps(tag)
     fields = [
-        _Written(name, field.default, _renewed(field.default))
+        _Written(name, field.default, _renewed(field.default), kind.field_versions.get(name, 1))
         for name, field in kind.model_fields.items()
         if name not in kind.not_identity
     ]
     return constant, fields
+
+
+def _version_key(field: str) -> str:
+    """Where canonical JSON says the version of a field."""
+    return f"{field}.version"
 
 
 def _renewed(item: Any) -> bool:

@@ -38,9 +38,14 @@ class Split(NamedTuple):
     def to(self, device: torch.device) -> Split:
         return Split(self.images.to(device), self.labels.to(device))
 
-    def first(self, examples: int | None) -> Split:
-        """The first ``examples`` images, or all of them."""
-        return self if examples is None else Split(self.images[:examples], self.labels[:examples])
+    def first(self, count: int | None) -> Split:
+        """The first ``count`` images, or all of them."""
+        return self if count is None else Split(self.images[:count], self.labels[:count])
+
+    def sample(self, examples: int | None) -> Split:
+        """``examples`` images that stand for the split, in its order, or all of them; see
+        :func:`sample`."""
+        return self if examples is None else self.take(sample(self.labels, examples))
 
     def take(self, index: Int64[Tensor, "n"]) -> Split:
         return Split(self.images[index], self.labels[index])
@@ -284,6 +289,33 @@ def data_root(chosen: str | os.PathLike[str] | None = None) -> Path:
     return Path(chosen or os.environ.get("KDRAY_DATA") or "~/.cache/kdray").expanduser().absolute()
 
 
+def sample(labels: Int64[Tensor, "N"], count: int, *, salt: str = "examples") -> Int64[Tensor, "n"]:
+    """The sorted positions of ``count`` of ``labels`` (at most all) that stand for them: the same
+    in every process, each class in its proportion, and a larger sample holds a smaller
+    one.
+
+    The image of rank r (by a hash of salt and position) of the n in class c comes at (r + u) / n,
+    where u is in [0, 1) and a hash of salt and class; the sample is what comes first.
+    """
+    if count >= len(labels):
+        return torch.arange(len(labels), device=labels.device)
+    listed = labels.tolist()
+    by_class: dict[int, list[int]] = {}
+    for position in sorted(range(len(listed)), key=lambda at: _hash(f"{salt}:{at}")):
+        by_class.setdefault(listed[position], []).append(position)
+    places = [
+        ((rank + int.from_bytes(_hash(f"{salt}:class {label}")) / 2**64) / len(members), position)
+        for label, members in by_class.items()
+        for rank, position in enumerate(members)
+    ]
+    chosen = sorted(position for _, position in sorted(places)[:count])
+    return torch.tensor(chosen, dtype=torch.int64, device=labels.device)
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()
+
+
 def stratified(
     labels: Int64[Tensor, "N"], count: int, *, salt: str
 ) -> tuple[Int64[Tensor, "rest"], Int64[Tensor, "n"]]:
@@ -301,9 +333,7 @@ def stratified(
     shares: list[tuple[float, int, list[int]]] = []
     for label in labels.unique().tolist():
         members = torch.nonzero(labels == label).flatten().tolist()
-        members.sort(
-            key=lambda index: hashlib.blake2b(f"{salt}:{index}".encode(), digest_size=8).digest()
-        )
+        members.sort(key=lambda index: _hash(f"{salt}:{index}"))
         whole, fraction = divmod(count * len(members), total)
         taken += members[:whole]
         shares.append((-fraction / total, label, members[whole:]))

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from kdray.core import InputError, tag_of
-from kdray.data.base import ImageData, Split
+from kdray.data.base import ImageData, Split, sample
 
 CifarKind = Literal[
     "gaussian_noise",
@@ -99,17 +99,17 @@ class Benchmark(NamedTuple):
     def read(
         self, root: Path, kind: str, severity: int | None, *, examples: int | None = None
     ) -> Split:
-        """The first ``examples`` test images under ``kind`` at ``severity`` (none where there are
-        none), or all of them."""
+        """``examples`` test images (a sample, or all) under ``kind`` at ``severity`` (none where
+        there are none)."""
         images, labels = self._opened(root, kind)
         if severity is not None:
             count = len(labels) // SEVERITIES
             part = slice((severity - 1) * count, severity * count)
             images, labels = images[part], labels[part]
-        chosen, numbers = np.array(images[:examples]), labels[:examples].astype(np.int64)
-        return Split(
-            torch.from_numpy(chosen).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(numbers)
-        )
+        numbers = torch.from_numpy(labels.astype(np.int64))
+        chosen = sample(numbers, examples or len(numbers))
+        pixels = torch.from_numpy(np.array(images[chosen.numpy()]))
+        return Split(pixels.permute(0, 3, 1, 2).contiguous(), numbers[chosen])
 
     def _files(self, kind: str) -> tuple[str, str]:
         if self.graded:

@@ -6,9 +6,9 @@ section 1.2.
 
 ε ~ N(0, 1) for every weight and ε' ~ N(0, I) of a few entries that all weights of the layer share;
 s is the standard deviation of the layer's weights, with n - 1 in the denominator as in both cited
-sources (a layer with a single weight has none, and no noise of it). a and d (one per weight) and F (weights x rank)
-are learned. The |d|·s under the root, where a variance stands for a standard deviation, is the
-cited authors'.
+sources (a layer with a single weight has none, and no noise of it). a and d (one per weight) and F
+(weights x rank) are learned. The |d|·s under the root, where a variance stands for a standard
+deviation, is the cited authors'.
 """
 
 from __future__ import annotations

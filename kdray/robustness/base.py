@@ -157,6 +157,7 @@ class Evaluation(Value):
     """One entry of a suite. Its label is how people call it and is no part of its identity."""
 
     not_identity: ClassVar[frozenset[str]] = frozenset({"label"})
+    field_versions: ClassVar[Mapping[str, int]] = {"examples": 2}  # 1: the first so many images
     paper: ClassVar[str]
     """Which table or figure of which paper measures this."""
     needs_teacher: ClassVar[bool] = False
@@ -171,7 +172,8 @@ class Evaluation(Value):
     """Names the rows and the objective (``label.metric``); none: the evaluation's name."""
     split: Literal["val", "test"] = "test"
     examples: Annotated[int, Field(ge=1)] | None = None
-    """Only the first so many images of the split; none: all."""
+    """Only so many images of the split, each class in proportion, the same for every trial and
+    evaluation; none: all."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the evaluation's own draws; the same for every trial, whatever the trial's seed."""
 
@@ -202,6 +204,10 @@ class Evaluation(Value):
     def cautions(self) -> Iterator[str]:
         """What a user is warned of before it is measured."""
         return iter(())
+
+    def part(self, split: Split) -> Split:
+        """The images of ``split`` that are measured."""
+        return split.sample(self.examples)
 
     def dataset(self, data: ImageData) -> str:
         """The data set that models of ``data`` are measured on: the column ``dataset`` of its
@@ -262,13 +268,12 @@ class Perturbing(Evaluation):
 
 
 def measurements(evaluation: Evaluation, subject: Subject) -> list[Measurement]:
-    """What ``evaluation`` measures of ``subject``: its first ``examples`` images, smoothed if so
-    asked, every draw seeded."""
+    """What ``evaluation`` measures of ``subject``: its ``examples``, smoothed if so asked, every
+    draw seeded."""
     if not len(subject.split.labels):
         raise ValueError(f"the {evaluation.split} split has no images")
     asked = subject._replace(
-        classifier=evaluation.as_used(subject.classifier),
-        split=subject.split.first(evaluation.examples),
+        classifier=evaluation.as_used(subject.classifier), split=evaluation.part(subject.split)
     )
     with seeds.ambient(evaluation.seed, "evaluation"):  # what the model itself draws
         return list(evaluation.measure(asked))

@@ -27,8 +27,8 @@ class OfficialCorruptions(Evaluation):
 
     A row without severity is the mean over them, one without kind the mean over all. The kinds of
     MNIST-C have one strength: their accuracies are the rows without severity. The images are
-    resized, made grey or coloured and padded as the model's own. ``examples`` are the first images
-    of each kind and severity.
+    resized, made grey or coloured and padded as the model's own. ``examples`` are the same images
+    at each kind and severity.
     """
 
     paper: ClassVar[str] = (

@@ -111,7 +111,7 @@ class OutOfDistribution(Evaluation):
             raise ValueError(
                 f"data: {self.data.name} cannot be given the shape of the model's own images"
             )
-        split = fitted.test_split(subject.root).first(self.examples).to(subject.split.labels.device)
+        split = self.part(fitted.test_split(subject.root)).to(subject.split.labels.device)
         right = torch.cat(
             [is_correct(subject.classifier, block.images, block.labels) for block in blocks(split)]
         )

@@ -3,7 +3,7 @@ robust_student, figure 3."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kdray.core import Several
-from kdray.data import ImageData
+from kdray.data import ImageData, Split
 from kdray.models import Classifier
 from kdray.robustness.base import Evaluation, Measurement, Subject, blocks
 from kdray.robustness.perturbing import AnyPerturbing, said_above
@@ -23,6 +23,8 @@ class PredictionScores(Evaluation):
     """The softmax output of every class for some images of the split, a row each."""
 
     paper: ClassVar[str] = "robust_student fig. 3 (signal_to_noise at 10)"
+
+    field_versions: ClassVar[Mapping[str, int]] = {}
 
     name: Literal["prediction_scores"] = "prediction_scores"
     images: Annotated[Several[Annotated[int, Field(ge=0)]], Field(min_length=1)]
@@ -36,6 +38,10 @@ class PredictionScores(Evaluation):
         if self.under is not None:
             said_above("under", self.under, "split", "examples", "smoothing", "label")
         return self
+
+    def part(self, split: Split) -> Split:
+        """The first images, so that each keeps its position."""
+        return split.first(self.examples)
 
     def misfit(self, data: ImageData) -> str | None:
         problem = None if self.under is None else self.under.misfit(data)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
@@ -467,3 +468,23 @@ def test_what_a_value_lacks_is_left_out_of_its_leaves() -> None:
     assert found["training.optimizer.momentum"] == 0.9  # defaults are written out
     assert found["model.hidden"] == "[16]"
     assert found.keys() <= configuration_columns().keys()
+
+
+class Versioned(Value):
+    """With a field whose meaning changed."""
+
+    field_versions: ClassVar[Mapping[str, int]] = {"part": 2}
+    part: int | None = None
+    other: int = 0
+
+
+def test_a_field_whose_meaning_changed_is_another_identity_only_where_it_is_used() -> None:
+    assert canonical_json(Versioned(other=1)) == '{"other":1}'
+    assert canonical_json(Versioned(part=3)) == '{"part":3,"part.version":2}'
+
+
+def test_canonical_json_with_the_version_of_a_field_is_read_back() -> None:
+    value = Versioned(part=3, other=2)
+    assert parse(Versioned, json.loads(canonical_json(value))) == value
+    with pytest.raises(InputError, match=r"part\.version: unknown key"):
+        parse(Versioned, {"part": 3, "part.version": 3})

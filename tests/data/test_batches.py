@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from kdray.core import InputError
 from kdray.data import Augmentation, Digits, Examples, Split, Views, data_root, to_unit
 from kdray.data.augmentation import Augment, crop
-from kdray.data.base import _fit, stratified
+from kdray.data.base import _fit, sample, stratified
 
 PIXELS = torch.arange(256, dtype=torch.uint8)
 
@@ -62,6 +62,39 @@ def test_grey_is_the_luma_of_itu_r_601() -> None:
     fitted = _fit(Split(colours.view(5, 3, 1, 1).expand(-1, -1, 8, 8), torch.arange(5)), (1, 8, 8))
     assert fitted.images[:, 0, 0, 0].tolist() == [76, 150, 29, 255, 18]
     assert fitted.images.shape == (5, 1, 8, 8)
+
+
+@given(sizes=st.lists(st.integers(1, 60), min_size=1, max_size=12), share=st.floats(0.01, 1))
+@settings(max_examples=60, deadline=None)
+def test_a_sample_holds_every_class_in_proportion_and_grows_with_its_size(
+    sizes: list[int], share: float
+) -> None:
+    labels = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    count = max(1, int(share * len(labels)))
+    chosen = sample(labels, count)
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    assert len(chosen) == count
+    wanted = torch.tensor(sizes) * count / len(labels)
+    assert (labels[chosen].bincount(minlength=len(sizes)) - wanted).abs().max() <= 2
+    assert set(chosen.tolist()) <= set(sample(labels, count + 1).tolist())
+
+
+def test_of_a_thousand_classes_a_sample_of_a_hundred_is_not_the_first_hundred() -> None:
+    labels = torch.arange(1000).repeat_interleave(5)
+    chosen = labels[sample(labels, 100)]
+    assert len(chosen.unique()) == 100
+    assert 300 < chosen.double().mean() < 700
+
+
+def test_a_sample_is_the_same_in_every_process() -> None:
+    """Frozen: evaluations are compared over years."""
+    assert sample(torch.arange(3).repeat_interleave(10), 7).tolist() == [3, 7, 11, 18, 23, 26, 28]
+
+
+def test_a_sample_of_all_or_more_is_the_split_as_it_is() -> None:
+    split = numbered()
+    assert split.sample(None) is split
+    assert torch.equal(split.sample(10**6).images, split.images)
 
 
 def test_a_split_takes_its_first_examples_or_some_by_index() -> None:

@@ -145,7 +145,11 @@ EVALUATIONS: dict[str, tuple[str, dict[str, Any]]] = {
         {"name": "gaussian_noise", "sigmas": [0, 0.1, 0.5], "clip": False, "seed": 1},
     ),
     "pgd": (
-        "805dc8ed9284d732",
+        "c3af1e55f208803e",
+        {"name": "pgd", "norm": "l2", "epsilon": 0.5, "step_size": 0.1, "steps": 40, "restarts": 5},
+    ),
+    "pgd of some": (
+        "f4b1159568d1e602",
         {
             "name": "pgd",
             "norm": "l2",

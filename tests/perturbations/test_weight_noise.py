@@ -47,7 +47,8 @@ def test_coloured_noise_is_diagonal_plus_low_rank() -> None:
     epsilon, shared = normal(*SHAPE, seed=4), normal(5, seed=5)
     w, d, f, e, u = (tensor.numpy() for tensor in (WEIGHT, DIAGONAL, FACTOR, epsilon, shared))
     expected = [
-        np.sqrt(abs(d.flat[i]) * np.std(w, ddof=1)) * e.flat[i] + sum(f[i, k] * u[k] for k in range(5))
+        np.sqrt(abs(d.flat[i]) * np.std(w, ddof=1)) * e.flat[i]
+        + sum(f[i, k] * u[k] for k in range(5))
         for i in range(24)
     ]
     found = coloured(WEIGHT, DIAGONAL, FACTOR, epsilon, shared)

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from kdray.core import InputError, parse
 from kdray.data import CIFAR10, CIFAR100, MNIST, USPS, Digits, ImageData, to_unit
+from kdray.data.base import sample
 from kdray.data.corrupted import BENCHMARKS
 from kdray.perturbations.corruptions import CORRUPTIONS
 from kdray.robustness import Measurement, Subject, measurements
@@ -152,10 +153,11 @@ def test_chosen_severities_are_shown_in_their_order_as_the_model_takes_them(root
     subject = Subject(watched, digits().test.first(EACH), data=CIFAR, root=root)
     measurements(evaluation(kinds=["fog"], severities=[4, 2], examples=7), subject)
     clean, *corrupted = watched.shown
-    assert torch.equal(clean, to_unit(digits().test.images[:7]))
+    assert torch.equal(clean, to_unit(digits().test.first(EACH).sample(7).images))
+    chosen = sample(torch.from_numpy(labels()), 7).numpy()
     for severity, found in zip((4, 2), corrupted, strict=True):
         start = (severity - 1) * EACH
-        assert torch.equal(found, as_the_model_takes_them(images[start : start + 7]))
+        assert torch.equal(found, as_the_model_takes_them(images[start + chosen]))
 
 
 @pytest.mark.parametrize("pad", [0, 2])
