@@ -16,14 +16,23 @@ from kdray.perturbations.input_noise import (
     Poisson,
     UniformNoise,
 )
-from kdray.perturbations.label_noise import LabelNoise, Symmetric, Uniform
+from kdray.perturbations.label_noise import (
+    Asymmetric,
+    LabelNoise,
+    PairFlip,
+    Symmetric,
+    Transition,
+    Uniform,
+)
 from kdray.perturbations.logit_noise import LogitNoise, SignalDependent, Swap
 from kdray.perturbations.weight_noise import AnyWeightNoise, Coloured, Independent
 
 AnyInputNoise = Annotated[
     Gaussian | Laplace | UniformNoise | Poisson | GaussianSNR, Field(discriminator="name")
 ]
-AnyLabelNoise = Annotated[Uniform | Symmetric, Field(discriminator="name")]
+AnyLabelNoise = Annotated[
+    Uniform | Symmetric | PairFlip | Asymmetric | Transition, Field(discriminator="name")
+]
 AnyLogitNoise = Annotated[SignalDependent | Swap, Field(discriminator="name")]
 
 
@@ -44,6 +53,7 @@ __all__ = [
     "AnyLabelNoise",
     "AnyLogitNoise",
     "AnyWeightNoise",
+    "Asymmetric",
     "Coloured",
     "Gaussian",
     "GaussianSNR",
@@ -53,10 +63,12 @@ __all__ = [
     "Laplace",
     "LogitNoise",
     "Noise",
+    "PairFlip",
     "Poisson",
     "SignalDependent",
     "Swap",
     "Symmetric",
+    "Transition",
     "Uniform",
     "UniformNoise",
 ]

@@ -185,6 +185,10 @@ def training_labels(
     if noise.labels is None:
         return dataset.train.labels
     drawn_in = counters if noise.labels.resample == "epoch" else (0,)
+    if noise.labels.names_classes:
+        draws = seeds.generator(seed, "label_noise", *drawn_in)
+        corrupted = noise.labels(dataset.train.labels.cpu(), classes, draws)
+        return corrupted.to(dataset.train.labels.device)
     there = torch.tensor([label for label in range(classes) if label not in dataset.omitted])
     places = torch.searchsorted(there, dataset.train.labels.cpu())
     corrupted = there[

@@ -32,7 +32,13 @@ class Experiment(Value):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for check in (_network_fits, _teacher_is_asked, _teacher_fits, _supervision_makes_sense):
+        for check in (
+            _network_fits,
+            _label_noise_fits,
+            _teacher_is_asked,
+            _teacher_fits,
+            _supervision_makes_sense,
+        ):
             check(self)
         smoothed = self.supervision.smoothing is not None
         teacher = None if self.teacher is None else TrainedTeacher(self.teacher.network, smoothed)
@@ -88,6 +94,14 @@ def _network_fits(experiment: Experiment) -> None:
             raise ValueError(
                 f"training.monitor.suite: {label_of(evaluation)} smooths a model that draws nothing"
             )
+
+
+def _label_noise_fits(experiment: Experiment) -> None:
+    """The labels that it makes are classes that are trained on."""
+    noise, data = experiment.noise.labels, experiment.data
+    problem = None if noise is None else noise.misfit(data.classes, data.omit_classes)
+    if problem is not None:
+        raise ValueError(f"noise.labels.{problem}")
 
 
 def says_something(smoothing: Smoothing | None, experiment: Experiment) -> bool:

@@ -11,12 +11,15 @@ from kdray.core import Value, tag_of, value_types
 from kdray.data import Arrays, Digits, ImageFolder
 from kdray.models import CifarResNet, Maxout, WideResNet
 from kdray.perturbations import (
+    Asymmetric,
     Gaussian,
     GaussianSNR,
     Laplace,
+    PairFlip,
     SignalDependent,
     Swap,
     Symmetric,
+    Transition,
     Uniform,
     UniformNoise,
 )
@@ -43,6 +46,9 @@ FIELDS: dict[type[Value], dict[str, Any]] = {
     GaussianSNR: {"snr": 10.0},
     Uniform: {"rate": 0.5},
     Symmetric: {"rate": 0.5},
+    PairFlip: {"rate": 0.5},
+    Asymmetric: {"rate": 0.5, "pairs": ((9, 1), (3, 5), (5, 3))},
+    Transition: {"matrix": tuple(tuple(0.1 for _ in range(10)) for _ in range(10))},
     SignalDependent: {"sigma": 0.3},
     Swap: {"which": "all", "probability": 0.7, "threshold": 0.3},
     WideResNet: {"depth": 10, "width": 1},

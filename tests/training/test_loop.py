@@ -469,11 +469,19 @@ def test_corrupted_labels_are_drawn_each_epoch_or_once(resample: str, same: bool
         assert 0.25 < float((labels != dataset.train.labels).float().mean()) < 0.55
 
 
-@pytest.mark.parametrize("kind", ["uniform", "symmetric"])
-def test_no_noise_brings_omitted_classes_back(kind: str) -> None:
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"name": "uniform", "rate": 0.9},
+        {"name": "symmetric", "rate": 0.9},
+        {"name": "pair_flip", "rate": 0.5},
+        {"name": "asymmetric", "rate": 0.5, "pairs": [[9, 2], [8, 1], [0, 4]]},
+    ],
+    ids=lambda labels: labels["name"],
+)
+def test_no_noise_brings_omitted_classes_back(labels: dict[str, Any]) -> None:
     described = experiment(
-        data={"name": "digits", "examples": 300, "omit_classes": [1, 8]},
-        noise={"labels": {"name": kind, "rate": 0.9}},
+        data={"name": "digits", "examples": 300, "omit_classes": [1, 8]}, noise={"labels": labels}
     )
     dataset = digits(described)
     drawn = torch.cat(
@@ -496,6 +504,17 @@ def test_the_teacher_sees_the_noise_where_it_is_part_of_the_training_set(seen: S
     for batch in seen.batches:
         assert torch.equal(batch.clean, batch.images)
         assert not torch.isin(batch.clean, levels).all()
+
+
+def test_classes_are_named_by_their_own_numbers_where_others_are_omitted() -> None:
+    """Class 9 becomes class 2: not the third class that is left, which is 3."""
+    labels = {"name": "asymmetric", "rate": 1.0, "pairs": [[9, 2]]}
+    described = experiment(
+        data={"name": "digits", "examples": 300, "omit_classes": [1, 8]}, noise={"labels": labels}
+    )
+    before = digits(described).train.labels
+    after = training_labels(digits(described), 10, described.noise, 0, (0,))
+    assert torch.equal(after, torch.where(before == 9, 2, before))
 
 
 def test_label_noise_follows_the_seed() -> None:

@@ -428,3 +428,19 @@ def test_a_method_says_itself_what_it_does_not_fit(monkeypatch: pytest.MonkeyPat
     assert (student.shape, student.classes) == ((1, 8, 8), 10)
     assert teacher is not None
     assert teacher.smoothed
+
+
+@pytest.mark.parametrize(
+    ("labels", "omitted", "reason"),
+    [
+        ({"name": "uniform", "rate": 0.2}, range(1, 10), "of one class no label is wrong"),
+        ({"name": "asymmetric", "rate": 0.2, "pairs": [[0, 11]]}, (), "there is no class 11"),
+        ({"name": "transition", "matrix": [[1.0, 0.0], [0.0, 1.0]]}, (), "has 2 rows"),
+    ],
+)
+def test_label_noise_that_does_not_fit_the_classes_is_refused(
+    labels: dict[str, Any], omitted: Any, reason: str
+) -> None:
+    data = {"name": "digits", "omit_classes": list(omitted)}
+    with pytest.raises(InputError, match=rf"^noise\.labels\..*{reason}"):
+        experiment(data=data, noise={"labels": labels})
