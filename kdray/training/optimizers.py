@@ -91,10 +91,18 @@ class Adam(Optimizer):
 class Schedule(Value):
     """How the learning rate changes from epoch to epoch."""
 
-    @abstractmethod
+    warmup: Annotated[int, Field(ge=0)] = 0
+    """Epochs at the beginning in which the rate that the schedule gives is multiplied by
+    1/(warmup + 1), 2/(warmup + 1), … (Goyal et al. 2017, section 2.2); 0: none."""
+
     def factor(self, epoch: int, epochs: int) -> float:
         """What the learning rate is multiplied by in the epoch with index ``epoch`` (from 0) of
         ``epochs``."""
+        return min(1.0, (epoch + 1) / (self.warmup + 1)) * self.after_warmup(epoch, epochs)
+
+    @abstractmethod
+    def after_warmup(self, epoch: int, epochs: int) -> float:
+        """The same of a schedule without warm-up."""
 
 
 class Constant(Schedule):
@@ -102,8 +110,20 @@ class Constant(Schedule):
 
     name: Literal["constant"] = "constant"
 
-    def factor(self, epoch: int, epochs: int) -> float:  # noqa: ARG002
+    def after_warmup(self, epoch: int, epochs: int) -> float:  # noqa: ARG002
         return 1.0
+
+
+class StepDecay(Schedule):
+    """``gamma`` to the number of whole periods that are done (PyTorch's StepLR)."""
+
+    name: Literal["step"] = "step"
+    period: Annotated[int, Field(ge=1)]
+    """Epochs."""
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    def after_warmup(self, epoch: int, epochs: int) -> float:  # noqa: ARG002
+        return self.gamma ** (epoch // self.period)
 
 
 class MultiStep(Schedule):
@@ -114,7 +134,7 @@ class MultiStep(Schedule):
     milestones: Several[Annotated[int, Field(ge=1)]]
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
 
-    def factor(self, epoch: int, epochs: int) -> float:  # noqa: ARG002
+    def after_warmup(self, epoch: int, epochs: int) -> float:  # noqa: ARG002
         return self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
 
 
@@ -123,9 +143,54 @@ class Cosine(Schedule):
 
     name: Literal["cosine"] = "cosine"
 
-    def factor(self, epoch: int, epochs: int) -> float:
+    def after_warmup(self, epoch: int, epochs: int) -> float:
         return (1 + cos(pi * epoch / epochs)) / 2
 
 
+class OneCycle(Schedule):
+    """Half a cosine up from ``1/initial`` to 1 over the first ``rise`` of the epochs, then half a
+    cosine down to ``1/(initial·final)`` in the last one (Smith, Topin 2018; PyTorch's OneCycleLR
+    with a step for each epoch, and the optimizer's learning rate as the highest)."""
+
+    name: Literal["one_cycle"] = "one_cycle"
+    rise: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Fraction of the epochs; the rate is highest at its end."""
+    initial: Annotated[float, Field(ge=1)] = 25.0
+    """The highest rate is so many times the first."""
+    final: Annotated[float, Field(ge=1)] = 10_000.0
+    """The first rate is so many times the last."""
+
+    def after_warmup(self, epoch: int, epochs: int) -> float:
+        if epochs == 1:
+            return 1.0
+        first = 1 / self.initial
+        highest, last = self.rise * epochs - 1, epochs - 1
+        if epoch <= highest:
+            return _between(first, 1.0, epoch / highest if highest > 0 else 1.0)
+        return _between(1.0, first / self.final, (epoch - highest) / (last - highest))
+
+
+class Cyclic(Schedule):
+    """Straight up from ``low`` to 1 in half a period and down again in the other half, over and
+    over (Smith 2017, "triangular"; PyTorch's CyclicLR with a step for each epoch)."""
+
+    name: Literal["cyclic"] = "cyclic"
+    period: Annotated[int, Field(ge=2)] = 10
+    """Epochs from one lowest rate to the next."""
+    low: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """The lowest rate, as a fraction of the optimizer's."""
+
+    def after_warmup(self, epoch: int, epochs: int) -> float:  # noqa: ARG002
+        climbed = 1 - abs(2 * (epoch % self.period) / self.period - 1)
+        return self.low + (1 - self.low) * climbed
+
+
+def _between(start: float, end: float, part: float) -> float:
+    """Half a cosine from ``start`` to ``end``."""
+    return end + (start - end) * (1 + cos(pi * part)) / 2
+
+
 AnyOptimizer = Annotated[SGD | Adam, Field(discriminator="name")]
-AnySchedule = Annotated[Constant | MultiStep | Cosine, Field(discriminator="name")]
+AnySchedule = Annotated[
+    Constant | StepDecay | MultiStep | Cosine | OneCycle | Cyclic, Field(discriminator="name")
+]

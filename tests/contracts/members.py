@@ -35,7 +35,7 @@ from kdray.robustness import (
     SignalToNoise,
     Transfer,
 )
-from kdray.training.optimizers import MultiStep
+from kdray.training.optimizers import MultiStep, StepDecay
 
 FIELDS: dict[type[Value], dict[str, Any]] = {
     Arrays: {"path": "own.npz", "classes": 3, "image_shape": (1, 8, 8)},
@@ -54,6 +54,7 @@ FIELDS: dict[type[Value], dict[str, Any]] = {
     WideResNet: {"depth": 10, "width": 1},
     CifarResNet: {"depth": 8},
     Maxout: {"network": "student_1", "scale": 0.25},
+    StepDecay: {"period": 2},
     MultiStep: {"milestones": (2, 4)},
     PGD: {"steps": 3, "restarts": 2},
     AutoAttack: {"steps": 2, "queries": 5},

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    CyclicLR,
+    LRScheduler,
+    MultiStepLR,
+    OneCycleLR,
+    StepLR,
+)
 
 from kdray.core import InputError, parse
 from kdray.training.optimizers import (
@@ -12,8 +19,11 @@ from kdray.training.optimizers import (
     AnySchedule,
     Constant,
     Cosine,
+    Cyclic,
     MultiStep,
+    OneCycle,
     Optimizer,
+    StepDecay,
 )
 
 
@@ -46,6 +56,55 @@ def test_a_milestone_acts_from_the_epoch_after_it_is_done() -> None:
         0.25,
         0.25,
     ]
+
+
+@pytest.mark.parametrize("period", [1, 3, 10, 40])
+def test_step_is_torchs(period: int) -> None:
+    expected = by_torch(StepLR, 12, step_size=period, gamma=0.3)
+    found = [StepDecay(period=period, gamma=0.3).factor(epoch, 12) for epoch in range(12)]
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("epochs", "rise"), [(10, 0.3), (30, 0.5), (7, 0.4)])
+def test_one_cycle_is_torchs(epochs: int, rise: float) -> None:
+    given = {"pct_start": rise, "div_factor": 10.0, "final_div_factor": 100.0}
+    schedule = OneCycle(rise=rise, initial=10.0, final=100.0)
+    found = [schedule.factor(epoch, epochs) for epoch in range(epochs)]
+    assert found == pytest.approx(one_cycle_of_torch(epochs, given), rel=1e-9)
+
+
+def one_cycle_of_torch(epochs: int, given: dict[str, float]) -> list[float]:
+    """Torch refuses a step after the last one."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
+    scheduler = OneCycleLR(optimizer, max_lr=1.0, total_steps=epochs, cycle_momentum=False, **given)
+    rates = [optimizer.param_groups[0]["lr"]]
+    for _ in range(epochs - 1):
+        optimizer.step()
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    return rates
+
+
+def test_one_cycle_of_a_single_epoch_is_the_highest_rate() -> None:
+    assert OneCycle().factor(0, 1) == 1
+
+
+@pytest.mark.parametrize("period", [2, 5, 10])
+def test_cyclic_is_torchs(period: int) -> None:
+    expected = by_torch(
+        CyclicLR, 23, base_lr=0.2, max_lr=1.0, step_size_up=period / 2, cycle_momentum=False
+    )
+    found = [Cyclic(period=period, low=0.2).factor(epoch, 23) for epoch in range(23)]
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_warm_up_climbs_in_equal_steps_to_what_the_schedule_gives() -> None:
+    assert [Constant(warmup=4).factor(epoch, 10) for epoch in range(6)] == pytest.approx(
+        [0.2, 0.4, 0.6, 0.8, 1, 1]
+    )
+    plain, warm = Cosine(), Cosine(warmup=2)
+    ratios = [warm.factor(epoch, 8) / plain.factor(epoch, 8) for epoch in range(8)]
+    assert ratios == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 1, 1, 1])
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 10])
