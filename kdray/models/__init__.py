@@ -7,6 +7,7 @@ from pydantic import Field
 
 from kdray.models.base import Classifier, Model, Network, Outputs, Stochastic, build
 from kdray.models.cifar_resnet import CifarResNet
+from kdray.models.cnn import CNN
 from kdray.models.facts import Described, blueprint, has_dropout, is_stochastic, stage_shapes
 from kdray.models.maxout import Maxout
 from kdray.models.mlp import MLP
@@ -24,9 +25,12 @@ from kdray.models.sizes import Size, images_per_second, size
 from kdray.models.smoothing import Smoothing, smoothed
 from kdray.models.wide_resnet import WideResNet
 
-AnyModel = Annotated[MLP | WideResNet | ResNet | CifarResNet | Maxout, Field(discriminator="name")]
+AnyModel = Annotated[
+    MLP | CNN | WideResNet | ResNet | CifarResNet | Maxout, Field(discriminator="name")
+]
 
 __all__ = [
+    "CNN",
     "MLP",
     "AnyModel",
     "CifarResNet",
