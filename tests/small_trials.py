@@ -13,7 +13,7 @@ import torch
 from kdray.core import canonical, parse
 from kdray.data import Dataset
 from kdray.methods import Method, TeacherSource
-from kdray.models import Classifier, build, fit
+from kdray.models import Classifier, build, fit, smallest_batch
 from kdray.results import Results, Store
 from kdray.teachers import TeacherOracle
 from kdray.training import State, TrainingSetup
@@ -103,6 +103,7 @@ def setup(
         noise=described.noise,
         oracle=source,
         seed=described.seed,
+        smallest_batch=smallest_batch(*described.network),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -106,11 +107,17 @@ class Views(NamedTuple):
         position = torch.randperm(count, generator=order)
         return cls(augmentation, position, augmentation.draw(count, draws)[position])
 
-    def batches(self, images: UInt8[Tensor, "N C H W"], size: int) -> Iterator[Examples]:
-        """Batches on the device of ``images``, the split's; the last one may be smaller."""
+    def batches(
+        self, images: UInt8[Tensor, "N C H W"], size: int, *, least: int = 1
+    ) -> Iterator[Examples]:
+        """Batches on the device of ``images``, the split's; the last one may be smaller, and one
+        below ``least`` is part of the one before it."""
         position, variant = self.position.to(images.device), self.variant.to(images.device)
-        for start in range(0, len(position), size):
-            at = slice(start, min(start + size, len(position)))
+        starts = list(range(0, len(position), size))
+        if len(starts) > 1 and len(position) - starts[-1] < least:
+            del starts[-1]
+        for start, stop in pairwise([*starts, len(position)]):
+            at = slice(start, stop)
             yield Examples(
                 at,
                 position[at],

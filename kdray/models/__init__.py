@@ -8,7 +8,14 @@ from pydantic import Field
 from kdray.models.base import Classifier, Model, Network, Outputs, Stochastic, build
 from kdray.models.cifar_resnet import CifarResNet
 from kdray.models.cnn import CNN
-from kdray.models.facts import Described, blueprint, has_dropout, is_stochastic, stage_shapes
+from kdray.models.facts import (
+    Described,
+    blueprint,
+    has_dropout,
+    is_stochastic,
+    smallest_batch,
+    stage_shapes,
+)
 from kdray.models.maxout import Maxout
 from kdray.models.mlp import MLP
 from kdray.models.normalization import (
@@ -57,6 +64,7 @@ __all__ = [
     "is_stochastic",
     "normalizer",
     "size",
+    "smallest_batch",
     "smoothed",
     "stage_shapes",
     "storage_key",

@@ -70,3 +70,16 @@ def stage_shapes(model: Model, shape: Shape, classes: int) -> tuple[tuple[int, .
     with torch.no_grad(), seeds.ambient(0, "model"):
         outputs = network(torch.zeros(1, *shape))
     return tuple(tuple(stage.shape[1:]) for stage in outputs.stages)
+
+
+@lru_cache
+def smallest_batch(model: Model, shape: Shape, classes: int) -> int:
+    """The fewest images that the network can be trained on at once: 2 where batch normalisation
+    sees one value of a channel in each image."""
+    network = deepcopy(blueprint(model, shape, classes)).to_empty(device="cpu").train()
+    try:
+        with torch.no_grad(), seeds.ambient(0, "model"):
+            network(torch.zeros(1, *shape))
+    except ValueError:  # torch's, of batch normalisation alone
+        return 2
+    return 1

@@ -44,6 +44,8 @@ class TrainingSetup:
     oracle: TeacherSource | None
     """The teacher as this training asks it."""
     seed: int
+    smallest_batch: int = 1
+    """Images that the network needs at least; a smaller last batch is part of the one before it."""
 
     def teacher_views(self, views: Views, labels: Tensor) -> EpochViews | None:
         """What the teacher sees of an epoch with these ``labels``; none: the student's noisy
@@ -145,7 +147,9 @@ def train_batches(
     classifier.train()
     state.helper.train()
     with seeds.ambient(seed, "dropout", *counters):
-        for at, index, clean in views.batches(dataset.train.images, setup.training.batch_size):
+        for at, index, clean in views.batches(
+            dataset.train.images, setup.training.batch_size, least=setup.smallest_batch
+        ):
             images = clean if setup.noise.input is None else setup.noise.input(clean, noise_draws)
             batch = Batch(
                 images,

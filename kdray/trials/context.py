@@ -11,7 +11,7 @@ from kdray.core import seeds
 from kdray.data import Dataset, to_unit
 from kdray.machine import hardware
 from kdray.machine.checked_file import Damaged
-from kdray.models import Classifier
+from kdray.models import Classifier, smallest_batch
 from kdray.teachers import TeacherOracle
 from kdray.training import State, TrainingSetup
 from kdray.trials.experiment import Experiment
@@ -69,14 +69,17 @@ def training_setup(
             name=None if shared is None else shared.trial_id,
             say=context.log.say,
         )
+    training, images = experiment.training, len(dataset.train.labels)
+    has_single_batch = images % training.batch_size == 1
     return TrainingSetup(
         data=experiment.data,
         dataset=dataset,
         method=experiment.method,
-        training=experiment.training,
+        training=training,
         noise=experiment.noise,
         oracle=oracle,
         seed=experiment.seed,
+        smallest_batch=smallest_batch(*experiment.network) if has_single_batch else 1,
     )
 
 

@@ -11,7 +11,15 @@ from pydantic import Field, model_validator
 from kdray.core import InputError, Value, fingerprint, leaf_types, leaves, parse, value_types
 from kdray.data import AnyData
 from kdray.methods import AnyMethod, CrossEntropy, Method, TrainedTeacher
-from kdray.models import AnyModel, Described, Smoothing, has_dropout, is_stochastic, stage_shapes
+from kdray.models import (
+    AnyModel,
+    Described,
+    Smoothing,
+    has_dropout,
+    is_stochastic,
+    smallest_batch,
+    stage_shapes,
+)
 from kdray.perturbations import Noise
 from kdray.robustness import label_of
 from kdray.teachers import Supervision
@@ -89,6 +97,11 @@ def _network_fits(experiment: Experiment) -> None:
         raise ValueError(
             f"model: {model.name} cannot take images of {_times(data.shape)}: {reason}"
         ) from None
+    if experiment.training.batch_size == 1 and smallest_batch(*experiment.network) > 1:
+        raise ValueError(
+            f"training.batch_size: 1 is too few for {model.name}, whose batch normalisation sees "
+            f"one value of a channel in each image of {_times(data.shape)} (allowed: 2 or more)"
+        )
     for evaluation in monitor.suite if monitor is not None else ():
         if not says_something(evaluation.smoothing, experiment):
             raise ValueError(

@@ -104,6 +104,27 @@ def test_a_split_takes_its_first_examples_or_some_by_index() -> None:
     assert torch.equal(split.take(torch.tensor([4, 2])).images, split.images[[4, 2]])
 
 
+@pytest.mark.parametrize(
+    ("size", "least", "sizes"),
+    [
+        (11, 1, [11, 11, 1]),
+        (11, 2, [11, 12]),
+        (7, 2, [7, 7, 7, 2]),
+        (7, 3, [7, 7, 9]),
+        (22, 2, [23]),
+        (40, 30, [23]),
+    ],
+)
+def test_a_last_batch_that_is_too_small_is_part_of_the_one_before_it(
+    size: int, least: int, sizes: list[int]
+) -> None:
+    split = numbered()
+    views = Views.drawn(23, Augmentation("none", 8), order=draws(0), draws=draws(1))
+    listed = list(views.batches(split.images, size, least=least))
+    assert [len(batch.position) for batch in listed] == sizes
+    assert torch.equal(torch.cat([batch.position for batch in listed]), views.position)
+
+
 def test_the_data_folder_is_the_chosen_one_or_the_environments(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

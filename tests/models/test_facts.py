@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from kdray.models import (
+    CNN,
     MLP,
     CifarResNet,
+    Model,
     ResNet,
     WideResNet,
     blueprint,
     has_dropout,
     is_stochastic,
+    smallest_batch,
     stage_shapes,
 )
 from kdray.perturbations.weight_noise import Coloured, Independent
@@ -54,3 +58,25 @@ def test_stages_are_listed_input_side_first_without_the_batch() -> None:
         (64, 16, 16),
         (128, 8, 8),
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "side", "least"),
+    [
+        (ResNet(depth=10), 8, 2),
+        (ResNet(depth=10), 32, 1),
+        (WideResNet(depth=10, width=1), 8, 1),
+        (WideResNet(depth=10, width=1), 4, 2),
+        (MLP(), 8, 1),
+        (CNN(channels=(4, 4, 4), batch_norm=True), 8, 1),
+    ],
+)
+def test_two_images_are_needed_where_batch_norm_sees_one_value_of_each(
+    model: Model, side: int, least: int
+) -> None:
+    assert smallest_batch(model, (1, side, side), 10) == least
+    network = model.build((1, side, side), 10).train()
+    network(torch.rand(least, 1, side, side))
+    if least > 1:
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            network(torch.rand(1, 1, side, side))

@@ -517,6 +517,17 @@ def test_classes_are_named_by_their_own_numbers_where_others_are_omitted() -> No
     assert torch.equal(after, torch.where(before == 9, 2, before))
 
 
+@pytest.mark.parametrize(
+    ("model", "sizes"), [({"name": "resnet", "depth": 10}, [180]), ({"name": "mlp"}, [179, 1])]
+)
+def test_a_last_image_that_batch_norm_cannot_be_trained_on_is_part_of_the_batch_before_it(
+    model: dict[str, Any], sizes: list[int], seen: Seen
+) -> None:
+    described = experiment(model=model, training={"epochs": 1, "batch_size": 179})
+    list(epochs(fresh(described), described, method=seen))
+    assert [len(batch.labels) for batch in seen.batches] == sizes
+
+
 def test_label_noise_follows_the_seed() -> None:
     noise, dataset = (
         parse(Noise, {"labels": {"name": "uniform", "rate": 0.4}}),

@@ -444,3 +444,10 @@ def test_label_noise_that_does_not_fit_the_classes_is_refused(
     data = {"name": "digits", "omit_classes": list(omitted)}
     with pytest.raises(InputError, match=rf"^noise\.labels\..*{reason}"):
         experiment(data=data, noise={"labels": labels})
+
+
+def test_batches_of_one_that_batch_norm_cannot_be_trained_on_are_refused() -> None:
+    training = {"epochs": 1, "batch_size": 1}
+    experiment(training=training)
+    with pytest.raises(InputError, match=r"^training\.batch_size: 1 is too few for resnet"):
+        experiment(model={"name": "resnet", "depth": 10}, training=training)
