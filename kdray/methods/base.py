@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from kdray.core import Value
 from kdray.data import Split, Views
 from kdray.methods.gradients import input_gradient
-from kdray.models import Classifier, Described, Outputs
+from kdray.models import Classifier, Described, Outputs, Smoothing
 
 
 class Batch(NamedTuple):
@@ -119,8 +119,8 @@ class TrainedTeacher(NamedTuple):
     """A teacher that is a network, as far as an experiment describes it."""
 
     network: Described
-    smoothed: bool
-    """Whether it answers with an aggregate of many passes."""
+    smoothing: Smoothing | None = None
+    """How its answer is an aggregate of many passes, if it is."""
 
 
 class Method(Value):

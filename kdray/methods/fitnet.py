@@ -114,7 +114,7 @@ class FitNet(Method):
             raise ValueError(
                 f"method {self.name} needs hidden layers, and a virtual teacher has none"
             )
-        if teacher.smoothed:
+        if teacher.smoothing is not None:
             raise ValueError(
                 "supervision.smoothing: a smoothed teacher has no hidden layers to give hints from"
             )

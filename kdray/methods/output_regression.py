@@ -48,6 +48,12 @@ class OutputRegression(OutputMethod):
                 "method.on: logits: a virtual teacher's numbers stand in the place of logits "
                 "but are probabilities"
             )
+        smoothing = None if teacher is None else teacher.smoothing
+        if self.on == "logits" and smoothing is not None and smoothing.aggregate == "prediction":
+            raise ValueError(
+                "method.on: logits: a class without a vote has the logarithm of 0 (allowed with "
+                "supervision.smoothing.aggregate: prediction: probabilities)"
+            )
 
     def compare(
         self,

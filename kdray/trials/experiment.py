@@ -48,8 +48,8 @@ class Experiment(Value):
             _supervision_makes_sense,
         ):
             check(self)
-        smoothed = self.supervision.smoothing is not None
-        teacher = None if self.teacher is None else TrainedTeacher(self.teacher.network, smoothed)
+        smoothing = self.supervision.smoothing
+        teacher = None if self.teacher is None else TrainedTeacher(self.teacher.network, smoothing)
         self.method.check_fits(self.network, teacher)
         return self
 

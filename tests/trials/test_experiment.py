@@ -427,7 +427,7 @@ def test_a_method_says_itself_what_it_does_not_fit(monkeypatch: pytest.MonkeyPat
     ((student, teacher),) = asked
     assert (student.shape, student.classes) == ((1, 8, 8), 10)
     assert teacher is not None
-    assert teacher.smoothed
+    assert teacher.smoothing is not None
 
 
 @pytest.mark.parametrize(
@@ -451,3 +451,16 @@ def test_batches_of_one_that_batch_norm_cannot_be_trained_on_are_refused() -> No
     experiment(training=training)
     with pytest.raises(InputError, match=r"^training\.batch_size: 1 is too few for resnet"):
         experiment(model={"name": "resnet", "depth": 10}, training=training)
+
+
+def test_logits_of_votes_are_refused_and_their_probabilities_are_not() -> None:
+    smoothing = {"samples": 8, "aggregate": "prediction", "sigma": 0.1}
+
+    def regressed(on: str) -> Experiment:
+        return distillation(
+            supervision={"smoothing": smoothing}, method={"name": "output_regression", "on": on}
+        )
+
+    with pytest.raises(InputError, match=r"^method\.on: logits: a class without a vote"):
+        regressed("logits")
+    assert regressed("probabilities").method.name == "output_regression"
