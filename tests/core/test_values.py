@@ -277,12 +277,12 @@ MESSAGES = {
     ),
     "unknown name near none": (
         wrong(model={"name": "transformer"}),
-        "model: unknown name 'transformer' (allowed: mlp, wide_resnet, resnet, "
+        "model: unknown name 'transformer' (allowed: mlp, cnn, wide_resnet, resnet, "
         "cifar_resnet, maxout)",
     ),
     "name missing in a union": (
         wrong(model={"hidden": [8]}),
-        "model: needs a 'name' (allowed: mlp, wide_resnet, resnet, cifar_resnet, maxout)",
+        "model: needs a 'name' (allowed: mlp, cnn, wide_resnet, resnet, cifar_resnet, maxout)",
     ),
     "name missing in a union of one": (
         wrong(noise={"input": {"sigma": 0.1}}),
@@ -376,7 +376,7 @@ def test_a_number_or_a_word_names_the_word_too() -> None:
 
 def test_a_missing_name_lists_the_valid_ones() -> None:
     with pytest.raises(
-        InputError, match=r"^model: needs a 'name' \(allowed: mlp, wide_resnet, .*, maxout\)$"
+        InputError, match=r"^model: needs a 'name' \(allowed: mlp, cnn, wide_resnet, .*, maxout\)$"
     ):
         Experiment.parse(description(model={"hidden": [8]}))
 
