@@ -27,7 +27,7 @@ from kdray.results import Row, Store, has_completed
 from kdray.results.metrics import SIZES
 from kdray.robustness import Evaluation, Measurement, Subject, label_of, measurements, score
 from kdray.teachers import frozen
-from kdray.training import Diverged, Epoch, train
+from kdray.training import Diverged, Epoch, State, train
 from kdray.trials.context import DamagedCheckpoint, TrialContext, begin_or_resume, training_setup
 from kdray.trials.files import checkpoint_file, weights_file
 from kdray.trials.grant import DEFAULT_GRANT, Grant
@@ -189,6 +189,16 @@ def training_events(
         if isinstance(error, Diverged):
             store.delete(checkpoint_file(trial_id))
         raise
+    metrics = _store_trained(task, dataset, context, state, started_at)
+    yield Trained(done=epochs_of(experiment) + 1, metrics=metrics)
+
+
+def _store_trained(
+    task: Task, dataset: Dataset, context: TrialContext, state: State, started_at: str
+) -> dict[str, float]:
+    """Store weights, epochs and row of a network that is trained; return its numbers."""
+    experiment, store = task.experiment, context.models.store
+    trial_id = experiment.trial_id
     memory = hardware.peak_memory(context.models.device)
     state.classifier.load_state_dict(state.kept())
     frozen(state.classifier)
@@ -220,8 +230,7 @@ def training_events(
             **context.columns(),
         },
     )
-    metrics = accuracies | {name: float(sizes[name]) for name in SIZES}
-    yield Trained(done=epochs_of(experiment) + 1, metrics=metrics)
+    return accuracies | {name: float(sizes[name]) for name in SIZES}
 
 
 def epoch_metrics(epoch: Epoch) -> dict[str, float]:
