@@ -115,6 +115,12 @@ def _no_best(group: Group) -> list[str]:
     if group.completed.empty:
         return []
     metrics = listed(group.aims.metrics)
+    if group.aims.constraints:
+        limits = listed(group.aims.constraints)
+        return [
+            f"No point that has all its seeds and {metrics} keeps to {limits}, so none is called "
+            "the best."
+        ]
     return [f"No point has all its seeds and {metrics}, so none is called the best."]
 
 

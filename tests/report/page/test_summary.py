@@ -10,7 +10,8 @@ from scipy import stats
 from kdray.report.page.failures import doubts, failures
 from kdray.report.page.statistics import comparisons
 from kdray.report.page.summary import summary
-from kdray.results.points.objective import Objective
+from kdray.results.points.objective import Objective, Objectives
+from kdray.results.record import write_objectives
 from tests.report.page.small import ALPHA, SIGMA, Small, attacked, two_by_two
 
 
@@ -89,6 +90,18 @@ def test_the_pareto_front_of_two_objectives(tmp_path: Path) -> None:
     assert sentences(made)[1] == (
         "No point is better in all of val_accuracy and pgd20.accuracy than point 0, point 1, "
         "point 2 and point 3: the Pareto front."
+    )
+
+
+def test_no_point_is_the_best_that_breaks_a_constraint(tmp_path: Path) -> None:
+    made = Small(tmp_path)
+    made.point(0, [0.5, 0.6], {SIGMA: 0.0})
+    limit = "val_accuracy >= 0.9"
+    aims = Objectives(objectives=(Objective(),), constraints=(limit,), seeds=2)
+    write_objectives(made.group().results.store, made.group().sweep, aims)
+    assert (
+        "No point that has all its seeds and val_accuracy keeps to val_accuracy >= 0.9, so none is "
+        "called the best." in sentences(made)
     )
 
 
