@@ -27,9 +27,11 @@ from kdray.sweep.execution.resources import (
     this_machine,
 )
 from kdray.sweep.inventory.across import TrainedTrial, missing_cells
+from kdray.sweep.inventory.left_behind import left_behind, left_behind_text
 from kdray.sweep.inventory.members import SweepMembers
 from kdray.sweep.inventory.students import Counts, students
 from kdray.sweep.inventory.trials import TrialIndex, considered
+from kdray.sweep.search.history import points_asked
 from kdray.trials.task import Task
 
 
@@ -47,6 +49,8 @@ class Plan:
     """Trials, of those that are known by now, that are still to be measured with others."""
     cautions: list[str] = field(default_factory=list)
     """What a user is warned of."""
+    notes: list[str] = field(default_factory=list)
+    """What a user may want to know, a line each."""
     at_once: dict[str, int | None] = field(default_factory=dict)
     """By role: how many trials run at once; none if none can."""
     room: dict[str, str] = field(default_factory=dict)
@@ -72,6 +76,9 @@ def plan(
     teaching: dict[str, TrainedTrial] = {}
     measured: dict[str, TrainedTrial] = {}
     search, members = sweep.file.search, SweepMembers(sweep, found, index)
+    points = points_asked(sweep, index, found)
+    gone = left_behind_text(sweep.name, left_behind(sweep, index, members.earlier(), points))
+    out.notes += [] if gone is None else [gone]
     competing = search.racing is not None or search.early_stopping is not None
     if search.enumerates:
         for point in sweep.grid():

@@ -15,6 +15,7 @@ from kdray.sweep.execution.resources import check, this_machine
 from kdray.sweep.execution.runner import RayRunner
 from kdray.sweep.inventory.across import TrainedTrial
 from kdray.sweep.inventory.labels import evaluation_labels
+from kdray.sweep.inventory.left_behind import left_behind, left_behind_text
 from kdray.sweep.inventory.members import SweepMembers
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.sweep.scheduling.account import Account, Summary
@@ -25,6 +26,7 @@ from kdray.sweep.scheduling.options import Options
 from kdray.sweep.scheduling.progress import Progress
 from kdray.sweep.scheduling.scheduler import Scheduler
 from kdray.sweep.scheduling.teachers import Teachers
+from kdray.sweep.search.history import points_asked
 
 
 def run(
@@ -100,6 +102,7 @@ def _run_phases(sweep: Sweep, account: Account, scheduler: Scheduler, found: Res
     from kdray.sweep.scheduling.students import Students
 
     members = SweepMembers(sweep, found, account.index)
+    _leave_behind(sweep, account, members, found)
     teachers = Teachers(sweep, account, members)
     students = Students(sweep, account, members, found)
     try:
@@ -122,3 +125,14 @@ def _run_phases(sweep: Sweep, account: Account, scheduler: Scheduler, found: Res
         members.drop_the_rest()
     finally:
         members.write()
+
+
+def _leave_behind(sweep: Sweep, account: Account, members: SweepMembers, found: Results) -> None:
+    """Take out of the sweep what its file, which has changed, cannot ask for: before the first
+    trial, so that a look at the tables never mixes the old with the new."""
+    points = points_asked(sweep, account.index, found)
+    rows = left_behind(sweep, account.index, members.earlier(), points)
+    members.drop(rows)
+    members.write()
+    if (text := left_behind_text(sweep.name, rows)) is not None:
+        account.progress.say(text)

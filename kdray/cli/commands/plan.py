@@ -41,6 +41,8 @@ def execute(chosen: argparse.Namespace) -> int:
         print(f"  {role}s: {counts.total}: {parts}; {found.room[role]}")
     if found.across:
         print(f"  across trials: {found.across} to measure with the others")
+    for note in found.notes:
+        print(f"  {note}")
     for caution in found.cautions:
         print(f"  warning: {caution}")
     if found.seconds is not None:

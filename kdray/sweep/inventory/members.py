@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kdray.results import Results, write_rows
@@ -105,12 +105,20 @@ class SweepMembers:
         """Everybody that the sweep has asked for at some time."""
         return {row["trial_id"] for row in self._known.values()}
 
+    def earlier(self) -> list[Row]:
+        """The rows of the runs before."""
+        return list(self._known.values())
+
+    def drop(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Mark rows of the runs before as not needed in the sweep any more."""
+        for row in rows:
+            if row["outcome"] != NOT_NEEDED:
+                self._unwritten[_place(row)] = {**row, "outcome": NOT_NEEDED}
+
     def drop_the_rest(self) -> None:
         """Members that the sweep no longer asks for, because its file has changed, are not needed
         in it any more."""
-        for place, row in self._known.items():
-            if place not in self._orders and row["outcome"] != NOT_NEEDED:
-                self._unwritten[place] = {**row, "outcome": NOT_NEEDED}
+        self.drop(row for place, row in self._known.items() if place not in self._orders)
 
     def write(self) -> None:
         """Write the rows that no worker writes; where a worker's file is damaged, the row that it

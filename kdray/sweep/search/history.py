@@ -30,6 +30,17 @@ class History(NamedTuple):
     for."""
 
 
+def points_asked(sweep: Sweep, index: TrialIndex, results: Results) -> Iterator[Point]:
+    """The points that the sweep asks for: all of a grid; of a search, as far as its space has them
+    now, those that it has asked for in the runs before."""
+    if sweep.file.search.enumerates:
+        yield from sweep.grid()
+        return
+    past = PastPoints(sweep, index, results)
+    for stratum in sweep.strata:
+        yield from past.asked_in(stratum).values()
+
+
 class _Asked(NamedTuple):
     """A point that the sweep has asked for, as it stands in the results."""
 
@@ -68,13 +79,18 @@ class PastPoints:
 
     def of(self, stratum: Stratum) -> History:
         """The history of the search in ``stratum``."""
+        points = self.asked_in(stratum)
+        others = points_of_other_sweeps(self._sweep, self._index, stratum, self._others)
+        known = [(point, numbers) for point, numbers in others if point.text not in points]
+        return History(list(points.values()), known, {each.number for each in self._asked})
+
+    def asked_in(self, stratum: Stratum) -> dict[str, Point]:
+        """The points of ``stratum`` that the sweep has asked for, by their text."""
         points: dict[str, Point] = {}
         for each in self._asked:
             for point in self._points(stratum, each):
                 points.setdefault(point.text, point)
-        others = points_of_other_sweeps(self._sweep, self._index, stratum, self._others)
-        known = [(point, numbers) for point, numbers in others if point.text not in points]
-        return History(list(points.values()), known, {each.number for each in self._asked})
+        return points
 
     def note(self, point: Point) -> None:
         """Write down that the sweep has asked for ``point``, beside those under way."""
