@@ -26,7 +26,9 @@ def results_of(chosen: argparse.Namespace) -> str:
 
 def print_summary(summary: Summary, results: str, verb: str = "run") -> None:
     """Print what was done, where it is, what failed, and the command that comes next."""
-    done = f"{len(summary.ran)} trials {verb}" if summary.ran else "nothing left to do"
+    done = f"{len(summary.ran)} trials {verb}"
+    if not summary.ran:
+        done = f"no trial {verb}" if summary.stopped else "nothing left to do"
     before = len(summary.there - summary.ran)
     print(
         f"{done}, {before} there already; tables in {printable(results)}/trials, epochs, "
@@ -34,6 +36,8 @@ def print_summary(summary: Summary, results: str, verb: str = "run") -> None:
     )
     if summary.stopped:
         print(f"stopped early: {summary.stopped}; the same command goes on")
+    for remark in summary.remarks:
+        print(remark)
     if summary.given_up:
         spared = f"; this spared {summary.saved:.3g} trainings now" if summary.saved else ""
         print(

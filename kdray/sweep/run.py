@@ -98,7 +98,7 @@ def check_data(sweep: Sweep, root: Path) -> None:
 def _run_phases(sweep: Sweep, account: Account, scheduler: Scheduler, found: Results) -> None:
     """Train and measure teachers, then students, then measure the best points, and then all that
     has been trained with each other."""
-    from kdray.sweep.scheduling.best import BestPoints  # optuna takes a second to import
+    from kdray.sweep.scheduling.best import BestPoints, remarks  # optuna takes a second to import
     from kdray.sweep.scheduling.students import Students
 
     members = SweepMembers(sweep, found, account.index)
@@ -109,6 +109,7 @@ def _run_phases(sweep: Sweep, account: Account, scheduler: Scheduler, found: Res
         for generation in teachers.generations():
             scheduler.run(generation)
         students.run(scheduler)
+        account.summary.remarks += remarks(sweep, students.complete)
         if account.summary.stopped:
             return
         scheduler.run(BestPoints(sweep, account, students.complete))

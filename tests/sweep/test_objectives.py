@@ -134,8 +134,26 @@ def test_only_points_that_keep_to_the_constraints_are_among_the_best(
     engine: Engine,
     results: Path,  # noqa: ARG001, RUF100
 ) -> None:
-    go(results, BEST, {"constraints": ["val_accuracy >= 2"]})
+    remarks = go(results, BEST, {"constraints": ["val_accuracy >= 2"]}).remarks
     assert dear(results) == set()
+    assert remarks == [
+        "no point keeps to the constraints val_accuracy >= 2 (4 complete)",
+        "evaluate.best was skipped: there is no complete point that keeps to the constraints",
+    ]
+    assert go(results, BEST, {"constraints": ["val_accuracy >= 0"]}).remarks == []
+
+
+def test_where_no_point_is_complete_the_best_are_none(
+    engine: Engine,
+    results: Path,  # noqa: ARG001, RUF100
+) -> None:
+    changes = {
+        "experiment.training.optimizer": {"name": "sgd", "learning_rate": 1e30},
+        "experiment.teacher.training.optimizer": {"name": "sgd"},
+    }
+    assert go(results, BEST, changes).remarks == [
+        "evaluate.best was skipped: there is no complete point"
+    ]
 
 
 def test_a_dear_evaluation_that_fails_is_a_failure_in_every_run(

@@ -46,6 +46,8 @@ class Summary:
     """Trainings, in fractions of a whole one, that this spared now."""
     stopped: str | None = None
     """Why the run ended before it had done everything."""
+    remarks: list[str] = field(default_factory=list)
+    """What else a user should know at the end, a line each."""
 
     @property
     def exit_status(self) -> int:

@@ -59,6 +59,19 @@ def _wanted(
             yield "teacher", teacher, in_variants(suite, variants.get(teacher.trial_id, ()))
 
 
+def remarks(sweep: Sweep, complete: Sequence[tuple[PointState, Score]]) -> Iterator[str]:
+    """Yield what a user should know where no point can be the best: a line on the constraints, and
+    one on what is measured of the best points only."""
+    limits, best = sweep.file.constraints, sweep.file.evaluate.best
+    if any(score.feasible for _, score in complete):
+        return
+    if complete:
+        yield f"no point keeps to the constraints {', '.join(limits)} ({len(complete)} complete)"
+    if best is not None:
+        keeps = " that keeps to the constraints" if limits else ""
+        yield f"evaluate.best was skipped: there is no complete point{keeps}"
+
+
 def best_points(
     complete: Sequence[tuple[PointState, Score]], objectives: Objectives, count: int
 ) -> list[PointState]:
