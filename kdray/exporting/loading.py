@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from kdray.machine.checked_file import Damaged
 from kdray.models import Classifier
 from kdray.results import Results, Store, open_results
 from kdray.results.lookup import the_one
-from kdray.trials.experiment import Experiment
+from kdray.trials.experiment import Experiment, stored_experiment
 from kdray.trials.files import weights_file
 from kdray.trials.trained import TrainedModels
 
@@ -84,9 +83,8 @@ def find(results: Results, beginning: str) -> Trial:
         raise InputError(
             f"{place}: trial {trial_id} has no trained model, it {row['status']}{reason}"
         )
-    return Trial(
-        row, Experiment.parse(json.loads(str(row["experiment"])), f"{place}: trial {trial_id}")
-    )
+    where = f"{place}: trial {trial_id}"
+    return Trial(row, stored_experiment(str(row["experiment"]), trial_id, where))
 
 
 def model_of(store: Store, experiment: Experiment, noise: NoiseMode, root: Path) -> TrainedModel:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from kdray.core import InputError, fingerprint, parse
@@ -27,7 +28,7 @@ from kdray.sweep.scheduling.merging import Merging
 from kdray.sweep.scheduling.options import Options
 from kdray.sweep.scheduling.progress import Progress
 from kdray.sweep.scheduling.scheduler import Scheduler
-from kdray.trials.experiment import Experiment
+from kdray.trials.experiment import Experiment, stored_experiment
 from kdray.trials.task import Reason, ReasonKind, Task, measurable
 
 
@@ -69,17 +70,17 @@ def evaluate(
     )
     found = open_results(results)
     wanted = suite if isinstance(suite, Suite) else Suite(suite=tuple(suite))
-    chosen = _chosen(found, [role] if role else wanted.roles, trials)
+    chosen, foreign = _chosen(found, [role] if role else wanted.roles, trials)
     if options.address is None:
         check("student", request, [this_machine(options.cpus, options.gpus)])
     unfit = _unfit(wanted, [trial for _, trial in chosen], options.data)
     for warning in _warnings(wanted, found, [trial for _, trial in chosen]):
         progress.warn(warning)
     _record_labels(found, wanted, {trial.trial_id for _, trial in chosen})
-    asked = variants_of_students(
-        Experiment.parse(json.loads(text)) for text in found.trials()["experiment"]
-    )
+    asked = variants_of_students(_readable(found))
     account = Account(found.store, _index(found, options), progress)
+    for trial_id, why in foreign.items():
+        account.add_failure(trial_id, why)
     with (
         Merging(found.store, account.index, progress.warn),
         RayRunner(found.store, options) as runner,
@@ -124,9 +125,10 @@ def _measuring_only(task: Task) -> Task:
 
 def _chosen(
     found: Results, roles: Collection[Role], trials: Collection[str] | None
-) -> list[TrainedTrial]:
-    """The trained trials in ``roles``, and among ``trials`` if these are given; InputError if one
-    of those is not there."""
+) -> tuple[list[TrainedTrial], dict[str, Reason]]:
+    """The trained trials in ``roles``, and among ``trials`` if these are given; and, by trial, why
+    others of them cannot be measured: another version of kdray made them. InputError if one of
+    ``trials`` is not there."""
     table = found.trials()
     table = table[(table["status"] == "completed") & table["role"].isin(roles)]
     if trials is not None:
@@ -134,8 +136,22 @@ def _chosen(
         if unknown:
             raise InputError(f"{found.store.place}: no trained trial {unknown[0]!r}")
         table = table[table["trial_id"].isin(trials)]
-    rows = zip(table["role"], table["experiment"], strict=True)
-    return [(role, Experiment.parse(json.loads(text))) for role, text in rows]
+    chosen: list[TrainedTrial] = []
+    foreign: dict[str, Reason] = {}
+    rows = zip(table["role"], table["trial_id"], table["experiment"], strict=True)
+    for role, trial_id, text in rows:
+        try:
+            chosen.append((role, stored_experiment(text, trial_id, "the trial")))
+        except InputError as error:
+            foreign[trial_id] = Reason(kind=ReasonKind.EXPERIMENT, text=str(error))
+    return chosen, foreign
+
+
+def _readable(found: Results) -> Iterator[Experiment]:
+    """Yield the experiments that this version of kdray can read."""
+    for text in found.trials()["experiment"]:
+        with suppress(InputError):
+            yield Experiment.parse(json.loads(text))
 
 
 def _record_labels(found: Results, suite: Suite, trial_ids: Collection[str]) -> None:

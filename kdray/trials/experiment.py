@@ -3,6 +3,7 @@ id."""
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Annotated, Any, ClassVar, Self
 
@@ -76,6 +77,21 @@ class Experiment(Value):
 
     not_columns: ClassVar[frozenset[str]] = frozenset({"seed"})
     """Leaves that the trials table has among its own columns."""
+
+
+def stored_experiment(text: str, trial_id: str, where: str) -> Experiment:
+    """The experiment of a trial in the results, from its row; ``where`` names the row in messages.
+
+    :class:`kdray.core.InputError` if the same text is another trial now, because a component has
+    got a new version: its weights are not what this description would be trained to.
+    """
+    experiment = Experiment.parse(json.loads(text), where)
+    if experiment.trial_id != trial_id:
+        raise InputError(
+            f"{where} was made by another version of kdray: its description is trial "
+            f"{experiment.trial_id} now; 'kdray run' on its sweep trains it anew"
+        )
+    return experiment
 
 
 def _without_seeds(experiment: Experiment) -> Experiment:

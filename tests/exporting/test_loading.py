@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -189,3 +190,13 @@ def test_a_file_that_is_none_is_said(store: Store, tmp_path: Path) -> None:
     file.write_bytes(pack({}, {"kdray_model": 99}))
     with pytest.raises(InputError, match="version 99, this kdray reads up to 1; update kdray"):
         load_model(file)
+
+
+def test_a_trial_of_another_version_is_said(tmp_path: Path) -> None:
+    store = store_in(tmp_path / "results")
+    text = json.dumps(canonical(experiment()))
+    row = {"trial_id": "0" * 16, "status": "completed", "experiment": text}
+    write_rows(store, "trials", "0" * 16, [row], {})
+    problem = f"trial {'0' * 16} was made by another version of kdray"
+    with pytest.raises(InputError, match=problem):
+        load_model(store.location, "0000", data=NOWHERE)

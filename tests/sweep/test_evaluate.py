@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from kdray.core import InputError
-from kdray.results import Results
+from kdray.results import Results, Store, write_rows
 from kdray.sweep.definition.file import Suite
 from kdray.sweep.evaluate import evaluate, load_suite
 from kdray.sweep.plan import plan
@@ -262,3 +263,20 @@ def test_a_trial_whose_learning_curve_is_gone_is_measured_once(
     measure(finished, noise)
     engine.ran.clear()
     assert measure(finished, noise).ran == set()
+
+
+def test_a_trial_that_another_version_made_is_a_failure_and_the_others_are_measured(
+    engine: Engine, finished: Path, noise: Suite
+) -> None:
+    store, (first, *others) = Store(finished), students(finished)
+    trials = Results(finished).trials()
+    text = trials.set_index("trial_id").loc[first, "experiment"]
+    changed = json.dumps({**json.loads(text), "seed": 77})
+    row = {"trial_id": first, "role": "student", "status": "completed", "experiment": changed}
+    write_rows(store, "trials", first, [row], {})
+    summary = measure(finished, noise, role="student")
+    assert list(summary.failures) == [first]
+    reason = str(summary.failures[first])
+    assert reason.startswith("the trial was made by another version of kdray: its description is")
+    assert measured(finished) == set(others)
+    assert len(engine.ran) == len(others)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,13 @@ from kdray.methods import KD as Distillation
 from kdray.methods import AnyMethod, Method, TrainedTeacher
 from kdray.models import Described
 from kdray.results import TABLES
-from kdray.trials.experiment import Experiment, configuration, configuration_columns, loss_columns
+from kdray.trials.experiment import (
+    Experiment,
+    configuration,
+    configuration_columns,
+    loss_columns,
+    stored_experiment,
+)
 from tests.small_trials import description, distillation, experiment
 
 KD = {"name": "kd"}
@@ -464,3 +471,15 @@ def test_logits_of_votes_are_refused_and_their_probabilities_are_not() -> None:
     with pytest.raises(InputError, match=r"^method\.on: logits: a class without a vote"):
         regressed("logits")
     assert regressed("probabilities").method.name == "output_regression"
+
+
+def test_a_stored_experiment_is_the_trial_that_its_row_says() -> None:
+    described = experiment()
+    text = json.dumps(canonical(described))
+    assert stored_experiment(text, described.trial_id, "r: trial a") == described
+    with pytest.raises(
+        InputError,
+        match=rf"^r: trial a was made by another version of kdray: its description is trial "
+        rf"{described.trial_id} now; 'kdray run' on its sweep trains it anew$",
+    ):
+        stored_experiment(text, "0" * 16, "r: trial a")
