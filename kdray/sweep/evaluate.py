@@ -79,8 +79,8 @@ def evaluate(
     _record_labels(found, wanted, {trial.trial_id for _, trial in chosen})
     asked = variants_of_students(_readable(found))
     account = Account(found.store, _index(found, options), progress)
-    for trial_id, why in foreign.items():
-        account.add_failure(trial_id, why)
+    for trial_id, told in foreign.items():
+        account.add_failure(trial_id, told)
     with (
         Merging(found.store, account.index, progress.warn),
         RayRunner(found.store, options) as runner,

@@ -27,10 +27,11 @@ from kdray.sweep.execution.resources import (
     this_machine,
 )
 from kdray.sweep.inventory.across import TrainedTrial, missing_cells
-from kdray.sweep.inventory.left_behind import left_behind, left_behind_text
+from kdray.sweep.inventory.left_behind import AskedTrials, left_behind_text
 from kdray.sweep.inventory.members import SweepMembers
 from kdray.sweep.inventory.students import Counts, students
 from kdray.sweep.inventory.trials import TrialIndex, considered
+from kdray.sweep.scheduling.idle import idle_text
 from kdray.sweep.search.history import points_asked
 from kdray.trials.task import Task
 
@@ -76,18 +77,17 @@ def plan(
     teaching: dict[str, TrainedTrial] = {}
     measured: dict[str, TrainedTrial] = {}
     search, members = sweep.file.search, SweepMembers(sweep, found, index)
-    points = points_asked(sweep, index, found)
-    gone = left_behind_text(sweep.name, left_behind(sweep, index, members.earlier(), points))
-    out.notes += [] if gone is None else [gone]
+    asked_trials = AskedTrials(sweep, index, members.earlier())
     competing = search.racing is not None or search.early_stopping is not None
     if search.enumerates:
         for point in sweep.grid():
-            given_up = False
+            given_up, known = False, None
             for seed, student in students(sweep, index, point):
                 if student is None:
                     may_teach = considered(sweep.candidates(point), sweep.choice(point), seed)
                     out.students.add_untaught(index.all_settled(may_teach))
                     continue
+                known = student
                 if competing and not given_up:  # then no later seed of the point is begun either
                     given_up = members.given_up(members.row("student", student, point)) is not None
                 task = None if given_up else index.task("student", student, sweep.suite("student"))
@@ -99,11 +99,16 @@ def plan(
                     sweep.file.evaluate.across
                 ):  # else only counted: there may be a hundred thousand of them
                     measured.setdefault(student.trial_id, ("student", student))
+            asked_trials.add(point, known)
     else:
+        for point in points_asked(sweep, index, found) if members.earlier() else ():
+            asked_trials.add(point)
         out.searched, out.students.pending = (
             True,
             (search.count or 0) * len(sweep.strata) * sweep.file.seeds,
         )
+    gone = left_behind_text(sweep.name, asked_trials.left_behind())
+    out.notes += [] if gone is None else [gone]
     asked = teacher_variants(sweep)
     for teacher in chain(sweep):
         suite = (
@@ -136,7 +141,11 @@ def plan(
         except InputError as error:
             out.at_once[role], out.room[role] = None, f"cannot run here: {error}"
             continue
-        out.at_once[role] = at_once(request, [node], max_concurrent)
+        out.at_once[role] = width = at_once(request, [node], max_concurrent)
+        counts: Counts = getattr(out, f"{role}s")
+        left = min(width, counts.train + counts.measure + counts.pending)
+        idle = idle_text(role, request, left, node.cpu)
+        out.notes += [] if idle is None else [idle]
         out.room[role] = concurrency(request, [node], max_concurrent)
         if request.gpu == "auto":
             out.room[role] += " until the hungriest trial is measured (gpu: auto)"

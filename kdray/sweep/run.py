@@ -82,7 +82,8 @@ def run(
             RayRunner(store, options, callbacks) as runner,
         ):
             progress.publish(store, sweep.name)
-            _run_phases(sweep, account, Scheduler(runner, account), found)
+            here = this_machine(cpus, gpus).cpu if address is None else None
+            _run_phases(sweep, account, Scheduler(runner, account, here), found)
         return account.summary
 
 

@@ -7,7 +7,8 @@ from typing import NamedTuple, Protocol
 
 from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.scheduling.account import Account
-from kdray.sweep.scheduling.jobs import JobBatch, JobSource
+from kdray.sweep.scheduling.idle import idle_text
+from kdray.sweep.scheduling.jobs import JobBatch, JobSource, Phase
 from kdray.sweep.scheduling.queue import JobQueue
 from kdray.trials.grant import Grant
 from kdray.trials.task import Task
@@ -40,8 +41,10 @@ class Runner(Protocol):
 class Scheduler:
     """Runs sources of jobs."""
 
-    def __init__(self, runner: Runner, account: Account) -> None:
+    def __init__(self, runner: Runner, account: Account, cpus: float | None = None) -> None:
+        """``cpus``: of this machine, if all trials run on it."""
         self._runner, self._account, self._progress = runner, account, account.progress
+        self._cpus = cpus
 
     def run(self, source: JobSource) -> None:
         """Run every job of ``source``; nothing starts where it has none."""
@@ -53,9 +56,18 @@ class Scheduler:
         allocation = self._runner.allocate(name, role, request, tasks)
         for note in allocation.notes:
             self._progress.say(note)
+        self._tell_idle(source.phase, allocation)
         queue = JobQueue(source, allocation.grant, self._account, self._progress, first=first)
         with self._progress.phase(name, planned=planned, there=cached):
             self._runner.run(queue, allocation)
+
+    def _tell_idle(self, phase: Phase, allocation: Allocation) -> None:
+        """Say where the trials of a phase are too few for the machine."""
+        if self._cpus is None or phase.planned is None:
+            return
+        trials = min(phase.planned, allocation.width or phase.planned)
+        if (text := idle_text(phase.role, phase.request, trials, self._cpus)) is not None:
+            self._progress.say(f"{phase.name}: {text}")
 
 
 def _first_with_jobs(source: JobSource) -> JobBatch | None:
