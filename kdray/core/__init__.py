@@ -2,7 +2,7 @@
 streams. Only the last loads torch."""
 
 from kdray.core.effort import Effort, efforts, efforts_below
-from kdray.core.explain import InputError, describe, explain, parse, shortened
+from kdray.core.explain import InputError, describe, explain, parse, shortened, unknown_key
 from kdray.core.leaves import leaf_types, leaves
 from kdray.core.values import (
     Json,
@@ -37,5 +37,6 @@ __all__ = [
     "several",
     "shortened",
     "tag_of",
+    "unknown_key",
     "value_types",
 ]

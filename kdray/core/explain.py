@@ -5,6 +5,7 @@ allowed.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args
 
@@ -42,12 +43,7 @@ def explain(error: ValidationError, kind: Any, where: str = "") -> str:
     path, owner = _locate(kind, problem["loc"])
     text, found = problem["msg"], problem.get("input")
     if problem["type"] == "extra_forbidden" and owner is not None:
-        key, valid = str(problem["loc"][-1]), sorted(owner.model_fields)
-        near = get_close_matches(key, valid, n=1)
-        text = (
-            f"unknown key{f', did you mean {near[0]!r}?' if near else ''} (allowed: "
-            f"{', '.join(valid) or 'none'})"
-        )
+        text = unknown_key(str(problem["loc"][-1]), sorted(owner.model_fields))
     elif problem["type"] == "union_tag_invalid":
         context = problem["ctx"]
         valid = [name.strip(" '") for name in str(context["expected_tags"]).split(",")]
@@ -76,6 +72,15 @@ def explain(error: ValidationError, kind: Any, where: str = "") -> str:
         )
     full = ".".join(part for part in (where, path) if part)
     return f"{full}: {text}" if full else text
+
+
+def unknown_key(key: str, valid: Sequence[str]) -> str:
+    """What a message says of a key that is none of those that are ``valid``."""
+    near = get_close_matches(key, valid, n=1)
+    return (
+        f"unknown key{f', did you mean {near[0]!r}?' if near else ''} (allowed: "
+        f"{', '.join(valid) or 'none'})"
+    )
 
 
 def shortened(text: str) -> str:

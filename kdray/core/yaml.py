@@ -15,7 +15,7 @@ from kdray.core import InputError
 
 _INT = re.compile(r"[-+]?[0-9]+$")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
-_FRACTION = re.compile(r"[-+]?[0-9]+/[0-9]*[1-9][0-9]*$")
+_FRACTION = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)/[0-9]*[1-9][0-9]*$")
 
 
 class _Loader(yaml.SafeLoader):
@@ -68,8 +68,8 @@ _Loader.add_constructor(None, _refuse)
 
 
 def plain_scalar(text: str) -> bool | int | float | str | None:
-    """An unquoted scalar: null, true or false, an integer, a number, a fraction of integers, else
-    the text."""
+    """An unquoted scalar: null, true or false, an integer, a number, a fraction (of an
+    integer or a decimal, by an integer), else the text."""
     if text in ("null", "Null", "NULL", "~", ""):
         return None
     if text.lower() in ("true", "false") and text in (
@@ -87,7 +87,7 @@ def plain_scalar(text: str) -> bool | int | float | str | None:
         return float(text)
     if _FRACTION.match(text):
         numerator, denominator = text.split("/")
-        return int(numerator) / int(denominator)
+        return (int if _INT.match(numerator) else float)(numerator) / int(denominator)
     return text
 
 

@@ -3,6 +3,7 @@ numbers."""
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -12,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float32, Int64
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from kdray.core import Value, canonical, describe, seeds, tag_of
@@ -24,6 +25,18 @@ BLOCK = 250
 """Images per forward pass. Part of every number: random draws are made block by block."""
 SMOKE_EXAMPLES = 32
 """Images that ``--smoke`` measures on."""
+LABEL = r"^[A-Za-z0-9_\-]+$"
+
+
+def _in_words(label: str) -> str:
+    """Return ``label`` if it may be one of an evaluation."""
+    if re.fullmatch(LABEL, label) is None:
+        raise ValueError(f"{label!r} may have letters, digits, '-' and '_' only")
+    return label
+
+
+Label = Annotated[str, Field(json_schema_extra={"pattern": LABEL}), AfterValidator(_in_words)]
+"""What a sweep calls an evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +181,10 @@ class Evaluation(Value):
     across: ClassVar[bool] = False
     """Whether it measures trials with each other; once all of them are trained, then."""
 
-    label: Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+$")] | None = None
+    label: (
+        Annotated[str, Field(json_schema_extra={"pattern": LABEL}), AfterValidator(_in_words)]
+        | None
+    ) = None
     """Names the rows and the objective (``label.metric``); none: the evaluation's name."""
     split: Literal["val", "test"] = "test"
     examples: Annotated[int, Field(ge=1)] | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kdray.core import InputError
@@ -22,6 +23,8 @@ from kdray.trials.task import measurable
 
 MAX_COMBINATIONS = 1_000_000
 """Points, teachers or searches of one sweep."""
+MAX_CHECKED = 2_000
+"""Combinations of values that are read before anything starts."""
 MAX_ENUMERATED = 100_000
 """Values of one leaf that are enumerated."""
 
@@ -35,6 +38,7 @@ def check(sweep: Sweep) -> None:
     for space in sweep.spaces:
         try:
             _check_edges(sweep, space)
+            _check_combinations(sweep, space)
         except InputError as error:
             where = f"cases[{cases.index(space.case)}] ({space.case}): " if space.case else ""
             raise InputError(f"{where}{error}") from None
@@ -247,15 +251,55 @@ def check_applies(suite: Iterable[AnyEvaluation], experiment: Experiment, where:
 def _check_edges(sweep: Sweep, space: Space) -> None:
     """Put every leaf at each of its edges and read the whole experiment."""
     for path, values in space.corners():
-        point = Point(-1, space, values)
         try:
-            candidates = sweep.candidates(point)
-            student = sweep.student(point, 0, candidates[0] if candidates else None)
-            _check_measured(sweep.file, student)
-            check_applies(sweep.suite("student"), student, "evaluate.suite")
-            check_applies(sweep.finals, student, "evaluate.best.suite")
-            for teacher in candidates[:1]:
-                check_applies(sweep.suite("teacher"), teacher, "evaluate.suite: of a teacher")
+            _check_point(sweep, Point(-1, space, values))
         except InputError as error:
             stated = f" (at {path} = {json.dumps(values[path])})" if path else ""
             raise InputError(f"{error}{stated}") from None
+
+
+def _check_point(sweep: Sweep, point: Point) -> None:
+    """Read the experiments of a point and see that what is measured can be."""
+    candidates = sweep.candidates(point)
+    student = sweep.student(point, 0, candidates[0] if candidates else None)
+    _check_measured(sweep.file, student)
+    check_applies(sweep.suite("student"), student, "evaluate.suite")
+    check_applies(sweep.finals, student, "evaluate.best.suite")
+    for teacher in candidates[:1]:
+        check_applies(sweep.suite("teacher"), teacher, "evaluate.suite: of a teacher")
+
+
+def _check_combinations(sweep: Sweep, space: Space) -> None:
+    """Read the experiment at every combination of the leaves that are gone through one by one (all
+    of a grid; of a search those that are a grid, and the teachers'), or at a sample of many."""
+    leaves = space.distributions
+    gone_through = list(leaves)
+    if not sweep.file.search.enumerates:
+        gone_through = [
+            path for path in leaves if leaves[path].kind == "grid" or path in space.teacher_paths
+        ]
+    if not gone_through:
+        return
+    count = math.prod(leaves[path].count or 1 for path in gone_through)
+    most = max(1, MAX_CHECKED // len(sweep.spaces))
+    many = count > most
+    for values in _sample(space, gone_through, most) if many else space.grid(gone_through):
+        try:
+            _check_point(sweep, Point(-1, space, values))
+        except InputError as error:
+            stated = ", ".join(f"{path} = {json.dumps(values[path])}" for path in gone_through)
+            raise InputError(f"{error} (at {stated})") from None
+
+
+def _sample(space: Space, paths: list[str], count: int) -> Iterator[dict[str, Any]]:
+    """Yield ``count`` combinations of the leaves at ``paths``, the same ones every time; the others
+    are at their first edge."""
+    generator = random.Random(0)
+    first = next(space.corners())[1]
+    for _ in range(count):
+        drawn = {
+            path: leaf.value(generator.randrange(leaf.count or 1))
+            for path, leaf in space.distributions.items()
+            if path in paths
+        }
+        yield first | drawn

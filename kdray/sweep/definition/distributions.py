@@ -52,9 +52,19 @@ class Distribution:
                 return self.arguments[0] + index
             case "quniform":
                 low, _, step = self.arguments
+                if self.whole:
+                    return int(low) + int(step) * index
                 return float(f"{low + step * index:.12g}")  # 0.3, not 0.1 + 0.1 + 0.1
             case _:
                 return self.arguments[index]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all values of a range are whole numbers."""
+        return self.kind in ("randint", "lograndint") or (
+            self.kind == "quniform"
+            and all(float(part).is_integer() for part in self.arguments[::2])  # low and step
+        )
 
     @property
     def finite(self) -> tuple[Any, ...] | None:
@@ -122,6 +132,8 @@ class Branch(NamedTuple):
 
 def read_leaves(node: Any, path: str = "experiment") -> Any:
     """A tree as read from YAML with its one-key mappings turned into distributions."""
+    if isinstance(node, float):
+        return without_rounding(node)
     if not isinstance(node, dict):
         return inside(node, path, read_leaves)
     for key in node:
@@ -138,6 +150,19 @@ def read_leaves(node: Any, path: str = "experiment") -> Any:
                 )
             return Same(arguments.removeprefix("experiment."))
     return inside(node, path, read_leaves)
+
+
+def without_rounding(value: float) -> float:
+    """Return the decimal of at most 12 digits that ``value`` (0.1 + 0.2, say) misses by rounding
+    only, else ``value``."""
+    short = float(f"{value:.12g}")
+    return short if abs(short - value) <= 4 * math.ulp(value) else value
+
+
+def _without_rounding(node: Any) -> Any:
+    if isinstance(node, float):
+        return without_rounding(node)
+    return inside(node, "", lambda part, _: _without_rounding(part))
 
 
 def is_swept(node: Any) -> bool:
@@ -180,6 +205,7 @@ def _distribution(kind: str, arguments: Any, where: str) -> Distribution | Branc
     if kind in ("grid", "choice"):
         if not arguments:
             raise InputError(f"{where}: is empty; a search space needs at least one value")
+        arguments = _without_rounding(arguments)
         for index, value in enumerate(arguments):
             if any(
                 value == other and isinstance(value, bool) == isinstance(other, bool)
@@ -194,7 +220,7 @@ def _distribution(kind: str, arguments: Any, where: str) -> Distribution | Branc
                         f"{where}[{index}]: is a distribution itself; put its values into the list"
                     )
             return Branching(kind, dict(zip(_labels(arguments), read, strict=True)))  # type: ignore[arg-type]
-        return Distribution(kind, tuple(arguments))  # type: ignore[arg-type]
+        return Distribution(kind, tuple(read))  # type: ignore[arg-type]
     wanted = 3 if kind == "quniform" else 2
     numbers = [a for a in arguments if isinstance(a, int | float) and not isinstance(a, bool)]
     if len(numbers) != len(arguments) or len(arguments) != wanted:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    field_validator,
+    model_validator,
+)
 
 from kdray.core import Several, Value, fingerprint
 from kdray.results.points.objective import Constraint, Objective, Objectives
@@ -13,6 +21,7 @@ from kdray.sweep.definition.samplers import AnySampler, Grid, members_of_search,
 from kdray.sweep.execution.dashboards import Callbacks
 from kdray.training.compute import ComputeOptions
 
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
 Role = Literal["teacher", "student"]
 
 
@@ -128,6 +137,16 @@ class TeacherChoice(Value):
     so."""
 
 
+def _in_words(name: str) -> str:
+    """Return ``name`` if it may be one of a sweep."""
+    if re.fullmatch(NAME, name) is None:
+        raise ValueError(
+            f"{name!r} may have letters, digits, '-', '_' and '.', at most 100 of them, and must "
+            "begin with a letter or digit"
+        )
+    return name
+
+
 def _listed(given: Any) -> Any:
     """One as a list of one."""
     return [given] if isinstance(given, dict | Objective) else given
@@ -136,7 +155,7 @@ def _listed(given: Any) -> Any:
 class SweepFile(Value):
     """The sweep file as it is written."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$")]
+    name: Annotated[str, Field(json_schema_extra={"pattern": NAME}), AfterValidator(_in_words)]
     """Letters, digits, ``_``, ``-`` and ``.``; it becomes part of file names."""
     seeds: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Every point is trained so many times, with seeds 0, 1, …"""

@@ -22,6 +22,7 @@ from kdray.sweep.definition.distributions import (
     is_swept,
     read_leaves,
 )
+from kdray.sweep.definition.fields import check_fields
 from kdray.sweep.definition.file import Case, SweepFile, TeacherChoice
 from kdray.sweep.definition.smoke import shrink
 from kdray.sweep.definition.space import Space, check_sames
@@ -136,6 +137,7 @@ def _spaces(file: SweepFile, case: Case) -> tuple[list[Space], TeacherChoice]:
         )
     for space in spaces:
         check_sames(space)
+        check_fields(space)
         check_teachers_are_finite(space)
     return spaces, choice
 

@@ -3,13 +3,14 @@ chosen from."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from kdray.core import fingerprint
+from kdray.core import InputError, fingerprint
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.file import Role, SweepFile, TeacherChoice
 from kdray.sweep.definition.space import Point, Space
@@ -112,10 +113,27 @@ class Sweep:
         tree = {key: part for key, part in point.tree().items() if key != "teacher"}
         return Experiment.parse({**tree, "seed": seed, "teacher": _plain(teacher)}, "experiment")
 
+    def problem(self, point: Point) -> str | None:
+        """Why ``point`` has no student: its values do not fit together; none if they do."""
+        try:
+            self._first_student(point)
+        except InputError as error:
+            values = ", ".join(f"{path} = {json.dumps(v)}" for path, v in point.values.items())
+            return f"{error} (at {values})"
+        return None
+
     def point_id(self, point: Point) -> str:
-        """The identity of ``point``, whichever of its teachers is chosen and whatever the seed."""
+        """The identity of ``point``, whichever of its teachers is chosen and whatever the seed; of
+        values that do not fit together, which are no experiment, a digest of them."""
+        try:
+            return self._first_student(point).point_id
+        except InputError:
+            text = json.dumps(point.tree(), sort_keys=True)
+            return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _first_student(self, point: Point) -> Experiment:
         candidates = self.candidates(point)
-        return self.student(point, 0, candidates[0] if candidates else None).point_id
+        return self.student(point, 0, candidates[0] if candidates else None)
 
     def teachers(self) -> Iterator[Experiment]:
         """Every teacher that any point may need, each once."""

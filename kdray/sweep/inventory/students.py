@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kdray.core import InputError
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.trials import TrialIndex
@@ -48,7 +49,7 @@ def students(
     sweep: Sweep, index: TrialIndex, point: Point
 ) -> Iterator[tuple[int, Experiment | None]]:
     """Yield the student of each seed of a point; none where its teacher is not there to be
-    chosen."""
+    chosen, and none at all where the point's values do not fit together."""
     candidates, choice = sweep.candidates(point), sweep.choice(point)
     like: Experiment | None = None
     for seed in range(sweep.file.seeds):
@@ -58,5 +59,9 @@ def students(
             continue
         # Read and checked once a point: seeds, the teacher's too, are no part of what can be wrong
         # with it.
-        like = like or sweep.student(point, seed, teacher)
+        try:
+            like = like or sweep.student(point, seed, teacher)
+        except InputError:
+            yield from ((each, None) for each in range(seed, sweep.file.seeds))
+            return
         yield seed, like.model_copy(update={"seed": seed, "teacher": teacher})

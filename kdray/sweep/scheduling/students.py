@@ -179,10 +179,13 @@ class Students:
         found = list(students(self._sweep, self._index, point))
         lacking = [seed for seed, student in found if student is None]
         problem: str | None = None
+        text = self._sweep.problem(point) if lacking else None
+        unfit = None if text is None else Reason(kind=ReasonKind.EXPERIMENT, text=text)
         for seed in lacking:
-            reason = self._teacher_problem(point, seed)
+            reason = unfit or self._teacher_problem(point, seed)
             problem = problem or reason.text
-            self._account.summary.failures[self._without_teacher(point, seed)] = reason
+            called = f"point {point.number}" if unfit else self._without_teacher(point, seed)
+            self._account.summary.failures[called] = reason
             self._members.point_failed(point, reason)
         taught = [student for _, student in found if student is not None]
         rivals = point.space.stratum(point.values) if not self._sweep.file.search.enumerates else ""

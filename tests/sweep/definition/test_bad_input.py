@@ -122,8 +122,27 @@ WRONG = [
     ),
     ({"experiment.seed": 3}, "experiment.seed: is set by the sweep"),
     ({"experiment.teacher.seed": 3}, "experiment.teacher.seed: is set by the sweep"),
-    ({"name": "a/b"}, "name: string should match pattern"),
-    ({"name": "../x"}, "name: string should match pattern"),
+    (
+        {"name": "a/b"},
+        "name: 'a/b' may have letters, digits, '-', '_' and '.', at most 100 of them, and must "
+        "begin with a letter or digit",
+    ),
+    ({"name": "../x"}, "name: '../x' may have letters"),
+    ({"name": ""}, "name: '' may have letters"),
+    (
+        {"evaluate.suite": [{"name": "pgd", "label": "ε = 1"}]},
+        "evaluate.suite[0].label: 'ε = 1' may have letters, digits, '-' and '_' only",
+    ),
+    (
+        {"experiment.teacher.seds": 3},
+        "experiment.teacher.seds: unknown key, did you mean 'seeds'? (allowed: data, method, "
+        "model, noise, seeds, select, supervision, teacher, training)",
+    ),
+    (
+        {"experiment.optimizer": 3},
+        "experiment.optimizer: unknown key (allowed: data, method, model, noise, supervision, "
+        "teacher, training)",
+    ),
     ({"search": {"sampler": "tpe"}}, "search: points: sampler tpe needs to know how many"),
     ({"search": {"sampler": "grid", "points": 3}}, "search: points: a grid has as many as it has"),
     (

@@ -1,0 +1,140 @@
+"""What the types of an experiment's fields tell of a sweep file before any value is tried: that a
+field holds whole numbers, or one value where a list or a mapping stands."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
+
+from pydantic_core import to_jsonable_python
+
+from kdray.core import InputError, Value, shortened, tag_of, unknown_key
+from kdray.sweep.definition.distributions import Distribution, Same
+from kdray.sweep.definition.file import TeacherChoice
+from kdray.sweep.definition.space import Space
+from kdray.sweep.definition.tree import at, children
+from kdray.trials.experiment import Experiment
+
+PLAIN = (bool, int, float, str)
+FOREIGN = frozenset({"values", "value", "min", "max", "low", "high", "distribution", "q", "step"})
+"""What other tools write of a leaf that is searched."""
+LISTS = "{grid: […]} or {choice: […]}"
+RANGES = "{uniform: [low, high]}, {loguniform: [low, high]} or {randint: [low, high]}"
+
+
+def check_fields(space: Space) -> None:
+    """Raise :class:`InputError` where a leaf or a mapping cannot be what its field holds."""
+    _visit(Experiment, space.tree, "", space)
+
+
+def _visit(kind: Any, node: Any, path: str, space: Space) -> None:
+    """Check ``node``, which is a value of a field of type ``kind``, and what is below it."""
+    options = list(_options(kind))
+    if isinstance(node, Distribution | Same):
+        if all(_is_whole(option) for option in options):
+            _check_whole(node, path, space)
+    elif isinstance(node, list):
+        items = [option for option in options if get_origin(option) in (tuple, list)]
+        if not items and all(map(_is_known, options)):
+            _refuse(path, node, f"needs one value, not a list; to try several write {LISTS}")
+        for below_it, part in children(node, path) if len(items) == 1 else ():
+            _visit(get_args(items[0])[0], part, below_it, space)
+    elif isinstance(node, dict):
+        _visit_mapping(options, node, path, space)
+
+
+def _visit_mapping(options: list[Any], node: dict[str, Any], path: str, space: Space) -> None:
+    members = [option for option in options if _is_value(option)]
+    if not members and all(map(_is_known, options)):
+        _refuse(path, node, _searched(node) or f"needs one value, or {LISTS}, or {RANGES}")
+    if members and node and FOREIGN.issuperset(node) and not _fields_of(members, node):
+        _refuse(path, node, _searched(node) or f"needs {LISTS} or {RANGES}")
+    parts = zip(node, children(node, path), strict=True)
+    # The teacher last: of what it inherits the student's field is named.
+    for key, (below_it, part) in sorted(parts, key=lambda each: each[0] == "teacher"):
+        kinds = _fields_of(_named(members, node), [key])
+        if len(kinds) == 1:
+            _visit(kinds[0], part, below_it, space)
+        elif not kinds and members == [Experiment]:
+            valid = [name for name in Experiment.model_fields if name != "seed" or path]
+            if path == "teacher":
+                valid = [*(name for name in valid if name != "seed"), *TeacherChoice.model_fields]
+            raise InputError(f"experiment.{below_it}: {unknown_key(key, sorted(valid))}")
+
+
+def _refuse(path: str, node: Any, problem: str) -> NoReturn:
+    written = shortened(json.dumps(to_jsonable_python(node, fallback=str)))
+    raise InputError(f"experiment.{path}: {problem}, not {written}")
+
+
+def _searched(node: dict[str, Any]) -> str | None:
+    """Return how what another tool writes of several values or a range is written here."""
+    if "values" in node:
+        return f"several values to try are written {LISTS}"
+    if {"min", "max"} <= node.keys() or {"low", "high"} <= node.keys():
+        return f"a range to search is written {RANGES}"
+    return None
+
+
+def _options(kind: Any) -> Iterator[Any]:
+    """Yield the types of the values that a field of type ``kind`` may hold."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        yield from _options(get_args(kind)[0])
+    elif origin is Union or type(kind).__name__ == "UnionType":
+        for part in get_args(kind):
+            yield from _options(part)
+    elif kind is not type(None):
+        yield kind
+
+
+def _is_value(option: Any) -> bool:
+    return isinstance(option, type) and issubclass(option, Value)
+
+
+def _is_known(option: Any) -> bool:
+    """Whether all that the type holds is clear here, and it holds neither a list nor a mapping but
+    for a description's."""
+    return option in PLAIN or get_origin(option) is Literal or _is_value(option)
+
+
+def _is_whole(option: Any) -> bool:
+    literal = get_origin(option) is Literal
+    return option is int or (literal and all(type(value) is int for value in get_args(option)))
+
+
+def _named(members: list[Any], node: dict[str, Any]) -> list[Any]:
+    """Return the members of a union that a mapping may be: the one that it names, else all."""
+    named = [m for m in members if tag_of(m) is not None and tag_of(m) == node.get(m.tag_field)]
+    return named or members
+
+
+def _fields_of(members: list[Any], keys: Any) -> list[Any]:
+    """Return the types of these fields, of every member that has one."""
+    found = [
+        m.model_fields[key].annotation for m in members for key in keys if key in m.model_fields
+    ]
+    return [kind for index, kind in enumerate(found) if kind not in found[:index]]
+
+
+def _check_whole(node: Distribution | Same, path: str, space: Space) -> None:
+    """Raise :class:`InputError` if a whole number is given, or follows, a range of fractions."""
+    where = f"experiment.{path}"
+    for _ in range(len(space.tree) * 100):
+        if not isinstance(node, Same):
+            break
+        where, node = f"experiment.{path}.same", at(space.tree, node.path)
+    if not isinstance(node, Distribution) or node.kind not in ("uniform", "loguniform", "quniform"):
+        return
+    if node.whole:
+        return
+    low, high = math.floor(node.arguments[0]), math.floor(node.arguments[1]) + 1
+    kind = "lograndint" if node.kind == "loguniform" and low > 0 else "randint"
+    where = where if where.endswith(".same") else f"{where}.{node.kind}"
+    raise InputError(
+        f"{where}: {node.kind} gives fractions, and a whole number is needed; use "
+        f"{kind}: [{low}, {high}] (the last is excluded), or quniform with a whole low, high and "
+        "step"
+    )
