@@ -1,4 +1,4 @@
-"""Reading YAML as kdray's files are written: YAML 1.2 scalars, fractions, no duplicate keys,
+"""YAML is read as kdray's files are written: YAML 1.2 scalars, fractions, no duplicate keys,
 nothing executed."""
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _Loader.add_constructor(None, _refuse)
 
 
 def plain_scalar(text: str) -> bool | int | float | str | None:
-    """An unquoted scalar: null, true or false, an integer, a number, a fraction (of an
+    """Return an unquoted scalar as null, true or false, an integer, a number, a fraction (of an
     integer or a decimal, by an integer), else the text."""
     if text in ("null", "Null", "NULL", "~", ""):
         return None
@@ -96,14 +96,14 @@ DEEPEST, LARGEST = 100, 1_000_000
 
 
 def _nodes(node: Any, level: int = 0) -> Iterator[int]:
-    """The level of everything in ``node``."""
+    """Yield the level of everything in ``node``."""
     yield level
     for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         yield from _nodes(part, level + 1)
 
 
 def parse_text(text: str, where: str) -> Any:
-    """The value of a YAML text; :class:`InputError` with ``where`` and the line if it is not
+    """Return the value of a YAML text; :class:`InputError` with ``where`` and the line if it is not
     one."""
     try:
         value = yaml.load(text, _Loader)  # noqa: S506
@@ -132,7 +132,7 @@ def parse_text(text: str, where: str) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """The value of a YAML file."""
+    """Return the value of a YAML file."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

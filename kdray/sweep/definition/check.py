@@ -1,5 +1,5 @@
-"""The checks of a whole sweep, made before anything starts: its size, its search, its objectives
-and every leaf at its edges."""
+"""A whole sweep is checked before anything starts: its size, its search, its objectives and every
+leaf at its edges."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def check_teachers_are_finite(space: Space) -> None:
 
 
 def _check_search(sweep: Sweep) -> None:
-    """There is something to search, or to go through, for the sampler that is to do it."""
+    """Check that there is something to search, or to go through, for the sampler."""
     search = sweep.file.search
     if isinstance(search, Proposer):
         _check_ranges(sweep, search)
@@ -102,7 +102,7 @@ def _check_ranges(sweep: Sweep, search: Proposer) -> None:
 
 
 def _check_first(sweep: Sweep, values: dict[str, Any], where: str) -> None:
-    """A point to begin with is one of the space."""
+    """Check that a point to begin with is one of the space."""
     cases = [str(case) for case in sweep.choices]
     if (len(cases) > 1 or CASE in values) and values.get(CASE) not in cases:
         raise InputError(
@@ -129,7 +129,7 @@ def _check_first(sweep: Sweep, values: dict[str, Any], where: str) -> None:
 
 
 def _check_size(sweep: Sweep) -> None:
-    """What is gone through one by one is not endless."""
+    """Check that what is gone through one by one is not endless."""
 
     def combinations(leaves: Iterable[Distribution]) -> int:
         return math.prod(leaf.count or 1 for leaf in leaves)
@@ -161,8 +161,8 @@ def _check_count(path: str, leaf: Distribution) -> None:
 
 
 def _check_objectives(file: SweepFile) -> None:
-    """Every objective and constraint is a number of a student that the test split has no part
-    in."""
+    """Check that every objective and constraint is a number of a student that the test split has no
+    part in."""
     for index, objective in enumerate(objectives := file.objectives.objectives):
         where = "objective" if len(objectives) == 1 else f"objective[{index}]"
         _check_metric(objective.metric, file, f"{where}.metric")
@@ -207,7 +207,7 @@ def _check_metric(metric: str, file: SweepFile, where: str) -> None:
 
 
 def _check_measured(file: SweepFile, student: Experiment) -> None:
-    """What points are compared by is a number of every student."""
+    """Check that what points are compared by is a number of every student."""
     labels = {metric.rpartition(".")[0] for metric in file.objectives.metrics}
     for chosen in (
         evaluation for evaluation in file.evaluate.suite if label_of(evaluation) in labels
@@ -241,7 +241,8 @@ def _check_measured(file: SweepFile, student: Experiment) -> None:
 
 
 def check_applies(suite: Iterable[AnyEvaluation], experiment: Experiment, where: str) -> None:
-    """:class:`InputError` if an evaluation cannot be applied to models of the experiment's data."""
+    """Raise :class:`InputError` if an evaluation cannot be applied to models of the experiment's
+    data."""
     for evaluation in suite:
         problem = evaluation.misfit(experiment.data)
         if problem is not None:

@@ -1,4 +1,4 @@
-"""The leaves of a sweep file that are not plain values.
+"""Some leaves of a sweep file are not plain values.
 
 A leaf is a mapping with one key: ``grid`` or ``choice`` (a list of values), ``uniform``,
 ``loguniform`` (low, high), ``quniform`` (low, high, step), ``randint``, ``lograndint`` (low, high;
@@ -33,7 +33,7 @@ class Distribution:
 
     @property
     def count(self) -> int | None:
-        """How many values there are; none if infinitely many."""
+        """Return how many values there are; none if infinitely many."""
         match self.kind:
             case "grid" | "choice":
                 return len(self.arguments)
@@ -46,7 +46,7 @@ class Distribution:
                 return None
 
     def value(self, index: int) -> Any:
-        """The value at ``index`` of a finite distribution."""
+        """Return the value at ``index`` of a finite distribution."""
         match self.kind:
             case "randint" | "lograndint":
                 return self.arguments[0] + index
@@ -60,7 +60,7 @@ class Distribution:
 
     @property
     def whole(self) -> bool:
-        """Whether all values of a range are whole numbers."""
+        """Tell whether all values of a range are whole numbers."""
         return self.kind in ("randint", "lograndint") or (
             self.kind == "quniform"
             and all(float(part).is_integer() for part in self.arguments[::2])  # low and step
@@ -68,11 +68,11 @@ class Distribution:
 
     @property
     def finite(self) -> tuple[Any, ...] | None:
-        """All values, in order; none if there are infinitely many."""
+        """Return all values, in order; none if there are infinitely many."""
         return None if self.count is None else tuple(map(self.value, range(self.count)))
 
     def holds(self, value: Any) -> bool:
-        """Whether ``value`` is one of them."""
+        """Tell whether ``value`` is one of them."""
         if self.kind in ("grid", "choice"):
             return any(
                 value == one and isinstance(value, bool) == isinstance(one, bool)
@@ -89,13 +89,13 @@ class Distribution:
         return bool(low <= value <= high and value == self.value(round((value - low) / step)))
 
     def __str__(self) -> str:
-        """As it is written in a sweep file."""
+        """Return it as it is written in a sweep file."""
         return f"{self.kind}: {json.dumps(list(self.arguments))}"
 
     @property
     def edges(self) -> tuple[Any, ...]:
-        """The values that are validated before the first trial: all of a list, both ends of a
-        range."""
+        """Return the values that are validated before the first trial: all of a list, both ends of
+        a range."""
         if self.kind in ("grid", "choice"):
             return self.arguments
         return (
@@ -131,7 +131,7 @@ class Branch(NamedTuple):
 
 
 def read_leaves(node: Any, path: str = "experiment") -> Any:
-    """A tree as read from YAML with its one-key mappings turned into distributions."""
+    """Return a tree as read from YAML with its one-key mappings turned into distributions."""
     if isinstance(node, float):
         return without_rounding(node)
     if not isinstance(node, dict):
@@ -166,12 +166,12 @@ def _without_rounding(node: Any) -> Any:
 
 
 def is_swept(node: Any) -> bool:
-    """Whether anything in ``node`` is not a plain value."""
+    """Tell whether anything in ``node`` is not a plain value."""
     return any(isinstance(leaf, Distribution | Same | Branching) for _, leaf in walk(node))
 
 
 def _labels(values: list[Any]) -> list[str]:
-    """A word for each of several values, by which people know it."""
+    """Return a word for each of several values, by which people know it."""
     names = [value.get("name") if isinstance(value, dict) else None for value in values]
     labels = []
     for index, (value, name) in enumerate(zip(values, names, strict=True)):
@@ -189,7 +189,7 @@ def _labels(values: list[Any]) -> list[str]:
 
 
 def expand(tree: Tree) -> Iterator[tuple[tuple[Branch, ...], Tree]]:
-    """``tree`` with every combination of branches put in, the last list varying fastest."""
+    """Yield ``tree`` with every combination of branches put in, the last list varying fastest."""
     for path, leaf in walk(tree):
         if isinstance(leaf, Branching):
             for label, value in leaf.branches.items():

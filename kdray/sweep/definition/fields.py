@@ -1,5 +1,5 @@
-"""What the types of an experiment's fields tell of a sweep file before any value is tried: that a
-field holds whole numbers, or one value where a list or a mapping stands."""
+"""The types of an experiment's fields tell, before any value is tried, that a field holds whole
+numbers, or one value where a list or a mapping stands."""
 
 from __future__ import annotations
 
@@ -95,8 +95,7 @@ def _is_value(option: Any) -> bool:
 
 
 def _is_known(option: Any) -> bool:
-    """Whether all that the type holds is clear here, and it holds neither a list nor a mapping but
-    for a description's."""
+    """Tell whether the type holds neither a list nor a mapping, but for that of a description."""
     return option in PLAIN or get_origin(option) is Literal or _is_value(option)
 
 
@@ -122,9 +121,7 @@ def _fields_of(members: list[Any], keys: Any) -> list[Any]:
 def _check_whole(node: Distribution | Same, path: str, space: Space) -> None:
     """Raise :class:`InputError` if a whole number is given, or follows, a range of fractions."""
     where = f"experiment.{path}"
-    for _ in range(len(space.tree) * 100):
-        if not isinstance(node, Same):
-            break
+    while isinstance(node, Same):  # in no circle: that has been checked
         where, node = f"experiment.{path}.same", at(space.tree, node.path)
     if not isinstance(node, Distribution) or node.kind not in ("uniform", "loguniform", "quniform"):
         return

@@ -1,4 +1,4 @@
-"""The sweep file as it is written, around the experiment: values, each validated by itself."""
+"""A sweep file is written as these values around the experiment, each validated by itself."""
 
 from __future__ import annotations
 
@@ -82,12 +82,12 @@ class Suite(Value):
 
     @property
     def alone(self) -> tuple[AnyEvaluation, ...]:
-        """Those that measure each trial by itself."""
+        """Return those that measure each trial by itself."""
         return tuple(evaluation for evaluation in self.suite if not evaluation.across)
 
     @property
     def across(self) -> tuple[AnyEvaluation, ...]:
-        """Those that measure trials with each other."""
+        """Return those that measure trials with each other."""
         return tuple(evaluation for evaluation in self.suite if evaluation.across)
 
     @model_validator(mode="after")
@@ -148,7 +148,7 @@ def _in_words(name: str) -> str:
 
 
 def _listed(given: Any) -> Any:
-    """One as a list of one."""
+    """Return one objective as a list of one."""
     return [given] if isinstance(given, dict | Objective) else given
 
 
@@ -177,7 +177,7 @@ class SweepFile(Value):
 
     @property
     def objectives(self) -> Objectives:
-        """Objectives and constraints."""
+        """Return the objectives and constraints."""
         return Objectives(objectives=self.objective, constraints=self.constraints, seeds=self.seeds)
 
     @model_validator(mode="after")
@@ -195,7 +195,8 @@ class SweepFile(Value):
 
     @model_validator(mode="after")
     def _what_the_search_compares_by(self) -> Self:
-        """The search knows as many objectives as there are, and constraints if there are any."""
+        """Check that the search knows as many objectives as there are, and constraints if there are
+        any."""
         where, samplers = f"search.sampler: {self.search.tag} knows", members_of_search()
         if len(self.objective) > 1:
             if not self.search.several_objectives:

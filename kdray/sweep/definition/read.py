@@ -1,5 +1,5 @@
-"""Reading a sweep from its file: cases and overrides put in, what a teacher inherits made explicit,
-and all of it checked before anything starts."""
+"""A sweep is read from its file: cases and overrides are put in, what a teacher inherits is made
+explicit, and all of it is checked before anything starts."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ does not take."""
 def load_sweep(
     path: str | os.PathLike[str], *, set: Sequence[str] = (), smoke: bool = False
 ) -> Sweep:
-    """The sweep in a file, with ``path=value`` overrides; :class:`kdray.InputError` names file,
-    field and what is allowed."""
+    """Return the sweep in a file, with ``path=value`` overrides; :class:`kdray.InputError` names
+    file, field and what is allowed."""
     path = Path(path)
     tree = read_yaml(path)
     try:
@@ -54,7 +54,7 @@ def load_sweep(
 
 
 def sweep_from(tree: Any, *, set: Sequence[str] = (), smoke: bool = False) -> Sweep:
-    """A sweep from the plain values of its file."""
+    """Return the sweep that the plain values of its file describe."""
     try:
         return _sweep_from(tree, set, smoke)
     except RecursionError:
@@ -111,8 +111,8 @@ def _override(tree: Tree, text: str) -> Tree:
 
 
 def _spaces(file: SweepFile, case: Case) -> tuple[list[Space], TeacherChoice]:
-    """The spaces of one case: overrides put in, leaves read, the teacher's inheritance made
-    explicit, a space a branch."""
+    """Return the spaces of one case, one for each branch: overrides are put in, leaves read, and
+    what the teacher inherits is made explicit."""
     tree: Tree = dict(file.experiment)
     for path, value in case.set.items():
         tree = put(tree, path.removeprefix("experiment."), value)
@@ -143,7 +143,8 @@ def _spaces(file: SweepFile, case: Case) -> tuple[list[Space], TeacherChoice]:
 
 
 def _with_teacher(read: Tree, tree: Tree, seeds: int) -> tuple[Tree, TeacherChoice]:
-    """``read`` (of ``tree``) with what its teacher inherits, and how its teacher is chosen."""
+    """Return ``read`` (of ``tree``) with what its teacher inherits, and how its teacher is
+    chosen."""
     teacher = read.get("teacher")
     if isinstance(teacher, Distribution | Same | Branching):
         raise InputError(
@@ -181,8 +182,8 @@ def _with_teacher(read: Tree, tree: Tree, seeds: int) -> tuple[Tree, TeacherChoi
 
 
 def _inherit(teacher: Tree, student: Tree, above: str = "") -> Tree:
-    """``teacher`` with the student's data and training where it says nothing; a swept leaf is
-    followed, not copied."""
+    """Return ``teacher`` with the student's data and training where it says nothing; a swept
+    leaf is followed, not copied."""
 
     def follow(node: Any, path: str) -> Any:
         if isinstance(node, Distribution | Same | Branching):

@@ -41,12 +41,12 @@ class Sampler(Value):
 
     @property
     def count(self) -> int | None:
-        """How many points each search tries; none where every point there is is gone through."""
+        """Return how many points each search tries; none where every point is gone through."""
         return None
 
     @property
     def tag(self) -> str:
-        """The name that a sweep file gives it."""
+        """Return the name that a sweep file gives it."""
         return str(tag_of(type(self)))
 
 
@@ -148,7 +148,7 @@ AnyProposer = Random | QMC | TPE | GP | CMAES | NSGAII
 
 
 def _of_one_sampler(given: Any) -> Any:
-    """``given`` with the sampler that a search has where it names none.
+    """Return ``given`` with the sampler that a search has where it names none.
 
     A field that only other samplers have is a ValueError that names them.
     """
@@ -175,11 +175,11 @@ AnySampler = Annotated[
 
 
 def members_of_search() -> list[type[Sampler]]:
-    """The samplers that a sweep file can name, in order."""
+    """Return the samplers that a sweep file can name, in order."""
     return [kind for kind in value_types(AnySampler) if issubclass(kind, Sampler)]
 
 
 def names_of(kinds: Iterable[type[Sampler]]) -> str:
-    """The names of some samplers as a message lists them."""
+    """Return the names of some samplers as a message lists them."""
     *names, last = [str(tag_of(kind)) for kind in kinds]
     return f"{', '.join(names)} or {last}"

@@ -1,4 +1,4 @@
-"""``--smoke``: any sweep shrunk to about a minute on a CPU, to see that it runs from end to end.
+"""``--smoke`` shrinks any sweep to about a minute on a CPU, to see that it runs from end to end.
 
 Digits resized to the sweep's image shape instead of its data, the smallest network of each family,
 2 epochs, batches of 16, the ends of each list of values, 2 seeds, 4 points of a search, 4 samples
@@ -45,8 +45,8 @@ Tree = dict[str, Any]
 
 
 def shrink(tree: Tree) -> Tree:
-    """The sweep file ``tree`` with everything that costs time reduced; what is not understood is
-    left to validation."""
+    """Return the sweep file ``tree`` with everything that costs time reduced; what is not
+    understood is left to validation."""
     small: Tree = _fewer(tree)
     small.pop("resources", None)
     small.pop("callbacks", None)
@@ -81,7 +81,7 @@ def shrink(tree: Tree) -> Tree:
 
 
 def _suite(evaluate: Tree) -> Tree:
-    """What is measured, of little."""
+    """Return what is measured, of little."""
     if not isinstance(evaluate.get("suite"), list):
         return dict(evaluate)
     return {
@@ -91,13 +91,13 @@ def _suite(evaluate: Tree) -> Tree:
 
 
 def _evaluation(evaluation: Tree) -> Tree:
-    """Of few images, and whatever else the evaluation itself says."""
+    """Return an evaluation of few images, and with whatever else it says itself reduced."""
     kind = EVALUATIONS.get(str(evaluation.get("name")), Evaluation)
     return kind.shrunk(evaluation)
 
 
 def _is_searched(tree: Tree) -> bool:
-    """Whether there is anything that a search could choose."""
+    """Tell whether there is anything that a search could choose."""
     cases = tree.get("cases")
     sets = (
         [case.get("set") for case in cases if isinstance(case, dict)]
@@ -135,7 +135,7 @@ def _fewer(node: Any) -> Any:
 
 
 def _ends(node: Tree) -> Any:
-    """A range with a countable number of values as a list of its two ends."""
+    """Return a range with a countable number of values as a list of its two ends."""
     try:
         edges = read_leaves(node).edges
     except InputError:
@@ -144,7 +144,7 @@ def _ends(node: Tree) -> Any:
 
 
 def _listed(node: Any) -> list[Any] | None:
-    """The values of a ``grid`` or ``choice``, if ``node`` is one."""
+    """Return the values of a ``grid`` or ``choice``, if ``node`` is one."""
     if isinstance(node, dict) and len(node) == 1:
         ((kind, values),) = node.items()
         if kind in ("grid", "choice") and isinstance(values, list) and values:
@@ -153,13 +153,13 @@ def _listed(node: Any) -> list[Any] | None:
 
 
 def _different(values: list[Any]) -> list[Any]:
-    """``values`` in order, each once; they need not be hashable."""
+    """Return ``values`` in order, each once; they need not be hashable."""
     return [value for index, value in enumerate(values) if value not in values[:index]]
 
 
 def _each(change: Callable[[Any], Any], node: Any) -> Any:
-    """``node`` changed, or each of its values where it is swept; no longer swept where that makes
-    them all the same."""
+    """Return ``node`` changed, or each of its values where it is swept; no longer swept where that
+    makes them all the same."""
     values = _listed(node)
     if values is None:
         return change(node)
@@ -184,8 +184,8 @@ def _limit(key: str, value: Any) -> Any:
 
 
 def _experiment(whole: Tree, above: Any = None) -> Tree:
-    """An experiment, and the teachers in it, with digits and the smallest networks; its data may
-    inherit from ``above``."""
+    """Return an experiment, and the teachers in it, with digits and the smallest networks; its data
+    may inherit from ``above``."""
     out = dict(whole)
     if "data" in whole:
         out["data"] = digits_like(whole["data"], above)
@@ -197,8 +197,8 @@ def _experiment(whole: Tree, above: Any = None) -> Tree:
 
 
 def _case(case: Any, whole: Tree) -> Any:
-    """A case of the experiment ``whole``: each part that :func:`_experiment` writes anew given
-    completely, as it is here."""
+    """Return a case of the experiment ``whole``: each part that :func:`_experiment` writes anew
+    given completely, as it is here."""
     if not isinstance(case, dict) or not isinstance(case.get("set"), dict):
         return case
     paths = {written: str(written).removeprefix("experiment.") for written in case["set"]}
@@ -217,7 +217,8 @@ def _case(case: Any, whole: Tree) -> Any:
 
 
 def smallest(model: Any) -> Any:
-    """The smallest network of the family that ``model`` names, with whatever else it says."""
+    """Return the smallest network of the family that ``model`` names, with whatever else it
+    says."""
     if not isinstance(model, dict):
         return model
     names = _listed(model.get("name")) or [model.get("name")]
@@ -274,7 +275,8 @@ def _first(node: Any) -> Any:
 
 
 def _inherited(data: Any, above: Any) -> Any:
-    """``data`` with what it takes from ``above``, as :mod:`kdray.sweep.definition.read` has it."""
+    """Return ``data`` with what it takes from ``above``, as :mod:`kdray.sweep.definition.read`
+    has it."""
     data, above = _first(data), _first(above)
     if (
         not isinstance(data, dict)
@@ -286,7 +288,7 @@ def _inherited(data: Any, above: Any) -> Any:
 
 
 def _of_digits(classes: Any) -> Any:
-    """Those of ``classes`` that digits have, but not all ten."""
+    """Return those of ``classes`` that digits have, but not all ten."""
     if not isinstance(classes, list):
         return classes
     return [number for number in classes if not isinstance(number, int) or number < 10][:9]

@@ -1,4 +1,4 @@
-"""The space that a sweep file describes: an experiment in which some leaves are distributions."""
+"""A sweep file describes a space: an experiment in which some leaves are distributions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Space:
 
     @cached_property
     def teacher_paths(self) -> list[str]:
-        """The distributions that the teacher depends on: its own, and those that it inherits."""
+        """Return the paths that the teacher depends on: its own, and those that it inherits."""
         tops, needed = ["teacher"], set()
         for (
             top
@@ -51,7 +51,7 @@ class Space:
 
     @cached_property
     def _above(self) -> frozenset[str]:
-        """The nodes that something is put into below them."""
+        """Return the nodes below which something is put in."""
         swept = [
             path.split(".")
             for path, leaf in walk(self.tree)
@@ -60,8 +60,8 @@ class Space:
         return frozenset(".".join(keys[:depth]) for keys in swept for depth in range(len(keys)))
 
     def assign(self, values: Mapping[str, Any]) -> Tree:
-        """The tree with ``values`` in place of its distributions; what holds none is shared with
-        it, not copied."""
+        """Return the tree with ``values`` in place of its distributions; what holds none is shared
+        with it, not copied."""
 
         def fill(node: Any, path: str) -> Any:
             if isinstance(node, Distribution):
@@ -74,8 +74,8 @@ class Space:
         return filled
 
     def grid(self, paths: list[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Every combination of the (finite) leaves at ``paths``, the last varying fastest; the
-        others at their first edge."""
+        """Yield every combination of the (finite) leaves at ``paths``, the last varying fastest;
+        the others are at their first edge."""
         distributions = self.distributions
         paths = list(distributions) if paths is None else paths
         first = self._first
@@ -83,8 +83,8 @@ class Space:
             yield first | dict(zip(paths, combination, strict=True))
 
     def corners(self) -> Iterator[tuple[str | None, dict[str, Any]]]:
-        """Values that put every leaf at each of its edges once, the others at their first; with the
-        leaf's path."""
+        """Yield values that put every leaf at each of its edges once, the others at their first;
+        with the leaf's path."""
         first = self._first
         yield None, dict(first)
         for path, leaf in self.distributions.items():
@@ -93,11 +93,11 @@ class Space:
 
     @property
     def searched(self) -> dict[str, Distribution]:
-        """Distributions that a search chooses from; those that are a grid are gone through."""
+        """Return the distributions that a search chooses from; a grid is gone through instead."""
         return {path: leaf for path, leaf in self.distributions.items() if leaf.kind != "grid"}
 
     def stratum(self, values: Mapping[str, Any]) -> str:
-        """In which of the :meth:`strata` a point with these values lies."""
+        """Return in which of the :meth:`strata` a point with these values lies."""
         fixed = {
             path: values[path] for path, leaf in self.distributions.items() if leaf.kind == "grid"
         }
@@ -106,8 +106,8 @@ class Space:
         )
 
     def strata(self) -> Iterator[tuple[dict[str, Any], Space]]:
-        """For every combination of leaves and branches that are a grid: their values by path, and
-        the space that is left."""
+        """Yield, for every combination of leaves and branches that are a grid, their values by path
+        and the space that is left."""
         grids = {path: leaf for path, leaf in self.distributions.items() if leaf.kind == "grid"}
         branches = {branch.path: branch.label for branch in self.branches if branch.kind == "grid"}
         for values in itertools.product(*(leaf.arguments for leaf in grids.values())):
@@ -118,7 +118,7 @@ class Space:
 
     @cached_property
     def chosen(self) -> dict[str, str]:
-        """The label of every branch, by path; part of the values of each point."""
+        """Return the label of every branch, by path; they are part of the values of each point."""
         return {branch.path: branch.label for branch in self.branches}
 
     @cached_property
@@ -127,8 +127,8 @@ class Space:
 
 
 def matches(space: Space, values: Mapping[str, Any]) -> bool:
-    """Whether ``values`` (by path, the case as ``case``), which need not be all, may be those of a
-    point in ``space``."""
+    """Tell whether ``values`` (by path, the case as ``case``), which need not be all, may be those
+    of a point in ``space``."""
     chosen = space.chosen | {CASE: str(space.case)}
     leaves = space.distributions
     return all(
@@ -152,12 +152,13 @@ class Point(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Equal for points of equal values in spaces of the same case."""
+        """Return a text that points of equal values in spaces of the same case share."""
         return json.dumps([self.space.case, self.values], sort_keys=True)
 
 
 def check_sames(space: Space) -> None:
-    """:class:`InputError` if a ``same`` points at nothing or at itself, or many at one another."""
+    """Raise :class:`InputError` if a ``same`` points at nothing or at itself, or many at one
+    another."""
     steps = itertools.count()
 
     def follow(node: Any, path: str, trail: tuple[str, ...]) -> None:

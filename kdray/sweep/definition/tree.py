@@ -1,4 +1,5 @@
-"""Nested mappings and lists by dotted path: what a sweep file holds before it is an experiment."""
+"""A sweep file holds nested mappings and lists, which are reached by dotted path, before it is an
+experiment."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ def below(path: str, top: str) -> bool:
 
 
 def children(node: Any, path: str) -> list[tuple[str, Any]]:
-    """What is directly below ``node``, with its path; an item of a list is at its number
+    """Return what is directly below ``node``, with its path; an item of a list is at its number
     (``supervision.noise.0``)."""
     parts = (
         node.items()
@@ -30,7 +31,7 @@ def children(node: Any, path: str) -> list[tuple[str, Any]]:
 
 
 def inside(node: Any, path: str, change: Callable[[Any, str], Any]) -> Any:
-    """``node`` with ``change`` made to everything directly below it."""
+    """Return ``node`` with ``change`` made to everything directly below it."""
     changed = [change(part, below_it) for below_it, part in children(node, path)]
     if isinstance(node, dict):
         return dict(zip(node, changed, strict=True))
@@ -38,7 +39,7 @@ def inside(node: Any, path: str, change: Callable[[Any, str], Any]) -> Any:
 
 
 def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf with its path."""
+    """Yield every leaf with its path."""
     if isinstance(node, dict | list):
         for below_it, part in children(node, path):
             yield from walk(part, below_it)
@@ -47,7 +48,7 @@ def walk(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def at(tree: Tree, path: str) -> Any:
-    """The node at ``path``; KeyError if there is none."""
+    """Return the node at ``path``; KeyError if there is none."""
     node: Any = tree
     for key in path.split("."):
         if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
@@ -60,8 +61,8 @@ def at(tree: Tree, path: str) -> Any:
 
 
 def put(tree: Tree, path: str, value: Any) -> Tree:
-    """``tree`` with ``value`` at ``path``; what is missing on the way is made, but for items of
-    lists."""
+    """Return ``tree`` with ``value`` at ``path``; what is missing on the way is made, but for items
+    of lists."""
     if path.count(".") > DEEPEST:
         raise InputError(f"{path[:40]}…: is too deep for any field")
 

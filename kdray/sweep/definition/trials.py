@@ -44,7 +44,7 @@ class Sweep:
 
     @property
     def roles(self) -> list[Role]:
-        """The roles that it has trials for."""
+        """Return the roles that it has trials for."""
         return (
             ["teacher", "student"]
             if any(space.tree.get("teacher") for space in self.spaces)
@@ -52,30 +52,30 @@ class Sweep:
         )
 
     def suite(self, role: Role) -> tuple[AnyEvaluation, ...]:
-        """The evaluations of each trial in ``role`` by itself."""
+        """Return the evaluations of each trial in ``role`` by itself."""
         return self.file.evaluate.alone if role in self.file.evaluate.roles else ()
 
     @property
     def finals(self) -> tuple[AnyEvaluation, ...]:
-        """The evaluations of the best points only."""
+        """Return the evaluations of the best points only."""
         return self.file.evaluate.best.suite if self.file.evaluate.best else ()
 
     def cautions(self) -> Iterator[str]:
-        """What a user is warned of before anything starts."""
+        """Yield what a user is warned of before anything starts."""
         for evaluation in (*self.file.evaluate.suite, *self.finals):
             yield from (f"{label_of(evaluation)}: {caution}" for caution in evaluation.cautions())
 
     def grid(self) -> Iterator[Point]:
-        """Every point, in stable order: cases in order, in them branches, the last leaf of each
-        varying fastest."""
+        """Yield every point, in stable order: cases in order, in them branches, the last leaf of
+        each varying fastest."""
         values = ((space, values) for space in self.spaces for values in space.grid())
         for number, (space, chosen) in enumerate(values):
             yield Point(number, space, chosen)
 
     @cached_property
     def strata(self) -> tuple[Stratum, ...]:
-        """What is searched apart: one stratum for every combination of the leaves that are a grid,
-        in order."""
+        """Return what is searched apart: one stratum for every combination of the leaves that are a
+        grid, in order."""
         found: dict[str, tuple[dict[str, Any], list[Space]]] = {}
         for space in self.spaces:
             for fixed, narrowed in space.strata():
@@ -84,16 +84,16 @@ class Sweep:
 
     @cached_property
     def _taught(self) -> dict[str, list[Experiment]]:
-        """Candidates by what they depend on: far fewer than there are points, and each is asked for
-        at every seed."""
+        """Keep candidates by what they depend on: they are far fewer than the points, and each is
+        asked for at every seed."""
         return {}
 
     def choice(self, point: Point) -> TeacherChoice:
         return self.choices[point.space.case]
 
     def candidates(self, point: Point) -> list[Experiment]:
-        """The teachers that the point's teacher is chosen from, by seed; none if the point has no
-        teacher."""
+        """Return the teachers that the point's teacher is chosen from, by seed; none if the point
+        has no teacher."""
         if "teacher" not in point.space.tree:
             return []
         own = {
@@ -109,12 +109,13 @@ class Sweep:
         return self._taught[key]
 
     def student(self, point: Point, seed: int, teacher: Experiment | None) -> Experiment:
-        """The student of ``point`` with ``seed``, taught by the chosen ``teacher``."""
+        """Return the student of ``point`` with ``seed``, taught by the chosen ``teacher``."""
         tree = {key: part for key, part in point.tree().items() if key != "teacher"}
         return Experiment.parse({**tree, "seed": seed, "teacher": _plain(teacher)}, "experiment")
 
     def problem(self, point: Point) -> str | None:
-        """Why ``point`` has no student: its values do not fit together; none if they do."""
+        """Return why the values of ``point`` do not fit together, so that it has no student; none
+        if they do."""
         try:
             self._first_student(point)
         except InputError as error:
@@ -123,8 +124,8 @@ class Sweep:
         return None
 
     def point_id(self, point: Point) -> str:
-        """The identity of ``point``, whichever of its teachers is chosen and whatever the seed; of
-        values that do not fit together, which are no experiment, a digest of them."""
+        """Return the identity of ``point``, whichever of its teachers is chosen and whatever the
+        seed; of values that do not fit together, which are no experiment, a digest of them."""
         try:
             return self._first_student(point).point_id
         except InputError:
@@ -136,7 +137,7 @@ class Sweep:
         return self.student(point, 0, candidates[0] if candidates else None)
 
     def teachers(self) -> Iterator[Experiment]:
-        """Every teacher that any point may need, each once."""
+        """Yield every teacher that any point may need, each once."""
         seen: set[str] = set()
         for space in self.spaces:
             for values in space.grid(space.teacher_paths):
@@ -151,7 +152,7 @@ def _plain(teacher: Experiment | None) -> Any:
 
 
 def data_of(sweep: Sweep) -> Iterator[Any]:
-    """Every data description that the sweep's points use at their edges."""
+    """Yield every data description that the sweep's points use at their edges."""
     seen: set[str] = set()
     for space in sweep.spaces:
         for _, values in space.corners():
