@@ -63,7 +63,7 @@ WRONG = [
     ({"seeds": 0}, "seeds: input should be greater than or equal to 1, not 0"),
     (
         {"experiment.model.name": "mpl"},
-        "experiment.model: unknown name 'mpl', did you mean 'mlp'? (allowed: mlp, wide_",
+        "experiment.model: unknown name 'mpl', did you mean 'mlp'? (allowed: mlp, ",
     ),
     (
         {"experiment.method.name": "kdd"},
