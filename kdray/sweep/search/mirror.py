@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import optuna
 from optuna.trial import FrozenTrial
 
+from kdray.core import describe
 from kdray.results import Store
 from kdray.results.points.objective import Objectives
 from kdray.sweep.search.point_result import new_study
@@ -159,7 +160,7 @@ class Mirror:
         try:
             yield
         except Exception as error:
-            reason = str(error.__cause__ or error).splitlines()[0]
+            reason = describe(error.__cause__ or error)
             self._warn(f"{self._path}, for optuna-dashboard only, cannot be written: {reason}")
             self._path = self._storage = None
 
