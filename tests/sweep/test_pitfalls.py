@@ -21,7 +21,7 @@ By number: the trap, and the tests that would fail if kdray had it, in their fil
    sweep/test_pitfalls.py::test_a_number_that_is_not_finite_and_no_objective_does_no_harm
    sweep/test_pitfalls.py::test_a_race_with_numbers_that_are_not_finite_is_lost_by_nobody
    sweep/test_pitfalls.py::test_what_was_stopped_early_is_told_as_pruned_and_without_a_value
-   sweep/search/test_propose.py::test_a_point_under_way_that_is_not_of_the_space_is_told_as_failed
+   sweep/search/test_history.py::test_what_is_not_of_the_space_is_no_point_of_it
 5. Early stopping is biased by noise
    sweep/test_pitfalls.py::test_nothing_is_given_up_unless_the_file_asks_for_it
    sweep/search/test_early_stopping.py::test_time_is_a_fraction_of_each_trials_own_schedule
@@ -58,7 +58,7 @@ By number: the trap, and the tests that would fail if kdray had it, in their fil
 13. Optuna's storage breaks on NFS
    sweep/test_pitfalls.py::test_nothing_that_a_worker_loads_opens_a_study
    sweep/test_run.py::test_a_lost_study_is_made_again_from_what_the_tables_hold
-   sweep/search/test_propose.py::test_a_damaged_study_is_put_aside_and_begun_anew
+   sweep/search/test_mirror.py::test_whatever_happened_to_it_it_is_written_anew
    sweep/search/test_propose.py::test_choices_of_every_kind_of_value_come_back_as_they_are_written
    sweep/definition/test_branches.py::test_parameters_of_a_branch_carry_its_name_and_come_back_as_the_point
    sweep/search/test_dashboard.py::test_every_metric_of_every_point_is_shown
