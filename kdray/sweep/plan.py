@@ -3,22 +3,19 @@ once, for how long."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import pandas as pd
-
-from kdray.core import InputError, canonical
+from kdray.core import InputError
 from kdray.results import Results
+from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition.file import Request, Role
+from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.teacher_order import chain
 from kdray.sweep.definition.teacher_variants import in_variants, teacher_variants
 from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.execution.resources import (
+    Node,
     at_once,
     check,
     concurrency,
@@ -29,11 +26,12 @@ from kdray.sweep.execution.resources import (
 from kdray.sweep.inventory.across import TrainedTrial, missing_cells
 from kdray.sweep.inventory.left_behind import AskedTrials, left_behind_text
 from kdray.sweep.inventory.members import SweepMembers
+from kdray.sweep.inventory.speeds import Speeds
 from kdray.sweep.inventory.students import Counts, students
 from kdray.sweep.inventory.trials import TrialIndex, considered
 from kdray.sweep.scheduling.idle import idle_text
 from kdray.sweep.search.history import points_asked
-from kdray.trials.task import Task
+from kdray.trials.experiment import Experiment
 
 
 @dataclass
@@ -69,135 +67,132 @@ def plan(
     max_concurrent: int | None = None,
     retry_failed: bool = False,
 ) -> Plan:
-    """What :func:`kdray.run` would do on this machine; trains and writes nothing."""
+    """Return what :func:`kdray.run` would do on this machine; trains and writes nothing."""
     found = Results(results)
     found.store.check_version()
-    index, trials = TrialIndex(found, retry_failed=retry_failed), found.trials()
-    out, work = Plan(sweep.name, cautions=list(sweep.cautions())), Speeds(trials)
-    teaching: dict[str, TrainedTrial] = {}
-    measured: dict[str, TrainedTrial] = {}
-    search, members = sweep.file.search, SweepMembers(sweep, found, index)
-    asked_trials = AskedTrials(sweep, index, members.earlier())
-    competing = search.racing is not None or search.early_stopping is not None
-    if search.enumerates:
-        for point in sweep.grid():
-            given_up, known = False, None
-            for seed, student in students(sweep, index, point):
-                if student is None:
-                    may_teach = considered(sweep.candidates(point), sweep.choice(point), seed)
-                    out.students.add_untaught(index.all_settled(may_teach))
-                    continue
-                known = student
-                if competing and not given_up:  # then no later seed of the point is begun either
-                    given_up = members.given_up(members.row("student", student, point)) is not None
-                task = None if given_up else index.task("student", student, sweep.suite("student"))
-                out.students.add(task)
-                work.add("student", task)
-                if student.teacher is not None:
-                    teaching.setdefault(student.teacher.trial_id, ("teacher", student.teacher))
-                if (
-                    sweep.file.evaluate.across
-                ):  # else only counted: there may be a hundred thousand of them
-                    measured.setdefault(student.trial_id, ("student", student))
-            asked_trials.add(point, known)
+    planner = _Planner(sweep, found, retry_failed=retry_failed)
+    if sweep.file.search.enumerates:
+        planner.count_grid()
     else:
-        for point in points_asked(sweep, index, found) if members.earlier() else ():
-            asked_trials.add(point)
-        out.searched, out.students.pending = (
-            True,
-            (search.count or 0) * len(sweep.strata) * sweep.file.seeds,
-        )
-    gone = left_behind_text(sweep.name, asked_trials.left_behind())
-    out.notes += [] if gone is None else [gone]
-    asked = teacher_variants(sweep)
-    for teacher in chain(sweep):
-        suite = (
-            in_variants(sweep.suite("teacher"), asked.get(teacher.trial_id, ()))
-            if teacher.trial_id in teaching
-            else ()
-        )
-        task = index.task("teacher", teacher, suite, weights_needed=True)
-        out.teachers.add(task)
-        work.add("teacher", task)
-    together = [
-        trained
-        for trained in (measured | teaching).values()
-        if trained[0] in sweep.file.evaluate.roles
-    ]
-    tasks = [
-        task
-        for evaluation in sweep.file.evaluate.across
-        for task in missing_cells(together, evaluation, index)
-    ]
-    out.across = len({task.experiment.trial_id for task in tasks})
+        planner.count_search()
+    planner.count_teachers()
+    planner.count_across()
     node = this_machine(cpus, gpus)
     for role in sweep.roles:
-        request: Request = getattr(sweep.file.resources, role)
-        share = suggested(trials, role)
-        if request.gpu == "auto" and share is not None:
-            request = request.model_copy(update={"gpu": share})
+        planner.find_room(role, node, max_concurrent)
+    return planner.finished()
+
+
+class _Planner:
+    """A plan in the making."""
+
+    def __init__(self, sweep: Sweep, found: Results, *, retry_failed: bool) -> None:
+        self._sweep, self._found = sweep, found
+        self._plan = Plan(sweep.name, cautions=list(sweep.cautions()))
+        self._index, self._trials = TrialIndex(found, retry_failed=retry_failed), found.trials()
+        self._speeds, self._members = Speeds(self._trials), SweepMembers(sweep, found, self._index)
+        self._asked = AskedTrials(sweep, self._index, self._members.earlier())
+        self._teaching: dict[str, TrainedTrial] = {}
+        self._measured: dict[str, TrainedTrial] = {}
+
+    def count_grid(self) -> None:
+        """Count the students of every point."""
+        for point in self._sweep.grid():
+            self._asked.add(point, self._count_point(point))
+
+    def _count_point(self, point: Point) -> Experiment | None:
+        """Count the students of a point; one of them, if any has a teacher."""
+        search, counts = self._sweep.file.search, self._plan.students
+        competing = search.racing is not None or search.early_stopping is not None
+        given_up, last = False, None
+        for seed, student in students(self._sweep, self._index, point):
+            if student is None:
+                candidates, choice = self._sweep.candidates(point), self._sweep.choice(point)
+                may_teach = considered(candidates, choice, seed)
+                counts.add_untaught(self._index.all_settled(may_teach))
+                continue
+            last = student
+            if competing and not given_up:  # then no later seed of the point is begun either
+                row = self._members.row("student", student, point)
+                given_up = self._members.given_up(row) is not None
+            suite = self._sweep.suite("student")
+            task = None if given_up else self._index.task("student", student, suite)
+            counts.add(task)
+            self._speeds.add("student", task)
+            if student.teacher is not None:
+                self._teaching.setdefault(student.teacher.trial_id, ("teacher", student.teacher))
+            if self._sweep.file.evaluate.across:  # there may be a hundred thousand of them
+                self._measured.setdefault(student.trial_id, ("student", student))
+        return last
+
+    def count_search(self) -> None:
+        """Count what a search may ask for; what it has asked for is known only when it runs."""
+        asked = points_asked(self._sweep, self._index, self._found)
+        for point in asked if self._members.earlier() else ():
+            self._asked.add(point)
+        count, file = self._sweep.file.search.count or 0, self._sweep.file
+        self._plan.searched = True
+        self._plan.students.pending = count * len(self._sweep.strata) * file.seeds
+
+    def count_teachers(self) -> None:
+        """Count the teachers; those that teach already known students are measured as well."""
+        variants = teacher_variants(self._sweep)
+        for teacher in chain(self._sweep):
+            suite: tuple[AnyEvaluation, ...] = ()
+            if teacher.trial_id in self._teaching:
+                of_teacher = variants.get(teacher.trial_id, ())
+                suite = in_variants(self._sweep.suite("teacher"), of_teacher)
+            task = self._index.task("teacher", teacher, suite, weights_needed=True)
+            self._plan.teachers.add(task)
+            self._speeds.add("teacher", task)
+
+    def count_across(self) -> None:
+        """Count the trials that are still to be measured with others."""
+        evaluate, known = self._sweep.file.evaluate, self._measured | self._teaching
+        together = [trained for trained in known.values() if trained[0] in evaluate.roles]
+        lacking = {
+            task.experiment.trial_id
+            for evaluation in evaluate.across
+            for task in missing_cells(together, evaluation, self._index)
+        }
+        self._plan.across = len(lacking)
+
+    def find_room(self, role: Role, node: Node, max_concurrent: int | None) -> None:
+        """Say how many trials of ``role`` run at once on ``node``, and what limits them."""
+        plan, request = self._plan, self._request(role)
         try:
             check(role, request, [node])
         except InputError as error:
-            out.at_once[role], out.room[role] = None, f"cannot run here: {error}"
-            continue
-        out.at_once[role] = width = at_once(request, [node], max_concurrent)
-        counts: Counts = getattr(out, f"{role}s")
+            plan.at_once[role], plan.room[role] = None, f"cannot run here: {error}"
+            return
+        plan.at_once[role] = width = at_once(request, [node], max_concurrent)
+        counts = plan.teachers if role == "teacher" else plan.students
         left = min(width, counts.train + counts.measure + counts.pending)
         idle = idle_text(role, request, left, node.cpu)
-        out.notes += [] if idle is None else [idle]
-        out.room[role] = concurrency(request, [node], max_concurrent)
+        plan.notes += [] if idle is None else [idle]
+        plan.room[role] = concurrency(request, [node], max_concurrent) + self._gpu_text(role)
+
+    def _request(self, role: Role) -> Request:
+        """What a trial asks for, ``gpu: auto`` as the trials that are there suggest."""
+        request: Request = getattr(self._sweep.file.resources, role)
+        share = suggested(self._trials, role)
+        if request.gpu != "auto" or share is None:
+            return request
+        return request.model_copy(update={"gpu": share})
+
+    def _gpu_text(self, role: Role) -> str:
+        """What the memory that trials have taken says of the share of a GPU."""
+        request, share = self._request(role), suggested(self._trials, role)
         if request.gpu == "auto":
-            out.room[role] += " until the hungriest trial is measured (gpu: auto)"
-        elif share is not None and share < 0.9 * gpus_of(request):
-            out.room[role] += (
-                f" (gpu {share:.3g} would do, by the memory that trials here have taken)"
-            )
-    out.seconds = None if out.students.pending else work.seconds(out.at_once)
-    return out
+            return " until the hungriest trial is measured (gpu: auto)"
+        if share is None or share >= 0.9 * gpus_of(request):
+            return ""
+        return f" (gpu {share:.3g} would do, by the memory that trials here have taken)"
 
-
-class Speeds:
-    """How long work takes, from the seconds per epoch of the trials that are there, by what they
-    cost depends on."""
-
-    def __init__(self, trials: pd.DataFrame) -> None:
-        done = trials[trials["status"] == "completed"]
-        seen: dict[str, list[float]] = {}
-        for text, seconds in zip(done["experiment"], done["train_seconds"], strict=True):
-            described = json.loads(text)
-            seen.setdefault(_costs(described), []).append(seconds / described["training"]["epochs"])
-        self._seconds = {key: sum(values) / len(values) for key, values in seen.items()}
-        self._epochs: Counter[tuple[str, float | None]] = Counter()
-        """To be trained, by role and seconds of each."""
-
-    def add(self, role: Role, task: Task | None) -> None:
-        """Work that is left to do, if it is."""
-        if task is not None and task.train:
-            each = self._seconds.get(_costs(canonical(task.experiment))) if self._seconds else None
-            self._epochs[role, each] += task.experiment.training.epochs
-
-    def seconds(self, at_once: Mapping[str, int | None]) -> float | None:
-        """Of all that was added, so many at once; none if nothing like some of it is there, or none
-        can run."""
-        total = 0.0
-        for (role, each), epochs in self._epochs.items():
-            width = at_once.get(role)
-            if each is None or not width:
-                return None
-            total += each * epochs / width
-        return total
-
-
-def _costs(described: dict[str, Any]) -> str:
-    teacher = (described.get("teacher") or {}).get("model")
-    method, smoothing = (
-        described.get("method", {}),
-        described.get("supervision", {}).get("smoothing"),
-    )
-    asked = [
-        method.get("name"),
-        method.get("attack"),
-        smoothing,
-    ]  # what a step costs, not how it weighs
-    return json.dumps([described["data"], described["model"], teacher, *asked], sort_keys=True)
+    def finished(self) -> Plan:
+        """Return the plan, with what the file no longer asks for and the time that is left."""
+        plan = self._plan
+        gone = left_behind_text(self._sweep.name, self._asked.left_behind())
+        plan.notes[:0] = [] if gone is None else [gone]
+        plan.seconds = None if plan.students.pending else self._speeds.seconds(plan.at_once)
+        return plan

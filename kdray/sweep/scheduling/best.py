@@ -12,7 +12,7 @@ from kdray.sweep.definition.teacher_variants import in_variants, teacher_variant
 from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.scheduling.account import Account
 from kdray.sweep.scheduling.jobs import Job, ListedJobs, Phase
-from kdray.sweep.scheduling.students import PointState
+from kdray.sweep.scheduling.point_state import PointState
 from kdray.trials.experiment import Experiment
 
 

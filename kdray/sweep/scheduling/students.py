@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 from kdray.results import Results
@@ -19,6 +18,7 @@ from kdray.sweep.inventory.students import Counts, students
 from kdray.sweep.inventory.trials import considered
 from kdray.sweep.scheduling.account import Account
 from kdray.sweep.scheduling.jobs import Job, JobBatch, Phase
+from kdray.sweep.scheduling.point_state import PointState
 from kdray.sweep.scheduling.scheduler import Scheduler
 from kdray.sweep.search.early_stopping import Race, Stopper
 from kdray.sweep.search.history import PastPoints
@@ -27,23 +27,6 @@ from kdray.sweep.search.point_result import PointResult
 from kdray.sweep.search.propose import PointSource, source_of
 from kdray.trials.experiment import Experiment
 from kdray.trials.task import EpochDone, Outcome, Reason, ReasonKind, Task, epochs_of
-
-
-@dataclass
-class PointState:
-    """A point and how far it has come."""
-
-    point: Point
-    students: list[Experiment]
-    """Those of its seeds that have a teacher, in order."""
-    problem: str | None
-    """Why others have none."""
-    begun: int = 0
-    """So many of them have been given work."""
-    given_up: str | None = None
-    seen: tuple[int, float] | None = None
-    race: Race | None = None
-    stopper: Stopper | None = None
 
 
 class Students:

@@ -15,7 +15,7 @@ from kdray.results import Store
 from kdray.results.points.objective import Objective, Objectives, Score
 from kdray.sweep.definition.stopping import EarlyStopping, Racing
 from kdray.sweep.scheduling.best import best_points
-from kdray.sweep.scheduling.students import PointState
+from kdray.sweep.scheduling.point_state import PointState
 from kdray.sweep.search.early_stopping import Race, Stopper
 from kdray.sweep.search.mirror import Mirror
 from kdray.sweep.search.point_result import PointResult
