@@ -32,6 +32,8 @@ class TuneTrialView:
     epochs: int
     """Of the whole training."""
     local_path: str | None
+    epochs_done: int = 0
+    """As far as this run of the trial has said; 0 where it only measures."""
     failed: bool = False
     evaluated_params: dict[str, Any] = field(init=False)
 
@@ -105,10 +107,12 @@ class Adapter(tune.Callback):  # type: ignore[misc]  # ray is not typed
             event = event_from_json(result["event"])
             shown.failed = isinstance(event, Ended) and event.failed
             if metrics := event.named_metrics:
-                # Measuring counts as steps of a trial, not as epochs.
-                done = shown.epochs if isinstance(event, Ended) else event.done
-                told = {**metrics, "training_iteration": min(done, shown.epochs)}
-                callback.on_trial_result(iteration, [], shown, told)
+                if not isinstance(event, Ended):
+                    # Measuring counts as steps of a trial, not as epochs.
+                    shown.epochs_done = min(event.done, shown.epochs)
+                epoch = shown.epochs_done or shown.epochs
+                numbers = {**metrics, "training_iteration": epoch}
+                callback.on_trial_result(iteration, [], shown, numbers)
 
         self._tell(go_on)
 

@@ -269,7 +269,6 @@ def test_ray_runs_as_many_at_once_as_are_counted(two_gpus_declared: None) -> Non
         (0.5, 0.5001, 0),
         (3, 0.25, 0),
         (1, 1, 0),
-        (1, 2, 0),
         (1.3334, 0, 0),
         (1, 0, 3),
         (1, 0.5, 1.5),
