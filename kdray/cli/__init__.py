@@ -13,9 +13,9 @@ from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
+from kdray.cli.exit_codes import FAILED, INTERRUPTED, OK, WRONG_INPUT
 from kdray.cli.output import escape_unknown_characters, reader_may_leave
 from kdray.cli.parser import build_parser
-from kdray.cli.status import FAILED, INTERRUPTED, OK, WRONG_INPUT
 from kdray.core import InputError
 from kdray.core.garbage import gc_threshold
 from kdray.results.files.location import printable

@@ -23,7 +23,7 @@ from kdray.exporting.trained import NoiseMode
 from kdray.machine import hardware
 from kdray.perturbations import Noise
 from kdray.results import Results
-from kdray.results.points.intervals import wilson
+from kdray.results.points.wilson import wilson
 from kdray.trials.experiment import Experiment
 
 NORMALIZATIONS = {

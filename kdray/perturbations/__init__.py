@@ -1,6 +1,6 @@
 """Everything that changes inputs, labels, weights or a teacher's logits.
 
-A new one is a file with a value and its pure function, and its name in a union.
+A new one is a value and its pure function, in the file of its kind, and its name in a union.
 """
 
 from typing import Annotated, Literal

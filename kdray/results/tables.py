@@ -19,7 +19,7 @@ from kdray.results.files.store import Store
 from kdray.results.filters import Where, check_columns, check_types, checked, holding, matching
 from kdray.results.naming import named_numbers
 from kdray.results.points.identity import IDENTIFYING, with_point_ids
-from kdray.results.points.intervals import with_intervals
+from kdray.results.points.wilson import with_intervals
 from kdray.results.record import disagree, sweep_labels, with_labels
 from kdray.results.schema import KEYS, NUMBER_AXES, TableName
 

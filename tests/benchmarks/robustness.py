@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from kdray.models import Classifier
-from kdray.results.points.intervals import wilson
+from kdray.results.points.wilson import wilson
 from kdray.robustness.checks import ASKED_TWICE
 from tests.benchmarks import suite_cost
 from tests.benchmarks.figures import Figure, arguments, follow

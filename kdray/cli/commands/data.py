@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from kdray.cli.status import FAILED, OK
+from kdray.cli.exit_codes import FAILED, OK
 from kdray.core import parse, tag_of, value_types
 from kdray.data import AnyData, ImageData, data_root
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from kdray.cli.doctor import examine
-from kdray.cli.status import FAILED, OK
+from kdray.cli.exit_codes import FAILED, OK
 from kdray.data import data_root
 
 

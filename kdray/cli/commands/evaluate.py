@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from kdray.cli.exit_codes import FAILED, OK
 from kdray.cli.output import reader_may_leave
-from kdray.cli.status import FAILED, OK
 from kdray.cli.summary import print_summary
 from kdray.core import parse
 from kdray.data import data_root

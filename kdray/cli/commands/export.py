@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from kdray.cli.status import FAILED, OK
+from kdray.cli.exit_codes import FAILED, OK
 from kdray.exporting import TOLERANCE, Disagreement, export
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from kdray.cli.status import OK
+from kdray.cli.exit_codes import OK
 from kdray.results import open_results
 from kdray.sweep.status import forget
 

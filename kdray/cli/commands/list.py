@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from kdray.cli.catalogue import entries
-from kdray.cli.status import OK
+from kdray.cli.exit_codes import OK
 
 
 def execute(chosen: argparse.Namespace) -> int:

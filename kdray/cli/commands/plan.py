@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from kdray.cli.status import OK
+from kdray.cli.exit_codes import OK
 from kdray.cli.summary import results_of
 from kdray.core.wording import duration
 from kdray.results.files.location import printable

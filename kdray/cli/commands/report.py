@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from kdray.cli.status import OK
+from kdray.cli.exit_codes import OK
 from kdray.core import InputError
 from kdray.core.wording import file_size
 from kdray.core.yaml import plain_scalar

@@ -6,8 +6,8 @@ import argparse
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from kdray.cli.exit_codes import FAILED, OK
 from kdray.cli.output import reader_may_leave
-from kdray.cli.status import FAILED, OK
 from kdray.cli.summary import print_summary, results_of
 from kdray.sweep.definition.read import load_sweep
 from kdray.sweep.definition.trials import Sweep

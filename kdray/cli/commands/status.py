@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from kdray.cli.status import OK
+from kdray.cli.exit_codes import OK
 from kdray.cli.tables import print_points, print_trials
 from kdray.results import open_results
 from kdray.results.files.location import printable

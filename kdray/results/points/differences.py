@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kdray.results.points.estimates import ROUNDING, UNKNOWN, Floats, hedges, spread, t_interval
-from kdray.results.points.intervals import CONFIDENCE
+from kdray.results.points.wilson import CONFIDENCE
 
 FEW = 14
 """Numbers that can be dealt into two samples in less than 9,999 ways, which is what scipy goes

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kdray.results.points.intervals import CONFIDENCE
+from kdray.results.points.wilson import CONFIDENCE
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ import pytest
 from scipy.stats import binomtest
 
 from kdray.results import TABLES, Results, Store, write_rows
-from kdray.results.points.intervals import wilson, with_intervals
+from kdray.results.points.wilson import wilson, with_intervals
 
 Z = NormalDist().inv_cdf(0.975)
 
