@@ -46,6 +46,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         _complain(f"kdray: {' '.join(str(error).split())}")
         return WRONG_INPUT
     except KeyboardInterrupt:
+        if arguments is None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # this process is ending
         again = shlex.join(
             ["kdray", *map(printable, sys.argv[1:] if arguments is None else arguments)]
         )

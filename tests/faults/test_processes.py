@@ -224,7 +224,7 @@ def test_stopped_politely_or_impatiently_it_leaves_no_process_behind(
         assert len(family) > 3, "Ray and its workers"
         for each in signals:
             driver.send_signal(each)
-            time.sleep(0.3)  # the second comes while Ray is being stopped
+            time.sleep(0.15)  # the second comes while Ray is being stopped
         _, errors = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 130, errors
     assert "To go on:  kdray run tiny.yaml" in errors

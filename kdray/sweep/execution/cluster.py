@@ -69,19 +69,36 @@ def cluster(
         yield nodes_of_cluster()
         return
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    with quiet():
-        if address is None:
-            _start(local, runtime_env)
-        else:
-            _join(address, runtime_env)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(
-            signal.SIGTERM, on_sigterm
-        )  # Ray put its own there, which prints a stack trace and dies
     try:
+        with quiet():
+            if address is None:
+                _start(local, runtime_env)
+            else:
+                _join(address, runtime_env)
+        if _in_main_thread():
+            # Ray put its own there, which prints a stack trace and dies
+            signal.signal(signal.SIGTERM, on_sigterm)
         yield nodes_of_cluster()
     finally:
-        ray.shutdown()
+        with _signals_ignored():
+            ray.shutdown()
+
+
+@contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C and SIGTERM in the block, which takes a few seconds: a Ray that is interrupted
+    while it stops ends the process at once, with status 1 and without a word."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if _in_main_thread() else ()
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _join(address: str, runtime_env: Mapping[str, Any]) -> None:
@@ -121,7 +138,6 @@ def _start(node: Node, runtime_env: Mapping[str, Any]) -> None:
             runtime_env=dict(runtime_env) or None,
         )
     except Exception as error:  # of many kinds, plain Exception among them
-        ray.shutdown()
         raise InputError(why_not_started(error)) from error
 
 
