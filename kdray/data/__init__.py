@@ -7,11 +7,12 @@ from pydantic import Field
 
 from kdray.data.arrays import Arrays
 from kdray.data.augmentation import Augmentation, Examples, Views, to_unit
-from kdray.data.base import Dataset, ImageData, Obtained, Shape, Split, data_root
+from kdray.data.base import TRAINING_ONLY, ImageData, Obtained, Shape, data_root
 from kdray.data.cinic10 import CINIC10
 from kdray.data.digits import Digits
 from kdray.data.image_folder import ImageFolder
 from kdray.data.own import OwnData
+from kdray.data.splits import Dataset, Split
 from kdray.data.vision import CIFAR10, CIFAR100, MNIST, USPS, FashionMNIST, VisionData
 
 AnyData = Annotated[
@@ -24,6 +25,7 @@ __all__ = [
     "CIFAR100",
     "CINIC10",
     "MNIST",
+    "TRAINING_ONLY",
     "USPS",
     "AnyData",
     "Arrays",

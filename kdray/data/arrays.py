@@ -23,8 +23,9 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from kdray.core import InputError, Several
-from kdray.data.base import Shape, Split
+from kdray.data.base import Shape
 from kdray.data.own import OwnData
+from kdray.data.splits import Split
 
 
 class Header(NamedTuple):
@@ -85,6 +86,10 @@ class Arrays(OwnData):
             return train, parts["val"], parts["test"]
         rest, val = self.held_out(train.labels, root)
         return train.take(rest), train.take(val), parts["test"]
+
+    def split_labels(self, root: Path) -> tuple[Tensor, Tensor, Tensor]:
+        with self._opened(root) as file:
+            return self.split(self._labels(file, root), root)
 
     @contextmanager
     def _opened(self, root: Path) -> Iterator[Any]:

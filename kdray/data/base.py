@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Int64
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional
@@ -20,53 +20,23 @@ from torch.nn import functional
 from kdray.core import InputError, Several, Value, canonical_json, tag_of
 from kdray.data.augmentation import Augment, Augmentation
 from kdray.data.origin import origin
+from kdray.data.splits import Dataset, Split, sample, sample_per_class
 from kdray.machine.node_cache import SMALL, code, one_copy
 
+TRAINING_ONLY = (
+    "augment",
+    "normalization",
+    "omit_classes",
+    "train_examples",
+    "train_per_class",
+    "train_sample_seed",
+)
+"""Fields that leave the images of validation and test as they are."""
 Shape = tuple[int, int, int]
 """Channels, height, width."""
 MOST_WHITENED = 3 * 64 * 64
 """Pixels of an image, over all channels, that ZCA is done on: the square of it is a matrix (0.6 GiB
 at this size)."""
-
-
-class Split(NamedTuple):
-    """Images and labels of one split, on one device."""
-
-    images: UInt8[Tensor, "N C H W"]
-    labels: Int64[Tensor, "N"]
-
-    def to(self, device: torch.device) -> Split:
-        return Split(self.images.to(device), self.labels.to(device))
-
-    def first(self, count: int | None) -> Split:
-        """The first ``count`` images, or all of them."""
-        return self if count is None else Split(self.images[:count], self.labels[:count])
-
-    def sample(self, examples: int | None) -> Split:
-        """``examples`` images that stand for the split, in its order, or all of them; see
-        :func:`sample`."""
-        return self if examples is None else self.take(sample(self.labels, examples))
-
-    def take(self, index: Int64[Tensor, "n"]) -> Split:
-        return Split(self.images[index], self.labels[index])
-
-
-class Dataset(NamedTuple):
-    """The three splits of a data set. Nothing is ever fitted to or chosen on ``test``."""
-
-    train: Split
-    val: Split
-    test: Split
-    mean: Float32[Tensor, "C"]
-    """Per channel, of the training images in [0, 1]."""
-    std: Float32[Tensor, "C"]
-    omitted: tuple[int, ...] = ()
-    """Classes without an image in ``train``; ``val`` and ``test`` have them."""
-
-    def to(self, device: torch.device) -> Dataset:
-        return self._replace(
-            train=self.train.to(device), val=self.val.to(device), test=self.test.to(device)
-        )
 
 
 class Obtained(NamedTuple):
@@ -109,6 +79,14 @@ class ImageData(Value):
     omit_classes: Several[int] = ()
     """Classes whose images are left out of training; validation and test keep them
     (current_understanding: omitted digits)."""
+    train_examples: Annotated[int, Field(ge=1)] | None = None
+    """Train on only so many images, each class in its proportion; validation and test stay whole.
+    none: on all."""
+    train_per_class: Annotated[int, Field(ge=1)] | None = None
+    """Train on only so many images of each class; validation and test stay whole. none: on all."""
+    train_sample_seed: Annotated[int, Field(ge=0)] = 0
+    """Of the choice of those images, which a seed of the training leaves as it is; a larger sample
+    holds a smaller one."""
     augment: Augment = "none"
     """Of training images: horizontal flip with probability 1/2; crop after zero padding by 1/8 of
     the side (4 at 32)."""
@@ -145,6 +123,21 @@ class ImageData(Value):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_part(self) -> ImageData:
+        if self.train_examples is not None and self.train_per_class is not None:
+            raise ValueError("train_per_class: say either train_examples or train_per_class")
+        if self.train_sample_seed and self.train_examples is self.train_per_class:
+            raise ValueError(
+                "train_sample_seed: nothing is chosen without train_examples or train_per_class"
+            )
+        least = self.classes - len(self.omit_classes)
+        if self.train_examples is not None and self.train_examples < least:
+            raise ValueError(
+                f"train_examples: {self.train_examples} images cannot hold each of {least} classes"
+            )
+        return self
+
     @property
     def shape(self) -> Shape:
         channels, height, width = self.native_shape
@@ -176,6 +169,22 @@ class ImageData(Value):
     def check(self, root: Path) -> None:
         """Raise :class:`InputError` unless everything that :meth:`read` needs is below ``root``."""
 
+    @property
+    def is_reduced(self) -> bool:
+        """Whether some of the training images are left out."""
+        return bool(self.omit_classes or self.train_examples or self.train_per_class)
+
+    def check_part(self, root: Path) -> None:
+        """Raise :class:`InputError` unless the training images have the part that is asked for."""
+        if self.train_examples is not None or self.train_per_class is not None:
+            self._trained_on(self.split_labels(root)[0])
+
+    def split_labels(self, root: Path) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the labels of the training, validation and test images; a data set whose images
+        take long to read leaves them alone."""
+        train, val, test = self.read(root)
+        return train.labels, val.labels, test.labels
+
     @abstractmethod
     def read(self, root: Path) -> tuple[Split, Split, Split]:
         """The train, validation and test splits at their native shape."""
@@ -198,6 +207,26 @@ class ImageData(Value):
     def _unprocessed(self) -> ImageData:
         """The description without what is done to images after they are loaded."""
         return self.model_copy(update={"augment": "none", "normalization": "none"})
+
+    def _trained_on(self, labels: Int64[Tensor, "N"]) -> Int64[Tensor, "n"]:
+        """Return the positions of the training images that are trained on."""
+        omitted = torch.tensor(self.omit_classes, dtype=torch.int64)
+        kept = torch.nonzero(~torch.isin(labels, omitted)).flatten()
+        salt = f"train:{self.train_sample_seed}"
+        if self.train_per_class is not None:
+            return kept[sample_per_class(labels[kept], self.train_per_class, salt=salt)]
+        if self.train_examples is None:
+            return kept
+        part = kept[sample(labels[kept], self.train_examples, salt=salt)]
+        if len(part) < self.train_examples:
+            raise InputError(f"train_examples: {self.train_examples} of {len(part)} images")
+        lost = set(labels[kept].tolist()) - set(labels[part].tolist())
+        if lost:
+            raise InputError(
+                f"train_examples: {self.train_examples} of {len(kept)} images, each class in its "
+                f"proportion, has none of class {min(lost)}; use more, or train_per_class"
+            )
+        return part
 
     def fitted(self, split: Split) -> Split:
         """``split`` with images of :attr:`shape`: made grey or coloured, resized and padded as the
@@ -223,10 +252,7 @@ def _load_test(data: ImageData, root: Path) -> Split:
 def _decoded(data: ImageData, root: Path) -> dict[str, Tensor]:
     """The tensors of the data set, by name."""
     train, val, test = (data.fitted(split) for split in data.read(root))
-    if data.omit_classes:
-        train = train.take(
-            torch.nonzero(~torch.isin(train.labels, torch.tensor(data.omit_classes))).flatten()
-        )
+    train = train.take(data._trained_on(train.labels)) if data.is_reduced else train
     # From exact counts of the 256 levels, so that they do not depend on how a sum is split over
     # threads.
     channels = train.images.transpose(0, 1).flatten(1)
@@ -287,60 +313,3 @@ def data_root(chosen: str | os.PathLike[str] | None = None) -> Path:
     """The folder that data sets are read from: ``chosen``, else ``KDRAY_DATA``, else
     ``~/.cache/kdray``."""
     return Path(chosen or os.environ.get("KDRAY_DATA") or "~/.cache/kdray").expanduser().absolute()
-
-
-def sample(labels: Int64[Tensor, "N"], count: int, *, salt: str = "examples") -> Int64[Tensor, "n"]:
-    """The sorted positions of ``count`` of ``labels`` (at most all) that stand for them: the same
-    in every process, each class in its proportion, and a larger sample holds a smaller
-    one.
-
-    The image of rank r (by a hash of salt and position) of the n in class c comes at (r + u) / n,
-    where u is in [0, 1) and a hash of salt and class; the sample is what comes first.
-    """
-    if count >= len(labels):
-        return torch.arange(len(labels), device=labels.device)
-    listed = labels.tolist()
-    by_class: dict[int, list[int]] = {}
-    for position in sorted(range(len(listed)), key=lambda at: _hash(f"{salt}:{at}")):
-        by_class.setdefault(listed[position], []).append(position)
-    places = [
-        ((rank + int.from_bytes(_hash(f"{salt}:class {label}")) / 2**64) / len(members), position)
-        for label, members in by_class.items()
-        for rank, position in enumerate(members)
-    ]
-    chosen = sorted(position for _, position in sorted(places)[:count])
-    return torch.tensor(chosen, dtype=torch.int64, device=labels.device)
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=8).digest()
-
-
-def stratified(
-    labels: Int64[Tensor, "N"], count: int, *, salt: str
-) -> tuple[Int64[Tensor, "rest"], Int64[Tensor, "n"]]:
-    """Split the indices of ``labels`` into the rest and ``count`` that hold every class in
-    proportion.
-
-    Within a class images are taken in the order of a hash of (salt, index): no library's random
-    numbers, which may change between versions, decide what is validation data. Both parts are
-    sorted.
-    """
-    total = len(labels)
-    if not 0 < count < total:
-        raise InputError(f"a part of {count} images cannot be split off {total}")
-    taken: list[int] = []
-    shares: list[tuple[float, int, list[int]]] = []
-    for label in labels.unique().tolist():
-        members = torch.nonzero(labels == label).flatten().tolist()
-        members.sort(key=lambda index: _hash(f"{salt}:{index}"))
-        whole, fraction = divmod(count * len(members), total)
-        taken += members[:whole]
-        shares.append((-fraction / total, label, members[whole:]))
-    for _, _, members in sorted(shares)[
-        : count - len(taken)
-    ]:  # largest remainders get the images that rounding left
-        taken.append(members[0])
-    chosen = torch.zeros(total, dtype=torch.bool)
-    chosen[taken] = True
-    return torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()

@@ -22,7 +22,8 @@ from pydantic import Field
 from torch import Tensor
 
 from kdray.core import InputError
-from kdray.data.base import ImageData, Obtained, Shape, Split
+from kdray.data.base import ImageData, Obtained, Shape
+from kdray.data.splits import Split
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """Of the classes, in CIFAR-10's order."""
@@ -95,6 +96,15 @@ class CINIC10(ImageData):
 
     def read_test(self, root: Path) -> Split:
         return self._split(root, "test")
+
+    def split_labels(self, root: Path) -> tuple[Tensor, Tensor, Tensor]:
+        train, val, test = (
+            torch.tensor(
+                [label for label, paths in enumerate(self._files(root, part)) for _ in paths]
+            )
+            for part in PARTS
+        )
+        return train, val, test
 
     def _split(self, root: Path, part: str) -> Split:
         files = [

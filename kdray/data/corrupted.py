@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from kdray.core import InputError, tag_of
-from kdray.data.base import ImageData, Split, sample
+from kdray.data.base import ImageData
+from kdray.data.splits import Split, sample
 
 CifarKind = Literal[
     "gaussian_noise",

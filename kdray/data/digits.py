@@ -15,10 +15,12 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from kdray.data.base import ImageData, Shape, Split, stratified
+from kdray.data.base import ImageData, Shape
+from kdray.data.splits import Split, stratified
 
+IMAGES = 1797
 TEST_SHARE = 0.2
 VALIDATION_SHARE = 0.2
 FEWEST_EXAMPLES = 100
@@ -33,9 +35,18 @@ class Digits(ImageData):
     native_shape: ClassVar[Shape] = (1, 8, 8)
 
     name: Literal["digits"] = "digits"
-    examples: Annotated[int, Field(ge=FEWEST_EXAMPLES, le=1797)] | None = None
+    examples: Annotated[int, Field(ge=FEWEST_EXAMPLES, le=IMAGES)] | None = None
     """Use only this many of the images (all three splits together), every class in proportion;
     none: all 1,797."""
+
+    @model_validator(mode="after")
+    def _has_so_many(self) -> Digits:
+        total = self.examples or IMAGES
+        rest = total - ceil(total * TEST_SHARE)
+        left = rest - ceil(total * VALIDATION_SHARE)
+        if self.train_examples is not None and self.train_examples > left:
+            raise ValueError(f"train_examples: {self.train_examples} of {left} training images")
+        return self
 
     def check(self, root: Path) -> None:
         """Always there."""

@@ -20,8 +20,9 @@ from pydantic import Field
 from torch import Tensor
 
 from kdray.core import InputError
-from kdray.data.base import Shape, Split
+from kdray.data.base import Shape
 from kdray.data.own import OwnData
+from kdray.data.splits import Split
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Of the images; whatever else is there is refused, unless its name begins with a dot."""
@@ -62,6 +63,9 @@ class ImageFolder(OwnData):
             return train, parts["val"], parts["test"]
         rest, val = self.held_out(train.labels, root)
         return train.take(rest), train.take(val), parts["test"]
+
+    def split_labels(self, root: Path) -> tuple[Tensor, Tensor, Tensor]:
+        return self.split({part: _labels(files) for part, files in self._files(root).items()}, root)
 
     def _files(self, root: Path) -> dict[str, Files]:
         place = self.place(root)

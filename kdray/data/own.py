@@ -13,7 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from kdray.core import InputError, tag_of
-from kdray.data.base import ImageData, Obtained, stratified
+from kdray.data.base import ImageData, Obtained
+from kdray.data.splits import stratified
 
 
 class OwnData(ImageData):
@@ -54,6 +55,15 @@ class OwnData(ImageData):
             "--data or KDRAY_DATA to the "
             f"folder that path starts from"
         )
+
+    def split(
+        self, labels: dict[str, Int64[Tensor, "_"]], root: Path
+    ) -> tuple[Int64[Tensor, "train"], Int64[Tensor, "val"], Int64[Tensor, "test"]]:
+        """The labels of the three splits, from those of the parts that are there."""
+        if "val" in labels:
+            return labels["train"], labels["val"], labels["test"]
+        rest, val = self.held_out(labels["train"], root)
+        return labels["train"][rest], labels["train"][val], labels["test"]
 
     def held_out(
         self, labels: Int64[Tensor, "N"], root: Path

@@ -18,7 +18,8 @@ import torch
 from pydantic import Field, model_validator
 
 from kdray.core import InputError
-from kdray.data.base import ImageData, Obtained, Shape, Split, stratified
+from kdray.data.base import ImageData, Obtained, Shape
+from kdray.data.splits import Split, stratified
 from kdray.machine.torchvision import torchvision_part
 
 
@@ -71,6 +72,9 @@ class VisionData(ImageData):
                 f"validation: {self.validation} of {self.training_images} training images "
                 "leaves none to train on"
             )
+        left = self.training_images - held_out
+        if self.train_examples is not None and self.train_examples > left:
+            raise ValueError(f"train_examples: {self.train_examples} of {left} training images")
         return self
 
     @abstractmethod

@@ -182,6 +182,8 @@ def _data(data: ImageData, counts: dict[str, int]) -> list[str]:
     if data.omit_classes:
         omitted = ", ".join(map(str, data.omit_classes))
         steps.append(f"Classes {omitted} were left out of training; validation and test have them.")
+    if data.train_examples is not None or data.train_per_class is not None:
+        steps.append("A part of the training images was trained on, chosen by class.")
     steps.append(
         f"Yours must come the same way, as numbers in [0, 1]. {NORMALIZATIONS[data.normalization]}"
     )

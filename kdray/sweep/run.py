@@ -92,6 +92,7 @@ def check_data(sweep: Sweep, root: Path) -> None:
     below ``root``."""
     for data in data_of(sweep):
         data.check(root)
+        data.check_part(root)
         for evaluation in (*sweep.file.evaluate.suite, *sweep.finals):
             evaluation.check(data, root)
 

@@ -14,7 +14,7 @@ import torch
 
 from kdray.core import InputError, canonical_json, parse
 from kdray.data import Arrays, data_root
-from kdray.data.base import stratified
+from kdray.data.splits import stratified
 
 RNG = np.random.default_rng(0)
 

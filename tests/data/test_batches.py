@@ -12,7 +12,8 @@ from torch import Tensor
 from kdray.core import InputError
 from kdray.data import Augmentation, Digits, Examples, Split, Views, data_root, to_unit
 from kdray.data.augmentation import Augment, crop
-from kdray.data.base import _fit, sample, stratified
+from kdray.data.base import _fit
+from kdray.data.splits import sample, stratified
 
 PIXELS = torch.arange(256, dtype=torch.uint8)
 

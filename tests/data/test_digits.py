@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from kdray.core import InputError, parse
 from kdray.data import Dataset, Digits, Split
-from kdray.data.base import stratified
+from kdray.data.splits import stratified
 
 NOWHERE = Path("/nowhere")
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from kdray.core import InputError, parse
 from kdray.data import ImageFolder
-from kdray.data.base import stratified
+from kdray.data.splits import stratified
 
 COLOURS = {"ant": (200, 10, 20), "bee": (10, 180, 30), "cat": (5, 15, 220)}
 """Of the images of every class; the names are in the order of their numbers."""

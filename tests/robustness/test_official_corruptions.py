@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from kdray.core import InputError, parse
 from kdray.data import CIFAR10, CIFAR100, MNIST, USPS, Digits, ImageData, to_unit
-from kdray.data.base import sample
 from kdray.data.corrupted import BENCHMARKS
+from kdray.data.splits import sample
 from kdray.perturbations.corruptions import CORRUPTIONS
 from kdray.robustness import Measurement, Subject, measurements
 from kdray.robustness.official_corruptions import OfficialCorruptions

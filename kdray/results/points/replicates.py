@@ -38,7 +38,13 @@ OF_MEMBER = [
     "teacher_candidates",
 ]
 OF_TRIAL = ["seed", "status", "teacher_id", "experiment"]
-TRAINING_ONLY = ("augment", "omit_classes")
+TRAINING_ONLY = (
+    "augment",
+    "omit_classes",
+    "train_examples",
+    "train_per_class",
+    "train_sample_seed",
+)
 """Fields of a data set that leave the images alone on which accuracies are measured."""
 
 

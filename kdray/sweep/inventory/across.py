@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kdray.core import fingerprint
-from kdray.data import ImageData
+from kdray.data import TRAINING_ONLY, ImageData
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition.file import Role
 from kdray.sweep.inventory.trials import TrialIndex
@@ -44,8 +44,5 @@ def missing_cells(
 def images(data: ImageData) -> str:
     """What tells the images of a validation and test split from others: all of ``data`` but what
     training makes of them."""
-    defaults = {
-        name: type(data).model_fields[name].default
-        for name in ("augment", "normalization", "omit_classes")
-    }
+    defaults = {name: type(data).model_fields[name].default for name in TRAINING_ONLY}
     return fingerprint(data.model_copy(update=defaults))
