@@ -132,7 +132,7 @@ class _Planner:
             self._asked.add(point)
         count, file = self._sweep.file.search.count or 0, self._sweep.file
         self._plan.searched = True
-        self._plan.students.pending = count * len(self._sweep.strata) * file.seeds
+        self._plan.students.pending = count * len(self._sweep.strata) * len(file.seed_numbers)
 
     def count_teachers(self) -> None:
         """Count the teachers; those that teach already known students are measured as well."""

@@ -66,7 +66,7 @@ def rerun_blocks(
     ]
     head = (
         f"# Trial {trial['trial_id']}: the one with seed {seed}.\nname: "
-        f"rerun-{trial['trial_id']}\nseeds: {seed + 1}\n"
+        f"rerun-{trial['trial_id']}\nseeds: [{seed}]\n"
     )
     parts = [
         head,
@@ -120,10 +120,11 @@ def _teacher_selection(seed: int, member: Row | None) -> dict[str, Any]:
     """Return how many teachers are trained, and which one is chosen."""
     selection = None if member is None else member["teacher_selection"]
     if member is None or is_missing(selection):
-        return {"seeds": seed + 1}
+        return {"seeds": [seed]}
     if selection == "each":
         return {"select": "each"}
-    return {"seeds": len(json.loads(member["teacher_candidates"])), "select": selection}
+    candidates = [teacher["seed"] for teacher in json.loads(member["teacher_candidates"])]
+    return {"seeds": candidates, "select": selection}
 
 
 def _yaml(tree: Any) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -15,6 +18,7 @@ from pydantic import (
 )
 
 from kdray.core import Several, Value, fingerprint
+from kdray.core.explain import shortened
 from kdray.results.points.objective import Constraint, Objective, Objectives
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.samplers import AnySampler, Grid, members_of_search, names_of
@@ -23,6 +27,38 @@ from kdray.training.compute import ComputeOptions
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
 Role = Literal["teacher", "student"]
+MAX_SEEDS = 10_000
+
+
+def _are_seeds(given: Any) -> Any:
+    """Return ``given`` if it says seeds."""
+    numbers = given if isinstance(given, list | tuple) else [0]
+    is_listed = 0 < len(numbers) <= MAX_SEEDS and all(
+        type(number) is int and number >= 0 for number in numbers
+    )
+    is_count = numbers is given or (type(given) is int and 1 <= given <= MAX_SEEDS)
+    if not (is_listed and is_count):
+        raise ValueError(
+            f"needs a whole number from 1 to {MAX_SEEDS}, or a list of seeds (whole numbers from "
+            f"0), not {shortened(json.dumps(given, default=str))}"
+        )
+    twice = [number for number, count in Counter(numbers).items() if count > 1]
+    if twice:
+        raise ValueError(f"seed {twice[0]} is there twice")
+    return given
+
+
+Seeds = Annotated[
+    Annotated[int, Field(ge=1, le=MAX_SEEDS)]
+    | Annotated[Several[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=MAX_SEEDS)],
+    BeforeValidator(_are_seeds),
+]
+"""So many, from 0 on; or a list of the seeds themselves."""
+
+
+def seed_numbers(seeds: Seeds) -> Sequence[int]:
+    """Return the seeds themselves."""
+    return range(seeds) if isinstance(seeds, int) else seeds
 
 
 class Request(Value):
@@ -129,7 +165,8 @@ class Case(Value):
 class TeacherChoice(Value):
     """How many seeds of a teacher are trained, and which one teaches."""
 
-    seeds: Annotated[int, Field(ge=1, le=10_000)] = 1
+    seeds: Seeds = 1
+    """How many, from seed 0 on; or a list of the seeds themselves."""
     select: Literal["best_validation", "best_test", "each"] = "best_validation"
     """best_validation: highest val_accuracy, ties to the lowest seed; each: teacher seed i for
     student seed i; best_test: highest test_accuracy, as noisy_collaboration chose its teachers,
@@ -157,8 +194,8 @@ class SweepFile(Value):
 
     name: Annotated[str, Field(json_schema_extra={"pattern": NAME}), AfterValidator(_in_words)]
     """Letters, digits, ``_``, ``-`` and ``.``; it becomes part of file names."""
-    seeds: Annotated[int, Field(ge=1, le=10_000)] = 1
-    """Every point is trained so many times, with seeds 0, 1, …"""
+    seeds: Seeds = 1
+    """Every point is trained so many times, with seeds 0, 1, …; or with the seeds of a list."""
     search: AnySampler = Grid()
     objective: Annotated[Several[Objective], Field(min_length=1), BeforeValidator(_listed)] = (
         Objective(),
@@ -178,17 +215,25 @@ class SweepFile(Value):
     @property
     def objectives(self) -> Objectives:
         """Return the objectives and constraints."""
-        return Objectives(objectives=self.objective, constraints=self.constraints, seeds=self.seeds)
+        return Objectives(
+            objectives=self.objective, constraints=self.constraints, seeds=len(self.seed_numbers)
+        )
+
+    @property
+    def seed_numbers(self) -> Sequence[int]:
+        """Return the seeds of every point."""
+        return seed_numbers(self.seeds)
 
     @model_validator(mode="after")
     def _enough_seeds(self) -> Self:
-        if self.seeds < 2 and any(
+        count = len(self.seed_numbers)
+        if count < 2 and any(
             objective.over_seeds == "mean_minus_sd" for objective in self.objectives.objectives
         ):
             raise ValueError("objective.over_seeds: mean_minus_sd needs seeds of 2 or more")
-        if self.search.racing is not None and 2.0 ** (1 - self.seeds) >= self.search.racing.p:
+        if self.search.racing is not None and 2.0 ** (1 - count) >= self.search.racing.p:
             raise ValueError(
-                f"search.racing: {self.seeds} seeds cannot give a p below "
+                f"search.racing: {count} seeds cannot give a p below "
                 f"{self.search.racing.p}: use more seeds"
             )
         return self

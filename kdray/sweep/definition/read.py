@@ -23,7 +23,7 @@ from kdray.sweep.definition.distributions import (
     read_leaves,
 )
 from kdray.sweep.definition.fields import check_fields
-from kdray.sweep.definition.file import Case, SweepFile, TeacherChoice
+from kdray.sweep.definition.file import Case, SweepFile, TeacherChoice, seed_numbers
 from kdray.sweep.definition.smoke import shrink
 from kdray.sweep.definition.space import Space, check_sames
 from kdray.sweep.definition.tree import Tree, inside, put
@@ -118,14 +118,15 @@ def _spaces(file: SweepFile, case: Case) -> tuple[list[Space], TeacherChoice]:
         tree = put(tree, path.removeprefix("experiment."), value)
     if "seed" in tree:
         raise InputError(
-            "experiment.seed: is set by the sweep; say how many with 'seeds' at the top of the file"
+            "experiment.seed: is set by the sweep; say how many, or which, with 'seeds' at the "
+            "top of the file"
         )
     read: Any = read_leaves(tree)
     if not isinstance(read, dict):
         raise InputError(
             "experiment: a list of whole experiments is not supported; use cases, or lists below it"
         )
-    read, choice = _with_teacher(read, tree, file.seeds)
+    read, choice = _with_teacher(read, tree, file)
     spaces = [
         Space(case.name or None, tree, branches)
         for branches, tree in itertools.islice(expand(read), MAX_BRANCHES + 1)
@@ -142,7 +143,7 @@ def _spaces(file: SweepFile, case: Case) -> tuple[list[Space], TeacherChoice]:
     return spaces, choice
 
 
-def _with_teacher(read: Tree, tree: Tree, seeds: int) -> tuple[Tree, TeacherChoice]:
+def _with_teacher(read: Tree, tree: Tree, file: SweepFile) -> tuple[Tree, TeacherChoice]:
     """Return ``read`` (of ``tree``) with what its teacher inherits, and how its teacher is
     chosen."""
     teacher = read.get("teacher")
@@ -169,15 +170,17 @@ def _with_teacher(read: Tree, tree: Tree, seeds: int) -> tuple[Tree, TeacherChoi
     rest = {key: part for key, part in teacher.items() if key not in stated}
     if "seed" in rest:
         raise InputError(
-            "experiment.teacher.seed: is set by the sweep; say how many with 'teacher.seeds'"
+            "experiment.teacher.seed: is set by the sweep; say how many, or which, with "
+            "'teacher.seeds'"
         )
-    if choice.select == "each" and choice.seeds < seeds:
+    lacking = [seed for seed in file.seed_numbers if seed not in seed_numbers(choice.seeds)]
+    if choice.select == "each" and lacking:
         if "seeds" in stated:
             raise InputError(
-                f"experiment.teacher.seeds: {choice.seeds} teachers for {seeds} students; "
-                "select: each needs as many as there are seeds"
+                f"experiment.teacher.seeds: there is no teacher with seed {lacking[0]}; select: "
+                "each needs one for every seed of the students"
             )
-        choice = TeacherChoice(seeds=seeds, select="each")
+        choice = TeacherChoice(seeds=file.seeds, select="each")
     return {**read, "teacher": _inherit(rest, read)}, choice
 
 

@@ -175,6 +175,9 @@ def _limit(key: str, value: Any) -> Any:
     if isinstance(value, dict) and not effort.swept:
         return most
 
+    if key == "seeds" and isinstance(value, list):
+        return value[:most]
+
     def least(one: Any) -> Any:
         if isinstance(one, list):
             return _different([least(each) for each in one])

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from kdray.core import InputError, fingerprint
 from kdray.robustness import AnyEvaluation, label_of
-from kdray.sweep.definition.file import Role, SweepFile, TeacherChoice
+from kdray.sweep.definition.file import Role, SweepFile, TeacherChoice, seed_numbers
 from kdray.sweep.definition.space import Point, Space
 from kdray.trials.experiment import Experiment
 
@@ -102,7 +102,7 @@ class Sweep:
         key = json.dumps([point.space.case, own])
         if key not in self._taught:
             teacher = point.tree()["teacher"]
-            seeds = range(self.choice(point).seeds if teacher is not None else 0)
+            seeds = seed_numbers(self.choice(point).seeds) if teacher is not None else ()
             self._taught[key] = [
                 Experiment.parse({**teacher, "seed": seed}, "experiment.teacher") for seed in seeds
             ]

@@ -86,7 +86,7 @@ def _key(row: Row) -> PointKey:
 def _seeds(sweep: Sweep, index: TrialIndex, point: Point, like: Experiment) -> Iterator[Experiment]:
     """Yield the students of a point, each by every teacher that it may have."""
     candidates, choice = sweep.candidates(point), sweep.choice(point)
-    for seed in range(sweep.file.seeds):
+    for seed in sweep.file.seed_numbers:
         teachers: Sequence[Experiment | None] = [None]
         if candidates:
             chosen = index.choose(candidates, choice, seed)

@@ -28,7 +28,7 @@ def points_of_other_sweeps(
     objectives, suite = sweep.file.objectives, sweep.suite("student")
     for text in experiments:
         first = Experiment.parse(json.loads(text))
-        if first.seed != 0:
+        if first.seed != sweep.file.seed_numbers[0]:
             continue
         tree = json.loads(first.model_dump_json())
         for space in stratum.spaces:

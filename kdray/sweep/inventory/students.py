@@ -52,7 +52,8 @@ def students(
     chosen, and none at all where the point's values do not fit together."""
     candidates, choice = sweep.candidates(point), sweep.choice(point)
     like: Experiment | None = None
-    for seed in range(sweep.file.seeds):
+    seeds = sweep.file.seed_numbers
+    for position, seed in enumerate(seeds):
         teacher = index.choose(candidates, choice, seed) if candidates else None
         if candidates and teacher is None:
             yield seed, None
@@ -62,6 +63,6 @@ def students(
         try:
             like = like or sweep.student(point, seed, teacher)
         except InputError:
-            yield from ((each, None) for each in range(seed, sweep.file.seeds))
+            yield from ((each, None) for each in seeds[position:])
             return
         yield seed, like.model_copy(update={"seed": seed, "teacher": teacher})

@@ -257,7 +257,9 @@ def considered(
     candidates: Sequence[Experiment], choice: TeacherChoice, seed: int
 ) -> Sequence[Experiment]:
     """Those that the student with ``seed`` may have as its teacher."""
-    return [candidates[seed]] if choice.select == "each" else candidates
+    if choice.select != "each":
+        return candidates
+    return [teacher for teacher in candidates if teacher.seed == seed]
 
 
 def _reason(error: Any, kind: Any) -> Reason | None:

@@ -149,7 +149,8 @@ class Students:
                 given_up = given_up or self._given_up(row) is not None
                 counts.add(None if given_up else self._index.task("student", student, self._suite))
         if not gone_through:
-            wanted = (search.count or 0) * len(self._sweep.strata) * self._sweep.file.seeds
+            points = (search.count or 0) * len(self._sweep.strata)
+            wanted = points * len(self._sweep.file.seed_numbers)
             counts.pending = max(0, wanted - counts.total)
             return counts
         # before the first trial, so that a look at the table never mixes the old with the new

@@ -73,7 +73,8 @@ class PastPoints:
             if trial_id in experiments
         }
         """By point, that of one of its trials."""
-        complete = (trials["status"] == "completed") & (trials["seed"] == 0)
+        first = trials["seed"] == sweep.file.seed_numbers[0]
+        complete = (trials["status"] == "completed") & first
         self._others = trials.loc[complete & ~own, "experiment"].tolist()
         self._under_way = {each.number: each for each in noted}
 

@@ -59,8 +59,8 @@ WRONG = [
         "experiment.method.temperatur: unknown key, did you mean 'temperature'?",
     ),
     ({"experiment.trainin": {}}, "experiment.trainin: unknown key, did you mean 'training'?"),
-    ({"seeds": "3"}, 'seeds: input should be a valid integer, not "3"'),
-    ({"seeds": 0}, "seeds: input should be greater than or equal to 1, not 0"),
+    ({"seeds": "3"}, "seeds: needs a whole number from 1 to 10000, or a list of seeds"),
+    ({"seeds": 0}, "(whole numbers from 0), not 0"),
     (
         {"experiment.model.name": "mpl"},
         "experiment.model: unknown name 'mpl', did you mean 'mlp'? (allowed: mlp, ",
@@ -114,7 +114,7 @@ WRONG = [
     ({"experiment.method": {"name": "cross_entropy"}}, "method cross_entropy asks no teacher"),
     (
         {"experiment.teacher.select": "each", "experiment.teacher.seeds": 1},
-        "1 teachers for 2 students",
+        "there is no teacher with seed 1",
     ),
     (
         {"experiment.teacher.select": "best"},
@@ -272,10 +272,10 @@ WRONG = [
         },
         "noise.input.sigma.quniform: low -1e+308 and high 1e+308 are too far apart",
     ),
-    ({"seeds": 10**9}, "seeds: input should be less than or equal to 10000"),
+    ({"seeds": 10**9}, "seeds: needs a whole number from 1 to 10000"),
     (
         {"experiment.teacher.seeds": 10**9},
-        "experiment.teacher.seeds: input should be less than or equal to 10000",
+        "experiment.teacher.seeds: needs a whole number from 1 to 10000",
     ),
     (
         {
