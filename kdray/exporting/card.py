@@ -305,7 +305,12 @@ def _day(when: object) -> str:
 def _versions(facts: Mapping[str, object]) -> str:
     commit = facts["git_commit"]
     at = f" (commit {code(commit[:12])})" if isinstance(commit, str) else ""
+    libraries = "".join(
+        f", {name} {facts[column]}"
+        for name in ("torchvision", "timm")
+        if isinstance(facts.get(column := f"{name}_version"), str)
+    )
     return (
-        f"kdray {facts['kdray_version']}{at}, torch {facts['torch_version']}, Python "
+        f"kdray {facts['kdray_version']}{at}, torch {facts['torch_version']}{libraries}, Python "
         f"{facts['python_version']}"
     )

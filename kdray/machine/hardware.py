@@ -71,6 +71,8 @@ def facts() -> dict[str, str | None]:
         "kdray_version": _version("kdray"),
         "python_version": platform.python_version(),
         "torch_version": torch.__version__,
+        "torchvision_version": _version("torchvision"),
+        "timm_version": _version("timm"),
         "ray_version": _version("ray"),
         "git_commit": _git_commit(),
     }

@@ -16,8 +16,11 @@ from kdray.models.facts import (
     smallest_batch,
     stage_shapes,
 )
+from kdray.models.from_timm import Timm
+from kdray.models.from_torchvision import Torchvision
 from kdray.models.maxout import Maxout
 from kdray.models.mlp import MLP
+from kdray.models.mobilenet_v2 import MobileNetV2
 from kdray.models.normalization import (
     ContrastNormalize,
     Standardize,
@@ -27,32 +30,50 @@ from kdray.models.normalization import (
     normalizer,
     storage_key,
 )
+from kdray.models.preact_resnet import PreActResNet
 from kdray.models.resnet import ResNet
 from kdray.models.sizes import Size, images_per_second, size
 from kdray.models.smoothing import Smoothing, smoothed
+from kdray.models.vgg import VGG
 from kdray.models.wide_resnet import WideResNet
 
 AnyModel = Annotated[
-    MLP | CNN | WideResNet | ResNet | CifarResNet | Maxout, Field(discriminator="name")
+    MLP
+    | CNN
+    | WideResNet
+    | ResNet
+    | CifarResNet
+    | PreActResNet
+    | VGG
+    | MobileNetV2
+    | Maxout
+    | Torchvision
+    | Timm,
+    Field(discriminator="name"),
 ]
 
 __all__ = [
     "CNN",
     "MLP",
+    "VGG",
     "AnyModel",
     "CifarResNet",
     "Classifier",
     "ContrastNormalize",
     "Described",
     "Maxout",
+    "MobileNetV2",
     "Model",
     "Network",
     "Outputs",
+    "PreActResNet",
     "ResNet",
     "Size",
     "Smoothing",
     "Standardize",
     "Stochastic",
+    "Timm",
+    "Torchvision",
     "Whiten",
     "WideResNet",
     "blueprint",

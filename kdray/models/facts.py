@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from kdray.core import seeds
+from kdray.core import InputError, seeds, tag_of
 from kdray.data import Shape
 from kdray.models.base import Model, Network, Stochastic
 
@@ -66,17 +66,31 @@ def stage_shapes(model: Model, shape: Shape, classes: int) -> tuple[tuple[int, .
     """The shape of each stage for one image."""
     # On the CPU, with whatever is in its memory: on "meta" torch's first linear layer loads a
     # compiler, for seconds.
-    network = deepcopy(blueprint(model, shape, classes)).to_empty(device="cpu")
+    network = _on_cpu(model, shape, classes)
     with torch.no_grad(), seeds.ambient(0, "model"):
         outputs = network(torch.zeros(1, *shape))
+    if outputs.logits.shape != (1, classes):
+        raise InputError(
+            f"name: {tag_of(type(model))} answers an image with numbers of shape "
+            f"{tuple(outputs.logits.shape[1:])}, where {classes} are needed, one for each class"
+        )
     return tuple(tuple(stage.shape[1:]) for stage in outputs.stages)
+
+
+def _on_cpu(model: Model, shape: Shape, classes: int) -> Network:
+    """The network with arbitrary numbers; indices, which some have among their buffers, are 0."""
+    network = deepcopy(blueprint(model, shape, classes)).to_empty(device="cpu")
+    for buffer in network.buffers():
+        if not buffer.is_floating_point():
+            buffer.zero_()
+    return network
 
 
 @lru_cache
 def smallest_batch(model: Model, shape: Shape, classes: int) -> int:
     """The fewest images that the network can be trained on at once: 2 where batch normalisation
     sees one value of a channel in each image."""
-    network = deepcopy(blueprint(model, shape, classes)).to_empty(device="cpu").train()
+    network = _on_cpu(model, shape, classes).train()
     try:
         with torch.no_grad(), seeds.ambient(0, "model"):
             network(torch.zeros(1, *shape))

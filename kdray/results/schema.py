@@ -204,6 +204,8 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
         Column("kdray_version", NOTE, _TEXT),
         Column("python_version", NOTE, _TEXT),
         Column("torch_version", NOTE, _TEXT),
+        Column("torchvision_version", NOTE, _TEXT),
+        Column("timm_version", NOTE, _TEXT, "", "none where it is not installed"),
         Column("ray_version", NOTE, _TEXT),
         Column("git_commit", NOTE, _TEXT, "", "of kdray's source, if it runs from a checkout"),
         Column("started_at", NOTE, _TIME, "UTC", "first time that training began"),

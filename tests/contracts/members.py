@@ -3,13 +3,22 @@ test for it."""
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import pytest
 
 from kdray.core import Value, tag_of, value_types
 from kdray.data import Arrays, Digits, ImageFolder
-from kdray.models import CifarResNet, Maxout, WideResNet
+from kdray.models import (
+    CifarResNet,
+    Maxout,
+    MobileNetV2,
+    PreActResNet,
+    Timm,
+    Torchvision,
+    WideResNet,
+)
 from kdray.perturbations import (
     Asymmetric,
     Gaussian,
@@ -53,7 +62,19 @@ FIELDS: dict[type[Value], dict[str, Any]] = {
     Swap: {"which": "all", "probability": 0.7, "threshold": 0.3},
     WideResNet: {"depth": 10, "width": 1},
     CifarResNet: {"depth": 8},
+    PreActResNet: {"depth": 10},
+    MobileNetV2: {"width": 0.25},
     Maxout: {"network": "student_1", "scale": 0.25},
+    Torchvision: {
+        "architecture": "mobilenet_v2",
+        "stem": "small",
+        "stages": ("features.1", "features.7"),
+    },
+    Timm: {
+        "architecture": "mobilenetv3_small_050",
+        "stem": "small",
+        "stages": ("blocks.0", "blocks.2"),
+    },
     StepDecay: {"period": 2},
     MultiStep: {"milestones": (2, 4)},
     PGD: {"steps": 3, "restarts": 2},
@@ -66,6 +87,10 @@ FIELDS: dict[type[Value], dict[str, Any]] = {
     Occlusion: {"sides": (2, 4)},
 }
 """Values for the fields that have no default, or whose default is too large for a test."""
+
+
+MISSING = frozenset({Timm} if importlib.util.find_spec("timm") is None else ())
+"""Members whose library is not installed here."""
 
 
 def members(union: Any) -> list[type[Value]]:
@@ -90,5 +115,13 @@ def instance(kind: type[Value]) -> Any:
 def every(union: Any) -> pytest.MarkDecorator:
     """Runs a test once for each member, with an instance of it as ``value``."""
     return pytest.mark.parametrize(
-        "kind", [pytest.param(kind, id=tag_of(kind)) for kind in members(union)]
+        "kind",
+        [
+            pytest.param(
+                kind,
+                id=tag_of(kind),
+                marks=pytest.mark.skipif(kind in MISSING, reason="its library is not installed"),
+            )
+            for kind in members(union)
+        ],
     )

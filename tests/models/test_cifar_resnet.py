@@ -8,6 +8,7 @@ from torch.nn import functional
 from kdray.core import InputError, parse
 from kdray.models import CifarResNet, Classifier, Network, size, stage_shapes
 from kdray.models.cifar_resnet import Block
+from kdray.models.facts import blueprint
 
 COLOUR = (3, 32, 32)
 
@@ -20,6 +21,27 @@ def network(depth: int = 8) -> Network:
 def test_the_papers_sizes(depth: int, parameters: int) -> None:
     """0.27M, 0.46M and 0.85M in He et al.'s table 6."""
     assert size(Classifier(network(depth), nn.Identity()), COLOUR).parameters == parameters
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "parameters"), [(20, 1, 278_324), (8, 4, 1_233_540), (32, 4, 7_433_860)]
+)
+def test_the_sizes_of_the_literature_on_distillation(
+    depth: int, width: int, parameters: int
+) -> None:
+    """Counted from the code of Tian et al. 2020 (HobbitLong/RepDistiller b84f547), 100 classes."""
+    model = CifarResNet(depth=depth, width=width, shortcut="convolution")
+    found = size(Classifier(model.build(COLOUR, 100), nn.Identity()), COLOUR)
+    assert found.parameters == parameters
+
+
+def test_a_width_of_four_has_a_stem_of_32_channels() -> None:
+    assert blueprint(CifarResNet(depth=8, width=4), COLOUR, 10).conv.weight.shape[0] == 32  # type: ignore[union-attr,index]
+    assert stage_shapes(CifarResNet(depth=8, width=4), COLOUR, 10) == (
+        (64, 32, 32),
+        (128, 16, 16),
+        (256, 8, 8),
+    )
 
 
 @pytest.mark.parametrize(("depth", "blocks"), [(8, 1), (14, 2), (20, 3), (32, 5)])
