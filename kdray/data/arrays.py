@@ -81,15 +81,11 @@ class Arrays(OwnData):
                 part: Split(self._images(file, part), labels)
                 for part, labels in self._labels(file, root).items()
             }
-        train = parts["train"]
-        if "val" in parts:
-            return train, parts["val"], parts["test"]
-        rest, val = self.held_out(train.labels, root)
-        return train.take(rest), train.take(val), parts["test"]
+        return self.splits(parts, root)
 
     def split_labels(self, root: Path) -> tuple[Tensor, Tensor, Tensor]:
         with self._opened(root) as file:
-            return self.split(self._labels(file, root), root)
+            return self.label_splits(self._labels(file, root), root)
 
     @contextmanager
     def _opened(self, root: Path) -> Iterator[Any]:

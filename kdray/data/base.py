@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
@@ -188,6 +188,19 @@ class ImageData(Value):
     @abstractmethod
     def read(self, root: Path) -> tuple[Split, Split, Split]:
         """The train, validation and test splits at their native shape."""
+
+    def remarks(self, root: Path) -> Iterator[str]:  # noqa: ARG002
+        """What a user may not know of the images, a line each."""
+        return iter(())
+
+    def prepare(self, root: Path) -> None:
+        """Before anything starts, find what :meth:`check` does not: where the images are files,
+        :meth:`keep_copy`."""
+
+    def keep_copy(self, root: Path) -> None:
+        """Decode everything into the node's one copy, where it is not there yet."""
+        data = self._unprocessed()
+        _held(data, root, "splits", partial(_decoded, data, root))
 
     def load(self, root: Path) -> Dataset:
         """The data set with images of :attr:`shape`: the node's one copy, kept for the next trial

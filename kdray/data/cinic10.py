@@ -10,19 +10,19 @@ archive is unpacked by hand to ``CINIC-10/{train,valid,test}/<class>/*.png``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
 from PIL import Image  # comes with torchvision
 from pydantic import Field
 from torch import Tensor
 
 from kdray.core import InputError
 from kdray.data.base import ImageData, Obtained, Shape
+from kdray.data.image_files import decoded_parts, upright_rgb
 from kdray.data.splits import Split
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -74,6 +74,9 @@ class CINIC10(ImageData):
             )
         return Obtained(True, (f"{place}: there, with every class; checksum not verifiable",))
 
+    def prepare(self, root: Path) -> None:
+        self.keep_copy(root)
+
     def place(self, root: Path) -> Path:
         return root / "CINIC-10"
 
@@ -91,29 +94,24 @@ class CINIC10(ImageData):
                 pass
 
     def read(self, root: Path) -> tuple[Split, Split, Split]:
-        train, val, test = (self._split(root, part) for part in PARTS)
+        train, val, test = self._splits(root, PARTS)
         return train, val, test
 
     def read_test(self, root: Path) -> Split:
-        return self._split(root, "test")
+        return self._splits(root, ("test",))[0]
 
     def split_labels(self, root: Path) -> tuple[Tensor, Tensor, Tensor]:
-        train, val, test = (
-            torch.tensor(
-                [label for label, paths in enumerate(self._files(root, part)) for _ in paths]
-            )
-            for part in PARTS
-        )
+        train, val, test = (_labels(self._files(root, part)) for part in PARTS)
         return train, val, test
 
-    def _split(self, root: Path, part: str) -> Split:
-        files = [
-            (path, label) for label, paths in enumerate(self._files(root, part)) for path in paths
-        ]
-        images = torch.empty(len(files), *self.native_shape, dtype=torch.uint8)
-        for index, (path, _) in enumerate(files):
-            images[index] = _image(path)
-        return Split(images, torch.tensor([label for _, label in files], dtype=torch.int64))
+    def _splits(self, root: Path, names: tuple[str, ...]) -> list[Split]:
+        classes = {part: list(self._files(root, part)) for part in names}
+        images = decoded_parts(
+            {part: list(chain(*listed)) for part, listed in classes.items()},
+            self.native_shape,
+            _pixels,
+        )
+        return [Split(images[part], _labels(listed)) for part, listed in classes.items()]
 
     def _files(self, root: Path, part: str) -> Iterator[list[Path]]:
         """The images of ``part`` by class, sorted by name."""
@@ -146,6 +144,10 @@ class CINIC10(ImageData):
         return sorted(ordered[: self.per_class])
 
 
+def _labels(classes: Iterable[list[Path]]) -> Tensor:
+    return torch.tensor([label for label, paths in enumerate(classes) for _ in paths])
+
+
 def _images_in(folder: Path) -> list[Path]:
     """The image files in ``folder``, sorted; InputError if anything else is there."""
     paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
@@ -159,19 +161,10 @@ def _source(path: Path) -> str:
     return next(source for source, prefix in PREFIXES.items() if path.name.startswith(prefix))
 
 
-def _image(path: Path) -> UInt8[Tensor, "3 32 32"]:
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            if image.size != (32, 32) or image.mode.startswith("I"):
-                (width, height), mode = image.size, image.mode
-                raise InputError(
-                    f"{path}: is {width} x {height} in Pillow's mode {mode}, needs 32 x 32 "
-                    "of 8 bits"
-                )
-            opaque = image.convert("RGBA") if "transparency" in image.info else image
-            pixels = np.array(opaque.convert("RGB"))
-    except InputError:
-        raise
-    except Exception as error:  # Pillow raises many kinds
-        raise InputError(f"{path}: cannot be read as an image ({error})") from None
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+def _pixels(image: Image.Image) -> Image.Image:
+    if image.format != "PNG" or image.size != (32, 32) or image.mode.startswith("I"):
+        (width, height), mode = image.size, image.mode
+        raise InputError(
+            f"is {width} x {height} in Pillow's mode {mode}, needs 32 x 32 of 8 bits (PNG)"
+        )
+    return upright_rgb(image)

@@ -3,29 +3,26 @@
 
 Classes are numbered in the sorted order of the names in ``train``. Images are read with Pillow as a
 viewer shows them (turned as their EXIF orientation says), in 8-bit colour (a transparent pixel
-keeps its colour), their shorter side is scaled to ``size`` (bilinear, antialiased), and the centre
-is cut out.
+keeps its colour, of 16 bits the higher 8 count), their shorter side is scaled to
+``size`` (bilinear, antialiased), and the centre is cut out.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
-from PIL import Image, ImageOps  # comes with torchvision
 from pydantic import Field
 from torch import Tensor
 
 from kdray.core import InputError
 from kdray.data.base import Shape
+from kdray.data.image_files import SUFFIXES, decoded_parts, fitted_square, is_clutter
 from kdray.data.own import OwnData
 from kdray.data.splits import Split
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Of the images; whatever else is there is refused, unless its name begins with a dot."""
 Files = list[tuple[Path, int]]
 """Every image of a part with its label, in the order of class and name."""
 
@@ -51,21 +48,27 @@ class ImageFolder(OwnData):
         return 3, self.size, self.size
 
     def check(self, root: Path) -> None:
-        """The folders and the names; the images are opened when they are read."""
+        """The folders and the names; :meth:`prepare` opens the images."""
         parts = self._files(root)
         if "val" not in parts:
             self.held_out(_labels(parts["train"]), root)
 
+    def prepare(self, root: Path) -> None:
+        self.keep_copy(root)
+
     def read(self, root: Path) -> tuple[Split, Split, Split]:
-        parts = {part: self._split(files) for part, files in self._files(root).items()}
-        train = parts["train"]
-        if "val" in parts:
-            return train, parts["val"], parts["test"]
-        rest, val = self.held_out(train.labels, root)
-        return train.take(rest), train.take(val), parts["test"]
+        files = self._files(root)
+        images = decoded_parts(
+            {part: [path for path, _ in listed] for part, listed in files.items()},
+            self.native_shape,
+            partial(fitted_square, size=self.size),
+        )
+        parts = {part: Split(images[part], _labels(listed)) for part, listed in files.items()}
+        return self.splits(parts, root)
 
     def split_labels(self, root: Path) -> tuple[Tensor, Tensor, Tensor]:
-        return self.split({part: _labels(files) for part, files in self._files(root).items()}, root)
+        parts = {part: _labels(files) for part, files in self._files(root).items()}
+        return self.label_splits(parts, root)
 
     def _files(self, root: Path) -> dict[str, Files]:
         place = self.place(root)
@@ -88,12 +91,6 @@ class ImageFolder(OwnData):
             )
         return {part: _listed(place / part, numbers, every=part == "train") for part in parts}
 
-    def _split(self, files: Files) -> Split:
-        images = torch.empty(len(files), *self.native_shape, dtype=torch.uint8)
-        for index, (path, _) in enumerate(files):
-            images[index] = _image(path, self.size)
-        return Split(images, _labels(files))
-
 
 def _labels(files: Files) -> Tensor:
     return torch.tensor([label for _, label in files], dtype=torch.int64)
@@ -103,7 +100,7 @@ def _folders(place: Path) -> list[str]:
     """The names of the folders at ``place``, sorted; InputError if anything else is there."""
     names = []
     for path in sorted(place.iterdir()):
-        if path.name.startswith("."):
+        if is_clutter(path):
             continue
         if not path.is_dir():
             raise InputError(f"{path}: is no folder; needs one folder for each class")
@@ -121,7 +118,7 @@ def _listed(place: Path, numbers: dict[str, int], *, every: bool) -> Files:
             )
         before = len(files)
         for path in sorted((place / name).iterdir()):
-            if path.name.startswith("."):
+            if is_clutter(path):
                 continue
             if not path.is_file() or path.suffix.lower() not in SUFFIXES:
                 raise InputError(f"{path}: is no image (allowed: {', '.join(SUFFIXES)})")
@@ -131,20 +128,3 @@ def _listed(place: Path, numbers: dict[str, int], *, every: bool) -> Files:
     if not files:
         raise InputError(f"{place}: holds no image")
     return files
-
-
-def _image(path: Path, size: int) -> UInt8[Tensor, "3 size size"]:
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise InputError(
-                    f"{path}: has more than 8 bits a pixel (Pillow's mode {image.mode}); convert it"
-                )
-            upright = ImageOps.exif_transpose(image)
-            opaque = upright.convert("RGBA") if "transparency" in upright.info else upright
-            fitted = ImageOps.fit(opaque.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
-    except InputError:
-        raise
-    except Exception as error:  # every one of Pillow's readers has its own
-        raise InputError(f"{path}: cannot be read as an image ({error})") from None
-    return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)

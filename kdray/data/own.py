@@ -3,6 +3,7 @@ validation images come from."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -14,7 +15,10 @@ from torch import Tensor
 
 from kdray.core import InputError, tag_of
 from kdray.data.base import ImageData, Obtained
-from kdray.data.splits import stratified
+from kdray.data.splits import Split, stratified
+
+MAX_NAMED = 10
+"""Classes that a remark has the numbers of."""
 
 
 class OwnData(ImageData):
@@ -56,14 +60,37 @@ class OwnData(ImageData):
             f"folder that path starts from"
         )
 
-    def split(
+    def splits(self, parts: dict[str, Split], root: Path) -> tuple[Split, Split, Split]:
+        """The three splits, from the parts that are there."""
+        train = parts["train"]
+        if "val" in parts:
+            return train, parts["val"], parts["test"]
+        rest, val = self.held_out(train.labels, root)
+        return train.take(rest), train.take(val), parts["test"]
+
+    def label_splits(
         self, labels: dict[str, Int64[Tensor, "_"]], root: Path
-    ) -> tuple[Int64[Tensor, "train"], Int64[Tensor, "val"], Int64[Tensor, "test"]]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The labels of the three splits, from those of the parts that are there."""
+        train = labels["train"]
         if "val" in labels:
-            return labels["train"], labels["val"], labels["test"]
-        rest, val = self.held_out(labels["train"], root)
-        return labels["train"][rest], labels["train"][val], labels["test"]
+            return train, labels["val"], labels["test"]
+        rest, val = self.held_out(train, root)
+        return train[rest], train[val], labels["test"]
+
+    def remarks(self, root: Path) -> Iterator[str]:
+        """Classes that a split has no image of."""
+        for split, labels in zip(
+            ("training", "validation", "test"), self.split_labels(root), strict=True
+        ):
+            lacking = torch.nonzero(torch.bincount(labels, minlength=self.classes) == 0).flatten()
+            if len(lacking):
+                named = ", ".join(map(str, lacking[:MAX_NAMED].tolist()))
+                more = f" and {len(lacking) - MAX_NAMED} more" if len(lacking) > MAX_NAMED else ""
+                yield (
+                    f"{self.place(root)}: no {split} image of class {named}{more} (of "
+                    f"{self.classes}); accuracy there says nothing of it"
+                )
 
     def held_out(
         self, labels: Int64[Tensor, "N"], root: Path

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kdray.core import InputError
+from kdray.data import data_root
 from kdray.results import Results
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.teacher_order import chain
 from kdray.sweep.definition.teacher_variants import in_variants, teacher_variants
-from kdray.sweep.definition.trials import Sweep
+from kdray.sweep.definition.trials import Sweep, data_remarks
 from kdray.sweep.execution.resources import (
     Node,
     at_once,
@@ -66,6 +68,7 @@ def plan(
     gpus: int | None = None,
     max_concurrent: int | None = None,
     retry_failed: bool = False,
+    data: str | os.PathLike[str] | None = None,
 ) -> Plan:
     """Return what :func:`kdray.run` would do on this machine; trains and writes nothing."""
     found = Results(results)
@@ -77,6 +80,7 @@ def plan(
         planner.count_search()
     planner.count_teachers()
     planner.count_across()
+    planner.look_at_data(data_root(data))
     node = this_machine(cpus, gpus)
     for role in sweep.roles:
         planner.find_room(role, node, max_concurrent)
@@ -156,6 +160,10 @@ class _Planner:
             for task in missing_cells(together, evaluation, self._index)
         }
         self._plan.across = len(lacking)
+
+    def look_at_data(self, root: Path) -> None:
+        """Say what a user may not know of the data, if they are there."""
+        self._plan.cautions += data_remarks(self._sweep, root)
 
     def find_room(self, role: Role, node: Node, max_concurrent: int | None) -> None:
         """Say how many trials of ``role`` run at once on ``node``, and what limits them."""

@@ -10,7 +10,7 @@ from kdray.core.garbage import gc_threshold
 from kdray.data import data_root
 from kdray.results import Results, Store
 from kdray.results.record import write_labels, write_objectives
-from kdray.sweep.definition.trials import Sweep, data_of
+from kdray.sweep.definition.trials import Sweep, data_of, data_remarks
 from kdray.sweep.execution.resources import check, this_machine
 from kdray.sweep.execution.runner import RayRunner
 from kdray.sweep.inventory.across import TrainedTrial
@@ -70,7 +70,7 @@ def run(
         partial(callback.build, store, sweep.name, progress.warn)
         for callback in sweep.file.callbacks
     ]
-    for caution in sweep.cautions():
+    for caution in (*sweep.cautions(), *data_remarks(sweep, options.data)):
         progress.warn(caution)
     with only_driver(store, sweep.name), gc_threshold():
         write_objectives(store, sweep.name, sweep.file.objectives)
@@ -93,6 +93,7 @@ def check_data(sweep: Sweep, root: Path) -> None:
     for data in data_of(sweep):
         data.check(root)
         data.check_part(root)
+        data.prepare(root)
         for evaluation in (*sweep.file.evaluate.suite, *sweep.finals):
             evaluation.check(data, root)
 

@@ -12,6 +12,10 @@ from PIL import Image
 from kdray.core import InputError, parse
 from kdray.data import ImageFolder
 from kdray.data.splits import stratified
+from kdray.sweep.definition.read import sweep_from
+from kdray.sweep.plan import plan
+from kdray.sweep.run import check_data
+from tests.sweep.fakes import TINY
 
 COLOURS = {"ant": (200, 10, 20), "bee": (10, 180, 30), "cat": (5, 15, 220)}
 """Of the images of every class; the names are in the order of their numbers."""
@@ -143,6 +147,12 @@ def test_hidden_files_are_passed_over(folder: Path) -> None:
 def test_a_class_may_be_absent_from_the_test_images(folder: Path) -> None:
     shutil.rmtree(folder / "own" / "test" / "ant")
     assert own().read(folder)[2].labels.tolist() == [1, 1, 2, 2]
+    (said,) = own().remarks(folder)
+    assert said.endswith("own: no test image of class 0 (of 3); accuracy there says nothing of it")
+
+
+def test_with_images_of_every_class_there_is_nothing_to_mention(folder: Path) -> None:
+    assert list(own().remarks(folder)) == []
 
 
 # What is wrong with a folder
@@ -198,7 +208,7 @@ def test_what_is_no_image_is_named(folder: Path, name: str) -> None:
     path = folder / "own" / "train" / "cat" / name
     path.mkdir() if name == "folder.png" else path.write_text("x")
     assert refused(folder).startswith(
-        f"own/train/cat/{name}: is no image (allowed: .bmp, .gif, .jpeg, .jpg, "
+        f"own/train/cat/{name}: is no image (allowed: .bmp, .gif, .jfif, .jpeg, "
     )
 
 
@@ -219,14 +229,49 @@ def test_an_image_that_is_cut_off_is_named(folder: Path) -> None:
     )
 
 
-def test_images_of_16_bits_are_told(folder: Path) -> None:
-    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(
-        folder / "own" / "test" / "bee" / "0.png"
-    )
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_of_16_bits_the_higher_8_count(folder: Path, kind: str) -> None:
+    place = folder / "own" / "test" / "bee"
+    (place / "0.png").unlink()
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(place / f"0.{kind}")
+    assert own().read(folder)[2].images[2].unique().tolist() == [40_000 // 256]
+
+
+def test_numbers_without_a_range_are_told(folder: Path) -> None:
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(folder / "own/test/bee/2.tif")
     said = refused(folder, checked=False)
-    assert (
-        said == "own/test/bee/0.png: has more than 8 bits a pixel (Pillow's mode I;16); convert it"
-    )
+    assert said == "own/test/bee/2.tif: has numbers without a range (Pillow's mode F); convert it"
+
+
+def test_real_folders_mix_kinds_and_clutter(folder: Path) -> None:
+    place = folder / "own" / "test" / "cat"
+    picture(place / "a.JPG", (0, 255, 255, 0), mode="CMYK", quality=100)
+    picture(place / "b.jfif", 90, mode="L", format="JPEG")
+    picture(place / "c.png", (77, 128), mode="LA")
+    for name in ("Thumbs.db", "desktop.ini", "._a.JPG"):
+        (place / name).write_bytes(b"x")
+    (folder / "own" / "train" / "__MACOSX").mkdir()
+    own().check(folder)
+    red, grey, half = own().read(folder)[2].images[-3:, :, 4, 4].int().tolist()
+    assert [grey, half] == [[90] * 3, [77] * 3]
+    assert red[0] > 250
+    assert max(red[1:]) < 5
+
+
+def test_all_images_that_cannot_be_read_are_told_at_once_and_before_anything_starts(
+    folder: Path,
+) -> None:
+    for number in range(5):
+        (folder / "own" / "train" / "cat" / f"{number}.png").write_bytes(b"torn")
+    for name in COLOURS:
+        (folder / "own" / "test" / name / "0.png").write_bytes(b"torn")
+    own().check(folder)
+    with pytest.raises(InputError) as raised:
+        own().prepare(folder)
+    said = str(raised.value).replace(str(folder), "")
+    assert said.count("cannot be read as an image") == 5
+    assert "/own/train/cat/0.png: " in said
+    assert said.endswith("; and 3 more")
 
 
 def test_a_validation_split_that_takes_too_much_is_told(folder: Path) -> None:
@@ -276,3 +321,17 @@ def test_a_photograph_is_read_as_a_viewer_shows_it(
     for rows, columns in (((1, 3), (1, 3)), ((1, 3), (5, 7)), ((5, 7), (1, 3)), ((5, 7), (5, 7))):
         square = (slice(*rows), slice(*columns))
         assert abs(read[square] - shown[square].astype(int)).max() < 60
+
+
+def test_plan_says_which_class_has_no_test_image_and_run_what_cannot_be_decoded(
+    folder: Path,
+) -> None:
+    shutil.rmtree(folder / "own" / "test" / "ant")
+    described = {"name": "image_folder", "path": "own", "classes": 3, "size": 8}
+    experiment = {**TINY["experiment"], "data": described, "teacher": None}
+    experiment["method"] = {"name": "cross_entropy"}
+    sweep = sweep_from({"name": "own", "experiment": experiment})
+    assert any("no test image of class 0" in each for each in plan(sweep, data=folder).cautions)
+    (folder / "own" / "train" / "bee" / "3.png").write_bytes(b"torn")
+    with pytest.raises(InputError, match=r"own/train/bee/3\.png: cannot be read as an image"):
+        check_data(sweep, folder)

@@ -21,6 +21,7 @@ def execute(chosen: argparse.Namespace) -> int:
         gpus=chosen.gpus,
         max_concurrent=chosen.max_concurrent,
         retry_failed=chosen.retry_failed,
+        data=chosen.data,
     )
     print(f"sweep {found.sweep}, results in {printable(results_of(chosen))}")
     for role, counts in (("teacher", found.teachers), ("student", found.students)):

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdray.core import InputError, fingerprint
@@ -149,6 +150,15 @@ class Sweep:
 
 def _plain(teacher: Experiment | None) -> Any:
     return None if teacher is None else json.loads(teacher.model_dump_json())
+
+
+def data_remarks(sweep: Sweep, root: Path) -> Iterator[str]:
+    """Yield what a user may not know of the sweep's data, as far as they are there."""
+    for data in data_of(sweep):
+        try:
+            yield from list(data.remarks(root))
+        except InputError:
+            continue
 
 
 def data_of(sweep: Sweep) -> Iterator[Any]:
