@@ -3,12 +3,13 @@ module for each command, which is imported when it is chosen."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import FrameType
 from typing import NoReturn
@@ -28,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status = OK  # of a command whose reader has seen enough
     with reader_may_leave():
         status = _run(arguments)
-    return status  # noqa: RET504  # it stays where the last flush fails
+    if arguments is None and status == INTERRUPTED:
+        _end_at_once(status)
+    return status
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -58,6 +61,15 @@ def _run(arguments: Sequence[str] | None) -> int:
     except OSError as error:  # a full disk, an object store that stays away
         _complain(f"kdray: {' '.join(str(error).split())}{goes_on}")
         return FAILED
+
+
+def _end_at_once(status: int) -> NoReturn:
+    """End the process without unloading it: threads of libraries that were interrupted in the
+    middle of their work can crash then. Everything that has an end of its own has come to it."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(status)
 
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
