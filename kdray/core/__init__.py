@@ -4,6 +4,7 @@ streams. Only the last loads torch."""
 from kdray.core.effort import Effort, efforts, efforts_below
 from kdray.core.explain import InputError, describe, explain, parse, shortened, unknown_key
 from kdray.core.leaves import leaf_types, leaves
+from kdray.core.unions import OpenUnion, of_all_members, value_types
 from kdray.core.values import (
     Json,
     OneOrMore,
@@ -14,7 +15,6 @@ from kdray.core.values import (
     fingerprint,
     several,
     tag_of,
-    value_types,
 )
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "InputError",
     "Json",
     "OneOrMore",
+    "OpenUnion",
     "Several",
     "Value",
     "canonical",
@@ -33,6 +34,7 @@ __all__ = [
     "fingerprint",
     "leaf_types",
     "leaves",
+    "of_all_members",
     "parse",
     "several",
     "shortened",

@@ -3,12 +3,12 @@ without knowing what it does."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_args
+from typing import Any
 
-from kdray.core.values import Value, plain_type
+from kdray.core.unions import nested_value_types
+from kdray.core.values import Value
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,7 @@ def efforts_below(*annotations: Any) -> dict[str, Effort]:
     """The marked fields of every value that fields of these types may hold, at any depth, by
     name."""
     return {
-        name: mark for kind in _kinds(annotations, set()) for name, mark in efforts(kind).items()
+        name: mark
+        for kind in nested_value_types(*annotations)
+        for name, mark in efforts(kind).items()
     }
-
-
-def _kinds(annotations: tuple[Any, ...], seen: set[type[Value]]) -> Iterator[type[Value]]:
-    for kind in map(plain_type, annotations):
-        if not (isinstance(kind, type) and issubclass(kind, Value)):
-            yield from _kinds(get_args(kind), seen)
-        elif kind not in seen:
-            seen.add(kind)
-            yield kind
-            yield from _kinds(tuple(f.annotation for f in kind.model_fields.values()), seen)

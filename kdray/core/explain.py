@@ -11,7 +11,8 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
-from kdray.core.values import Value, plain_type, tag_of, value_types
+from kdray.core.unions import value_types
+from kdray.core.values import Value, plain_type, tag_of
 
 T = TypeVar("T")
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from kdray.core.values import Value, canonical_text, plain_type, value_types
+from kdray.core.unions import value_types
+from kdray.core.values import Value, canonical_text, plain_type
 
 
 def leaf_types(kind: Any, prefix: str = "") -> dict[str, type]:

@@ -12,7 +12,7 @@ import json
 import types
 import typing
 from abc import ABC
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import (
     Annotated,
@@ -77,9 +77,9 @@ class Value(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int | str] = 1
     """Raised by a component whose numbers change for the same fields; part of the identity when it
-    is not 1."""
+    is not 1. A member from outside that states none has the digest of its source."""
     field_versions: ClassVar[Mapping[str, int]] = {}
     """Raised for a field whose meaning changed; part of the identity where the field is not at its
     default."""
@@ -104,7 +104,9 @@ class Value(BaseModel, ABC):
             return data
         if tag_of(cls) is not None and cls.tag_field not in data:
             raise ValueError(f"needs a {cls.tag_field!r} (allowed: {tag_of(cls)})")
-        versions = {_version_key(name): number for name, number in cls.field_versions.items()}
+        versions: dict[str, int | str] = {
+            _version_key(name): number for name, number in cls.field_versions.items()
+        }
         if cls.version != 1:
             versions["version"] = cls.version
         # Another version than this one's stays, and is an unknown key.
@@ -153,7 +155,7 @@ def fingerprint(value: Value) -> str:
 @cache
 def _json_form(kind: type[Value]) -> tuple[dict[str, str], list[_Written]]:
     """What the JSON of every ``kind`` holds, and its fields that are part of the identity."""
-    constant = {} if kind.version == 1 else {"version": str(kind.version)}
+    constant = {} if kind.version == 1 else {"version": json.dumps(kind.version)}
     if (tag := tag_of(kind)) is not None:
         constant[kind.tag_field] = json.dumps(tag)
     fields = [
@@ -196,25 +198,19 @@ def canonical_text(item: Any) -> str:
     return json.dumps(item, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def is_union(kind: Any) -> bool:
+    """Whether ``kind`` is a union, written either way."""
+    return get_origin(kind) in (Union, types.UnionType)
+
+
 def plain_type(kind: Any) -> Any:
     """``kind`` without ``Annotated`` and without ``None`` beside one other type."""
     if get_origin(kind) is Annotated:
         return plain_type(get_args(kind)[0])
-    if get_origin(kind) in (Union, types.UnionType):
+    if is_union(kind):
         rest = [part for part in get_args(kind) if part is not type(None)]
         return plain_type(rest[0]) if len(rest) == 1 else kind
     return kind
-
-
-def value_types(kind: Any) -> Iterator[type[Value]]:
-    """The value classes that a field of type ``kind`` may hold: one, the members of a union, or
-    none."""
-    kind = plain_type(kind)
-    if isinstance(kind, type) and issubclass(kind, Value):
-        yield kind
-    elif get_origin(kind) in (Union, types.UnionType):
-        for part in get_args(kind):
-            yield from value_types(part)
 
 
 @cache

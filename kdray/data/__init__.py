@@ -3,8 +3,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
+from kdray.core import OpenUnion
 from kdray.data.arrays import Arrays
 from kdray.data.augmentation import Augmentation, Examples, Views, to_unit
 from kdray.data.base import TRAINING_ONLY, ImageData, Obtained, Shape, data_root
@@ -17,7 +16,7 @@ from kdray.data.vision import CIFAR10, CIFAR100, MNIST, USPS, FashionMNIST, Visi
 
 AnyData = Annotated[
     Digits | MNIST | FashionMNIST | USPS | CIFAR10 | CIFAR100 | CINIC10 | Arrays | ImageFolder,
-    Field(discriminator="name"),
+    OpenUnion(ImageData),
 ]
 
 __all__ = [

@@ -3,8 +3,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
+from kdray.core import OpenUnion
 from kdray.methods.additive_kd import AdditiveKD
 from kdray.methods.adversarial import Adversarial
 from kdray.methods.base import (
@@ -37,7 +36,7 @@ AnyMethod = Annotated[
     | RobustStudent
     | FitNet
     | Adversarial,
-    Field(discriminator="name"),
+    OpenUnion(Method),
 ]
 
 __all__ = [

@@ -21,9 +21,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kdray.core import Effort, Value, value_types
+from kdray.core import Effort, OpenUnion, Value, value_types
 from kdray.methods.additive_kd import AdditiveKD
-from kdray.methods.base import Losses, Method, TrainedTeacher, TrainingStep
+from kdray.methods.base import Losses, Method, OutputMethod, TrainedTeacher, TrainingStep
 from kdray.methods.cross_entropy import CrossEntropy
 from kdray.methods.kd import KD
 from kdray.methods.margin import Margin
@@ -32,7 +32,7 @@ from kdray.models import Classifier, Described, has_dropout, is_stochastic
 from kdray.perturbations.attacks import Norm, pgd, random_start
 
 AnyOutputMethod = Annotated[
-    CrossEntropy | KD | AdditiveKD | OutputRegression | Margin, Field(discriminator="name")
+    CrossEntropy | KD | AdditiveKD | OutputRegression | Margin, OpenUnion(OutputMethod)
 ]
 
 
@@ -59,16 +59,6 @@ class Attack(Value):
 class Adversarial(Method):
     """(1 - mix)·clean + mix·perturbed."""
 
-    terms: ClassVar[tuple[str, ...]] = tuple(
-        f"{half}_{term}"
-        for half in ("clean", "perturbed")
-        for term in dict.fromkeys(
-            term
-            for kind in value_types(AnyOutputMethod)
-            if issubclass(kind, Method)
-            for term in kind.terms
-        )
-    )
     needs_teacher: ClassVar[bool] = False
     """What its two losses need."""
     paper: ClassVar[str] = (
@@ -84,6 +74,13 @@ class Adversarial(Method):
     perturbed: AnyOutputMethod = CrossEntropy()
     teacher_sees: Literal["perturbed", "clean"] = "perturbed"
     """What the teacher is shown in the perturbed half."""
+
+    @classmethod
+    def term_names(cls) -> tuple[str, ...]:
+        """Those of every loss that a half may be, under the half's name."""
+        methods = [kind for kind in value_types(AnyOutputMethod) if issubclass(kind, Method)]
+        terms = dict.fromkeys(term for kind in methods for term in kind.term_names())
+        return tuple(f"{half}_{term}" for half in ("clean", "perturbed") for term in terms)
 
     @property
     def asks_teacher(self) -> bool:

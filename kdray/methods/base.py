@@ -90,7 +90,7 @@ class Losses(NamedTuple):
 
     total: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
-    """Every term without its weight, under names in :attr:`Method.terms`."""
+    """Every term without its weight, under names in :meth:`Method.term_names`."""
     logits: Float[Tensor, "B K"]
     """The student's, for its training accuracy."""
 
@@ -127,13 +127,18 @@ class Method(Value):
     """A way to train a student."""
 
     terms: ClassVar[tuple[str, ...]]
-    """Names of the loss terms; each becomes a column of the epochs. A stage may report only some of
-    them."""
+    """Names of the loss terms; each becomes the column ``loss.NAME`` of the epochs. A stage may
+    report only some of them."""
     needs_teacher: ClassVar[bool]
     differentiates_twice: ClassVar[bool] = False
     """Whether its loss has a gradient of the student in it, which is differentiated in turn."""
     paper: ClassVar[str]
     """Where the loss is written down."""
+
+    @classmethod
+    def term_names(cls) -> tuple[str, ...]:
+        """The names of all loss terms that it may report."""
+        return cls.terms
 
     @property
     def asks_teacher(self) -> bool:

@@ -3,8 +3,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
+from kdray.core import OpenUnion
 from kdray.models.base import Classifier, Model, Network, Outputs, Stochastic, build
 from kdray.models.cifar_resnet import CifarResNet
 from kdray.models.cnn import CNN
@@ -49,7 +48,7 @@ AnyModel = Annotated[
     | Maxout
     | Torchvision
     | Timm,
-    Field(discriminator="name"),
+    OpenUnion(Model),
 ]
 
 __all__ = [

@@ -5,9 +5,7 @@ A new one is a value and its pure function, in the file of its kind, and its nam
 
 from typing import Annotated, Literal
 
-from pydantic import Field
-
-from kdray.core import Value
+from kdray.core import OpenUnion, Value
 from kdray.perturbations.input_noise import (
     Gaussian,
     GaussianSNR,
@@ -28,12 +26,12 @@ from kdray.perturbations.logit_noise import LogitNoise, SignalDependent, Swap
 from kdray.perturbations.weight_noise import AnyWeightNoise, Coloured, Independent
 
 AnyInputNoise = Annotated[
-    Gaussian | Laplace | UniformNoise | Poisson | GaussianSNR, Field(discriminator="name")
+    Gaussian | Laplace | UniformNoise | Poisson | GaussianSNR, OpenUnion(InputNoise)
 ]
 AnyLabelNoise = Annotated[
-    Uniform | Symmetric | PairFlip | Asymmetric | Transition, Field(discriminator="name")
+    Uniform | Symmetric | PairFlip | Asymmetric | Transition, OpenUnion(LabelNoise)
 ]
-AnyLogitNoise = Annotated[SignalDependent | Swap, Field(discriminator="name")]
+AnyLogitNoise = Annotated[SignalDependent | Swap, OpenUnion(LogitNoise)]
 
 
 class Noise(Value):

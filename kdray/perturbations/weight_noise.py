@@ -20,7 +20,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from kdray.core import Value
+from kdray.core import OpenUnion, Value
 
 _TINY = 1e-12  # of a variance: the root has no slope at 0
 
@@ -91,4 +91,4 @@ class Coloured(WeightNoise):
     """Columns of F: draws that the weights of a layer share."""
 
 
-AnyWeightNoise = Annotated[Independent | Coloured, Field(discriminator="name")]
+AnyWeightNoise = Annotated[Independent | Coloured, OpenUnion(WeightNoise)]

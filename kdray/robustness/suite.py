@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from kdray.core import Effort, Several, Value, canonical_json, fingerprint
+from kdray.core import Effort, OpenUnion, Several, Value, canonical_json, fingerprint
 from kdray.robustness.autoattack import AutoAttack
 from kdray.robustness.base import Evaluation, Subject, kind_of, label_of, measurements
 from kdray.robustness.certified_radius import CertifiedRadius
@@ -40,7 +40,7 @@ AnyEvaluation = Annotated[
     | CertifiedRadius
     | PredictionScores
     | PredictionBound,
-    Field(discriminator="name"),
+    OpenUnion(Evaluation),
 ]
 
 

@@ -4,12 +4,20 @@ id."""
 from __future__ import annotations
 
 import json
-from functools import cache
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from kdray.core import InputError, Value, fingerprint, leaf_types, leaves, parse, value_types
+from kdray.core import (
+    InputError,
+    Value,
+    fingerprint,
+    leaf_types,
+    leaves,
+    of_all_members,
+    parse,
+    value_types,
+)
 from kdray.data import AnyData
 from kdray.methods import AnyMethod, CrossEntropy, Method, TrainedTeacher
 from kdray.models import (
@@ -216,7 +224,7 @@ def _times(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
 
 
-@cache
+@of_all_members
 def configuration_columns() -> dict[str, type]:
     """The configuration columns of the trials table: every dotted path below an experiment with its
     type."""
@@ -227,14 +235,14 @@ def configuration_columns() -> dict[str, type]:
     }
 
 
-@cache
+@of_all_members
 def loss_columns() -> dict[str, type]:
     """The loss-term columns of the epochs table: the terms of every method."""
     return {
         f"loss.{term}": float
         for method in value_types(AnyMethod)
         if issubclass(method, Method)
-        for term in method.terms
+        for term in method.term_names()
     }
 
 

@@ -162,7 +162,7 @@ def test_without_a_teacher_it_is_adversarial_training() -> None:
 
 
 def test_terms_are_those_of_every_loss_it_may_have_twice() -> None:
-    assert set(Adversarial.terms) == {
+    assert set(Adversarial.term_names()) == {
         f"{half}_{term}"
         for half in ("clean", "perturbed")
         for term in ("cross_entropy", "soft", "regression", "margin")

@@ -410,7 +410,7 @@ def test_the_loss_columns_are_the_terms_of_all_methods() -> None:
         term
         for method in value_types(AnyMethod)
         if issubclass(method, Method)
-        for term in method.terms
+        for term in method.term_names()
     }
     assert loss_columns() == {f"loss.{term}": float for term in terms}
     assert {

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origi
 
 from pydantic_core import to_jsonable_python
 
-from kdray.core import InputError, Value, shortened, tag_of, unknown_key
+from kdray.core import InputError, Value, shortened, tag_of, unknown_key, value_types
 from kdray.sweep.definition.distributions import Distribution, Same
 from kdray.sweep.definition.file import TeacherChoice
 from kdray.sweep.definition.space import Space
@@ -84,8 +84,9 @@ def _options(kind: Any) -> Iterator[Any]:
     if origin is Annotated:
         yield from _options(get_args(kind)[0])
     elif origin is Union or type(kind).__name__ == "UnionType":
-        for part in get_args(kind):
-            yield from _options(part)
+        own = [option for part in get_args(kind) for option in _options(part)]
+        yield from own
+        yield from (joined for joined in value_types(kind) if joined not in own)
     elif kind is not type(None):
         yield kind
 

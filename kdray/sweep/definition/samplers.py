@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from kdray.core import Several, Value, tag_of, value_types
+from kdray.core import OpenUnion, Several, Value, tag_of, value_types
 from kdray.sweep.definition.stopping import EarlyStopping, Racing
 
 Startup = Annotated[int, Field(ge=1)]
@@ -169,9 +169,7 @@ def _of_one_sampler(given: Any) -> Any:
     return given
 
 
-AnySampler = Annotated[
-    Grid | AnyProposer, Field(discriminator="sampler"), BeforeValidator(_of_one_sampler)
-]
+AnySampler = Annotated[Grid | AnyProposer, OpenUnion(Sampler), BeforeValidator(_of_one_sampler)]
 
 
 def members_of_search() -> list[type[Sampler]]:

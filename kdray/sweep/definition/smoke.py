@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kdray.core import Effort, InputError, efforts_below, parse, tag_of, value_types
+from kdray.core import Effort, InputError, efforts_below, of_all_members, parse, tag_of, value_types
 from kdray.data import AnyData
 from kdray.data.digits import FEWEST_EXAMPLES
 from kdray.models import AnyModel, Model
@@ -21,13 +21,6 @@ from kdray.sweep.definition.distributions import Branching, Distribution, read_l
 from kdray.sweep.definition.tree import put, walk
 from kdray.trials.experiment import Experiment
 
-_EFFORT = {
-    "seeds": Effort(smoke=2),
-    "points": Effort(smoke=4),
-    "startup": Effort(smoke=2),
-    **efforts_below(Experiment, AnyEvaluation),
-}
-"""What is limited, by key, wherever it stands: what is the sweep's own, and what values mark."""
 KEPT = ("resize", "channels", "pad", "omit_classes", "augment", "normalization")
 """Of the data's own fields."""
 _OWN: dict[str, Any] = {
@@ -37,11 +30,28 @@ _OWN: dict[str, Any] = {
     "normalization": "standardize",
 }
 """What a teacher's data are where they say nothing and inherit nothing."""
-MODELS = {tag_of(kind): kind for kind in value_types(AnyModel) if issubclass(kind, Model)}
-EVALUATIONS = {
-    tag_of(kind): kind for kind in value_types(AnyEvaluation) if issubclass(kind, Evaluation)
-}
 Tree = dict[str, Any]
+
+
+@of_all_members
+def efforts_by_key() -> dict[str, Effort]:
+    """Return what is limited, by key, wherever it stands: what is the sweep's own, and what values
+    mark."""
+    own = {"seeds": Effort(smoke=2), "points": Effort(smoke=4), "startup": Effort(smoke=2)}
+    return {**own, **efforts_below(Experiment, AnyEvaluation)}
+
+
+@of_all_members
+def models() -> dict[str | None, type[Model]]:
+    """Return the models by name."""
+    return {tag_of(kind): kind for kind in value_types(AnyModel) if issubclass(kind, Model)}
+
+
+@of_all_members
+def evaluations() -> dict[str | None, type[Evaluation]]:
+    """Return the evaluations by name."""
+    found = [kind for kind in value_types(AnyEvaluation) if issubclass(kind, Evaluation)]
+    return {tag_of(kind): kind for kind in found}
 
 
 def shrink(tree: Tree) -> Tree:
@@ -92,7 +102,7 @@ def _suite(evaluate: Tree) -> Tree:
 
 def _evaluation(evaluation: Tree) -> Tree:
     """Return an evaluation of few images, and with whatever else it says itself reduced."""
-    kind = EVALUATIONS.get(str(evaluation.get("name")), Evaluation)
+    kind = evaluations().get(str(evaluation.get("name")), Evaluation)
     return kind.shrunk(evaluation)
 
 
@@ -168,7 +178,7 @@ def _each(change: Callable[[Any], Any], node: Any) -> Any:
 
 
 def _limit(key: str, value: Any) -> Any:
-    effort = _EFFORT.get(key)
+    effort = efforts_by_key().get(key)
     if effort is None or effort.smoke is None:
         return value
     most = effort.smoke
@@ -225,9 +235,9 @@ def smallest(model: Any) -> Any:
     if not isinstance(model, dict):
         return model
     names = _listed(model.get("name")) or [model.get("name")]
-    if not all(isinstance(name, str) and name in MODELS for name in names):
+    if not all(isinstance(name, str) and name in models() for name in names):
         return model
-    first, *others = (MODELS[name].small for name in names)
+    first, *others = (models()[name].small for name in names)
     agreed = {
         key: value
         for key, value in first.items()

@@ -121,7 +121,9 @@ def assert_every_trial_trained(results: Results) -> None:
         )
         terms = main.filter(like="loss.").dropna(axis=1, how="all")
         assert np.isfinite(terms).all(axis=None)
-        assert {column.removeprefix("loss.") for column in terms} <= set(experiment.method.terms)
+        assert {column.removeprefix("loss.") for column in terms} <= set(
+            experiment.method.term_names()
+        )
         assert (terms > 0).any().any()
     # Seeds are replicates: nothing but the seed differs, and no two give the same network.
     losses = epochs[epochs["stage"] == "main"].groupby("trial_id")["val_loss"].last()

@@ -13,7 +13,7 @@ from kdray.core import InputError, parse
 from kdray.data import AnyData, Digits
 from kdray.data.digits import FEWEST_EXAMPLES
 from kdray.sweep.definition.read import load_sweep, sweep_from
-from kdray.sweep.definition.smoke import MODELS, digits_like, shrink, smallest
+from kdray.sweep.definition.smoke import digits_like, models, shrink, smallest
 from kdray.sweep.definition.teacher_order import chain
 from kdray.sweep.definition.trials import Sweep, data_of
 from tests.shipped import SWEEPS
@@ -33,7 +33,7 @@ LESS = {
     "omit_classes",
 }
 """Leaves that are limited, and so lose values or are no longer swept."""
-LESS |= {"model", *(f"model.{field}" for kind in MODELS.values() for field in kind.small)}
+LESS |= {"model", *(f"model.{field}" for kind in models().values() for field in kind.small)}
 ARRAYS = {"name": "arrays", "path": "x.npz", "classes": 4, "image_shape": [3, 20, 20]}
 WRN = {"name": "wide_resnet", "depth": 16, "width": 4}
 SMALL_WRN = {"name": "wide_resnet", "depth": 10, "width": 1}
@@ -310,7 +310,7 @@ def test_a_teacher_inherits_what_it_did(
         ),
         (
             {"name": "mlp", "hidden": [1200, 1200]},
-            {"name": "mlp", "hidden": [1200, 1200], **MODELS["mlp"].small},
+            {"name": "mlp", "hidden": [1200, 1200], **models()["mlp"].small},
         ),
         (
             {"name": {"grid": ["wide_resnet", "wide_resnet"]}, "depth": 40},
@@ -328,7 +328,7 @@ def test_a_model_becomes_the_smallest_of_its_family(model: Any, small: Any) -> N
 
 def test_of_several_families_what_is_smallest_in_all() -> None:
     small = smallest({"name": {"grid": ["wide_resnet", "mlp"]}, "depth": 40})
-    shared = MODELS["mlp"].small.items() & SMALL_WRN.items()
+    shared = models()["mlp"].small.items() & SMALL_WRN.items()
     assert small == {"name": {"grid": ["wide_resnet", "mlp"]}, "depth": 40, **dict(shared)}
 
 
@@ -418,7 +418,7 @@ def test_a_model_is_small_wherever_it_stands(changes: dict[str, Any]) -> None:
         teacher = next(iter(small.candidates(point)))
         student = small.student(point, 0, teacher)
         for described in (student, teacher, *([teacher.teacher] if teacher.teacher else [])):
-            for field, least in MODELS[described.model.name].small.items():
+            for field, least in models()[described.model.name].small.items():
                 assert getattr(described.model, field) == least
 
 
