@@ -253,7 +253,8 @@ MESSAGES = {
     "unknown key near a valid one": (
         wrong(data={"name": "digits", "resiz": 8}),
         "data.resiz: unknown key, did you mean 'resize'? "
-        "(allowed: augment, channels, examples, name, normalization, omit_classes, pad, resize)",
+        "(allowed: augment, channels, examples, name, normalization, omit_classes, pad, resize, "
+        "train_examples, train_per_class, train_sample_seed)",
     ),
     "unknown key near none": (
         wrong(noise={"qqq": 1}),
