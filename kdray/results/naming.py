@@ -3,27 +3,42 @@ everything."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from kdray.results.schema import NUMBER_AXES
 
+OF_TRIAL = ("dataset", "examples")
+"""Axes that follow from a trial's data: among the numbers of one evaluation they tell no two
+apart."""
 
-def named_numbers(robustness: pd.DataFrame) -> pd.DataFrame:
+
+def named_numbers(robustness: pd.DataFrame, asked: Collection[str] = ()) -> pd.DataFrame:
     """The rows of ``robustness`` with a number that is of no epoch, and their names in
-    ``column``."""
+    ``column``.
+
+    ``asked`` are the ids of evaluations whose names do not depend on the others: those that a
+    sweep has labels for.
+    """
     numbers = robustness[robustness["error"].isna() & robustness["epoch"].isna()]
-    return numbers.assign(column=column_names(numbers))
+    return numbers.assign(column=column_names(numbers, asked))
 
 
-def column_names(numbers: pd.DataFrame) -> pd.Series[str]:
+def column_names(numbers: pd.DataFrame, asked: Collection[str] = ()) -> pd.Series[str]:
     """A name for each row of a robustness table: label.metric, and in brackets the axes in which
-    the numbers of that name differ."""
+    the numbers of that name differ. Those of evaluations that are ``asked`` for come first."""
     named_by = numbers[["label", "metric", "evaluation_id", *NUMBER_AXES]]
     # Trials are measured alike: there are many rows, but few kinds of them.
-    kinds = named_by.drop_duplicates()
-    names = _names(kinds.reset_index(drop=True)).to_numpy()
+    kinds = named_by.drop_duplicates().reset_index(drop=True)
+    names, is_asked = _names(kinds), kinds["evaluation_id"].isin(asked)
+    if is_asked.any() and not is_asked.all():
+        first = _names(kinds[is_asked])
+        is_taken = ~is_asked & names.isin(first)
+        names = names.where(~is_taken, names + "[" + kinds["evaluation_id"] + "]")
+        names = first.reindex(kinds.index).fillna(names)
     kind = named_by.groupby(list(named_by), dropna=False, sort=False).ngroup()
-    return pd.Series(names[kind.to_numpy()], index=numbers.index, dtype="str")
+    return pd.Series(names.to_numpy()[kind.to_numpy()], index=numbers.index, dtype="str")
 
 
 def _names(numbers: pd.DataFrame) -> pd.Series[str]:
@@ -35,7 +50,7 @@ def _names(numbers: pd.DataFrame) -> pd.Series[str]:
             continue
         # In one trial always, and over the trials where a label came to mean several things.
         differs = grouped[column].transform("nunique", dropna=False) > 1
-        if column == "examples":  # of one evaluation they differ with the data, not in meaning
+        if column in OF_TRIAL:
             differs &= grouped["evaluation_id"].transform("nunique") > 1
         stated = numbers[column].map(
             lambda value, c=column: f"{c}={value:g}" if isinstance(value, float) else f"{c}={value}"

@@ -79,27 +79,32 @@ def sweep_labels(store: Store) -> dict[str, dict[str, str]]:
 def _read_labels(store: Store, name: str) -> dict[str, str]:
     try:
         found = json.loads(store.read(name))
-    except (FileNotFoundError, ValueError):
+        return {str(each): str(label) for each, label in found.items()}
+    except (FileNotFoundError, ValueError, AttributeError):
         return {}
-    return {str(each): str(label) for each, label in found.items()}
+
+
+def with_labels_of(robustness: pd.DataFrame, labels: Labels) -> pd.DataFrame:
+    """``robustness`` with the labels of one sweep; what that has no label for keeps its own."""
+    asked = robustness["evaluation_id"].map(labels)
+    return robustness.assign(label=asked.where(asked.notna(), robustness["label"]))
 
 
 def with_labels(
     robustness: pd.DataFrame, members: pd.DataFrame, labels: Mapping[str, Labels]
 ) -> pd.DataFrame:
     """``robustness`` with a row for each label that the sweeps of its trial give a number; a number
-    that none of them has a label for keeps its own, which all have in ``stored_label``."""
-    robustness = robustness.assign(stored_label=robustness["label"])
+    that none of them has a label for keeps its own."""
     taking_part = members[["sweep", "trial_id"]].dropna().drop_duplicates()
     pairs = robustness.reset_index(names="row")[["row", "trial_id", "evaluation_id", "label"]]
     pairs = pairs.merge(taking_part, on="trial_id", how="left")
-    said = pd.DataFrame(
-        [(s, each, label) for s, known in labels.items() for each, label in known.items()],
-        columns=["sweep", "evaluation_id", "said"],
+    given = pd.DataFrame(
+        [(s, each, label) for s, its in labels.items() for each, label in its.items()],
+        columns=["sweep", "evaluation_id", "given"],
         dtype="str",
     )
-    pairs = pairs.merge(said, on=["sweep", "evaluation_id"], how="left")
-    pairs["label"] = pairs["said"].where(pairs["said"].notna(), pairs["label"])
+    pairs = pairs.merge(given, on=["sweep", "evaluation_id"], how="left")
+    pairs["label"] = pairs["given"].where(pairs["given"].notna(), pairs["label"])
     pairs = pairs[["row", "label"]].drop_duplicates()
     rows = robustness.loc[pairs["row"]].reset_index(drop=True)
     return rows.assign(label=pairs["label"].to_numpy())

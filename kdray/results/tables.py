@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from kdray.core import InputError
 from kdray.results.checks import with_transfers
 from kdray.results.files.arrow_schema import arrow_schema
 from kdray.results.files.dictionary_encoding import decoded, in_pandas
@@ -20,8 +21,8 @@ from kdray.results.filters import Where, check_columns, check_types, checked, ho
 from kdray.results.naming import named_numbers
 from kdray.results.points.identity import IDENTIFYING, with_point_ids
 from kdray.results.points.wilson import with_intervals
-from kdray.results.record import disagree, sweep_labels, with_labels
-from kdray.results.schema import KEYS, NUMBER_AXES, TableName
+from kdray.results.record import disagree, sweep_labels, with_labels, with_labels_of
+from kdray.results.schema import KEYS, NOT_NEEDED, NUMBER_AXES, TableName
 
 INTERVAL = ("low", "high")
 """Columns of robustness that no file has."""
@@ -85,9 +86,14 @@ class Tables:
         return self._frame("epochs", columns, checked(where))
 
     def robustness(
-        self, columns: Sequence[str] | None = None, where: Where | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        where: Where | None = None,
+        *,
+        sweep: str | None = None,
     ) -> pd.DataFrame:
-        """Every number of every evaluation of every trial: a row each.
+        """Every number of every evaluation of every trial: a row each; of one ``sweep``, its trials
+        under the labels that it gives evaluations.
 
         In ``checks`` stand the reasons to distrust a number, also that a transferred attack beats
         the model's own.
@@ -98,7 +104,17 @@ class Tables:
         (means over severities, repeats), which are not independent, it is too narrow. The interval
         and the comparison of attacks are computed where their columns are asked for.
         """
-        return self._frame("robustness", columns, checked(where))
+        conditions = checked(where)
+        if sweep is None:
+            return self._frame("robustness", columns, conditions)
+        asked = None
+        if columns is not None:
+            asked = [*columns, "trial_id", "evaluation_id", "label", *(c[0] for c in conditions)]
+        rows = self._frame("robustness", asked, [c for c in conditions if c[0] != "label"])
+        rows = rows[rows["trial_id"].isin(self._parts(sweep)["trial_id"])]
+        rows = with_labels_of(rows, sweep_labels(self.store).get(sweep, {}))
+        found = matching(rows, [c for c in conditions if c[0] == "label"]).reset_index(drop=True)
+        return found if columns is None else found[list(dict.fromkeys(columns))]
 
     def frame(self, sweep: str | None = None) -> pd.DataFrame:
         """``trials`` with a column for every number in ``robustness``: ``pgd20.accuracy``,
@@ -107,19 +123,35 @@ class Tables:
         Named by label and metric, and in brackets by the axes in which the numbers with that name
         differ. These columns and the accuracies, sizes and times of trials are the *metrics* of the
         other methods. Numbers taken during training are in :meth:`robustness` only, a row for each
-        epoch. A number that several sweeps call otherwise has a column for each name; with
-        ``sweep``, only that which this sweep gives it.
+        epoch.
+
+        Of one ``sweep``: its trials, a row for each ``role`` that one has in it, and numbers under
+        the labels that it gives evaluations; what else was measured of its trials is told apart. Of
+        all, a number that several sweeps call otherwise has a column for each name.
         """
-        named = self._remembered("numbers", self._named)
-        its = self._called(named, sweep)
-        name = "frame" if len(its) == len(named) else f"frame of {sweep}"
-        return self._remembered(name, lambda: _wide(self.trials(), its))
+        frame = self.measured_trials(sweep)
+        if sweep is None:
+            return frame
+        roles = frame.drop(columns="role").merge(self._parts(sweep), on="trial_id")
+        return roles[list(frame)]
+
+    def measured_trials(self, sweep: str | None = None) -> pd.DataFrame:
+        """:meth:`frame` with one row for each trial, in whatever roles; ``role`` is that in which
+        any sweep first asked for it."""
+
+        def made() -> pd.DataFrame:
+            trials = self.trials()
+            if sweep is not None:
+                trials = trials[trials["trial_id"].isin(self._parts(sweep)["trial_id"])]
+            return _wide(trials.reset_index(drop=True), self.numbers(sweep))
+
+        return self._remembered(f"frame of {sweep}" if sweep is not None else "frame", made)
 
     def numbers(self, sweep: str | None = None) -> pd.DataFrame:
         """The rows of :meth:`robustness` behind the columns of :meth:`frame`, with the column that
-        each is in (``column``)."""
-        named = self._remembered("numbers", self._named)
-        return self._called(named, sweep).drop(columns="stored_label")
+        each is in (``column``); of one ``sweep`` they keep their index."""
+        name = f"numbers of {sweep}" if sweep is not None else "numbers"
+        return self._remembered(name, lambda: self._named(sweep))
 
     def table(self, table: TableName, columns: Collection[str] | None = None) -> pa.Table:
         """A table as stored in its readable files, duplicates included; of ``columns`` those that
@@ -143,20 +175,25 @@ class Tables:
             self._kept[name] = made()
         return self._kept[name].copy(deep=False)
 
-    def _named(self) -> pd.DataFrame:
-        """The rows of :meth:`numbers`, and in ``stored_label`` the label in the file."""
-        rows = self.robustness([*NUMBERS, *NUMBER_AXES])
+    def _named(self, sweep: str | None) -> pd.DataFrame:
+        """See :meth:`numbers`."""
+        rows = self.robustness([*NUMBERS, *NUMBER_AXES], sweep=sweep)
         labels = sweep_labels(self.store)
-        if not disagree(rows, labels):
-            return named_numbers(rows).assign(stored_label=lambda found: found["label"])
-        return named_numbers(with_labels(rows, self.members(["sweep", "trial_id"]), labels))
+        if sweep is not None:
+            return named_numbers(rows, labels.get(sweep, {}))
+        if disagree(rows, labels):
+            rows = with_labels(rows, self.members(["sweep", "trial_id"]), labels)
+        return named_numbers(rows)
 
-    def _called(self, named: pd.DataFrame, sweep: str | None) -> pd.DataFrame:
-        """Those rows of :meth:`_named` in which numbers are called as ``sweep`` calls them."""
-        if sweep is None or named["label"].equals(named["stored_label"]):
-            return named
-        label = named["evaluation_id"].map(sweep_labels(self.store).get(sweep, {}))
-        return named[named["label"].eq(label.where(label.notna(), named["stored_label"]))]
+    def _parts(self, sweep: str) -> pd.DataFrame:
+        """The ``trial_id`` of each trial of ``sweep`` with each ``role`` that it has in it;
+        :class:`InputError` if there is no such sweep."""
+        members = self.members(["sweep", "trial_id", "role", "outcome"])
+        if sweep not in set(members["sweep"]):
+            names = ", ".join(sorted(members["sweep"].unique())) or "none"
+            raise InputError(f"{self.store.place}: no sweep {sweep!r} (there are: {names})")
+        members = members[members["sweep"].eq(sweep) & members["outcome"].ne(NOT_NEEDED)]
+        return members[["trial_id", "role"]].dropna().drop_duplicates()
 
     def _read(
         self, table: TableName, columns: Collection[str] | None, where: Where

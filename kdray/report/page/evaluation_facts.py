@@ -34,7 +34,7 @@ MAX_VALUES = 12
 def evaluations(group: Group) -> Iterator[tuple[str, str]]:
     """Yield name and text of each evaluation of the group's trials, in the order in which the
     table has their labels."""
-    rows = group.results.robustness()
+    rows = group.robustness
     trials = pd.concat([group.students["trial_id"], group.teachers["trial_id"]])
     own = rows[rows["trial_id"].isin(trials) & rows["evaluation_parameters"].notna()]
     for (label, parameters), same in own.groupby(["label", "evaluation_parameters"], sort=False):

@@ -60,7 +60,7 @@ def _failed_trial(group: Group, row: dict[str, Any]) -> Failure:
 
 
 def _failed_evaluations(group: Group, trials: dict[str, dict[str, Any]]) -> list[Failure]:
-    numbers = group.results.robustness()
+    numbers = group.robustness
     errors = numbers[numbers["error"].notna()].drop_duplicates(["trial_id", "evaluation_id"])
     return [
         _failure(group, trial_id, f"evaluation {label} failed", trials[trial_id], error)
@@ -82,7 +82,7 @@ def _failure(
 def doubts(group: Group) -> list[Doubt]:
     """List what the ``checks`` of this group's evaluations say, texts that differ only in their
     numbers together, the one about most numbers first."""
-    numbers = group.results.robustness()
+    numbers = group.robustness
     numbers = numbers[numbers["checks"].notna()]
     points = pd.concat([each[["trial_id", "point"]] for each in (group.students, group.teachers)])
     joined = numbers.merge(points.drop_duplicates("trial_id"), on="trial_id")

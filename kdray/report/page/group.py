@@ -55,6 +55,11 @@ class Group:
         return self.aims.objectives[0]
 
     @cached_property
+    def robustness(self) -> pd.DataFrame:
+        """The numbers of the sweep's trials, under the labels that the sweep gives evaluations."""
+        return self.results.robustness(sweep=self.sweep)
+
+    @cached_property
     def completed(self) -> pd.DataFrame:
         return self.students[self.students["counts"]]
 
@@ -180,7 +185,7 @@ def _of_sweep(
     results: Results, sweep: str, students: pd.DataFrame, teachers: pd.DataFrame
 ) -> list[Group]:
     """The parts about one sweep, a part for each of its data sets."""
-    frame = results.frame(sweep)
+    frame = results.measured_trials(sweep)
     aims = sweep_objectives(results.store, sweep)
     students, swept = _joined(students, frame)
     students = with_objectives(students, results, sweep, aims)
@@ -209,9 +214,9 @@ def _joined(members: pd.DataFrame, frame: pd.DataFrame) -> tuple[pd.DataFrame, t
     """``members`` with their trials and swept values, and the swept paths."""
     values = [swept_values(row) for _, row in members[["swept"]].iterrows()]
     swept = tuple(dict.fromkeys(path for each in values for path in each))
-    own = members.drop(columns=["role", "swept"])
-    own = own.drop(columns=[name for name in own if name in frame and name != "trial_id"])
-    joined = own.reset_index(drop=True).merge(frame, on="trial_id", how="left")
+    parts = members.drop(columns="swept").reset_index(drop=True)
+    own = [name for name in parts if name not in frame or name in ("trial_id", "role")]
+    joined = parts[own].merge(frame.drop(columns="role"), on="trial_id", how="left")
     for path in swept:
         its = pd.Series([_hashable(each.get(path)) for each in values], dtype=object)
         # What a case sets rather than sweeps stands in the trial's own column.

@@ -46,12 +46,11 @@ def trade_off(group: Group) -> tuple[str, str] | None:
 
 def _robust_accuracies(group: Group) -> dict[str, str]:
     """Return the accuracies on changed images, with the kind of evaluation that gave each."""
-    rows = group.results.robustness()
-    kinds = rows.drop_duplicates("label").set_index("label")["evaluation"]
+    numbers = group.results.numbers(group.sweep)
+    kinds = numbers.drop_duplicates("column").set_index("column")["evaluation"]
     found = {}
     for name in group.metrics:
-        label, _, rest = name.partition(".")
-        kind = kinds.get(label)
+        kind, rest = kinds.get(name), name.partition(".")[2]
         if kind not in (None, "clean", "gradients") and rest.partition("[")[0] in ACCURACIES:
             found[name] = str(kind)
     return found

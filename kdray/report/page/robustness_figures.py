@@ -120,7 +120,7 @@ def corruption_figure(group: Group, prefix: str) -> Iterator[Figure]:
 
 def _accuracies(group: Group) -> pd.DataFrame:
     """Return the accuracies measured after the training, a row each, with the trial's point."""
-    numbers = group.results.robustness()
+    numbers = group.robustness
     numbers = numbers[
         numbers["metric"].eq("accuracy") & numbers["epoch"].isna() & numbers["value"].notna()
     ]

@@ -15,7 +15,6 @@ import pandas as pd
 from kdray.core.wording import is_missing
 from kdray.report.page.group import Group
 from kdray.report.page.rerun_file import rerun_blocks
-from kdray.results import Results
 
 CURVES = ("train_accuracy", "val_accuracy", "loss", "val_loss")
 SIGNIFICANT_DIGITS = 4
@@ -39,11 +38,10 @@ def details(groups: list[Group]) -> dict[str, Any]:
     texts, out = Texts(), {}
     if not groups:
         return {"texts": [], "trials": {}, "points": {}}
-    results = groups[0].results
-    epochs = dict(list(results.epochs().groupby("trial_id")))
-    numbers, suites = _numbers(results, texts), _suites(results)
+    epochs = dict(list(groups[0].results.epochs().groupby("trial_id")))
     points: dict[str, Any] = {}
     for index, group in enumerate(groups):
+        numbers, suites = _numbers(group, texts), _suites(group)
         for row in group.trials:
             trial_id = row["trial_id"]
             if not is_missing(row["point"]):
@@ -103,10 +101,10 @@ def _trial(
     return out
 
 
-def _suites(results: Results) -> dict[str, list[tuple[str, str]]]:
+def _suites(group: Group) -> dict[str, list[tuple[str, str]]]:
     """Return by trial the evaluations that measured it by itself after training: label and
     JSON."""
-    rows = results.robustness()
+    rows = group.robustness
     own = rows[
         rows["epoch"].isna()
         & rows["source_trial_id"].isna()
@@ -121,12 +119,12 @@ def _suites(results: Results) -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def _numbers(results: Results, texts: Texts) -> dict[str, list[list[Any]]]:
+def _numbers(group: Group, texts: Texts) -> dict[str, list[list[Any]]]:
     """Return by trial [name, value, low, high, examples, check or error] of each number, cut after
     the last that is known."""
-    rows = results.robustness()
+    rows = group.robustness
     rows = rows[rows["class"].isna() & rows["image"].isna() & rows["epoch"].isna()]
-    named = rows.join(results.numbers()["column"])
+    named = rows.join(group.results.numbers(group.sweep)["column"])
     names = named["column"].fillna(rows["label"] + ": no number")
     notes = rows["error"].fillna(rows["checks"])
     found: dict[str, list[list[Any]]] = {}

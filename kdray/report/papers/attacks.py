@@ -19,18 +19,14 @@ STATED = {"loss": "cross_entropy", "repeats": 1}
 they have these defaults."""
 
 
-def attacks(
-    snapshot: Snapshot, trials: pd.DataFrame, label: str | None = None
-) -> list[pd.DataFrame]:
-    """Of every white-box PGD (of this label) on the plain form of ``trials`` a frame: those that it
-    attacked, a row each, with the accuracy as ``value``, the lowest over the step sizes, each the
-    worst of its restarts per image.
+def attacks(snapshot: Snapshot, trials: pd.DataFrame) -> list[pd.DataFrame]:
+    """List, of every white-box PGD on the plain form of ``trials``, those that it attacked: a frame
+    with a row each, the accuracy as ``value``, the lowest over the step sizes, each the worst of
+    its restarts per image.
 
     First the attack that most of them have, of several such the strongest.
     """
-    rows = snapshot.measured(
-        trials.assign(of_trials=np.arange(len(trials))), evaluation="pgd", label=label
-    )
+    rows = snapshot.measured(trials.assign(of_trials=np.arange(len(trials))), evaluation="pgd")
     described = {text: json.loads(text) for text in rows["evaluation_parameters"].dropna().unique()}
     smoothed = {text: "smoothing" in fields for text, fields in described.items()}
     stated = {
@@ -49,9 +45,9 @@ def attacks(
     return sorted(found, key=lambda each: (-each["trial_id"].nunique(), each["value"].mean()))
 
 
-def under_pgd(snapshot: Snapshot, trials: pd.DataFrame, label: str | None = None) -> pd.DataFrame:
+def under_pgd(snapshot: Snapshot, trials: pd.DataFrame) -> pd.DataFrame:
     """The first of :func:`attacks`: numbers that can be compared; empty if there are none."""
-    found = attacks(snapshot, trials, label)
+    found = attacks(snapshot, trials)
     return found[0] if found else snapshot.measured(trials.head(0))
 
 

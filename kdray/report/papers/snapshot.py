@@ -91,22 +91,20 @@ class Snapshot:
         trials: pd.DataFrame,
         *,
         evaluation: str | None = None,
-        label: str | None = None,
         metric: str = "accuracy",
         split: str = "test",
     ) -> pd.DataFrame:
-        """A row for every number that evaluations (of this kind, with this label) gave for
-        ``trials``, after the training: the trial's columns, then the number (``value``) and what
-        the evaluation was (``epsilon``, ``steps``, …; ``label``).
+        """Return a row for every number that evaluations (of this kind) gave for ``trials`` after
+        the training: the trial's columns, then the number (``value``) and what the evaluation was
+        (``epsilon``, ``steps``, …; ``label``).
 
         Columns that both have keep the trial's value under ``trial.`` and their name. Empty if
         nothing was measured.
         """
         rows = self.robustness
         asked = rows["metric"].eq(metric) & rows["split"].eq(split) & rows["epoch"].isna()
-        for column, wanted in (("evaluation", evaluation), ("label", label)):
-            if wanted is not None:
-                asked &= rows[column].eq(wanted)
+        if evaluation is not None:
+            asked &= rows["evaluation"].eq(evaluation)
         numbers = rows.loc[asked, BY]
         both = {
             name: f"trial.{name}" for name in trials.columns if name in BY and name != "trial_id"

@@ -49,7 +49,7 @@ def best(
     _check_modes([mode])
     rows = _of_whole_points(tables, [metric], sweep, where)
     check_same_data(rows, f"the best {metric}")
-    if split_of(tables, metric) == "test":
+    if any(split_of(tables, metric, name) == "test" for name in rows["sweep"].unique()):
         warn(
             f"{metric} is of the test split: chosen by it, it no longer says how well a "
             "point will do",
@@ -127,7 +127,7 @@ def with_objectives(
 ) -> pd.DataFrame:
     """``rows`` (by ``trial_id``) with a column for each metric of ``objectives``; a metric of an
     evaluation is found by what the sweep's label means, whatever its column is called."""
-    frame = tables.frame(sweep).set_index("trial_id")
+    frame = tables.measured_trials(sweep).set_index("trial_id")
     numbers = tables.numbers(sweep)
     missing = [name for name in objectives.metrics if name not in frame]
     meant = numbers[numbers["label"].add(".").add(numbers["metric"]).isin(missing)]
@@ -138,13 +138,14 @@ def with_objectives(
     return rows.merge(columns, left_on="trial_id", right_index=True, how="left")
 
 
-def split_of(tables: Tables, metric: str) -> str | None:
-    """The split that a metric is of, where all its numbers are of one; None for sizes and times."""
+def split_of(tables: Tables, metric: str, sweep: str) -> str | None:
+    """The split that a metric of ``sweep`` is of, where all its numbers are of one; None for sizes
+    and times."""
     if metric in ("val_accuracy", "test_accuracy"):
         return metric.partition("_")[0]
     if "." not in metric:
         return None
-    numbers = tables.numbers()
+    numbers = tables.numbers(sweep)
     splits = numbers.loc[numbers["column"].eq(metric), "split"].dropna().unique()
     return str(splits[0]) if len(splits) == 1 else None
 

@@ -249,7 +249,7 @@ def _numbers(
     frames = dict.fromkeys(of or [""], trials)
     if not asked <= set(trials.columns):
         held = tables.snapshot()
-        frames = {name: held.frame(name or None) for name in frames}
+        frames = {name: held.measured_trials(name or None) for name in frames}
     numeric = [str(name) for frame in frames.values() for name in frame.select_dtypes("number")]
     check_columns(metrics, dict.fromkeys(numeric), "metric")
     every = [str(name) for frame in frames.values() for name in frame]

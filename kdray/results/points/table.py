@@ -20,17 +20,17 @@ def points(tables: Tables, sweep: str) -> pd.DataFrame:
     "std").
     """
     rows = replicates(tables)
-    frame = tables.frame(sweep)
+    own = rows[rows["sweep"].eq(sweep) & rows["counts"]]
+    if own.empty:
+        return pd.DataFrame()
+    frame = tables.measured_trials(sweep)
     objectives = sweep_objectives(tables.store, sweep)
     headlines = [
         column
         for column in map(str, frame)
         if is_headline(column) and column not in objectives.metrics
     ]
-    own = rows[rows["sweep"].eq(sweep) & rows["counts"]]
     joined = own.merge(frame[["trial_id", *headlines]], on="trial_id")
-    if joined.empty:
-        return pd.DataFrame()
     joined = with_objectives(joined, tables, sweep, objectives)
     metrics = [
         metric for metric in (*objectives.metrics, *headlines) if joined[metric].notna().any()

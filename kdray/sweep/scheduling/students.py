@@ -12,7 +12,7 @@ from kdray.results import Results
 from kdray.results.points.objective import Score
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.trials import Sweep
-from kdray.sweep.inventory.curves import learning_curves
+from kdray.sweep.inventory.curves import LearningCurves
 from kdray.sweep.inventory.members import Row, SweepMembers
 from kdray.sweep.inventory.students import Counts, students
 from kdray.sweep.inventory.trials import considered
@@ -48,7 +48,7 @@ class Students:
         """The next seeds of points that have come through so far."""
         self._points: dict[JobBatch, PointState] = {}
         """Of the batches that have been given."""
-        self._curves: dict[str, dict[tuple[str, int], float]] | None = None
+        self._curves: LearningCurves | None = None
         self._source: PointSource | None = None
         self._counts = Counts()
         self.complete: list[tuple[PointState, Score]] = []
@@ -330,8 +330,8 @@ class Students:
         the tables have them."""
         assert self._early is not None
         if self._curves is None:
-            self._curves = learning_curves(self._found, self._early.metric)
-        seen, before = self._curves.get(student.trial_id, {}), 0
+            self._curves = LearningCurves(self._found, self._early.metric)
+        seen, before = self._curves.of(student), 0
         for stage in student.method.stages(student.training.epochs):
             for epoch in range(1, stage.epochs + 1):
                 if (stage.name, epoch) in seen:

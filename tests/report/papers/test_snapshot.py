@@ -131,7 +131,7 @@ def test_of_several_attacks_the_one_on_most_models_counts_at_its_strongest_step_
     )
     assert attack_name(second) == "PGD-7, ℓ2, ε = 0.5"
     assert attack_text(second).endswith("step size 0.1, one start")
-    assert under_pgd(snapshot, students, label="none").empty
+    assert under_pgd(snapshot, students.head(0)).empty
 
 
 def test_a_model_that_stands_in_two_groups_is_attacked_in_both(folder: Folder) -> None:

@@ -290,16 +290,21 @@ def test_a_search_competes_with_itself_only(engine: Engine, results: Path) -> No
         assert (stratum.groupby("point")["outcome"].apply(lambda o: (o == "completed").all())).any()
 
 
-def test_a_monitored_metric_of_an_earlier_run_counts_too(engine: Engine, results: Path) -> None:
-    monitor = {"every": 1, "suite": [{"label": "seen", "name": "clean", "split": "val"}]}
-    early = {
-        "search.early_stopping.metric": "seen.accuracy",
-        "experiment.training.monitor": monitor,
+def watching(label: str) -> dict[str, Any]:
+    return {
+        "search.early_stopping.metric": f"{label}.accuracy",
+        "experiment.training.monitor.suite": [{"label": label, "name": "clean", "split": "val"}],
     }
+
+
+@pytest.mark.parametrize("before", ["seen", "another"])
+def test_a_monitored_metric_of_an_earlier_run_counts_too_whatever_it_was_called(
+    engine: Engine, results: Path, before: str
+) -> None:
     rate = "experiment.training.optimizer.learning_rate"
-    go(results, EARLY, early, {rate: {"grid": [0.1]}})
+    go(results, EARLY, watching(before), {rate: {"grid": [0.1]}})
     engine.ran.clear()
-    summary = go(results, EARLY, early)
+    summary = go(results, EARLY, watching("seen"))
     assert len(engine.ran) == 1
     ((_, reason),) = summary.given_up.items()
     assert reason.startswith("seen.accuracy 0.")

@@ -208,7 +208,7 @@
     const trial = data.trials[id];
     if (!trial) return;
     const [key, point] = pointOf(id) || [null, null];
-    const title = point && trial.role === "student" ? `Point ${key.split("-")[1]} of ${point.sweep}` : `Teacher ${id}`;
+    const title = point ? `Point ${key.split("-")[1]} of ${point.sweep}` : `Teacher ${id}`;
     const close = make("button", { type: "button", "aria-label": "Close" }, "Close");
     close.addEventListener("click", () => dialog.close());
     const seeds = point ? make("ul", { class: "seeds", "aria-label": "Trials of this point" }, ...point.trials.map((each) => {
