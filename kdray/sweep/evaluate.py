@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,18 +16,18 @@ from kdray.results import Results, open_results
 from kdray.results.record import add_labels
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.file import Request, Role, Suite
-from kdray.sweep.definition.teacher_variants import in_variants, variants_of_students
+from kdray.sweep.definition.teacher_variants import Variant, in_variants, variants_of_students
 from kdray.sweep.execution.resources import check, this_machine
 from kdray.sweep.execution.runner import RayRunner
 from kdray.sweep.inventory.across import TrainedTrial
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.sweep.scheduling.account import Account, Summary
-from kdray.sweep.scheduling.across import measure_across
+from kdray.sweep.scheduling.across import across_sources
 from kdray.sweep.scheduling.jobs import Job, ListedJobs, Phase
 from kdray.sweep.scheduling.merging import Merging
 from kdray.sweep.scheduling.options import Options
 from kdray.sweep.scheduling.progress import Progress
-from kdray.sweep.scheduling.scheduler import Scheduler
+from kdray.sweep.scheduling.scheduler import Scheduler, Sources
 from kdray.trials.experiment import Experiment, stored_experiment
 from kdray.trials.task import Reason, ReasonKind, Task, measurable
 
@@ -85,31 +85,44 @@ def evaluate(
         Merging(found.store, account.index, progress.warn),
         RayRunner(found.store, options) as runner,
     ):
-        scheduler = Scheduler(runner, account)
-        jobs = []
-        for kind, trial in chosen:
-            variants = asked.get(trial.trial_id, [])
-            if kind == "student" and variants:
-                variants = [None, *variants]  # in one sweep a student, in another a teacher
-            fitting = in_variants(
-                [e for e in wanted.alone if e not in unfit[trial.trial_id]], variants
-            )
-            task = account.index.task(kind, trial, fitting)
-            if task is not None:
-                jobs.append(Job(_measuring_only(task)))
-            else:
-                _, reason = account.index.outcome(trial.trial_id, fitting)
-                account.nothing_left(trial.trial_id, reason)
-        cached = account.summary.there
-        scheduler.run(ListedJobs(Phase("evaluations", "student", request, len(jobs), cached), jobs))
-        for evaluation in wanted.across:
-            together = [each for each in chosen if evaluation not in unfit[each[1].trial_id]]
-            measure_across(scheduler, account, together, (evaluation,), request, retrain=False)
+        sources = _sources(account, wanted, chosen, unfit, asked, request)
+        Scheduler(runner, account).run(sources)
         for trial_id, problems in unfit.items():
             for evaluation, why in problems.items():
                 text = f"{label_of(evaluation)}: {why}"
                 account.add_failure(trial_id, Reason(kind=ReasonKind.EXPERIMENT, text=text))
     return account.summary
+
+
+def _sources(
+    account: Account,
+    wanted: Suite,
+    chosen: Sequence[TrainedTrial],
+    unfit: Mapping[str, Collection[AnyEvaluation]],
+    asked: Mapping[str, Sequence[Variant]],
+    request: Request,
+) -> Sources:
+    """Yield what measures each trial by itself, and then what measures them with each other.
+
+    ``unfit``: by trial, what cannot be measured on it; ``asked``: the variants that it teaches in.
+    """
+    jobs = []
+    for kind, trial in chosen:
+        variants = asked.get(trial.trial_id, [])
+        if kind == "student" and variants:
+            variants = [None, *variants]  # in one sweep a student, in another a teacher
+        fitting = in_variants([e for e in wanted.alone if e not in unfit[trial.trial_id]], variants)
+        task = account.index.task(kind, trial, fitting)
+        if task is not None:
+            jobs.append(Job(_measuring_only(task)))
+        else:
+            _, reason = account.index.outcome(trial.trial_id, fitting)
+            account.nothing_left(trial.trial_id, reason)
+    cached = account.summary.there
+    yield ListedJobs(Phase("evaluations", "student", request, len(jobs), cached), jobs)
+    for evaluation in wanted.across:
+        together = [each for each in chosen if evaluation not in unfit[each[1].trial_id]]
+        yield from across_sources(account, together, (evaluation,), request, retrain=False)
 
 
 def _index(found: Results, options: Options) -> TrialIndex:

@@ -19,12 +19,12 @@ from kdray.sweep.inventory.left_behind import left_behind, left_behind_text
 from kdray.sweep.inventory.members import SweepMembers
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.sweep.scheduling.account import Account, Summary
-from kdray.sweep.scheduling.across import measure_across
+from kdray.sweep.scheduling.across import across_sources
 from kdray.sweep.scheduling.lock import only_driver
 from kdray.sweep.scheduling.merging import Merging
 from kdray.sweep.scheduling.options import Options
 from kdray.sweep.scheduling.progress import Progress
-from kdray.sweep.scheduling.scheduler import Scheduler
+from kdray.sweep.scheduling.scheduler import Scheduler, Sources
 from kdray.sweep.scheduling.teachers import Teachers
 from kdray.sweep.search.history import points_asked
 
@@ -83,7 +83,7 @@ def run(
         ):
             progress.publish(store, sweep.name)
             here = this_machine(cpus, gpus).cpu if address is None else None
-            _run_phases(sweep, account, Scheduler(runner, account, here), found)
+            Scheduler(runner, account, here).run(_sources(sweep, account, found))
         return account.summary
 
 
@@ -98,9 +98,9 @@ def check_data(sweep: Sweep, root: Path) -> None:
             evaluation.check(data, root)
 
 
-def _run_phases(sweep: Sweep, account: Account, scheduler: Scheduler, found: Results) -> None:
-    """Train and measure teachers, then students, then measure the best points, and then all that
-    has been trained with each other."""
+def _sources(sweep: Sweep, account: Account, found: Results) -> Sources:
+    """Yield what trains and measures teachers, then students, then what measures the best points,
+    and then all that has been trained with each other."""
     from kdray.sweep.scheduling.best import BestPoints, remarks  # optuna takes a second to import
     from kdray.sweep.scheduling.students import Students
 
@@ -109,13 +109,12 @@ def _run_phases(sweep: Sweep, account: Account, scheduler: Scheduler, found: Res
     teachers = Teachers(sweep, account, members)
     students = Students(sweep, account, members, found)
     try:
-        for generation in teachers.generations():
-            scheduler.run(generation)
-        students.run(scheduler)
+        yield from teachers.generations()
+        yield from students.sources()
         account.summary.remarks += remarks(sweep, students.complete)
         if account.summary.stopped:
             return
-        scheduler.run(BestPoints(sweep, account, students.complete))
+        yield BestPoints(sweep, account, students.complete)
         evaluate = sweep.file.evaluate
         measured: list[TrainedTrial] = [("teacher", teacher) for teacher in teachers.measured]
         measured += [("student", student) for student in students.trained]
@@ -125,7 +124,7 @@ def _run_phases(sweep: Sweep, account: Account, scheduler: Scheduler, found: Res
             if role in evaluate.roles and account.index.completed(trial.trial_id)
         ]
         request = sweep.file.resources.student
-        measure_across(scheduler, account, trained, evaluate.across, request, retrain=True)
+        yield from across_sources(account, trained, evaluate.across, request, retrain=True)
         members.drop_the_rest()
     finally:
         members.write()

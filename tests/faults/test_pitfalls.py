@@ -136,12 +136,10 @@ def on_ray(results: Path, seeds: list[int], grant: Grant, width: int, scratch: P
 
     store = Store(results)
     store.create()
-    told = Told(*(group(messy(seed)) for seed in seeds), grant=grant)
+    told = Told(*(group(messy(seed)) for seed in seeds), grant=grant, width=width)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(scratch))
-        engine.run_trials(
-            told.queue, width=width, store=store, data_root=NOWHERE, callbacks=[Watching]
-        )
+        engine.run_trials(told.queue, store=store, data_root=NOWHERE, callbacks=[Watching])
     assert [ended[1] for ended in told.ended] == ["completed"] * len(seeds)
     return seen
 

@@ -25,9 +25,8 @@ from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.execution.resources import Node
 from kdray.sweep.run import run
 from kdray.sweep.scheduling.account import Summary
-from kdray.sweep.scheduling.jobs import Job
+from kdray.sweep.scheduling.jobs import Job, Jobs
 from kdray.sweep.scheduling.progress import Progress
-from kdray.sweep.scheduling.queue import JobQueue
 from kdray.trials.grant import Grant
 from kdray.trials.rows import write_member
 from kdray.trials.run import run_task
@@ -116,7 +115,8 @@ class Engine:
     grants: list[Grant] = field(default_factory=list)
     """Of every job that was started."""
     widths: list[int | None] = field(default_factory=list)
-    """Of every call."""
+    """How many jobs might run at once, whenever that changed."""
+    calls: int = 0
     dies: Callable[[Task], bool] = lambda task: False
     """Whether the worker of a task dies, again and again: after an epoch, or before anything is
     measured; then at once."""
@@ -142,20 +142,14 @@ class Engine:
     def cluster(self, address: str | None, local: Node, runtime_env: Any) -> Iterator[list[Node]]:
         yield [local]
 
-    def run_trials(
-        self,
-        queue: JobQueue,
-        *,
-        width: int | None,
-        store: Store,
-        data_root: Path,
-        callbacks: Any = (),
-    ) -> None:
-        self.widths.append(width)
+    def run_trials(self, jobs: Jobs, *, store: Store, data_root: Path, callbacks: Any = ()) -> None:
+        self.calls += 1
         active: deque[tuple[Job, Generator[TrialEvent]]] = deque()
         while True:
-            while len(active) < self.width and (new := queue.next_job()) is not None:
-                queue.begun(new)
+            while len(active) < self.width and (new := jobs.next_job()) is not None:
+                jobs.begun(new)
+                if self.widths[-1:] != [jobs.width]:
+                    self.widths.append(jobs.width)
                 self.ran.append(new)
                 self.grants.append(new.grant)
                 steps = run_task(
@@ -168,12 +162,12 @@ class Engine:
                 raise KeyboardInterrupt
             job, steps = active.popleft()
             step, warned = self._next(job, steps, store)
-            stop = step is not None and queue.reported(job, step, warned)
+            stop = step is not None and jobs.reported(job, step, warned)
             if stop:
                 steps.close()
             if step is None or stop or isinstance(step, Ended):
                 self.ended += 1
-                queue.ended(job, step if isinstance(step, Ended) else None)
+                jobs.ended(job, step if isinstance(step, Ended) else None)
             else:
                 active.append((job, steps))
 

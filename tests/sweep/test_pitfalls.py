@@ -131,9 +131,8 @@ from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.teacher_order import ancestors
 from kdray.sweep.execution.resources import granted, this_machine
 from kdray.sweep.run import run
-from kdray.sweep.scheduling.jobs import Job
+from kdray.sweep.scheduling.jobs import Job, Jobs
 from kdray.sweep.scheduling.progress import Progress
-from kdray.sweep.scheduling.queue import JobQueue
 from kdray.trials.experiment import Experiment
 from kdray.trials.grant import Grant
 from kdray.trials.run import run_task
@@ -400,7 +399,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ray.tune.Tuner", tuner)
         with pytest.raises(Given) as raised:
-            engine.run_trials(queue, width=3, store=Store(folder / "results"), data_root=NOWHERE)
+            engine.run_trials(queue, store=Store(folder / "results"), data_root=NOWHERE)
     return raised.value
 
 
@@ -500,13 +499,11 @@ def test_workers_are_told_absolute_paths(
 
     told: list[dict[str, Any]] = []
 
-    def stand_in(
-        queue: JobQueue, *, width: Any, store: Store, data_root: Path, callbacks: Any
-    ) -> None:
-        while (job := queue.next_job()) is not None:
+    def stand_in(jobs: Jobs, *, store: Store, data_root: Path, callbacks: Any) -> None:
+        while (job := jobs.next_job()) is not None:
             told.append(tune_config(job, store, data_root))
             reason = Reason(kind=ReasonKind.EXPERIMENT, text="not run")
-            queue.ended(job, Ended(outcome=Outcome.FAILED, reason=reason))
+            jobs.ended(job, Ended(outcome=Outcome.FAILED, reason=reason))
 
     monkeypatch.setattr(sys.modules["kdray.sweep.execution.tune_searcher"], "run_trials", stand_in)
     monkeypatch.chdir(tmp_path)

@@ -8,6 +8,7 @@ import gc
 import inspect
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,12 @@ def test_a_run_looks_for_garbage_seldom_whoever_calls_it(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, during = gc.get_threshold(), []
-    monkeypatch.setattr("kdray.sweep.run._run_phases", lambda *_: during.append(gc.get_threshold()))
+
+    def sources(*_: object) -> Iterator[None]:
+        during.append(gc.get_threshold())
+        yield from ()
+
+    monkeypatch.setattr("kdray.sweep.run._sources", sources)
     go(results)
     assert during == [(OBJECTS, *before[1:])]
     assert gc.get_threshold() == before
@@ -796,6 +802,7 @@ def test_each_role_gets_its_own_resources(engine: Engine, results: Path) -> None
         "the chosen teacher is measured as a teacher"
     )
     assert engine.widths == [1, 4]
+    assert engine.calls == 1, "the same workers go on from phase to phase"
 
 
 @pytest.fixture
@@ -827,7 +834,8 @@ def test_a_share_of_a_gpu_is_measured_once_a_role_and_given_to_every_trial(
         "teacher": 0,
         "student": 0.25,
     }
-    assert engine.widths == [8, 4, 4]
+    assert engine.widths == [8, 4]
+    assert engine.calls == 2, "all workers are gone while a GPU is measured"
     assert "student takes a quarter\nstudents: 4 at once, limited by GPU" in said.getvalue()
 
 

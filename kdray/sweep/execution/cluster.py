@@ -24,6 +24,8 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 # Tune takes snapshots for Tuner.restore, which kdray never uses: one, at the end, must do.
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", str(10 * 365 * 86_400))
+# How many trials may wait for a worker is our searcher's to say.
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault(
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"

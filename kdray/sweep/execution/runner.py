@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self
 from kdray.results import Store
 from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.execution.resources import Node, at_once, check, concurrency, granted, this_machine
+from kdray.sweep.scheduling.jobs import Jobs
 from kdray.sweep.scheduling.options import Options
-from kdray.sweep.scheduling.queue import JobQueue
 from kdray.sweep.scheduling.scheduler import Allocation
 from kdray.trials.task import Task
 
@@ -45,6 +45,10 @@ class RayRunner:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
+    def must_measure(self, role: Role, request: Request) -> bool:
+        """Whether the share of a GPU of ``role`` is to be measured yet, on a GPU that is free."""
+        return request.gpu == "auto" and role not in self._shares
+
     def allocate(
         self, phase: str, role: Role, request: Request, candidates: Sequence[Task]
     ) -> Allocation:
@@ -53,27 +57,21 @@ class RayRunner:
         nodes, limit = self._cluster(), self._options.max_concurrent
         check(role, request, nodes)
         notes: list[str] = []
+        if self.must_measure(role, request):
+            self._shares[role], note = self._measured(request, role, candidates)
+            notes.append(note)
         if request.gpu == "auto":
-            if role not in self._shares:
-                self._shares[role], note = self._measured(request, role, candidates)
-                notes.append(note)
             request = self._shares[role]
         notes.append(f"{phase}: {concurrency(request, nodes, limit)}")
         # In a cluster, nodes that join later are used: as many run at once as Ray finds room for.
         width = at_once(request, nodes, limit) if self._options.address is None else limit
         return Allocation(granted(request), width, tuple(notes))
 
-    def run(self, queue: JobQueue, allocation: Allocation) -> None:
-        """Run every job of ``queue``."""
+    def run(self, jobs: Jobs) -> None:
+        """Run every job, in processes that end with the call."""
         from kdray.sweep.execution.tune_searcher import run_trials
 
-        run_trials(
-            queue,
-            width=allocation.width,
-            store=self._store,
-            data_root=self._options.data,
-            callbacks=self._callbacks,
-        )
+        run_trials(jobs, store=self._store, data_root=self._options.data, callbacks=self._callbacks)
 
     def _measured(
         self, request: Request, role: Role, candidates: Sequence[Task]

@@ -1,5 +1,5 @@
-"""Ray Tune's side of the queue of jobs: its searcher asks for the next one, its scheduler reads
-what running ones report."""
+"""Ray Tune's side of the jobs: its searcher asks for the next one, its scheduler hears when one
+begins and reads what running ones report."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from kdray.sweep.execution.actor import TrialActor, tune_config
 from kdray.sweep.execution.callback_adapter import Adapter
 from kdray.sweep.execution.cluster import cluster, quiet
 from kdray.sweep.execution.resources import bundle
-from kdray.sweep.scheduling.jobs import Job
-from kdray.sweep.scheduling.queue import JobQueue
+from kdray.sweep.scheduling.jobs import Job, Jobs
 from kdray.sweep.search.propose import SpaceUsedUp
 from kdray.trials.grant import Grant
 from kdray.trials.task import Ended, TrialEvent, event_from_json
@@ -32,28 +31,41 @@ T = TypeVar("T")
 
 
 class JobSearcher(Searcher):  # type: ignore[misc]  # ray is not typed
-    """Tune's view of a queue: it asks for the next job and hears of each one's results."""
+    """Tune's view of the jobs: it asks for the next one and hears of each one's results."""
 
-    def __init__(self, queue: JobQueue, configure: Callable[[Job], dict[str, Any]]) -> None:
+    def __init__(self, jobs: Jobs, configure: Callable[[Job], dict[str, Any]]) -> None:
         super().__init__()
-        self._queue, self._configure = queue, configure
+        self._jobs, self._configure = jobs, configure
         self._active: dict[str, Job] = {}
+        self._waiting: set[str] = set()
+        """The active ones that have no worker yet."""
         self._last: dict[str, TrialEvent] = {}
         self._stopped: set[str] = set()
         self.error: Exception | None = None
         """The first exception of our own; no new trials start after it."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        job = None if self.error else self._guarded(self._queue.next_job)
+        if not self._has_room():
+            return None
+        job = None if self.error else self._guarded(self._jobs.next_job)
         if job is None:
             return None if self._active else str(Searcher.FINISHED)
         self._active[trial_id] = job
+        self._waiting.add(trial_id)
         return self._configure(job)
+
+    def _has_room(self) -> bool:
+        """Whether one more may be given: where nobody knows how many run at once, as soon as the
+        one before has found room. The limit is not Tune's, because it changes from phase to
+        phase."""
+        width = self._jobs.width
+        return not self._waiting if width is None else len(self._active) < width
 
     def begun(self, trial_id: str) -> None:
         """A trial's worker is there."""
         if trial_id in self._active:
-            self._guarded(lambda: self._queue.begun(self._active[trial_id]))
+            self._waiting.discard(trial_id)
+            self._guarded(lambda: self._jobs.begun(self._active[trial_id]))
 
     def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Read what a running trial reports; whether it is to stop here."""
@@ -73,16 +85,17 @@ class JobSearcher(Searcher):  # type: ignore[misc]  # ray is not typed
         if result and not error and trial_id not in self._stopped:
             self._guarded(lambda: self._read(trial_id, result))
         self._stopped.discard(trial_id)
+        self._waiting.discard(trial_id)
         job, last = self._active.pop(trial_id), self._last.pop(trial_id, None)
         # Also of a worker that ended after its last event, because it had run out of memory.
         finished = last if isinstance(last, Ended) else None
-        self._guarded(lambda: self._queue.ended(job, finished))
+        self._guarded(lambda: self._jobs.ended(job, finished))
 
     def _read(self, trial_id: str, result: dict[str, Any]) -> bool:
         if "event" not in result:
             return False
         self._last[trial_id] = event = event_from_json(result["event"])
-        return self._queue.reported(
+        return self._jobs.reported(
             self._active[trial_id], event, json.loads(result.get("warnings", "[]"))
         )
 
@@ -108,11 +121,31 @@ class JobSearcher(Searcher):  # type: ignore[misc]  # ray is not typed
 
 
 class Listener(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
-    """First come, first served; a trial ends early where the queue says so."""
+    """First come, first served; a trial ends early where the jobs say so.
+
+    It hears when a trial has its worker. A callback would too, but for the sake of one Ray imports
+    all that it has callbacks for, mlflow and wandb among them.
+    """
 
     def __init__(self, searcher: JobSearcher) -> None:
         super().__init__()
         self._searcher = searcher
+        self._pending: list[Trial] = []
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:  # noqa: ARG002
+        self._pending.append(trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:  # noqa: ARG002
+        """The first that has no worker yet; FIFOScheduler's own goes through all trials of the run
+        every time. Tune asks again after everything that happens."""
+        pending: list[Trial] = []
+        for trial in self._pending:
+            if trial.status == Trial.PENDING:
+                pending.append(trial)
+            else:
+                self._searcher.begun(trial.trial_id)
+        self._pending = pending
+        return pending[0] if pending else None
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
         return str(
@@ -125,41 +158,17 @@ class Listener(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
         return (FIFOScheduler, ())
 
 
-class Starts(tune.Callback):  # type: ignore[misc]  # ray is not typed
-    """Tells the queue when a trial has its worker."""
-
-    def __init__(self, searcher: JobSearcher) -> None:
-        self._searcher = searcher
-
-    def on_trial_start(
-        self,
-        iteration: int,  # noqa: ARG002
-        trials: list[Trial],  # noqa: ARG002
-        trial: Trial,
-        **info: Any,  # noqa: ARG002
-    ) -> None:
-        self._searcher.begun(trial.trial_id)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (tune.Callback, ())
-
-
 def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     """What Ray gives to a trial."""
     return tune.PlacementGroupFactory([bundle(Grant.model_validate_json(config["grant"]))])
 
 
 def run_trials(
-    queue: JobQueue,
-    *,
-    width: int | None,
-    store: Store,
-    data_root: Path,
-    callbacks: Sequence[Callable[[], Adapter]] = (),
+    jobs: Jobs, *, store: Store, data_root: Path, callbacks: Sequence[Callable[[], Adapter]] = ()
 ) -> None:
-    """Run every job that ``queue`` gives, ``width`` at once, or (none) as many as Ray has
-    room for."""
-    searcher = JobSearcher(queue, lambda job: tune_config(job, store, data_root))
+    """Run every job, as many at once as ``jobs`` says, or (none) as Ray has room for. A worker that
+    has ended a job goes on with the next one that asks for the same."""
+    searcher = JobSearcher(jobs, lambda job: tune_config(job, store, data_root))
     with (
         tempfile.TemporaryDirectory(prefix="kdray-tune-") as scratch,
         quiet(),
@@ -173,7 +182,6 @@ def run_trials(
                 search_alg=searcher,
                 scheduler=Listener(searcher),
                 num_samples=-1,
-                max_concurrent_trials=width,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: f"trial_{trial.trial_id}",
                 trial_dirname_creator=lambda trial: f"trial_{trial.trial_id}",
@@ -182,8 +190,8 @@ def run_trials(
                 storage_path=scratch,
                 name="run",
                 verbose=0,
-                callbacks=[Starts(searcher), *adapters],
-                failure_config=tune.FailureConfig(max_failures=0),  # the queue runs again what died
+                callbacks=adapters or None,
+                failure_config=tune.FailureConfig(max_failures=0),  # what died is given once more
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()

@@ -10,7 +10,6 @@ from kdray.sweep.definition.file import Request
 from kdray.sweep.inventory.across import TrainedTrial, missing_cells
 from kdray.sweep.scheduling.account import Account
 from kdray.sweep.scheduling.jobs import Job, ListedJobs, Phase
-from kdray.sweep.scheduling.scheduler import Scheduler
 from kdray.trials.task import Task
 
 
@@ -34,16 +33,15 @@ class AcrossTrials(ListedJobs):
         super().__init__(phase, [Job(task) for task in tasks])
 
 
-def measure_across(
-    scheduler: Scheduler,
+def across_sources(
     account: Account,
     trained: Sequence[TrainedTrial],
     suite: Sequence[AnyEvaluation],
     request: Request,
     *,
     retrain: bool,
-) -> None:
-    """Measure what is missing, one evaluation after the other.
+) -> Iterator[ListedJobs]:
+    """Yield what measures what is missing, one evaluation after the other.
 
     ``retrain``: whether trials whose weights are gone or damaged are trained again first.
     """
@@ -53,8 +51,8 @@ def measure_across(
             needed = {t.trial_id for task in tasks for t in (task.experiment, *task.others)}
             jobs = list(_lost_weights(account, trained, needed))
             phase = Phase("lost weights", "student", request, len(jobs))
-            scheduler.run(ListedJobs(phase, jobs))
-        scheduler.run(AcrossTrials(account, trained, evaluation, tasks, request))
+            yield ListedJobs(phase, jobs)
+        yield AcrossTrials(account, trained, evaluation, tasks, request)
 
 
 def _lost_weights(

@@ -2,7 +2,9 @@
 
 A :class:`JobSource` is one kind of work (teachers, students, best points, measurements across
 trials). :class:`kdray.sweep.scheduling.queue.JobQueue` asks it for batches, gives their jobs to a
-runner one by one, and tells the source what became of them.
+runner one by one, and tells the source what became of them;
+:class:`kdray.sweep.scheduling.scheduler.Scheduler` does so for one source after the other. To a
+runner both are :class:`Jobs`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.scheduling.progress import trial_name
 from kdray.trials.grant import Grant
-from kdray.trials.task import EpochDone, Task
+from kdray.trials.task import Ended, EpochDone, Task, TrialEvent
 
 
 class Job(NamedTuple):
@@ -84,6 +86,27 @@ class JobSource(Protocol):
     def candidates(self, first: JobBatch) -> Sequence[Task]:
         """The tasks that there may be, of which the hungriest is measured where the request says
         ``gpu: auto``."""
+
+
+class Jobs(Protocol):
+    """Gives a runner jobs one by one and hears how each goes on."""
+
+    @property
+    def width(self) -> int | None:
+        """How many may run at once now; none: as many as there is room for."""
+
+    def next_job(self) -> Job | None:
+        """The next job to run; none when there is none, or none until a running one has ended."""
+
+    def begun(self, job: Job) -> None:
+        """A job that was given has its worker: it may have waited for room."""
+
+    def reported(self, job: Job, event: TrialEvent, warnings: Sequence[str] = ()) -> bool:
+        """A running job reported an event. Whether it is to stop here: then :meth:`ended`
+        follows."""
+
+    def ended(self, job: Job, last: Ended | None) -> None:
+        """A running job reported its end, was stopped, or (none) its worker died."""
 
 
 class ListedJobs:

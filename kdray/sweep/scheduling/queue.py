@@ -46,9 +46,12 @@ class JobQueue:
         account: JobAccount,
         progress: Progress,
         *,
+        width: int | None = None,
         first: JobBatch | None = None,
     ) -> None:
-        """``first``: a batch that the source has given already."""
+        """``width``: how many may run at once; ``first``: a batch that the source has given
+        already."""
+        self.width = width
         self._source, self._grant = source, grant
         self._account, self._progress = account, progress
         self._waiting: deque[Job] = deque()

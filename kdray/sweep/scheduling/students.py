@@ -19,7 +19,6 @@ from kdray.sweep.inventory.trials import considered
 from kdray.sweep.scheduling.account import Account
 from kdray.sweep.scheduling.jobs import Job, JobBatch, Phase
 from kdray.sweep.scheduling.point_state import PointState
-from kdray.sweep.scheduling.scheduler import Scheduler
 from kdray.sweep.search.early_stopping import Race, Stopper
 from kdray.sweep.search.history import PastPoints
 from kdray.sweep.search.mirror import Mirror
@@ -57,8 +56,8 @@ class Students:
         """Every student of this run's points that was not given up, in order."""
         self.cached: set[str] = set()
 
-    def run(self, scheduler: Scheduler) -> None:
-        """Run everything that the search asks for."""
+    def sources(self) -> Iterator[Students]:
+        """Yield itself, once, with a search that is there until every job has ended."""
         search, store, progress = (
             self._sweep.file.search,
             self._account.store,
@@ -70,7 +69,7 @@ class Students:
             objective = self._objectives.objectives[0]
             progress.aim(objective.metric, objective.mode)
             self._counts = self._count(self._source)
-            scheduler.run(self)
+            yield self
 
     @property
     def phase(self) -> Phase:

@@ -50,6 +50,7 @@ class Told:
         self,
         *batches: JobBatch,
         grant: Grant | None = None,
+        width: int | None = None,
         stops_after: dict[JobBatch, int] | None = None,
     ) -> None:
         self.ended: list[tuple[str, Outcome, Reason | None, bool]] = []
@@ -57,7 +58,7 @@ class Told:
         self.shared: list[str] = []
         self.said = io.StringIO()
         self.source = Batches(*batches, stops_after=stops_after)
-        self.queue = JobQueue(self.source, grant or Grant(), self, Progress(self.said))
+        self.queue = JobQueue(self.source, grant or Grant(), self, Progress(self.said), width=width)
 
     def job_ended(self, job: Job, ended: Ended, seconds: float) -> None:
         self.ended.append((job.trial_id, ended.outcome, ended.reason, ended.recorded))
