@@ -18,6 +18,7 @@ from kdray.results import TABLES
 from kdray.results.metrics import METRICS
 from kdray.results.points.objective import Objective
 from kdray.robustness import AnyEvaluation, Monitor
+from kdray.sweep.definition.callbacks import AnyCallback
 from kdray.sweep.definition.file import (
     Budget,
     Case,
@@ -30,7 +31,6 @@ from kdray.sweep.definition.file import (
 )
 from kdray.sweep.definition.samplers import AnySampler
 from kdray.sweep.definition.stopping import EarlyStopping, Racing
-from kdray.sweep.execution.dashboards import AnyCallback
 from kdray.teachers import Supervision, Virtual
 from kdray.training import Training
 from kdray.training.compute import ComputeOptions

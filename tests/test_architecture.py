@@ -29,6 +29,18 @@ ORDER = [
     "cli",
 ]
 """Every package directly below kdray; one imports from those before it and from itself."""
+INSIDE_SWEEP = [
+    "definition",
+    "inventory",
+    "search",
+    "scheduling",
+    "execution",
+    "run",
+    "plan",
+    "evaluate",
+    "status",
+]
+"""Every module and package directly below kdray.sweep, likewise."""
 EXEMPT = {"__init__", "__main__"}
 """The front door: what is public is imported when it is first used."""
 
@@ -72,6 +84,25 @@ def test_every_package_has_its_place() -> None:
 @pytest.mark.parametrize("path", files(), ids=module)
 def test_a_module_imports_from_lower_layers_only(path: Path) -> None:
     assert {name for name in imported_parts(path) if not allowed(part(path), name)} == set()
+
+
+def part_of_sweep(path: Path) -> str:
+    return path.relative_to(PACKAGE / "sweep").with_suffix("").parts[0]
+
+
+SWEEP_FILES = [path for path in files() if part(path) == "sweep" and path.name != "__init__.py"]
+
+
+def test_every_part_of_sweep_has_its_place() -> None:
+    assert {part_of_sweep(path) for path in SWEEP_FILES} == set(INSIDE_SWEEP)
+
+
+@pytest.mark.parametrize("path", SWEEP_FILES, ids=module)
+def test_a_part_of_sweep_imports_from_those_before_it_only(path: Path) -> None:
+    names = [name.split(".") for name in imports(path, package(path))]
+    imported = {name[2] for name in names if name[:2] == ["kdray", "sweep"] and len(name) > 2}
+    own = INSIDE_SWEEP.index(part_of_sweep(path))
+    assert {name for name in imported if INSIDE_SWEEP.index(name) > own} == set()
 
 
 def test_lower_layers_may_be_imported_and_others_not() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 
 from kdray.core.garbage import gc_threshold
@@ -66,10 +65,9 @@ def run(
         callback.check(store)
     store.create()
     progress = progress or Progress()
-    callbacks = [
-        partial(callback.build, store, sweep.name, progress.warn)
-        for callback in sweep.file.callbacks
-    ]
+    runner = RayRunner(
+        store, options, sweep=sweep.name, callbacks=sweep.file.callbacks, warn=progress.warn
+    )
     for caution in (*sweep.cautions(), *data_remarks(sweep, options.data)):
         progress.warn(caution)
     with only_driver(store, sweep.name), gc_threshold():
@@ -77,10 +75,7 @@ def run(
         write_labels(store, sweep.name, evaluation_labels(sweep))
         found = Results(store.location)
         account = Account(store, TrialIndex(found, retry_failed=retry_failed), progress)
-        with (
-            Merging(store, account.index, progress.warn),
-            RayRunner(store, options, callbacks) as runner,
-        ):
+        with Merging(store, account.index, progress.warn), runner:
             progress.publish(store, sweep.name)
             here = this_machine(cpus, gpus).cpu if address is None else None
             Scheduler(runner, account, here).run(_sources(sweep, account, found))

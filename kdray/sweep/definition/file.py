@@ -21,8 +21,8 @@ from kdray.core import Several, Value, fingerprint
 from kdray.core.explain import shortened
 from kdray.results.points.objective import Constraint, Objective, Objectives
 from kdray.robustness import AnyEvaluation, label_of
+from kdray.sweep.definition.callbacks import Callbacks
 from kdray.sweep.definition.samplers import AnySampler, Grid, members_of_search, names_of
-from kdray.sweep.execution.dashboards import Callbacks
 from kdray.training.compute import ComputeOptions
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"

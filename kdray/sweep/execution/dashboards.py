@@ -1,202 +1,88 @@
-"""Ray's callbacks show a running sweep in TensorBoard, Weights & Biases or MLflow.
-
-What counts is in the results: where a callback fails, the sweep goes on without it. Validating a
-sweep file loads none of them.
-"""
+"""Ray's callbacks that show a running sweep, each behind an :class:`Adapter`. Ray, and what the
+callbacks show a sweep with, are imported with this module."""
 
 from __future__ import annotations
 
+import logging
 import os
-import warnings
-from abc import abstractmethod
+import time
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+import sqlalchemy
 
-from kdray.core import InputError, Several, Value, tag_of
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before it is imported
 
-if TYPE_CHECKING:
-    from kdray.results import Store
-    from kdray.sweep.execution.callback_adapter import Adapter
+# That of MLflow has no PublicAPI mark, but a page of its own in Ray's reference of Tune.
+from ray.air.integrations.mlflow import MLflowLoggerCallback
+from ray.air.integrations.wandb import WandbLoggerCallback
+from ray.tune.logger import TBXLoggerCallback
 
-Text = Annotated[str, Field(min_length=1)]
+from kdray.results import Store
+from kdray.sweep.definition.callbacks import AnyCallback, MLflow, TensorBoard, WeightsAndBiases
+from kdray.sweep.execution.callback_adapter import Adapter
 
-
-class Callback(Value):
-    """Shows every trial of a sweep somewhere, under its id: its configuration, and its numbers by
-    epoch."""
-
-    package: ClassVar[str]
-    """What is imported."""
-    installs: ClassVar[str]
-    """What pip installs for it."""
-    place: ClassVar[str]
-    """The field that says where to write; by default it is below the results."""
-
-    def check(self, store: Store) -> None:
-        """Raise :class:`InputError` unless it can be built: its package is installed, and it knows
-        where to write."""
-        if find_spec(self.package) is None:
-            raise self._wrong(f"needs a package that is not installed: pip install {self.installs}")
-        if store.folder is None and self._place is None:
-            raise self._wrong(
-                f"{self.place} is required, since {store.place} is not a local folder"
-            )
-
-    @abstractmethod
-    def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
-        """Return the callback for one run of Tune; it calls ``warn`` with the reason if it can show
-        no more."""
-
-    @property
-    @abstractmethod
-    def _place(self) -> str | None:
-        """Return the value of the field :attr:`place`."""
-
-    def _folder(self, store: Store, name: str = "") -> Path:
-        """Return an absolute path, because workers have another working directory."""
-        if self._place is not None:
-            return Path(self._place).expanduser().absolute()
-        assert store.folder is not None
-        return store.folder / name
-
-    def _wrong(self, problem: str) -> InputError:
-        return InputError(f"callbacks: {tag_of(type(self))}: {problem}")
+UPLOAD_SECONDS = 120
+"""Time that a run which has ended, or was interrupted, waits for Weights & Biases; ``wandb sync``
+sends the rest."""
+Warn = Callable[[str], None]
 
 
-class TensorBoard(Callback):
-    """Event files: ``tensorboard --logdir RESULTS/tensorboard``. A trial that goes on later adds to
-    its own."""
-
-    name: Literal["tensorboard"] = "tensorboard"
-    folder: Text | None = None
-    """Instead of ``tensorboard`` below the results; ``<sweep>/<trial id>`` comes below it."""
-
-    package = "tensorboardX"
-    installs = "tensorboardX"
-    place = "folder"
-
-    @property
-    def _place(self) -> str | None:
-        return self.folder
-
-    def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
-        folder = self._folder(store, "tensorboard")
-        adapter: Adapter = _ray_callbacks().tensorboard(self.name, sweep, warn, folder=folder)
-        return adapter
+def adapter_of(callback: AnyCallback, store: Store, sweep: str, warn: Warn) -> Adapter:
+    """Return what shows the trials of ``sweep`` for one run of Tune; it calls ``warn`` with the
+    reason if it can show no more."""
+    match callback:
+        case TensorBoard():
+            return _tensorboard(callback, store, sweep, warn)
+        case WeightsAndBiases():
+            return _weights_and_biases(callback, store, sweep, warn)
+        case MLflow():
+            return _mlflow(callback, store, sweep, warn)
 
 
-class WeightsAndBiases(Callback):
-    """Runs of Weights & Biases named by trial id, grouped by sweep. A trial that goes on later is a
-    further run of that name.
+def _tensorboard(callback: TensorBoard, store: Store, sweep: str, warn: Warn) -> Adapter:
+    """Event files, by sweep and trial."""
+    folder = callback.folder_in(store)
 
-    Ray's callback starts two more processes for every trial that runs. It needs ``wandb login`` or
-    ``WANDB_API_KEY``, or to be ``offline``.
-    """
+    def where(trial_id: str) -> Path:
+        return _unwritten(folder / sweep / trial_id)
 
-    name: Literal["wandb"] = "wandb"
-    project: Text = "kdray"
-    entity: Text | None = None
-    """User or team; yours by default."""
-    offline: bool = False
-    """Nothing leaves this machine; ``wandb sync RESULTS/wandb/offline-run-*`` sends it some other
-    time."""
-    folder: Text | None = None
-    """Instead of the results; the files are in ``wandb`` below it."""
-
-    package = "wandb"
-    installs = "wandb"
-    place = "folder"
-
-    @property
-    def _place(self) -> str | None:
-        return self.folder
-
-    @property
-    def _mode(self) -> str:
-        return "offline" if self.offline else os.environ.get("WANDB_MODE", "online")
-
-    def check(self, store: Store) -> None:
-        super().check(store)
-        if self._mode in ("offline", "disabled"):
-            return
-        wandb = import_module("wandb")  # it is optional
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # Ray's callback looks in the same place, though it is deprecated
-            api_key = os.environ.get("WANDB_API_KEY") or wandb.api.api_key
-        if not api_key:
-            raise self._wrong(
-                "not logged in: run 'wandb login', set WANDB_API_KEY, or write offline: true"
-            )
-
-    def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
-        adapter: Adapter = _ray_callbacks().weights_and_biases(
-            self.name,
-            sweep,
-            warn,
-            project=self.project,
-            entity=self.entity,
-            mode=self._mode,
-            folder=self._folder(store),
-        )
-        return adapter
+    return Adapter(TBXLoggerCallback(), callback.name, sweep, where, warn)
 
 
-class MLflow(Callback):
-    """Runs of MLflow named by trial id. A trial that goes on later is a further run of that name.
-
-    See them with ``mlflow ui --backend-store-uri sqlite:///RESULTS/mlflow.db``, for which the whole
-    of mlflow is needed.
-    """
-
-    name: Literal["mlflow"] = "mlflow"
-    tracking_uri: Text | None = None
-    """A server (``http://…``) or a database; by default the SQLite file ``mlflow.db`` in the
-    results."""
-    experiment: Text | None = None
-    """MLflow's word for what runs belong to; by default the sweep's name."""
-
-    package = "mlflow"
-    installs = "mlflow-skinny"
-    place = "tracking_uri"
-
-    @property
-    def _place(self) -> str | None:
-        return self.tracking_uri
-
-    def build(self, store: Store, sweep: str, warn: Callable[[str], None]) -> Adapter:
-        uri: str | Path | None = self.tracking_uri
-        if uri is None:
-            assert store.folder is not None
-            uri = store.folder / "mlflow.db"
-        adapter: Adapter = _ray_callbacks().mlflow(
-            self.name, sweep, warn, tracking_uri=uri, experiment=self.experiment or sweep
-        )
-        return adapter
+def _unwritten(folder: Path) -> Path:
+    """Return ``folder`` as soon as a new event file in it overwrites none: their names have the
+    time in whole seconds."""
+    while any(folder.glob(f"events.out.tfevents.{int(time.time())}.*")):
+        time.sleep(0.05)
+    return folder
 
 
-def _ray_callbacks() -> ModuleType:
-    """Return the module that makes Ray's callbacks; ray and what they write to come with it."""
-    return import_module("kdray.sweep.execution.tune_callbacks")
+def _weights_and_biases(
+    callback: WeightsAndBiases, store: Store, sweep: str, warn: Warn
+) -> Adapter:
+    """Runs that are sent to Weights & Biases, or kept in a folder."""
+    folder, mode = callback.folder_in(store), callback.mode
+    shows = WandbLoggerCallback(
+        project=callback.project,
+        group=sweep,
+        upload_timeout=UPLOAD_SECONDS,
+        entity=callback.entity,
+        mode=mode,
+        dir=str(folder),
+    )
+    # The mode once more, because without it Ray's callback asks for a key even where none is
+    # needed.
+    environment = {"WANDB_MODE": mode}
+    return Adapter(shows, callback.name, sweep, lambda _: folder, warn, environment=environment)
 
 
-def _once_each(callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:
-    """Refuse a callback that is named twice: Ray's callback for MLflow has one address for the
-    whole process, the one set last."""
-    names = [tag_of(type(callback)) for callback in callbacks]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"{name} is there twice")
-    return callbacks
-
-
-AnyCallback = Annotated[TensorBoard | WeightsAndBiases | MLflow, Field(discriminator="name")]
-Callbacks = Annotated[Several[AnyCallback], AfterValidator(_once_each)]
-"""What a sweep file names, each once."""
+def _mlflow(callback: MLflow, store: Store, sweep: str, warn: Warn) -> Adapter:
+    """Runs on a server or in a database, or in an SQLite file."""
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table it creates
+    uri = callback.uri_in(store)
+    if isinstance(uri, Path):
+        uri = sqlalchemy.URL.create("sqlite", database=str(uri)).render_as_string()
+    experiment = callback.experiment or sweep
+    shows = MLflowLoggerCallback(tracking_uri=uri, experiment_name=experiment)
+    return Adapter(shows, callback.name, sweep, None, warn)

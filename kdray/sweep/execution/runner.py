@@ -5,12 +5,15 @@ What imports ray, which takes seconds, is imported when there is something to ru
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kdray.results import Store
+from kdray.sweep.definition.callbacks import AnyCallback
 from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.execution.resources import Node, at_once, check, concurrency, granted, this_machine
 from kdray.sweep.scheduling.jobs import Jobs
@@ -26,9 +29,18 @@ class RayRunner:
     """Runs jobs on a Ray cluster, or on a local Ray of its own."""
 
     def __init__(
-        self, store: Store, options: Options, callbacks: Sequence[Callable[[], Adapter]] = ()
+        self,
+        store: Store,
+        options: Options,
+        *,
+        sweep: str = "",
+        callbacks: Sequence[AnyCallback] = (),
+        warn: Callable[[str], None] = warnings.warn,
     ) -> None:
-        self._store, self._options, self._callbacks = store, options, callbacks
+        """``callbacks`` show the trials as those of ``sweep``, and say through ``warn`` if they
+        cannot."""
+        self._store, self._options = store, options
+        self._sweep, self._callbacks, self._warn = sweep, callbacks, warn
         self._shares: dict[Role, Request] = {}
         """By role: its request, with the measured share of a GPU."""
         self._stack = ExitStack()
@@ -71,7 +83,18 @@ class RayRunner:
         """Run every job, in processes that end with the call."""
         from kdray.sweep.execution.tune_searcher import run_trials
 
-        run_trials(jobs, store=self._store, data_root=self._options.data, callbacks=self._callbacks)
+        run_trials(
+            jobs,
+            store=self._store,
+            data_root=self._options.data,
+            callbacks=[partial(self._adapter, callback) for callback in self._callbacks],
+        )
+
+    def _adapter(self, callback: AnyCallback) -> Adapter:
+        """What shows the trials for one run of Tune."""
+        from kdray.sweep.execution.dashboards import adapter_of
+
+        return adapter_of(callback, self._store, self._sweep, self._warn)
 
     def _measured(
         self, request: Request, role: Role, candidates: Sequence[Task]

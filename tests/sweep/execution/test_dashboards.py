@@ -9,8 +9,6 @@ import logging
 import os
 import socket
 import struct
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from kdray.core import InputError, parse
+from kdray.core import parse
 from kdray.results import Store
-from kdray.sweep.execution.dashboards import Callbacks
+from kdray.sweep.definition.callbacks import Callbacks
 from kdray.trials.experiment import Experiment, configuration
 from kdray.trials.task import Ended, EpochDone, Measured, Outcome, Task, Trained, TrialEvent
 from tests.sweep.fakes import TINY
@@ -85,98 +83,6 @@ def config_of(name: str, **changes: Any) -> dict[str, str]:
         "member": json.dumps(member),
         "steps": json.dumps([event.model_dump_json() for event in SCRIPTS[name]]),
     }
-
-
-# Values
-
-
-@pytest.mark.ray
-def test_validating_loads_none_of_what_would_show_a_sweep() -> None:
-    code = (
-        "import sys; from kdray.core import parse; from kdray.sweep.execution.dashboards import Callbacks; "
-        f"parse(Callbacks, {ALL!r}); print(sys.modules.keys() & {{'ray', 'wandb', 'mlflow', "
-        f"'tensorboardX'}})"
-    )
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        ).stdout
-        == "set()\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("written", "message"),
-    [
-        (
-            [{"name": "tensorbord"}],
-            "did you mean 'tensorboard'? (allowed: tensorboard, wandb, mlflow)",
-        ),
-        (
-            [{"name": "mlflow", "uri": "x"}],
-            "uri: unknown key (allowed: experiment, name, tracking_uri)",
-        ),
-        (
-            [{"name": "mlflow"}, {"name": "mlflow", "tracking_uri": "http://127.0.0.1"}],
-            "mlflow is there twice",
-        ),
-    ],
-)
-def test_what_is_wrong_is_said(written: list[dict[str, Any]], message: str) -> None:
-    with pytest.raises(InputError) as caught:
-        parse(Callbacks, written, "callbacks")
-    assert str(caught.value).startswith("callbacks")
-    assert str(caught.value).endswith(message)
-
-
-@pytest.mark.parametrize(
-    ("name", "installs"),
-    [("tensorboard", "tensorboardX"), ("wandb", "wandb"), ("mlflow", "mlflow-skinny")],
-)
-def test_a_missing_package_is_named_before_any_work(
-    name: str, installs: str, results: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kdray.sweep.execution.dashboards.find_spec", lambda _: None)
-    (callback,) = parse(Callbacks, [{"name": name}])
-    with pytest.raises(
-        InputError, match=f"^callbacks: {name}: .*not installed: pip install {installs}$"
-    ):
-        callback.check(Store(results))
-
-
-@pytest.mark.parametrize(
-    ("name", "field"), [("tensorboard", "folder"), ("wandb", "folder"), ("mlflow", "tracking_uri")]
-)
-def test_results_elsewhere_hold_no_files_of_others(
-    name: str, field: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kdray.sweep.execution.dashboards.find_spec", lambda _: True)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    elsewhere = Store("mock:///results")
-    (callback,) = parse(Callbacks, [{"name": name}])
-    with pytest.raises(InputError, match=f"^callbacks: {name}: {field} is required"):
-        callback.check(elsewhere)
-    (callback,) = parse(Callbacks, [{"name": name, field: "somewhere"}])
-    callback.check(elsewhere)
-
-
-@pytest.mark.parametrize(
-    ("key", "offline", "wrong"),
-    [(None, False, True), ("k" * 40, False, False), (None, True, False)],
-)
-def test_weights_and_biases_needs_a_login_unless_it_is_offline(
-    key: str | None, offline: bool, wrong: bool, results: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("kdray.sweep.execution.dashboards.find_spec", lambda _: True)
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(api=SimpleNamespace(api_key=key)))
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    (callback,) = parse(Callbacks, [{"name": "wandb", "offline": offline}])
-    if wrong:
-        with pytest.raises(InputError, match="not logged in"):
-            callback.check(Store(results))
-    else:
-        callback.check(Store(results))
 
 
 # What they are told
@@ -412,12 +318,14 @@ class Run:
         self.connections = 0
 
     def build(self) -> list[Any]:
+        from kdray.sweep.execution.dashboards import adapter_of
+
         found = [
             c for c in parse(Callbacks, ALL) if importlib.util.find_spec(c.package) is not None
         ]
         for callback in found:
             callback.check(self.store)
-        return [callback.build(self.store, "tiny", self.warned.append) for callback in found]
+        return [adapter_of(each, self.store, "tiny", self.warned.append) for each in found]
 
 
 HEARD_AT = b"/weights-and-biases"
@@ -573,12 +481,13 @@ def test_tensorboard_adds_to_what_a_trial_had_when_it_goes_on_later(
     shown: Run, tmp_path: Path
 ) -> None:
     from kdray.sweep.execution.cluster import quiet
+    from kdray.sweep.execution.dashboards import adapter_of
 
     folder = tmp_path / "later"
     (callback,) = parse(Callbacks, [{"name": "tensorboard", "folder": str(folder)}])
     with quiet():
         for name in ("whole", "resumed"):  # one trial, and the way on
-            under_test = callback.build(shown.store, "tiny", shown.warned.append)
+            under_test = adapter_of(callback, shown.store, "tiny", shown.warned.append)
             trial = SimpleNamespace(trial_id="abc", config=config_of("whole"))
             under_test.on_trial_start(0, [], trial)
             for each in SCRIPTS[name]:
