@@ -2,6 +2,7 @@
 line."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -106,6 +107,16 @@ def test_the_tables_are_complete(finished: Path) -> None:
         ["val_accuracy", "seed"], ascending=[False, True]
     )
     assert best["trial_id"].iloc[0] == chosen[0]
+
+
+def test_workers_that_trained_teachers_go_on_with_students(finished: Path) -> None:
+    logs = [path.read_text() for path in (finished / "results" / "logs").rglob("*.log")]
+    process = re.compile(r"begun: (teacher|student) on .* process (\d+),")
+    found = [each for log in logs for each in process.findall(log)]
+    teachers, students = (
+        {pid for role, pid in found if role == one} for one in ("teacher", "student")
+    )
+    assert teachers & students
 
 
 def test_a_second_run_trains_nothing_and_does_without_what_takes_seconds(copy: Path) -> None:
