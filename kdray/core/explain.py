@@ -5,7 +5,7 @@ allowed.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar, get_args
 
@@ -28,12 +28,14 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:500]}"
 
 
-def parse(kind: type[T], data: object, where: str = "") -> T:
+def parse(
+    kind: type[T], data: object, where: str = "", context: Mapping[str, object] | None = None
+) -> T:
     """``data`` (plain JSON values) as a ``kind``, or an :class:`InputError` naming the field below
-    ``where``."""
+    ``where``. Validators read ``context``."""
     try:
         # Through JSON, because strict validation of Python objects would refuse a list for a tuple.
-        return TypeAdapter(kind).validate_json(json.dumps(data))
+        return TypeAdapter(kind).validate_json(json.dumps(data), context=context)
     except ValidationError as error:
         raise InputError(explain(error, kind, where)) from None
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from kdray.core import (
     InputError,
@@ -34,6 +34,9 @@ from kdray.robustness import label_of
 from kdray.teachers import Supervision
 from kdray.training import Training
 
+TEACHER = "teacher"
+"""Key of the context in which a student is validated."""
+
 
 class Experiment(Value):
     """Data, model, teacher (itself an experiment, or none), noise, method, training and seed."""
@@ -46,6 +49,14 @@ class Experiment(Value):
     method: AnyMethod = CrossEntropy()
     training: Training
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_its_teacher(cls, data: Any, info: ValidationInfo) -> Any:
+        """Only of the student itself: a teacher that is a value already is not validated again."""
+        if not info.context or not isinstance(data, dict):
+            return data
+        return {**data, "teacher": info.context[TEACHER]}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -82,6 +93,11 @@ class Experiment(Value):
     def parse(cls, data: object, where: str = "") -> Experiment:
         """An experiment from plain JSON values; :class:`kdray.core.InputError` if it is none."""
         return parse(cls, data, where)
+
+    @classmethod
+    def taught(cls, data: object, teacher: Experiment | None, where: str = "") -> Experiment:
+        """The experiment of plain JSON values, whose teacher is ``teacher`` as it is."""
+        return parse(cls, data, where, {TEACHER: teacher})
 
     not_columns: ClassVar[frozenset[str]] = frozenset({"seed"})
     """Leaves that the trials table has among its own columns."""

@@ -52,6 +52,18 @@ def test_whatever_changes_a_number_is_another_trial(fields: dict[str, Any]) -> N
     assert experiment(**fields).trial_id != experiment().trial_id
 
 
+def test_a_student_takes_its_teacher_as_it_is_and_is_the_same_trial() -> None:
+    whole = description(teacher=description(), method=KD)
+    teacher = experiment()
+    taught = Experiment.taught({k: v for k, v in whole.items() if k != "teacher"}, teacher)
+    assert taught.teacher is teacher
+    assert taught == Experiment.parse(whole)
+    assert taught.trial_id == Experiment.parse(whole).trial_id
+    assert Experiment.taught(description(), None) == experiment()
+    with pytest.raises(InputError, match=r"^experiment.*hiden.*unknown key"):
+        Experiment.taught(description(model={"name": "mlp", "hiden": [2]}), None, "experiment")
+
+
 def test_a_teachers_id_is_that_of_the_same_experiment_alone() -> None:
     student = distillation()
     assert student.teacher is not None

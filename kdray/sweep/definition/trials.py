@@ -112,7 +112,7 @@ class Sweep:
     def student(self, point: Point, seed: int, teacher: Experiment | None) -> Experiment:
         """Return the student of ``point`` with ``seed``, taught by the chosen ``teacher``."""
         tree = {key: part for key, part in point.tree().items() if key != "teacher"}
-        return Experiment.parse({**tree, "seed": seed, "teacher": _plain(teacher)}, "experiment")
+        return Experiment.taught({**tree, "seed": seed}, teacher, "experiment")
 
     def problem(self, point: Point) -> str | None:
         """Return why the values of ``point`` do not fit together, so that it has no student; none
@@ -146,10 +146,6 @@ class Sweep:
                     if teacher.trial_id not in seen:
                         seen.add(teacher.trial_id)
                         yield teacher
-
-
-def _plain(teacher: Experiment | None) -> Any:
-    return None if teacher is None else json.loads(teacher.model_dump_json())
 
 
 def data_remarks(sweep: Sweep, root: Path) -> Iterator[str]:

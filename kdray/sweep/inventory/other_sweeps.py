@@ -17,17 +17,16 @@ from kdray.trials.experiment import Experiment
 
 
 def points_of_other_sweeps(
-    sweep: Sweep, index: TrialIndex, stratum: Stratum, experiments: Iterable[str]
+    sweep: Sweep, index: TrialIndex, stratum: Stratum, experiments: Iterable[Experiment]
 ) -> Iterator[tuple[Point, Numbers]]:
     """The points of ``stratum`` of which every seed is there with every number that they are
     compared by.
 
-    ``experiments`` are the canonical JSON of trained trials.
+    ``experiments`` are those of trained trials.
     """
     seen: set[str] = set()
     objectives, suite = sweep.file.objectives, sweep.suite("student")
-    for text in experiments:
-        first = Experiment.parse(json.loads(text))
+    for first in experiments:
         if first.seed != sweep.file.seed_numbers[0]:
             continue
         tree = json.loads(first.model_dump_json())

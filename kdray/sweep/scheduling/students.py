@@ -66,6 +66,8 @@ class Students:
         past = None if search.enumerates else PastPoints(self._sweep, self._index, self._found)
         with Mirror(store, self._sweep.name, self._objectives, progress.warn) as mirror:
             self._source = source_of(self._sweep, past, mirror)
+            if past is not None and past.unreadable_text is not None:
+                progress.warn(past.unreadable_text)
             objective = self._objectives.objectives[0]
             progress.aim(objective.metric, objective.mode)
             self._counts = self._count(self._source)

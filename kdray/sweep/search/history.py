@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from kdray.core import InputError
 from kdray.results import Results
 from kdray.results.points.objective import Numbers
 from kdray.sweep.definition.space import Point, Space, matches
@@ -75,7 +77,10 @@ class PastPoints:
         """By point, that of one of its trials."""
         first = trials["seed"] == sweep.file.seed_numbers[0]
         complete = (trials["status"] == "completed") & first
-        self._others = trials.loc[complete & ~own, "experiment"].tolist()
+        self._foreign: list[str] = trials.loc[complete & ~own, "experiment"].tolist()
+        """Of one trial of every point of other sweeps."""
+        self._unreadable: dict[str, str] = {}
+        """By experiment that this kdray cannot read: why."""
         self._under_way = {each.number: each for each in noted}
 
     def of(self, stratum: Stratum) -> History:
@@ -84,6 +89,32 @@ class PastPoints:
         others = points_of_other_sweeps(self._sweep, self._index, stratum, self._others)
         known = [(point, numbers) for point, numbers in others if point.text not in points]
         return History(list(points.values()), known, {each.number for each in self._asked})
+
+    @property
+    def unreadable_text(self) -> str | None:
+        """The line that says which of the points so far were skipped; none if none were."""
+        if not self._unreadable:
+            return None
+        count, first = len(self._unreadable), next(iter(self._unreadable.values()))
+        points, are = ("point", "is") if count == 1 else ("points", "are")
+        return (
+            f"{count} {points} in the results {are} not used by the search: what was trained "
+            f"there cannot be read here ({first}); a plug-in may be missing"
+        )
+
+    @cached_property
+    def _others(self) -> list[Experiment]:
+        read = map(self._read, self._foreign)
+        return [experiment for experiment in read if experiment is not None]
+
+    def _read(self, text: str) -> Experiment | None:
+        """An experiment from its row; none if a component of it is gone, or its plug-in is
+        missing."""
+        try:
+            return Experiment.parse(json.loads(text))
+        except InputError as error:
+            self._unreadable[text] = str(error)
+            return None
 
     def asked_in(self, stratum: Stratum) -> dict[str, Point]:
         """The points of ``stratum`` that the sweep has asked for, by their text."""
@@ -109,7 +140,9 @@ class PastPoints:
         """The point of ``stratum`` that was asked for, if it is one of it."""
         tree = None
         if asked.point_id in self._experiments:
-            whole = Experiment.parse(json.loads(self._experiments[asked.point_id]))
+            whole = self._read(self._experiments[asked.point_id])
+            if whole is None:
+                return
             tree = json.loads(whole.model_dump_json())
         for space in sorted(stratum.spaces, key=lambda space: space.case != asked.case):
             point = _by_its_values(space, asked) if tree is None else point_at(space, tree)

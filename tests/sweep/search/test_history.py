@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kdray.results import Results
 from kdray.sweep.inventory.trials import TrialIndex
+from kdray.sweep.plan import plan
 from kdray.sweep.search.history import History, PastPoints, note_file
 from tests.sweep.fakes import ALONE, Engine, go, instead_of_ray, sweep_of
 
@@ -105,3 +109,27 @@ def test_a_killed_search_takes_up_what_was_under_way_where_its_sampler_learns(
     ended = set(Results(results).trials()["trial_id"])
     assert begun <= ended
     assert len(ended) == 5
+
+
+@pytest.mark.parametrize("name", ["tiny", "other"])
+def test_a_point_that_cannot_be_read_any_more_is_skipped_and_that_is_said(
+    searched: Path, results: Path, name: str
+) -> None:
+    """Its model was a plug-in's, say: the search begins without it."""
+    shutil.copytree(searched, results)
+    for path in sorted((results / "trials").glob("*.parquet"))[:2]:
+        table = pq.read_table(path)
+        place = table.schema.get_field_index("experiment")
+        lost = [text.replace('"name":"mlp"', '"name":"gone"') for text in table[place].to_pylist()]
+        column = pa.array(lost, table.schema.field(place).type)
+        pq.write_table(table.set_column(place, table.schema.field(place), column), path)
+    said = io.StringIO()
+    with instead_of_ray() as engine:
+        summary = go(results, SEARCH, {"name": name, "search.points": 4}, said=said)
+    assert engine.trained
+    assert not summary.failures
+    lines = [line for line in said.getvalue().splitlines() if "cannot be read here" in line]
+    assert len(lines) == 1
+    assert "2 points in the results are not used by the search" in lines[0]
+    assert "unknown name 'gone'" in lines[0]
+    assert plan(sweep_of(SEARCH, {"name": name}), results).searched
