@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -33,6 +34,12 @@ def memory() -> int:
     (a container) says so."""
     present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([present, *_control_group_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+
+
+def free_memory() -> int:
+    """Bytes of :func:`memory` that nobody uses now."""
+    room = _control_group_room(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    return min([memory(), *_available(Path("/proc/meminfo")), *room])
 
 
 class NoCudaDevice(RuntimeError):
@@ -154,8 +161,34 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _control_group_limits(membership: Path, mounted: Path) -> Iterator[int]:
-    """Bytes that each control group above this process allows, as far as they can be seen."""
+def _available(facts: Path) -> Iterator[int]:
+    """Bytes that the machine could give to new processes, if it says so."""
+    with suppress(OSError):
+        for line in facts.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                yield int(line.split()[1]) * 1024
+
+
+class _ControlGroup(NamedTuple):
+    """A control group above this process, and where its version says what."""
+
+    place: Path
+    limit: str
+    used: str
+    cache: str
+    """What memory.stat calls those of the used bytes that are given back when they are needed."""
+
+    def number(self, name: str) -> int:
+        """The number in a file; OSError or ValueError if there is none."""
+        return int((self.place / name).read_text())
+
+    def cached(self) -> int:
+        lines = map(str.split, (self.place / "memory.stat").read_text().splitlines())
+        return next((int(number) for key, number in lines if key == self.cache), 0)
+
+
+def _control_groups(membership: Path, mounted: Path) -> Iterator[_ControlGroup]:
+    """The control groups above this process that may limit its memory."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
@@ -164,18 +197,32 @@ def _control_group_limits(membership: Path, mounted: Path) -> Iterator[int]:
         _, controllers, group = line.split(":", 2)
         if controllers and "memory" not in controllers.split(","):
             continue
-        # Version 2 has one tree, and version 1 one for each controller.
-        top, name = (
-            (mounted / "memory", "memory.limit_in_bytes")
-            if controllers
-            else (mounted, "memory.max")
-        )
         inside = Path(group.lstrip("/"))
         for place in (inside, *inside.parents):
-            with suppress(
-                OSError, ValueError
-            ):  # "max" is no limit; a container may not see where it is
-                yield int((top / place / name).read_text())
+            # Version 2 has one tree, and version 1 one for each controller.
+            if controllers:
+                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+                yield _ControlGroup(mounted / "memory" / place, *names)
+            else:
+                names = ("memory.max", "memory.current", "inactive_file")
+                yield _ControlGroup(mounted / place, *names)
+
+
+def _control_group_limits(membership: Path, mounted: Path) -> Iterator[int]:
+    """Bytes that each control group above this process allows, as far as they can be seen."""
+    for group in _control_groups(membership, mounted):
+        # "max" is no limit; a container may not see where it is
+        with suppress(OSError, ValueError):
+            yield group.number(group.limit)
+
+
+def _control_group_room(membership: Path, mounted: Path) -> Iterator[int]:
+    """Bytes of what each control group allows that nobody in it uses, as far as they can be
+    seen."""
+    for group in _control_groups(membership, mounted):
+        with suppress(OSError, ValueError):
+            used = group.number(group.used) - group.cached()
+            yield max(0, group.number(group.limit) - used)
 
 
 def _cpu_name() -> str:

@@ -61,6 +61,23 @@ def test_memory_is_at_most_what_the_machine_has() -> None:
     assert GIB // 4 < hardware.memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+def test_free_memory_is_part_of_it() -> None:
+    assert 0 < hardware.free_memory() <= hardware.memory()
+
+
+def test_what_a_control_group_uses_is_not_free_but_for_its_cache(tmp_path: Path) -> None:
+    inside = tmp_path / "fs" / "pod"
+    inside.mkdir(parents=True)
+    (tmp_path / "cgroup").write_text("0::/pod\n")
+    (inside / "memory.max").write_text("2000\n")
+    (inside / "memory.current").write_text("1500\n")
+    (inside / "memory.stat").write_text("anon 1100\ninactive_file 300\nactive_file 100\n")
+    room = hardware._control_group_room(tmp_path / "cgroup", tmp_path / "fs")
+    assert list(room) == [2000 - 1500 + 300]
+    (inside / "memory.max").write_text("max\n")
+    assert list(hardware._control_group_room(tmp_path / "cgroup", tmp_path / "fs")) == []
+
+
 def limits(tmp_path: Path, membership: str, **files: str) -> list[int]:
     """What is found where control groups' ``files`` hold that, by path with __ for /."""
     (tmp_path / "cgroup").write_text(membership)

@@ -79,6 +79,22 @@ def test_a_narrower_space_keeps_the_points_that_are_in_it(engine: Engine, result
     assert len(engine.ran) == 4
 
 
+def test_fewer_points_keep_those_that_were_asked_for_first(engine: Engine, results: Path) -> None:
+    go(results, SEARCH)
+    fewer = {"search.points": 1}
+    assert plan(sweep_of(SEARCH, fewer), results, cpus=2).notes == [line(2)]
+    said = io.StringIO()
+    go(results, SEARCH, fewer, said=said)
+    assert said.getvalue().count(line(2)) == 1
+    rows = Results(results).members()
+    assert set(rows.loc[rows["outcome"] == "completed", "point"]) == {0}
+    assert set(rows.loc[rows["outcome"] == "not needed", "point"]) == {1}
+    engine.ran.clear()
+    go(results, SEARCH)
+    assert engine.ran == []
+    assert outcomes(results) == {"completed": 4}, "as many as before takes them back"
+
+
 def test_fewer_seeds_and_another_teacher_leave_trials_behind(
     engine: Engine, finished: Path
 ) -> None:

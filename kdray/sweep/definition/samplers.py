@@ -67,7 +67,8 @@ class Proposer(Sampler):
     grid every combination has a search of its own."""
 
     points: Annotated[int, Field(ge=1)]
-    """How many points each search tries (points, not seeds)."""
+    """How many points each search tries (points, not seeds); with fewer than before, those that
+    were tried first stay."""
     first: Several[dict[str, JsonValue]] = ()
     """Points to try before any other: values by path, the case as ``case``; what is left out is
     chosen."""

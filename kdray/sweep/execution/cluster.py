@@ -38,13 +38,11 @@ import ray
 
 from kdray.core import InputError
 from kdray.core.wording import GIB
-from kdray.sweep.execution.resources import Node
+from kdray.sweep.execution.resources import OBJECT_STORE_BYTES, Node
 from kdray.sweep.execution.startup_failure import why_not_started
 
 SLOW_IMPORTS = ("kdray.sweep.run", "kdray.sweep.scheduling.students")
 """Modules that a run needs, take seconds to import, and do not import ray."""
-OBJECT_STORE_BYTES = 100 * 2**20
-"""Trials pass nothing through Ray's object store: their numbers are small, all else is in files."""
 
 
 @contextmanager
@@ -126,8 +124,8 @@ def _join(address: str, runtime_env: Mapping[str, Any]) -> None:
 
 def _start(node: Node, runtime_env: Mapping[str, Any]) -> None:
     """Start a Ray on this machine with the CPUs and GPUs of ``node``. Its memory is Ray's choice:
-    what is free now; :func:`nodes_of_cluster` reads it back. :class:`InputError` if it does not
-    start."""
+    what is free now beside the object store, as ``node`` has it but for what has changed since;
+    :func:`nodes_of_cluster` reads it back. :class:`InputError` if it does not start."""
     try:
         ray.init(
             address="local",  # even where RAY_ADDRESS names a cluster

@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # it is there before the rest of a run is imported
 
     from kdray.sweep.definition.file import Request, Role
 
+OBJECT_STORE_BYTES = 100 * 2**20
+"""Trials pass nothing through Ray's object store: their numbers are small, all else is in files."""
 MEMORY_MARGIN = 0.15
 """Fraction of a measured peak that is added to it before a share of a GPU is chosen."""
 MAX_TRIALS_PER_GPU = 99
@@ -48,8 +50,8 @@ class Share(NamedTuple):
 
 
 def this_machine(cpus: int | None = None, gpus: int | None = None) -> Node:
-    """Return this machine, or what the user lets the local Ray use of it; :class:`InputError` for
-    more GPUs than there are."""
+    """Return this machine, or what the user lets the local Ray use of it, of its memory what is
+    free now, as Ray counts; :class:`InputError` for more GPUs than there are."""
     present = torch.cuda.device_count()
     if gpus is not None and gpus > present:
         raise InputError(f"--gpus {gpus}: this machine has {present or 'none'}")
@@ -57,7 +59,7 @@ def this_machine(cpus: int | None = None, gpus: int | None = None) -> Node:
         "this machine",
         hardware.cpus() if cpus is None else cpus,
         present if gpus is None else gpus,
-        hardware.memory() / GIB,
+        max(0, hardware.free_memory() - OBJECT_STORE_BYTES) / GIB,
     )
 
 

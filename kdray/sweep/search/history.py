@@ -117,9 +117,12 @@ class PastPoints:
             return None
 
     def asked_in(self, stratum: Stratum) -> dict[str, Point]:
-        """The points of ``stratum`` that the sweep has asked for, by their text."""
+        """The points of ``stratum`` that the sweep has asked for, by their text: no more than its
+        file asks for, those that were asked for first."""
         points: dict[str, Point] = {}
         for each in self._asked:
+            if len(points) == self._sweep.file.search.count:
+                break
             for point in self._points(stratum, each):
                 points.setdefault(point.text, point)
         return points
@@ -176,7 +179,7 @@ def note_file(sweep: str) -> str:
 def _asked(members: pd.DataFrame) -> list[_Asked]:
     """The points in a sweep's rows of students, in the order of their numbers."""
     rows = members[["point", "case", "swept", "point_id"]].astype(object)
-    rows = rows.where(rows.notna(), None).sort_values("point", kind="stable").drop_duplicates()
+    rows = rows.where(rows.notna(), None).drop_duplicates().sort_values(["point", "point_id"])
     return [
         _Asked(int(number), case, json.loads(swept), point_id)
         for number, case, swept, point_id in rows.itertuples(index=False, name=None)

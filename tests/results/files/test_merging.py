@@ -171,7 +171,7 @@ def test_a_study_of_another_space_under_the_same_name(made: Made, folder: Path) 
     copy(made(other), folder)
     assert run(folder, SEARCH) == []
     asked = members(folder)
-    assert len(asked) == 12, "2 seeds of 3 points each: all are of the space as it is now"
+    assert len(asked) == 6, "2 seeds of the 3 points that the file asks for, whoever had them"
     assert asked.groupby("point_id")["trial_id"].nunique().eq(2).all()
     assert Results(folder).trials()["status"].eq("completed").all()
 

@@ -13,7 +13,7 @@ import kdray
 from kdray.core.wording import GIB
 from kdray.machine import hardware
 from kdray.sweep.execution.cluster import cluster, nodes_of_cluster
-from kdray.sweep.execution.resources import Node
+from kdray.sweep.execution.resources import Node, this_machine
 
 PRIVATE = re.compile(
     r"ray\._|ray\.\w+(\.\w+)*\._|\bfrom ray[\w.]* import .*\b_\w"  # modules and names
@@ -52,6 +52,8 @@ def test_a_local_ray_offers_what_it_is_given_and_leaves_signals_and_no_ray_behin
         (node,) = nodes
         assert (node.cpu, node.gpu) == (2, 0)
         assert 0 < node.memory <= hardware.memory() / GIB
+        # What a plan says, but for what others take and give back meanwhile.
+        assert node.memory == pytest.approx(this_machine().memory, abs=2)
         assert signal.getsignal(signal.SIGTERM) == on_sigterm
         with cluster(None, Node("another", 1, 0), {}) as same:
             assert same == nodes == nodes_of_cluster()

@@ -20,6 +20,7 @@ from kdray.sweep.definition.file import Request
 from kdray.sweep.execution.probe import measured
 from kdray.sweep.execution.resources import (
     MAX_TRIALS_PER_GPU,
+    OBJECT_STORE_BYTES,
     Node,
     Share,
     at_once,
@@ -218,8 +219,9 @@ def test_this_machine_offers_what_it_has_or_what_the_user_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert this_machine() == Node("this machine", hardware.cpus(), 2, hardware.memory() / GIB)
-    assert this_machine(8, 1) == Node("this machine", 8, 1, hardware.memory() / GIB)
+    monkeypatch.setattr(hardware, "free_memory", lambda: 3 * GIB + OBJECT_STORE_BYTES)
+    assert this_machine() == Node("this machine", hardware.cpus(), 2, 3)
+    assert this_machine(8, 1) == Node("this machine", 8, 1, 3)
     assert this_machine(gpus=0).gpu == 0
     with pytest.raises(InputError, match=r"--gpus 3: this machine has 2"):
         this_machine(gpus=3)
