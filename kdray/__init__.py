@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdray.core import InputError
+    from kdray.data import ImageData
     from kdray.exporting import load_model
+    from kdray.methods import Method, OutputMethod
+    from kdray.models import Model
+    from kdray.perturbations import InputNoise, LabelNoise, LogitNoise, WeightNoise
     from kdray.results import Results, open_results
+    from kdray.robustness import Evaluation
+    from kdray.sweep.definition.plugins import load_plugin
     from kdray.sweep.definition.read import load_sweep
+    from kdray.sweep.definition.samplers import Proposer
     from kdray.sweep.definition.trials import Sweep
     from kdray.sweep.evaluate import evaluate
     from kdray.sweep.plan import plan
@@ -26,12 +33,23 @@ if TYPE_CHECKING:
 
 __version__ = version("kdray")
 __all__ = [
+    "Evaluation",
     "Experiment",
+    "ImageData",
     "InputError",
+    "InputNoise",
+    "LabelNoise",
+    "LogitNoise",
+    "Method",
+    "Model",
+    "OutputMethod",
+    "Proposer",
     "Results",
     "Sweep",
+    "WeightNoise",
     "evaluate",
     "load_model",
+    "load_plugin",
     "load_sweep",
     "open_results",
     "plan",
@@ -44,6 +62,17 @@ _HOME = {
     "Results": "kdray.results",
     "open_results": "kdray.results",
     "load_model": "kdray.exporting",
+    "Evaluation": "kdray.robustness",
+    "ImageData": "kdray.data",
+    "InputNoise": "kdray.perturbations",
+    "LabelNoise": "kdray.perturbations",
+    "LogitNoise": "kdray.perturbations",
+    "Method": "kdray.methods",
+    "Model": "kdray.models",
+    "OutputMethod": "kdray.methods",
+    "Proposer": "kdray.sweep.definition.samplers",
+    "WeightNoise": "kdray.perturbations",
+    "load_plugin": "kdray.sweep.definition.plugins",
     "Sweep": "kdray.sweep.definition.trials",
     "evaluate": "kdray.sweep.evaluate",
     "load_sweep": "kdray.sweep.definition.read",

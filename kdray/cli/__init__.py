@@ -3,6 +3,7 @@ module for each command, which is imported when it is chosen."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import signal
@@ -43,6 +44,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         with sigterm_as_interrupt(), warnings.catch_warnings(), gc_threshold():
             warnings.showwarning = show_warning
             chosen.own_process = arguments is None
+            load_plugins(chosen)
             command = import_module(f"kdray.cli.commands.{chosen.command}")
             return int(command.execute(chosen))
     except InputError as error:
@@ -70,6 +72,15 @@ def _end_at_once(status: int) -> NoReturn:
         with suppress(OSError):
             stream.flush()
     os._exit(status)
+
+
+def load_plugins(chosen: argparse.Namespace) -> None:
+    """Load the plug-ins that the command names, before it reads what may speak of them. Those of
+    the environment are loaded by what reads a sweep."""
+    for named in getattr(chosen, "plugin", ()):
+        from kdray.sweep.definition.plugins import load_plugin  # and with it torch
+
+        load_plugin(named)
 
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:

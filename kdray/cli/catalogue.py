@@ -16,6 +16,7 @@ from kdray.methods.adversarial import Attack
 from kdray.models import AnyModel, Smoothing
 from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, AnyWeightNoise
 from kdray.robustness import AnyEvaluation
+from kdray.sweep.definition.plugins import plugin_of
 from kdray.teachers import Supervision, Virtual
 
 What = Literal["models", "methods", "noise", "datasets", "evaluations"]
@@ -57,6 +58,8 @@ def entries(what: What) -> Iterator[Entry]:
             details = [f"{place}: {{name: {tag}, …}}"] if place and tag else []
             paper = getattr(kind, "paper", None)
             details += [f"paper: {paper}"] if paper else []
+            plugin = plugin_of(kind)
+            details += [f"from: {plugin.source}"] if plugin else []
             details += [
                 f"{name}: {_type(field.annotation)}{_default(field.default)}"
                 for name, field in kind.model_fields.items()

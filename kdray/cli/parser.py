@@ -31,6 +31,9 @@ _CPUS = _number(float, 0.001, "a number above 0")
 _SHARE = _number(float, 0, "a number from 0")
 
 
+WITHOUT_PLUGINS = ("compact", "forget", "report")
+"""Commands that read tables only, whatever their rows describe."""
+
 Add = Callable[[str, str, str], argparse.ArgumentParser]
 """Adds a command by its name, what it does, and an example."""
 
@@ -64,6 +67,15 @@ def build_parser() -> Parser:
             allow_abbrev=False,
         )
         command.set_defaults(command=name)
+        if name not in WITHOUT_PLUGINS:
+            command.add_argument(
+                "--plugin",
+                metavar="FILE",
+                action="append",
+                default=[],
+                help="a Python file, package folder or module whose members join what a sweep "
+                "file can name (repeatable; also KDRAY_PLUGINS)",
+            )
         return command
 
     for describe in (

@@ -7,36 +7,11 @@ inference.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from kdray.models.base import Network, Stochastic
-from kdray.perturbations.weight_noise import Coloured, WeightNoise, coloured, independent
-
-
-class IndependentNoise(nn.Module):
-    """a·s·ε with its learned a."""
-
-    def __init__(self, weight: Tensor, noise: WeightNoise) -> None:
-        super().__init__()
-        self.amplitude = nn.Parameter(torch.full_like(weight, noise.amplitude))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return independent(weight, self.amplitude, torch.randn_like(weight))
-
-
-class ColouredNoise(nn.Module):
-    """sqrt(|d|·s)·ε + F·ε' with its learned d and F."""
-
-    def __init__(self, weight: Tensor, noise: Coloured) -> None:
-        super().__init__()
-        self.diagonal = nn.Parameter(torch.full_like(weight, noise.diagonal))
-        self.factor = nn.Parameter(weight.new_full((weight.numel(), noise.rank), noise.factor))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        normal, shared = torch.randn_like(weight), torch.randn_like(self.factor[0])
-        return coloured(weight, self.diagonal, self.factor, normal, shared)
+from kdray.perturbations.weight_noise import WeightNoise
 
 
 class NoisyConv2d(nn.Conv2d, Stochastic):
@@ -56,11 +31,7 @@ class NoisyConv2d(nn.Conv2d, Stochastic):
             device="meta",
         )
         self.weight, self.bias = layer.weight, layer.bias
-        self.noise: nn.Module = (
-            ColouredNoise(self.weight, noise)
-            if isinstance(noise, Coloured)
-            else IndependentNoise(self.weight, noise)
-        )
+        self.noise = noise.on_convolution(self.weight)
 
     def forward(self, input: Tensor) -> Tensor:
         output: Tensor = self._conv_forward(input, self.weight + self.noise(self.weight), self.bias)
@@ -68,14 +39,14 @@ class NoisyConv2d(nn.Conv2d, Stochastic):
 
 
 class NoisyLinear(nn.Linear, Stochastic):
-    """``layer`` with noise on its weights, independent whatever convolutions have."""
+    """``layer`` with noise on its weights."""
 
     def __init__(self, layer: nn.Linear, noise: WeightNoise) -> None:
         super().__init__(
             layer.in_features, layer.out_features, layer.bias is not None, device="meta"
         )
         self.weight, self.bias = layer.weight, layer.bias
-        self.noise = IndependentNoise(self.weight, noise)
+        self.noise = noise.on_linear(self.weight)
 
     def forward(self, input: Tensor) -> Tensor:
         return functional.linear(input, self.weight + self.noise(self.weight), self.bias)

@@ -23,7 +23,7 @@ from kdray.perturbations.label_noise import (
     Uniform,
 )
 from kdray.perturbations.logit_noise import LogitNoise, SignalDependent, Swap
-from kdray.perturbations.weight_noise import AnyWeightNoise, Coloured, Independent
+from kdray.perturbations.weight_noise import AnyWeightNoise, Coloured, Independent, WeightNoise
 
 AnyInputNoise = Annotated[
     Gaussian | Laplace | UniformNoise | Poisson | GaussianSNR, OpenUnion(InputNoise)
@@ -69,4 +69,5 @@ __all__ = [
     "Transition",
     "Uniform",
     "UniformNoise",
+    "WeightNoise",
 ]

@@ -13,12 +13,13 @@ deviation, is the cited authors'.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdray.core import OpenUnion, Value
 
@@ -63,6 +64,39 @@ class WeightNoise(Value):
     amplitude: Annotated[float, Field(ge=0)] = 0.25
     """Every a at the start, where noise is independent; 0: it starts without."""
 
+    @abstractmethod
+    def on_convolution(self, weight: Tensor) -> nn.Module:
+        """Return a module from the weights of a convolution (like ``weight``) to the noise on
+        them, drawn from torch's global generator at every call; its parameters are learned."""
+
+    def on_linear(self, weight: Tensor) -> nn.Module:
+        """Return the same for a linear layer: independent noise, unless a member says else."""
+        return IndependentNoise(weight, self.amplitude)
+
+
+class IndependentNoise(nn.Module):
+    """a·s·ε with its learned a."""
+
+    def __init__(self, weight: Tensor, amplitude: float) -> None:
+        super().__init__()
+        self.amplitude = nn.Parameter(torch.full_like(weight, amplitude))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return independent(weight, self.amplitude, torch.randn_like(weight))
+
+
+class ColouredNoise(nn.Module):
+    """sqrt(|d|·s)·ε + F·ε' with its learned d and F."""
+
+    def __init__(self, weight: Tensor, noise: Coloured) -> None:
+        super().__init__()
+        self.diagonal = nn.Parameter(torch.full_like(weight, noise.diagonal))
+        self.factor = nn.Parameter(weight.new_full((weight.numel(), noise.rank), noise.factor))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        normal, shared = torch.randn_like(weight), torch.randn_like(self.factor[0])
+        return coloured(weight, self.diagonal, self.factor, normal, shared)
+
 
 class Independent(WeightNoise):
     """Of every weight on its own: a·s·ε (PNI)."""
@@ -72,6 +106,9 @@ class Independent(WeightNoise):
     paper: ClassVar[str] = "smoothed_models section 1.2 (Rakin et al. 2018)"
 
     name: Literal["pni"] = "pni"
+
+    def on_convolution(self, weight: Tensor) -> nn.Module:
+        return IndependentNoise(weight, self.amplitude)
 
 
 class Coloured(WeightNoise):
@@ -89,6 +126,9 @@ class Coloured(WeightNoise):
     """Every entry of F at the start."""
     rank: Annotated[int, Field(ge=1, le=1000)] = 5
     """Columns of F: draws that the weights of a layer share."""
+
+    def on_convolution(self, weight: Tensor) -> nn.Module:
+        return ColouredNoise(weight, self)
 
 
 AnyWeightNoise = Annotated[Independent | Coloured, OpenUnion(WeightNoise)]

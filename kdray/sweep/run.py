@@ -9,6 +9,7 @@ from kdray.core.garbage import gc_threshold
 from kdray.data import data_root
 from kdray.results import Results, Store
 from kdray.results.record import write_labels, write_objectives
+from kdray.sweep.definition.plugins import worker_env
 from kdray.sweep.definition.trials import Sweep, data_of, data_remarks
 from kdray.sweep.execution.resources import check, this_machine
 from kdray.sweep.execution.runner import RayRunner
@@ -54,7 +55,7 @@ def run(
         cpus=cpus,
         gpus=gpus,
         data=data_root(data),
-        runtime_env=sweep.file.resources.runtime_env,
+        runtime_env=worker_env(sweep.file.resources.runtime_env),
     )
     store = Store(results)
     check_data(sweep, options.data)

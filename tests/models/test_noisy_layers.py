@@ -10,8 +10,15 @@ from torch.nn import functional
 
 from kdray.core import InputError, parse
 from kdray.models import CifarResNet, Classifier, Model, Stochastic, WideResNet, size
-from kdray.models.noisy_layers import ColouredNoise, IndependentNoise, NoisyConv2d, NoisyLinear
-from kdray.perturbations.weight_noise import Coloured, Independent, coloured, independent
+from kdray.models.noisy_layers import NoisyConv2d, NoisyLinear
+from kdray.perturbations.weight_noise import (
+    Coloured,
+    ColouredNoise,
+    Independent,
+    IndependentNoise,
+    coloured,
+    independent,
+)
 
 PNI, CNI = Independent(), Coloured()
 both_noises = pytest.mark.parametrize("noise", [PNI, CNI], ids=lambda noise: noise.name)

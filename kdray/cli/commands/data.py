@@ -8,9 +8,11 @@ import sys
 from kdray.cli.exit_codes import FAILED, OK
 from kdray.core import parse, tag_of, value_types
 from kdray.data import AnyData, ImageData, data_root
+from kdray.sweep.definition.plugins import load_installed_plugins
 
 
 def execute(chosen: argparse.Namespace) -> int:
+    load_installed_plugins()
     kinds = {tag_of(k): k for k in value_types(AnyData) if issubclass(k, ImageData)}
     if chosen.name not in kinds:
         parse(AnyData, {"name": chosen.name}, "NAME")  # type: ignore[arg-type]  # says what is allowed

@@ -7,9 +7,11 @@ import argparse
 from kdray.cli.doctor import examine
 from kdray.cli.exit_codes import FAILED, OK
 from kdray.data import data_root
+from kdray.sweep.definition.plugins import load_installed_plugins
 
 
 def execute(chosen: argparse.Namespace) -> int:
+    load_installed_plugins()
     wrong = 0
     for finding in examine(data_root(chosen.data)):
         sign = {True: "ok   ", False: "WRONG", None: "note "}[finding.ok]

@@ -10,11 +10,13 @@ from kdray.cli.summary import print_summary
 from kdray.core import parse
 from kdray.data import data_root
 from kdray.sweep.definition.file import Request
+from kdray.sweep.definition.plugins import load_installed_plugins
 from kdray.sweep.evaluate import evaluate, load_suite
 from kdray.sweep.scheduling.options import Options
 
 
 def execute(chosen: argparse.Namespace) -> int:
+    load_installed_plugins()
     options = Options(
         address=chosen.address,
         retry_failed=chosen.retry_failed,

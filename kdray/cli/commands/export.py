@@ -7,9 +7,11 @@ import sys
 
 from kdray.cli.exit_codes import FAILED, OK
 from kdray.exporting import TOLERANCE, Disagreement, export
+from kdray.sweep.definition.plugins import load_installed_plugins
 
 
 def execute(chosen: argparse.Namespace) -> int:
+    load_installed_plugins()
     try:
         written = export(
             chosen.results,

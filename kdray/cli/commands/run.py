@@ -9,6 +9,7 @@ from pathlib import Path
 from kdray.cli.exit_codes import FAILED, OK
 from kdray.cli.output import reader_may_leave
 from kdray.cli.summary import print_summary, results_of
+from kdray.sweep.definition.plugins import worker_env
 from kdray.sweep.definition.read import load_sweep
 from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.execution.resources import check, this_machine
@@ -54,7 +55,7 @@ def _early_ray(
         chosen.address is not None
         or not chosen.own_process
         or not new
-        or sweep.file.resources.runtime_env
+        or worker_env(sweep.file.resources.runtime_env)
     ):
         return nullcontext()
     from kdray.sweep.execution.cluster import started_early  # ray takes seconds

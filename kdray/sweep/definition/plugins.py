@@ -12,15 +12,18 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Sequence
+import sysconfig
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 from kdray.core import InputError, Value, describe, leaf_types, tag_of, value_types
 from kdray.core.unions import join, leave, open_unions
+from kdray.sweep.definition.file import SweepFile  # noqa: F401  # with it every union is there
+from kdray.trials.experiment import Experiment  # noqa: F401
 
 VARIABLE = "KDRAY_PLUGINS"
 """Environment variable: plug-ins by file or module, separated as in ``PATH``."""
@@ -38,6 +41,12 @@ class Plugin(NamedTuple):
     digest: str
     """12 hexadecimal digits of the SHA-256 of its Python files."""
     members: tuple[type[Value], ...]
+
+    @property
+    def installed(self) -> bool:
+        """Whether it is among this Python's installed packages, so that a worker's has it too."""
+        folders = {sysconfig.get_path(scheme) for scheme in ("purelib", "platlib")}
+        return any(self.source.is_relative_to(Path(folder).resolve()) for folder in folders)
 
 
 _LOADED: dict[str, Plugin] = {}
@@ -92,6 +101,15 @@ def load_installed_plugins() -> None:
             load_plugin(named)
     for point in entry_points(group=GROUP):
         load_plugin(point.value.partition(":")[0])
+
+
+def worker_env(runtime_env: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Ray prepares for every worker: ``runtime_env``, and the plug-ins that are not
+    installed."""
+    modules = [str(plugin.source) for plugin in loaded_plugins() if not plugin.installed]
+    if not modules:
+        return dict(runtime_env)
+    return {**runtime_env, "py_modules": [*runtime_env.get("py_modules", ()), *modules]}
 
 
 def require_plugins(wanted: Iterable[tuple[str, str]]) -> None:
@@ -190,8 +208,9 @@ def _members(module: ModuleType, name: str, where: str) -> list[type[Value]]:
     without a tag are bases of its own."""
     bases = tuple(open_unions())
     found: list[type[Value]] = []
-    for kind in dict.fromkeys(vars(module).values() if bases else ()):
-        if not isinstance(kind, type) or not issubclass(kind, bases) or kind in bases:
+    classes = [each for each in vars(module).values() if isinstance(each, type)]
+    for kind in dict.fromkeys(classes):
+        if not issubclass(kind, bases) or kind in bases:
             continue
         if kind.__module__ != name and not kind.__module__.startswith(f"{name}."):
             continue
@@ -248,4 +267,5 @@ __all__ = [
     "plugin_of",
     "require_plugins",
     "unload_plugin",
+    "worker_env",
 ]

@@ -24,6 +24,7 @@ from kdray.sweep.definition.distributions import (
 )
 from kdray.sweep.definition.fields import check_fields
 from kdray.sweep.definition.file import Case, SweepFile, TeacherChoice, seed_numbers
+from kdray.sweep.definition.plugins import load_installed_plugins
 from kdray.sweep.definition.smoke import shrink
 from kdray.sweep.definition.space import Space, check_sames
 from kdray.sweep.definition.tree import Tree, inside, put
@@ -45,6 +46,7 @@ def load_sweep(
 ) -> Sweep:
     """Return the sweep in a file, with ``path=value`` overrides; :class:`kdray.InputError` names
     file, field and what is allowed."""
+    load_installed_plugins()
     path = Path(path)
     tree = read_yaml(path)
     try:

@@ -77,6 +77,11 @@ class Proposer(Sampler):
     def count(self) -> int:
         return self.points
 
+    def optuna_sampler(self, seed: int) -> Any:
+        """Return the :class:`optuna.samplers.BaseSampler` that chooses one point, seeded for it
+        alone; of a plug-in. It must keep nothing in the study."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which sampler it is")
+
     @model_validator(mode="after")
     def _first_are_tried(self) -> Self:
         if len(self.first) > self.points:

@@ -19,6 +19,7 @@ from ray import tune
 
 from kdray.machine import hardware
 from kdray.results import Store
+from kdray.sweep.definition.plugins import loaded_plugins, require_plugins
 from kdray.sweep.scheduling.jobs import Job
 from kdray.trials.grant import Grant
 from kdray.trials.rows import write_member
@@ -35,6 +36,7 @@ def tune_config(job: Job, store: Store, data_root: Path) -> dict[str, str]:
         "grant": job.grant.model_dump_json(),
         "results": store.location,
         "data_root": str(data_root),
+        "plugins": json.dumps([(plugin.name, plugin.digest) for plugin in loaded_plugins()]),
     }
 
 
@@ -60,6 +62,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is not typed
         """The events of the task, on what Ray has granted."""
         device = hardware.device(ray.get_runtime_context().get_accelerator_ids().get("GPU", []))
         try:
+            require_plugins(json.loads(config["plugins"]))
             yield from run_task(
                 Task.model_validate_json(config["task"]),
                 store=self._store,

@@ -16,7 +16,7 @@ import optuna
 from optuna.samplers import RandomSampler
 from optuna.trial import Trial, TrialState
 
-from kdray.sweep.definition.samplers import AnyProposer, Grid
+from kdray.sweep.definition.samplers import Grid, Proposer
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.trials import Stratum, Sweep
 from kdray.sweep.search.history import History, PastPoints
@@ -155,12 +155,7 @@ class SearchSource:
     """
 
     def __init__(
-        self,
-        sweep: Sweep,
-        search: AnyProposer,
-        stratum: Stratum,
-        history: History,
-        turn: Turn = ALONE,
+        self, sweep: Sweep, search: Proposer, stratum: Stratum, history: History, turn: Turn = ALONE
     ) -> None:
         self.name = f"{sweep.name} [{stratum}]" if stratum.fixed else sweep.name
         self._objectives, self._search, self._turn = sweep.file.objectives, search, turn

@@ -16,16 +16,28 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 
 from kdray.core import seeds
-from kdray.sweep.definition.samplers import CMAES, GP, NSGAII, QMC, TPE, AnyProposer, Random
+from kdray.sweep.definition.samplers import (
+    CMAES,
+    GP,
+    NSGAII,
+    QMC,
+    TPE,
+    AnyProposer,
+    Proposer,
+    Random,
+)
 from kdray.sweep.search.nsga2 import Nsga2
 from kdray.sweep.search.sobol import Sobol
 
 
 def sampler_of(
-    search: AnyProposer, position: int, seed: int, leaves: Mapping[str, BaseDistribution]
+    search: Proposer, position: int, seed: int, leaves: Mapping[str, BaseDistribution]
 ) -> BaseSampler:
     """Makes the sampler that chooses the point at ``position`` of a search, from a seed that only
     this point has; ``leaves`` are the parameters that every point has."""
+    if not isinstance(search, AnyProposer):
+        own: BaseSampler = search.optuna_sampler(seed)
+        return own
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match search:
@@ -54,6 +66,6 @@ def sampler_of(
                 assert_never(search)
 
 
-def seed_of(search: AnyProposer, *counters: int) -> int:
+def seed_of(search: Proposer, *counters: int) -> int:
     """The seed of the point, and of the attempt at it, that ``counters`` tell from the others."""
     return seeds.stream_seed(search.seed, "search", *counters) % 2**32
