@@ -90,7 +90,15 @@ class Adversarial(Method):
         )
 
     def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
-        del teacher
+        for name, half, weight in (
+            ("clean", self.clean, 1 - self.mix),
+            ("perturbed", self.perturbed, self.mix),
+        ):
+            try:
+                if weight > 0:
+                    half.check_fits(student, teacher)
+            except ValueError as error:
+                raise ValueError(str(error).replace("method.", f"method.{name}.", 1)) from None
         draws = is_stochastic(*student) or (
             self.attack.batch_norm == "batch" and has_dropout(*student)
         )

@@ -11,6 +11,9 @@ robust_student compares with it (section V). Stage "hint", two readings:
   layer, and then we apply the classifier with the student network features": cross-entropy of that
   (then frozen) classifier on r(v_g(x)), after a stage "classifier" that trains it on u_h(x).
 
+``hint_timing: throughout`` has no stage "hint": its loss, weighted, is a term of the main stage, so
+that the student is trained in one stage.
+
 Stage "main": eq. 3, CE(z_S, y) + λ·H(softmax(z_T/τ), softmax(z_S/τ)). Each stage has an optimiser
 of its own. What is learned below the guided layer in the hint stage is the student's initialisation
 in the main one; r and the classifier are dropped. No weight above the guided layer changes in it,
@@ -22,15 +25,15 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Float32
-from pydantic import Field
+from jaxtyping import Float, Float32, Int64
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from kdray.core import Effort, tag_of
 from kdray.methods.additive_kd import AdditiveKD
 from kdray.methods.base import Losses, Method, Stage, Teacher, TrainedTeacher, TrainingStep
-from kdray.models import Classifier, Described, stage_shapes
+from kdray.models import Classifier, Described, Outputs, stage_shapes
 
 
 class Hints(nn.Module):
@@ -78,7 +81,7 @@ def check_regression(guided: tuple[int, ...], hint: tuple[int, ...]) -> None:
 
 
 class FitNet(Method):
-    """A hint stage, then CE + λ·H at temperature τ."""
+    """Hints, in a stage before or as a term beside CE + λ·H at temperature τ."""
 
     terms: ClassVar[tuple[str, ...]] = (*AdditiveKD.terms, "hint", "hint_classifier")
     needs_teacher: ClassVar[bool] = True
@@ -88,6 +91,10 @@ class FitNet(Method):
 
     name: Literal["fitnet"] = "fitnet"
     hint: Literal["regression", "classifier"] = "regression"
+    hint_timing: Literal["before", "throughout"] = "before"
+    """before: in a stage of its own, before the main one; throughout: as a term of the main one."""
+    hint_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Of that term; ``hint_timing: before`` has none."""
     hint_epochs: Annotated[int, Field(ge=1), Effort(smoke=2, swept=False)] = 10
     """Epochs of the hint stage."""
     classifier_epochs: Annotated[int, Field(ge=1), Effort(smoke=2, swept=False)] = 10
@@ -104,6 +111,13 @@ class FitNet(Method):
     weight: Annotated[float, Field(ge=0)] = 4.0
     """λ of the soft targets in the main stage."""
     temperature: Annotated[float, Field(gt=0)] = 3.0
+
+    @model_validator(mode="after")
+    def _has_a_use_for_it(self) -> FitNet:
+        unused = "hint_epochs" if self.hint_timing == "throughout" else "hint_weight"
+        if getattr(self, unused) != type(self).model_fields[unused].default:
+            raise ValueError(f"{unused}: hint_timing: {self.hint_timing} has no use for it")
+        return self
 
     @property
     def softening(self) -> float:
@@ -125,7 +139,8 @@ class FitNet(Method):
 
     def stages(self, epochs: int) -> tuple[Stage, ...]:
         first = (Stage("classifier", self.classifier_epochs),) if self.hint == "classifier" else ()
-        return (*first, Stage("hint", self.hint_epochs), Stage("main", epochs))
+        hint = (Stage("hint", self.hint_epochs),) if self.hint_timing == "before" else ()
+        return (*first, *hint, Stage("main", epochs))
 
     def helper(
         self, student: Classifier, teacher: Teacher | None, images: Float32[Tensor, "1 C H W"]
@@ -147,8 +162,9 @@ class FitNet(Method):
     def losses(self, stage: str, step: TrainingStep) -> Losses:
         assert step.teacher is not None  # an experiment with hints and no teacher is refused
         batch = step.batch
-        if stage == "main":
-            return AdditiveKD(weight=self.weight, temperature=self.temperature).losses(stage, step)
+        distillation = AdditiveKD(weight=self.weight, temperature=self.temperature)
+        if stage == "main" and self.hint_timing == "before":
+            return distillation.losses(stage, step)
         answer = step.teacher(batch.clean, batch.labels, temperature=self.temperature)
         assert isinstance(step.helper, Hints)
         hint = pick(answer.stages, self.teacher_stage)
@@ -157,14 +173,22 @@ class FitNet(Method):
             loss = functional.cross_entropy(logits, batch.labels)
             return Losses(loss, {"hint_classifier": loss}, logits)
         outputs = step.student(batch.images)
-        features = step.helper.regressor(pick(outputs.stages, self.student_stage))
+        loss = self._hint_loss(step.helper, outputs, hint, batch.labels)
+        if stage == "hint":
+            return Losses(loss, {"hint": loss}, outputs.logits)
+        main = distillation.of(outputs.logits, batch.labels, answer.logits)
+        return Losses(
+            main.total + self.hint_weight * loss, {**main.terms, "hint": loss}, outputs.logits
+        )
+
+    def _hint_loss(
+        self, helper: Hints, outputs: Outputs, hint: Tensor, labels: Int64[Tensor, "B"]
+    ) -> Float[Tensor, ""]:
+        """How far the student's guided layer is from the teacher's hint layer."""
+        features = helper.regressor(pick(outputs.stages, self.student_stage))
         if self.hint == "regression":
-            loss = hint_loss(features, hint, self.hint_reduction)
-        else:
-            loss = functional.cross_entropy(
-                step.helper.classify(features, learn=False), batch.labels
-            )
-        return Losses(loss, {"hint": loss}, outputs.logits)
+            return hint_loss(features, hint, self.hint_reduction)
+        return functional.cross_entropy(helper.classify(features, learn=False), labels)
 
 
 def pick(stages: tuple[Tensor, ...], index: int | None) -> Tensor:

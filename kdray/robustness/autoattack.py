@@ -4,6 +4,9 @@
     standard   APGD-CE, APGD-T (targeted DLR loss), FAB-T, then Square, which sees no gradient rand
     APGD-CE, APGD-DLR, each gradient the mean over ``samples`` passes: for models that draw
 
+The DLR loss needs three classes, the targeted one four: with fewer, standard is APGD-CE and Square,
+rand with two classes APGD-CE alone, and the row says so.
+
 Each attack is run on what the ones before it have left standing. The numbers are kdray's own
 predictions of the images that the attacks return, not the package's: those come of the same draw
 that an image was found with, which makes a model that draws look worse than it is
@@ -27,7 +30,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from kdray.core import Effort, InputError, efforts, seeds
-from kdray.data import ImageData
+from kdray.data import ImageData, to_unit
 from kdray.models import Classifier
 from kdray.perturbations.attacks import Norm, project, slope
 from kdray.robustness import checks
@@ -49,6 +52,8 @@ ATTACKS: dict[Ensemble, tuple[Attack, ...]] = {
     "rand": ("apgd_ce", "apgd_dlr"),
 }
 """In the order of the authors' code."""
+LEAST_CLASSES: dict[Attack, int] = {"apgd_dlr": 3, "apgd_t": 4, "fab_t": 4}
+"""Classes that an attack is there from on; all others from two."""
 TARGETS = 9
 """Other classes that a targeted attack tries, those of the highest logits first; all others, where
 there are fewer."""
@@ -101,14 +106,6 @@ class AutoAttack(Perturbing):
         return self
 
     def misfit(self, data: ImageData) -> str | None:
-        least, loss = (
-            (4, "the targeted DLR loss") if self.attacks == "standard" else (3, "the DLR loss")
-        )
-        if data.classes < least:
-            return (
-                f"attacks: {self.attacks} has {loss}, which needs {least} classes or more, and "
-                f"there are {data.classes}"
-            )
         height = data.shape[1]
         if self.attacks == "standard" and self.norm == "l2" and height < STRIPES:
             return (
@@ -159,7 +156,8 @@ class AutoAttack(Perturbing):
         yield last
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
-        classifier, attacks = subject.classifier, ATTACKS[self.attacks]
+        classifier = subject.classifier
+        attacks = self._attacks(_classes(classifier, to_unit(subject.split.images[:1])))
         correct, clean, flat, attacked = dict.fromkeys(attacks, 0), 0, 0, 0
         for block in blocks(subject.split):
             as_it_is = right_predictions(classifier, block.images, block.labels, self.repeats)
@@ -182,8 +180,24 @@ class AutoAttack(Perturbing):
             checks.zero_gradients(flat, attacked),
             checks.above_clean(correct[attacks[-1]], clean),
             self._wrong_ensemble(subject) or self._square_alone(correct, predictions),
+            self._left_out(attacks),
         )
         yield accuracy(correct[attacks[-1]], predictions, checks=doubts, **parameters)
+
+    def _attacks(self, classes: int) -> tuple[Attack, ...]:
+        """Those of the ensemble that there are with so many classes."""
+        return tuple(
+            attack for attack in ATTACKS[self.attacks] if classes >= LEAST_CLASSES.get(attack, 2)
+        )
+
+    def _left_out(self, attacks: tuple[Attack, ...]) -> str | None:
+        """That some attacks need more classes."""
+        names = [attack for attack in ATTACKS[self.attacks] if attack not in attacks]
+        return (
+            f"too few classes for {', '.join(names)}: not AutoAttack as published"
+            if names
+            else None
+        )
 
     def _flat(self, classifier: Classifier, images: Images, labels: Int64[Tensor, "B"]) -> int:
         """How many ``images`` have a gradient of the cross-entropy that leads nowhere."""
@@ -204,7 +218,10 @@ class AutoAttack(Perturbing):
 
     def _square_alone(self, correct: dict[Attack, int], images: int) -> str | None:
         """Gradients that mislead: what needs none of them found more."""
-        broken = correct["fab_t"] - correct["square"] if self.attacks == "standard" else 0
+        if self.attacks != "standard":
+            return None
+        white_box = [correct[attack] for attack in correct if attack != "square"]
+        broken = white_box[-1] - correct["square"]
         if broken <= NOTICED * images:
             return None
         return f"black-box Square broke {broken} images that the white-box attacks did not"
@@ -215,7 +232,7 @@ class AutoAttack(Perturbing):
         right = right_predictions(classifier, examples, labels, self.repeats)
         if self.attacks == "rand":
             right = torch.full_like(right, self.repeats + 1)  # any example is better than none
-        for attack in ATTACKS[self.attacks]:
+        for attack in self._attacks(_classes(classifier, examples[:1])):
             standing = right > 0
             if self.epsilon > 0 and bool(standing.any()):
                 found = examples.clone()
@@ -243,8 +260,7 @@ class AutoAttack(Perturbing):
         ``autoattack.py``."""
         # Imported when it is needed, because what it imports is optional.
         package = import_module("kdray.robustness.autoattack_package")
-        with torch.no_grad():
-            targets = min(TARGETS, classifier.logits(block.images[:1]).shape[1] - 1)
+        targets = min(TARGETS, _classes(classifier, block.images[:1]) - 1)
         return package.perturber(
             attack,
             classifier.logits,
@@ -259,3 +275,9 @@ class AutoAttack(Perturbing):
                 samples=self.samples if self.attacks == "rand" else None,
             ),
         )
+
+
+def _classes(classifier: Classifier, image: Images) -> int:
+    """How many classes ``classifier`` tells apart; what it draws for it is not missed later."""
+    with seeds.ambient(0, "attack"), torch.no_grad():
+        return int(classifier.logits(image).shape[1])

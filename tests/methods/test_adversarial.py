@@ -16,7 +16,7 @@ from kdray.core import InputError, parse
 from kdray.data import Digits, to_unit
 from kdray.methods import Adversarial, Batch, TrainingStep
 from kdray.methods.adversarial import Attack, crafting
-from kdray.models import MLP, Classifier, Model, WideResNet, build, fit
+from kdray.models import MLP, Classifier, Described, Model, WideResNet, build, fit
 from kdray.perturbations.attacks import pgd, random_start
 from tests.methods.steps import LABELS, Linear, Plain, hard, linear, soft, step
 from tests.tensors import digits, draws, linear_classifier, trained_on_digits
@@ -353,4 +353,17 @@ def test_by_default_it_is_pgd_10_with_epsilon_8_of_255() -> None:
         8 / 255,
         "linf",
         1,
+    )
+
+
+@pytest.mark.parametrize("half", ["clean", "perturbed"])
+def test_each_half_that_counts_must_fit(half: str) -> None:
+    written = {"name": "output_regression", "on": "logits"}
+    counts, not_counts = (1.0, 0.0) if half == "perturbed" else (0.0, 1.0)
+    student = Described(MLP(), (1, 8, 8), 10)
+    unfit = parse(Adversarial, {"name": "adversarial", half: written, "mix": counts})
+    with pytest.raises(ValueError, match=rf"^method\.{half}\.on: logits: a virtual teacher"):
+        unfit.check_fits(student, None)
+    parse(Adversarial, {"name": "adversarial", half: written, "mix": not_counts}).check_fits(
+        student, None
     )

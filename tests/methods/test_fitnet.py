@@ -317,3 +317,38 @@ def test_the_teacher_is_asked_about_the_clean_image_in_every_stage(hint: str) ->
 def test_what_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=rf"^{next(iter(fields))}: "):
         method(**fields)
+
+
+# Hints throughout
+
+
+@both_readings
+def test_hints_throughout_are_a_weighted_term_of_one_stage(hint: str) -> None:
+    fitnet = method(hint=hint, hint_timing="throughout", hint_weight=0.3, weight=2.0)
+    names = [name for name, _ in fitnet.stages(7)]
+    assert names == (["classifier", "main"] if hint == "classifier" else ["main"])
+    working = given(fitnet)
+    total, terms, logits = fitnet.losses("main", working)
+    before = method(hint=hint, weight=2.0)
+    main, hinted = (before.losses(stage, working) for stage in ("main", "hint"))
+    assert torch.allclose(total, main.total + 0.3 * hinted.total)
+    assert set(terms) == {"cross_entropy", "soft", "hint"}
+    for name, value in (main.terms | hinted.terms).items():
+        assert torch.allclose(terms[name], value)
+    assert torch.equal(logits, main.logits)
+
+
+def test_hints_throughout_teach_the_student_whole_and_the_regressor() -> None:
+    fitnet = method(hint_timing="throughout")
+    working = given(fitnet)
+    fitnet.losses("main", working).total.backward()
+    names = {name for name, _ in working.student.network.named_parameters()}
+    assert learned(working) == names | {"helper.regressor.weight", "helper.regressor.bias"}
+
+
+@pytest.mark.parametrize(
+    "fields", [{"hint_weight": 2.0}, {"hint_timing": "throughout", "hint_epochs": 3}]
+)
+def test_what_the_timing_has_no_use_for_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="has no use for it"):
+        method(**fields)

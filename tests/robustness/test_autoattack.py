@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from pyautoattack import AutoAttack as Original
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdray.core import InputError, canonical, parse, seeds
 from kdray.data import Arrays, Digits, Split, to_unit
-from kdray.models import Classifier, Network, Outputs
+from kdray.models import MLP, Classifier, Network, Outputs, build
 from kdray.perturbations.attacks import Norm
 from kdray.robustness import PGD, Measurement, Subject, measurements
 from kdray.robustness.autoattack import AutoAttack, Ensemble
@@ -262,15 +262,6 @@ def test_other_random_numbers_output_and_warnings_are_left_alone(
 def test_what_it_needs_and_has_no_use_for_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    three, four = (
-        Arrays(path="own.npz", classes=classes, image_shape=(1, 8, 8)) for classes in (3, 4)
-    )
-    expected = (
-        "attacks: standard has the targeted DLR loss, which needs 4 classes or more, and there "
-        "are 3"
-    )
-    assert AutoAttack().misfit(three) == expected
-    assert AutoAttack().misfit(four) is AutoAttack(attacks="rand").misfit(three) is None
     assert (
         AutoAttack(norm="l2").misfit(Digits(resize=4))
         == "norm: Square with l2 needs images of 5 rows or more, and there are 4"
@@ -292,6 +283,31 @@ def test_what_it_needs_and_has_no_use_for_is_refused_in_one_line(
     ):
         with pytest.raises(InputError):
             parse(AutoAttack, {"name": "autoattack", **written})
+
+
+@pytest.mark.parametrize(
+    ("attacks", "classes", "left", "lacking"),
+    [
+        ("standard", 2, ["apgd_ce", "square"], "apgd_t, fab_t"),
+        ("standard", 3, ["apgd_ce", "square"], "apgd_t, fab_t"),
+        ("rand", 2, ["apgd_ce"], "apgd_dlr"),
+        ("rand", 3, ["apgd_ce", "apgd_dlr"], None),
+        ("standard", 4, ["apgd_ce", "apgd_t", "fab_t", "square"], None),
+    ],
+)
+def test_with_few_classes_the_targeted_attacks_are_left_out_and_the_row_says_so(
+    attacks: str, classes: int, left: list[str], lacking: str | None
+) -> None:
+    data = Arrays(path="own.npz", classes=classes, image_shape=(1, 8, 8))
+    torch.manual_seed(0)
+    classifier = build(MLP(hidden=(8,)), data, nn.Identity(), 0).eval().requires_grad_(False)
+    split = Split(some(8).images, some(8).labels % classes)
+    attack = small(attacks=attacks)
+    assert attack.misfit(data) is None
+    *after, last = attack.measure(Subject(classifier, split))
+    assert [row.metric for row in after] == [f"accuracy_after_{name}" for name in left]
+    said = f"too few classes for {lacking}: not AutoAttack as published"
+    assert (said in (last.checks or "")) == (lacking is not None)
 
 
 def test_less_than_the_published_attack_is_cautioned_of() -> None:

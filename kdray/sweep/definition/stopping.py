@@ -18,24 +18,27 @@ class EarlyStopping(Value):
     schedule, in twentieths.
     """
 
-    pruner: Literal["asha", "median"] = "asha"
-    """asha: asynchronous successive halving, at each rung the best 1/reduction go on; median: worse
-    than the median of the completed points at the same time."""
+    pruner: Literal["asha", "hyperband", "median"] = "asha"
+    """asha: asynchronous successive halving, at each rung the best 1/reduction go on; hyperband:
+    the same in brackets, of which each has its first rung later; median: worse than the median of
+    the completed points at the same time."""
     metric: str = "val_accuracy"
     """val_accuracy or val_loss after an epoch, or ``label.metric`` of training.monitor."""
     mode: Literal["max", "min"] = "max"
     grace: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Fraction of its schedule that every trial is given: the first rung of asha."""
+    """Fraction of its schedule that every trial is given: the first rung of asha, and of
+    hyperband's first bracket."""
     reduction: Annotated[int, Field(ge=2)] = 3
-    """asha: each rung is this much later than the one before, and this much narrower."""
+    """asha, hyperband: each rung is this much later than the one before, and this much narrower."""
     startup: Annotated[int, Field(ge=1)] = 5
     """median: so many points complete before one is given up."""
 
     @model_validator(mode="after")
     def _what_it_uses(self) -> Self:
-        for field, pruner in (("reduction", "asha"), ("startup", "median")):
+        used = {"reduction": ("asha", "hyperband"), "startup": ("median",)}
+        for field, pruners in used.items():
             if (
-                self.pruner != pruner
+                self.pruner not in pruners
                 and getattr(self, field) != type(self).model_fields[field].default
             ):
                 raise ValueError(f"{field}: {self.pruner} has no use for it")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean
@@ -19,26 +21,22 @@ TWENTIETHS = 20
 class Stopper:
     """Early stopping by one of Optuna's pruners, each trial against those before it and beside it.
 
-    The study that it keeps is its own and in memory: it knows one metric, and time in twentieths of
-    each trial's own schedule.
+    The studies that it keeps, one for each bracket of hyperband and else one, are its own and in
+    memory: they know one metric, and time in twentieths of each trial's own schedule.
     """
 
     def __init__(self, early: EarlyStopping) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._early = early
-        first = max(1, round(early.grace * TWENTIETHS))
-        pruner: optuna.pruners.BasePruner
-        if early.pruner == "asha":
-            pruner = optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=first, reduction_factor=early.reduction
+        self._studies = [
+            optuna.create_study(
+                direction="maximize" if early.mode == "max" else "minimize", pruner=pruner
             )
-        else:
-            pruner = optuna.pruners.MedianPruner(
-                n_startup_trials=early.startup, n_warmup_steps=first
-            )
-        self._study = optuna.create_study(
-            direction="maximize" if early.mode == "max" else "minimize", pruner=pruner
-        )
+            for pruner in _pruners(early)
+        ]
+        self._shares = _shares(len(self._studies), early.reduction)
+        self._of: dict[str, optuna.Study] = {}
+        """Of the trials that compete: the study of the bracket that each is in."""
         self._trials: dict[str, optuna.Trial] = {}
         self._seen: dict[str, int] = {}
         self._stopped: dict[str, str] = {}
@@ -56,7 +54,8 @@ class Stopper:
             return self._stopped.get(trial_id)
         self._seen[trial_id] = time
         if trial_id not in self._trials:
-            self._trials[trial_id] = self._study.ask()
+            self._of[trial_id] = self._studies[_bracket(trial_id, self._shares)]
+            self._trials[trial_id] = self._of[trial_id].ask()
         trial = self._trials[trial_id]
         trial.report(value, time)
         if not trial.should_prune():
@@ -77,7 +76,7 @@ class Stopper:
         if (
             trial is not None
         ):  # what it was worth in the end plays no part: only its curve is looked at
-            self._study.tell(
+            self._of.pop(trial_id).tell(
                 trial,
                 0.0 if completed else None,
                 None if completed else optuna.trial.TrialState.PRUNED,
@@ -91,6 +90,41 @@ class Stopper:
         for share, value in curve:
             self.report(trial_id, share, value)
         self.ended(trial_id, completed=completed)
+
+
+def _pruners(early: EarlyStopping) -> list[optuna.pruners.BasePruner]:
+    """Optuna's pruner, of hyperband one for each bracket: successive halving that begins at another
+    rung (Li et al. 2018, section 3; the last bracket's first rung is the last before the end)."""
+    first = max(1, round(early.grace * TWENTIETHS))
+    if early.pruner == "median":
+        return [optuna.pruners.MedianPruner(n_startup_trials=early.startup, n_warmup_steps=first)]
+    brackets = 1
+    if early.pruner == "hyperband":
+        while first * early.reduction**brackets < TWENTIETHS:
+            brackets += 1
+    return [
+        optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=first, reduction_factor=early.reduction, min_early_stopping_rate=bracket
+        )
+        for bracket in range(brackets)
+    ]
+
+
+def _shares(brackets: int, reduction: int) -> list[float]:
+    """Which part of the trials each bracket is given: (s_max + 1)/(s + 1)·reduction^s of them begin
+    in the bracket with s rungs after its first (Li et al. 2018, algorithm 1)."""
+    rungs = range(brackets - 1, -1, -1)
+    sizes = [reduction**after / (after + 1) for after in rungs]
+    return [size / sum(sizes) for size in sizes]
+
+
+def _bracket(trial_id: str, shares: Sequence[float]) -> int:
+    """The bracket of a trial, drawn by a hash of its id: the same whenever it is asked for, in a
+    run that goes on as well."""
+    digest = hashlib.blake2b(trial_id.encode(), digest_size=8).digest()
+    place = int.from_bytes(digest) / 2**64
+    ends = itertools.accumulate(shares)
+    return min(sum(place >= end for end in ends), len(shares) - 1)
 
 
 class Race:

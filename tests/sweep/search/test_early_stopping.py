@@ -14,7 +14,7 @@ from kdray.results import Results
 from kdray.results.points.objective import Objective
 from kdray.sweep.definition.stopping import EarlyStopping, Racing
 from kdray.sweep.plan import plan
-from kdray.sweep.search.early_stopping import Race, Stopper
+from kdray.sweep.search.early_stopping import Race, Stopper, _bracket, _pruners, _shares
 from tests.sweep.fakes import ALONE, Engine, assert_same_bits, go, sweep_of, tables
 
 MAX, MIN = Objective(), Objective(metric="clean.loss", mode="min")
@@ -119,6 +119,52 @@ def test_an_earlier_run_counts() -> None:
     assert curve(stopper, "b", [0.1] * 4) is not None
 
 
+HYPERBAND = EarlyStopping(pruner="hyperband", grace=0.1, reduction=3)
+
+
+def bracket_of(trial: str) -> int:
+    return _bracket(trial, _shares(3, 3))
+
+
+def test_hyperband_is_successive_halving_in_brackets_of_algorithm_1() -> None:
+    # First rungs 2, 6 and 18 of 20: s_max = 2, n = 9, 3·3/2 = 4.5 and 3 trials of a round (eq.).
+    assert len(_pruners(HYPERBAND)) == 3
+    assert _shares(3, 3) == pytest.approx([3 / 5.5, 1.5 / 5.5, 1 / 5.5])
+    drawn = [bracket_of(f"{number:016x}") for number in range(3000)]
+    for bracket, share in enumerate(_shares(3, 3)):
+        assert drawn.count(bracket) / 3000 == pytest.approx(share, abs=0.03)
+
+
+def test_who_is_in_a_later_bracket_is_given_more_time_before_it_is_stopped() -> None:
+    names = [f"trial{number}" for number in range(60)]
+    for bracket, first in enumerate(("10%", "30%", "90%")):
+        mine = [name for name in names if bracket_of(name) == bracket]
+        stopper = Stopper(HYPERBAND)
+        assert curve(stopper, mine[0], [0.9] * 10) is None
+        reason = curve(stopper, mine[1], [0.1] * 10)
+        assert reason == f"val_accuracy 0.1 after {first} of its schedule (hyperband)"
+        other = next(name for name in names if bracket_of(name) != bracket)
+        assert curve(stopper, other, [0.1] * 10) is None, "it competes with its bracket alone"
+
+
+def test_hyperband_goes_on_after_an_interruption_as_it_would_have() -> None:
+    names = [f"trial{number}" for number in range(40)]
+    curves = {name: [n * 7 % 40 / 40] * 10 for n, name in enumerate(names)}
+    whole = Stopper(HYPERBAND)
+    said = {name: curve(whole, name, curves[name]) for name in names}
+    assert any(said.values())
+    assert not all(said.values())
+    continued = Stopper(HYPERBAND)
+    for name in names[:20]:
+        reason = said[name]
+        epochs = 10 if reason is None else int(reason.split("%")[0].split()[-1]) // 10
+        seen = [((n + 1) / 10, value) for n, value in enumerate(curves[name][:epochs])]
+        continued.replay(name, seen, completed=reason is None)
+    assert {name: curve(continued, name, curves[name]) for name in names[20:]} == {
+        name: said[name] for name in names[20:]
+    }
+
+
 # In a sweep.
 
 RACE: dict[str, Any] = {
@@ -171,6 +217,23 @@ def test_what_was_given_up_stays_so_until_there_is_no_race(
     alone = tmp_path / "alone"
     go(alone, RACE, {"seeds": 5, "search": {}})
     assert_same_bits(tables(alone), tables(results))
+
+
+@pytest.mark.parametrize("others", [{}, {"seeds": 1}])
+def test_a_sweep_under_hyperband_is_done_once(
+    engine: Engine, results: Path, others: dict[str, Any]
+) -> None:
+    rates = {"grid": [0.1, 0.05, 0.001, 0.0001, 0.00001]}
+    search = {"early_stopping": {"pruner": "hyperband", "grace": 0.2, "reduction": 2}}
+    changes = {"search": search, "experiment.training.optimizer.learning_rate": rates, **others}
+    summary = go(results, EARLY, changes)
+    assert summary.given_up
+    assert all(reason.endswith("(hyperband)") for reason in summary.given_up.values())
+    before = members(results)
+    engine.ran.clear()
+    assert go(results, EARLY, changes).given_up == summary.given_up
+    assert engine.ran == []
+    pd.testing.assert_frame_equal(before, members(results))
 
 
 EARLY: dict[str, Any] = {
