@@ -32,6 +32,8 @@ class Batch(NamedTuple):
     """The labels to train on, corrupted where the experiment says so."""
     at: slice | None = None
     """Its place in the order of the epoch, where ``clean`` shows training images as they are."""
+    positions: Int64[Tensor, "B"] | None = None
+    """The position of each example in the training split; none: outside of a training."""
 
 
 class EpochViews(NamedTuple):
@@ -155,12 +157,15 @@ class Method(Value):
         are kept."""
         return (Stage("main", epochs),)
 
-    def helper(
-        self, student: Classifier, teacher: Teacher | None, images: Float32[Tensor, "1 C H W"]
-    ) -> nn.Module:
-        """What is learned beside the student, checkpointed with it and not stored; for most
-        nothing."""
-        del student, teacher, images
+    def helper(self, student: Classifier, teacher: Teacher | None, train: Split) -> nn.Module:
+        """What the method keeps beside the student from the first step to the last, on the device
+        of ``train``, the training split; checkpointed, and not stored; for most nothing.
+
+        Parameters of it learn with the student's. Buffers are the method's own to change in
+        :meth:`losses` (a memory of earlier answers, by :attr:`Batch.positions`); they are part of a
+        checkpoint too, so that a training that was interrupted goes on with the same bits.
+        """
+        del student, teacher, train
         return nn.Module()
 
     @abstractmethod

@@ -25,12 +25,13 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Int64
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from kdray.core import Effort, tag_of
+from kdray.data import Split, to_unit
 from kdray.methods.additive_kd import AdditiveKD
 from kdray.methods.base import Losses, Method, Stage, Teacher, TrainedTeacher, TrainingStep
 from kdray.models import Classifier, Described, Outputs, stage_shapes
@@ -142,15 +143,11 @@ class FitNet(Method):
         hint = (Stage("hint", self.hint_epochs),) if self.hint_timing == "before" else ()
         return (*first, *hint, Stage("main", epochs))
 
-    def helper(
-        self, student: Classifier, teacher: Teacher | None, images: Float32[Tensor, "1 C H W"]
-    ) -> nn.Module:
+    def helper(self, student: Classifier, teacher: Teacher | None, train: Split) -> nn.Module:
         assert teacher is not None
+        images = to_unit(train.images[:1])
         with torch.no_grad():
-            ours = student(images)
-            theirs = teacher(
-                images, torch.zeros(1, dtype=torch.long, device=images.device), temperature=1.0
-            )
+            ours, theirs = student(images), teacher(images, train.labels[:1], temperature=1.0)
         guided, hint = (
             pick(ours.stages, self.student_stage),
             pick(theirs.stages, self.teacher_stage),

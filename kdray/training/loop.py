@@ -156,6 +156,7 @@ def train_batches(
                 images if seen is None else clean,
                 labels[index],
                 None if seen is None else at,
+                index,
             )
             with computing_in(setup.training.precision, device):
                 losses = setup.method.losses(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kdray.core import seeds
-from kdray.data import Dataset, to_unit
+from kdray.data import Dataset
 from kdray.machine import hardware
 from kdray.machine.checked_file import Damaged
 from kdray.models import Classifier, smallest_batch
@@ -113,10 +113,9 @@ def begin_or_resume(
 def fresh_state(experiment: Experiment, setup: TrainingSetup, classifier: Classifier) -> State:
     """The state before the first epoch."""
     teacher = None if setup.oracle is None else setup.oracle.epoch()
-    image = to_unit(setup.dataset.train.images[:1])
     classifier.eval()
     with seeds.ambient(
         experiment.seed, "model", 1
     ):  # not the stream that the student's own weights come from
-        helper = experiment.method.helper(classifier, teacher, image)
+        helper = experiment.method.helper(classifier, teacher, setup.dataset.train)
     return State.before(classifier, helper, experiment.training)

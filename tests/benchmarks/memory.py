@@ -80,9 +80,7 @@ def trial(name: str) -> dict[str, int]:
         oracle = TeacherOracle(Supervision(), teacher, classes=DATA.classes, seed=0, name="teacher")
     working = replace(setup(method, training, data), oracle=oracle)
     asked = None if oracle is None else oracle.epoch()
-    state = State.before(
-        student, method.helper(student, asked, data.train.images[:1] / 255), training
-    )
+    state = State.before(student, method.helper(student, asked, data.train), training)
     hardware.reset_peak_memory(cpu)
     peaks = {BEFORE: hardware.peak_memory(cpu)}
     for epoch in train(state, working):

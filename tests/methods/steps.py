@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdray.data import Split
 from kdray.methods import Batch, Losses, Method, Teacher, TrainingStep
 from kdray.models import Classifier, Outputs
 from tests.tensors import draws, linear_classifier
@@ -37,9 +38,8 @@ class Plain(Teacher):
 
 def step(method: Method, student: Classifier, batch: Batch, teacher: Plain | None) -> TrainingStep:
     """What ``method`` is given for ``batch``."""
-    return TrainingStep(
-        student, method.helper(student, teacher, batch.images[:1]), batch, teacher, draws()
-    )
+    seen = Split((batch.images * 255).to(torch.uint8), batch.labels)
+    return TrainingStep(student, method.helper(student, teacher, seen), batch, teacher, draws())
 
 
 PIXELS, CLASSES, ROWS = 6, 4, 5

@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from kdray.core import InputError, parse, seeds
-from kdray.data import to_unit
+from kdray.data import Split, to_unit
 from kdray.machine.checked_file import Damaged, pack, unpack
 from kdray.methods import (
     Batch,
@@ -927,6 +927,63 @@ def test_a_training_goes_on_bit_by_bit_from_any_epoch(described: Experiment) -> 
         assert resumed.kept_epoch == whole.kept_epoch
         assert_equal(tensors(resumed), tensors(whole))
         assert_equal(resumed.kept(), whole.kept())
+
+
+class Memory(nn.Module):
+    """The latest logits of every training example."""
+
+    def __init__(self, examples: int, classes: int) -> None:
+        super().__init__()
+        self.logits: Tensor
+        self.register_buffer("logits", torch.zeros(examples, classes))
+
+
+class Consistency(CrossEntropy):
+    """Cross-entropy, and the distance from the answers of the epoch before: state of a method that
+    no gradient teaches."""
+
+    def helper(self, student: Classifier, teacher: Teacher | None, train: Split) -> nn.Module:
+        del student, teacher
+        return Memory(len(train.labels), 10)
+
+    def losses(self, stage: str, step: TrainingStep) -> Losses:
+        found = super().losses(stage, step)
+        assert isinstance(step.helper, Memory)
+        assert step.batch.positions is not None
+        earlier = step.helper.logits[step.batch.positions]
+        step.helper.logits[step.batch.positions] = found.logits.detach()
+        return found._replace(total=found.total + functional.mse_loss(found.logits, earlier))
+
+
+def test_what_a_method_remembers_of_each_example_goes_on_bit_by_bit() -> None:
+    described = experiment(training={"epochs": 3, "batch_size": 50}).model_copy(
+        update={"method": Consistency()}
+    )
+    whole = fresh(described)
+    _, second = (whole.pack({}) for _ in zip(range(2), epochs(whole, described), strict=False))
+    remembered = tensors(whole)["helper.logits"].clone()
+    assert remembered.any(dim=1).all(), "an example that was never seen"
+    list(epochs(whole, described))
+    assert not torch.equal(tensors(whole)["helper.logits"], remembered)
+    resumed = fresh(described)
+    resumed.unpack(second)
+    assert torch.equal(tensors(resumed)["helper.logits"], remembered)
+    assert len(list(epochs(resumed, described))) == 1
+    assert_equal(tensors(resumed), tensors(whole))
+    plain = fresh(experiment(training={"epochs": 3, "batch_size": 50}))
+    list(epochs(plain, experiment(training={"epochs": 3, "batch_size": 50})))
+    assert plain.history[-1].loss != whole.history[-1].loss
+
+
+def test_a_batch_says_which_examples_it_holds() -> None:
+    described = experiment(training={"epochs": 1, "batch_size": 50})
+    Seen.batches.clear()
+    list(epochs(fresh(described), described, method=Seen()))
+    train_split = digits(described).train
+    for batch in Seen.batches:
+        assert batch.positions is not None
+        assert torch.equal(batch.clean, to_unit(train_split.images[batch.positions]))
+        assert torch.equal(batch.labels, train_split.labels[batch.positions])
 
 
 def test_a_checkpoint_is_not_changed_by_the_training_that_goes_on() -> None:
