@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -60,6 +61,31 @@ def sweeps(results: Results) -> list[SweepStatus]:
                 line = "starting"
         found.append(SweepStatus(name, counts, failures, given_up, driver, line))
     return found
+
+
+def changed_code(results: Results, versions: Mapping[str, int | str]) -> dict[str, set[str]]:
+    """Return the trials that were described with, or measured by, a member of a plug-in whose code
+    has changed since, by the member's name; ``versions``: those of the members now."""
+    made: dict[str, set[str]] = {}
+    for frame, column in (
+        (results.trials(["trial_id", "experiment"]), "experiment"),
+        (results.robustness(["trial_id", "evaluation_parameters"]), "evaluation_parameters"),
+    ):
+        for text, rows in frame.groupby(column):
+            for name in _of_other_versions(json.loads(str(text)), versions):
+                made.setdefault(name, set()).update(rows["trial_id"])
+    return made
+
+
+def _of_other_versions(described: object, versions: Mapping[str, int | str]) -> Iterator[str]:
+    """Yield the names in canonical JSON that stand for another version than there is now."""
+    if isinstance(described, dict):
+        name = described.get("name", described.get("sampler"))
+        if name in versions and described.get("version", 1) != versions[str(name)]:
+            yield str(name)
+    parts = described.values() if isinstance(described, dict) else described
+    for part in parts if isinstance(described, dict | list) else ():  # type: ignore[attr-defined]
+        yield from _of_other_versions(part, versions)
 
 
 def _reasons(members: pd.DataFrame) -> dict[str, str]:

@@ -6,9 +6,10 @@ import argparse
 
 from kdray.cli.exit_codes import OK
 from kdray.cli.tables import print_points, print_trials
-from kdray.results import open_results
+from kdray.core.wording import counted
+from kdray.results import Results, open_results
 from kdray.results.files.location import printable
-from kdray.sweep.status import log, sweeps, trial
+from kdray.sweep.status import changed_code, log, sweeps, trial
 
 
 def execute(chosen: argparse.Namespace) -> int:
@@ -35,4 +36,22 @@ def execute(chosen: argparse.Namespace) -> int:
             for trial_id, reason in trials.items():
                 print(f"  {what}: {trial_id}: {reason}")
         (print_trials if chosen.trials else print_points)(chosen.results, sweep.sweep)
+    if chosen.plugin:
+        _print_changed_code(results)
     return OK
+
+
+def _print_changed_code(results: Results) -> None:
+    """Say which results were made by code of the plug-ins that has changed since."""
+    from kdray.core import tag_of
+    from kdray.sweep.definition.plugins import loaded_plugins  # and with it torch
+
+    for plugin in loaded_plugins():
+        versions = {str(tag_of(kind)): kind.version for kind in plugin.members}
+        made = changed_code(results, versions)
+        if made:
+            print(
+                f"{plugin.source.name}: {counted(len(set().union(*made.values())), 'trial')} made "
+                f"by code that has changed since ({', '.join(sorted(made))}); 'kdray run' makes "
+                "them anew"
+            )

@@ -133,9 +133,12 @@ def _import_file(path: Path, where: str) -> ModuleType:
     path, name = path.resolve(), path.stem
     if not name.isidentifier():
         raise InputError(f"plug-in {where}: {name!r} cannot be the name of a Python module")
-    if name in sys.modules or importlib.util.find_spec(name) is not None:
-        raise InputError(f"plug-in {where}: there is another module {name!r}; rename the file")
     start = path / "__init__.py" if path.is_dir() else path
+    other = importlib.util.find_spec(name)
+    if other is not None and other.origin != str(start):  # it is itself in the current folder
+        raise InputError(f"plug-in {where}: there is another module {name!r}; rename the file")
+    if name in sys.modules:
+        return sys.modules[name]
     if not start.exists():
         raise InputError(f"plug-in {where}: is no package, it has no __init__.py")
     inside = [str(path)] if path.is_dir() else None
