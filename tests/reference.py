@@ -73,6 +73,8 @@ USUAL = {
     "startup": "Random points before the sampler begins to learn.",
     "steps": "Of the attack.",
     "suite": "Evaluations.",
+    "teacher": "[Who teaches](#teacher): an experiment itself, or a model that was trained "
+    "elsewhere.",
     "temperature": "τ, which divides the logits of both networks.",
 }
 """Meanings of keys that mean the same wherever they stand."""

@@ -11,12 +11,15 @@ from typing import Any
 import duckdb
 import matplotlib as mpl
 import pytest
+import torch
 import yaml
 
 import kdray
 from kdray.cli import build_parser
 from kdray.core import parse
 from kdray.core.yaml import parse_text, read_yaml
+from kdray.data import AnyData
+from kdray.models import AnyModel
 from kdray.sweep.definition.file import Suite
 from kdray.sweep.definition.read import sweep_from
 from tests.readme import KINDS, MADE, ROOT, made, readmes, tables_in
@@ -75,10 +78,24 @@ def completed(block: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("name", "block"), SWEEPS)
-def test_what_is_shown_of_sweep_files_is_valid(name: str, block: str) -> None:
+def test_what_is_shown_of_sweep_files_is_valid(name: str, block: str, tmp_path: Path) -> None:
     read = parse_text(block, name)
     assert read == yaml.safe_load(block) or "/" in block
-    assert sweep_from(completed(read)).spaces
+    whole = completed(read)
+    save_weights(whole["experiment"], tmp_path)
+    assert sweep_from(whole, folder=tmp_path).spaces
+
+
+def save_weights(experiment: Any, folder: Path) -> None:
+    """Have the file of weights that a block names be there."""
+    teacher = experiment.get("teacher")
+    if not isinstance(teacher, dict) or "weights" not in teacher:
+        return
+    data = parse(AnyData, experiment["data"])  # type: ignore[arg-type]  # a union of types
+    model = parse(AnyModel, teacher["model"])  # type: ignore[arg-type]
+    path = folder / teacher["weights"]
+    path.parent.mkdir(exist_ok=True)
+    torch.save(model.build(data.shape, data.classes).state_dict(), path)
 
 
 def test_the_front_page_shows_the_quickstart() -> None:

@@ -97,7 +97,7 @@ def _locate(kind: Any, loc: tuple[int | str, ...]) -> tuple[str, type[Value] | N
     path, owner = "", None
     for part in loc:
         members = list(value_types(kind))
-        tagged = [member for member in members if tag_of(member) == part]
+        tagged = [member for member in members if part in (tag_of(member), member.__name__)]
         # Of a union the tag comes first, also where it is called as a field is.
         if tagged and (len(members) > 1 or part not in tagged[0].model_fields):
             kind = tagged[0]

@@ -24,7 +24,8 @@ from kdray.machine import hardware
 from kdray.perturbations import Noise
 from kdray.results import Results
 from kdray.results.points.wilson import wilson
-from kdray.trials.experiment import Experiment
+from kdray.teachers import Pretrained
+from kdray.trials.experiment import AnyTrial, Experiment
 
 NORMALIZATIONS = {
     "none": "Nothing is done to the pixels.",
@@ -68,14 +69,14 @@ def card(told: Card, results: Results) -> str:
     experiment = told.trial.experiment
     robustness = results.robustness(where=[("trial_id", "==", told.trial.trial_id)])
     parts = [
-        f"# {experiment.model.name} on {experiment.data.name}, method {experiment.method.name}",
+        f"# {experiment.model.name} on {experiment.data.name}, {_made(experiment)}",
         _summary(told),
         "## How to load it",
         f"```python\n{program(told.format, experiment.data.shape)}\n```",
         NOTES[told.format],
         *_sameness(told),
         "## Data",
-        *_data(experiment.data, told.counts),
+        *_data(experiment, told.counts),
         "## Training",
         table(("part", "value"), _training(told.trial, results)),
         "## Accuracy",
@@ -152,7 +153,10 @@ def _sameness(told: Card) -> list[str]:
     return [compared]
 
 
-def _data(data: ImageData, counts: dict[str, int]) -> list[str]:
+def _data(experiment: AnyTrial, counts: dict[str, int]) -> list[str]:
+    data: ImageData = experiment.data
+    if isinstance(experiment, Pretrained):
+        data = data.model_copy(update={"normalization": "none"})
     channels, height, width = data.shape
     of_each = ", ".join(f"{count} {split}" for split, count in counts.items())
     there = (
@@ -184,14 +188,30 @@ def _data(data: ImageData, counts: dict[str, int]) -> list[str]:
         steps.append(f"Classes {omitted} were left out of training; validation and test have them.")
     if data.train_examples is not None or data.train_per_class is not None:
         steps.append("A part of the training images was trained on, chosen by class.")
-    steps.append(
-        f"Yours must come the same way, as numbers in [0, 1]. {NORMALIZATIONS[data.normalization]}"
+    normalization = (
+        "Its first layer normalises as where it was trained."
+        if isinstance(experiment, Pretrained)
+        else NORMALIZATIONS[data.normalization]
     )
+    steps.append(f"Yours must come the same way, as numbers in [0, 1]. {normalization}")
     return [f"{code(described(data))}: {there}", " ".join(steps)]
 
 
+def _made(experiment: AnyTrial) -> str:
+    if isinstance(experiment, Pretrained):
+        return "trained elsewhere"
+    return f"method {experiment.method.name}"
+
+
 def _training(trial: Trial, results: Results) -> list[tuple[str, str]]:
-    experiment: Experiment = trial.experiment
+    experiment = trial.experiment
+    if isinstance(experiment, Pretrained):
+        return [
+            ("model", code(described(experiment.model))),
+            ("training", "elsewhere; kdray knows the weights only"),
+            ("weights", code(experiment.weights)),
+            ("part of", _sweeps(trial.trial_id, results)),
+        ]
     lines = [
         ("model", code(described(experiment.model))),
         ("method", code(described(experiment.method))),
@@ -265,8 +285,11 @@ def _with_interval(share: Share | None, value: float) -> tuple[str, str, str, st
 
 def _limits(told: Card) -> list[str]:
     data = told.trial.experiment.data
+    elsewhere = isinstance(told.trial.experiment, Pretrained)
     limits = [
-        "One training with one seed. How much other seeds differ is in the results of its "
+        "It was trained elsewhere: on what, and how, is not known here."
+        if elsewhere
+        else "One training with one seed. How much other seeds differ is in the results of its "
         "sweep, not here.",
         f"It answers with one of {data.classes} classes whatever it is shown; it cannot say "
         "that it does not know.",
@@ -284,16 +307,18 @@ def _limits(told: Card) -> list[str]:
 
 def _origin(told: Card) -> list[tuple[str, str]]:
     row, now = told.trial.row, hardware.facts()
-    seconds = float(str(row["train_seconds"]))
+    made = f"{_day(row['finished_at'])}"
+    if isinstance(told.trial.experiment, Pretrained):
+        made, what = f"{made}, on {code(row['device'])}", "measured"
+    else:
+        seconds, what = float(str(row["train_seconds"])), "trained"
+        made = f"{made}, in {duration(seconds)}, on {code(row['device'])}"
     return [
         ("parameters", f"{int(row['parameters']):,}"),
         ("multiply-accumulates for an image", f"{int(row['macs']):,}"),
         ("file", f"{FORMATS[told.format].file}, {file_size(told.bytes)}"),
-        (
-            "trained",
-            f"{_day(row['finished_at'])}, in {duration(seconds)}, on {code(row['device'])}",
-        ),
-        ("trained with", _versions(row)),
+        (what, made),
+        (f"{what} with", _versions(row)),
         ("exported with", _versions(now)),
     ]
 

@@ -17,7 +17,8 @@ from kdray.machine.checked_file import Damaged
 from kdray.models import Classifier
 from kdray.results import Results, Store, open_results
 from kdray.results.lookup import the_one
-from kdray.trials.experiment import Experiment, stored_experiment
+from kdray.results.schema import TRAINED_STATUS
+from kdray.trials.experiment import AnyTrial, stored_experiment
 from kdray.trials.files import weights_file
 from kdray.trials.trained import TrainedModels
 
@@ -31,7 +32,7 @@ class Trial(NamedTuple):
 
     row: Mapping[str, Any]
     """Of the trials table."""
-    experiment: Experiment
+    experiment: AnyTrial
 
     @property
     def trial_id(self) -> str:
@@ -78,7 +79,7 @@ def find(results: Results, beginning: str) -> Trial:
     trials, place = results.trials(), results.store.place
     trial_id = the_one(results.store, trials["trial_id"], beginning)
     row: Mapping[str, Any] = trials[trials["trial_id"].eq(trial_id)].iloc[0].to_dict()  # type: ignore[assignment]
-    if row["status"] != "completed":
+    if row["status"] not in TRAINED_STATUS:
         reason = "" if pd.isna(row["error"]) else f": {row['error']}"
         raise InputError(
             f"{place}: trial {trial_id} has no trained model, it {row['status']}{reason}"
@@ -87,7 +88,7 @@ def find(results: Results, beginning: str) -> Trial:
     return Trial(row, stored_experiment(str(row["experiment"]), trial_id, where))
 
 
-def model_of(store: Store, experiment: Experiment, noise: NoiseMode, root: Path) -> TrainedModel:
+def model_of(store: Store, experiment: AnyTrial, noise: NoiseMode, root: Path) -> TrainedModel:
     """The stored model of ``experiment``."""
     classifier = _classifier(store, experiment, root)
     if noise == "off":
@@ -95,7 +96,7 @@ def model_of(store: Store, experiment: Experiment, noise: NoiseMode, root: Path)
     return TrainedModel(classifier, experiment, noise)
 
 
-def _classifier(store: Store, experiment: Experiment, root: Path) -> Classifier:
+def _classifier(store: Store, experiment: AnyTrial, root: Path) -> Classifier:
     trial_id = experiment.trial_id
     models = TrainedModels(store, root, torch.device("cpu"))
     try:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from kdray.core import InputError, canonical
 from kdray.machine.checked_file import Damaged, pack, unpack
-from kdray.models import Classifier, build, is_stochastic, normalizer
-from kdray.trials.experiment import Experiment
+from kdray.models import Classifier, build, is_stochastic
+from kdray.trials.experiment import AnyTrial, parse_trial
+from kdray.trials.trained import normalization_of
 
 FILE_VERSION = 1
 """Of what :func:`packed` writes; raised when an older kdray could no longer read it."""
@@ -30,7 +31,7 @@ class TrainedModel(nn.Module):
     """Images (N, C, H, W) in [0, 1] in, logits (N, K) out; the normalisation is inside. Made in
     eval mode."""
 
-    def __init__(self, classifier: Classifier, experiment: Experiment, noise: NoiseMode) -> None:
+    def __init__(self, classifier: Classifier, experiment: AnyTrial, noise: NoiseMode) -> None:
         super().__init__()
         self.classifier = classifier.requires_grad_(
             True
@@ -48,12 +49,12 @@ class TrainedModel(nn.Module):
         return "active" if self.draws or not draws(self.experiment) else "off"
 
 
-def draws(experiment: Experiment) -> bool:
+def draws(experiment: AnyTrial) -> bool:
     """Whether the experiment's model draws in inference."""
     return is_stochastic(*experiment.network)
 
 
-def without_noise(classifier: Classifier, experiment: Experiment) -> Classifier:
+def without_noise(classifier: Classifier, experiment: AnyTrial) -> Classifier:
     """The same network with every weight at its mean and nothing added to its input."""
     plain = _empty(experiment, classifier.normalization, "off")
     tensors = classifier.state_dict()
@@ -91,14 +92,14 @@ def unpacked(data: bytes, place: str, noise: NoiseMode) -> TrainedModel:
     }
     learned = {name: one for name, one in tensors.items() if not name.startswith(FITTED)}
     stored: NoiseMode = facts["noise"]
-    classifier = _empty(experiment, normalizer(experiment.data, fitted), stored)
+    classifier = _empty(experiment, normalization_of(experiment, fitted), stored)
     classifier.load_state_dict(learned)
     if stored == "active" and noise == "off":
         classifier = without_noise(classifier, experiment)
     return TrainedModel(classifier, experiment, "off" if "off" in (stored, noise) else "active")
 
 
-def _description(facts: dict[str, Any], place: str) -> Experiment:
+def _description(facts: dict[str, Any], place: str) -> AnyTrial:
     version = facts.get("kdray_model")
     if version is None:
         raise InputError(f"{place}: holds weights only; give the results folder and the trial's id")
@@ -107,10 +108,10 @@ def _description(facts: dict[str, Any], place: str) -> Experiment:
             f"{place}: a model file of version {version}, this kdray reads up to "
             f"{FILE_VERSION}; update kdray"
         )
-    return Experiment.parse(facts["experiment"], place)
+    return parse_trial(facts["experiment"], place)
 
 
-def _empty(experiment: Experiment, normalization: nn.Module, noise: NoiseMode) -> Classifier:
+def _empty(experiment: AnyTrial, normalization: nn.Module, noise: NoiseMode) -> Classifier:
     """The untrained classifier, without the layers that draw where ``noise`` is off."""
     model = experiment.model
     if noise == "off":

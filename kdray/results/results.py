@@ -16,6 +16,7 @@ from kdray.results.points.best import best, pareto, points
 from kdray.results.points.compare import compare
 from kdray.results.points.importance import importance
 from kdray.results.points.replicates import sweeps
+from kdray.results.schema import TRAINED_STATUS
 from kdray.results.tables import Tables
 
 
@@ -157,7 +158,9 @@ def has_completed(store: Store, trial_id: str) -> bool:
     ]:
         for name in unseen:
             part = read_part(store, name, columns=["trial_id", "status"], where=its)
-            if isinstance(part, Part) and "completed" in part.rows.column("status").to_pylist():
+            if isinstance(part, Part) and not set(TRAINED_STATUS).isdisjoint(
+                part.rows.column("status").to_pylist()
+            ):
                 return True
         seen.update(unseen)
     return False

@@ -127,8 +127,17 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
         Column(
             "seed", NOTE, _INT, "", "replicate: of initialisation, data order and every noise draw"
         ),
-        Column("status", NOTE, _TEXT, "", "completed, diverged (a loss was not finite) or failed"),
+        Column(
+            "status",
+            NOTE,
+            _TEXT,
+            "",
+            "completed, imported (trained elsewhere), diverged (a loss was not finite) or failed",
+        ),
         Column("error", NOTE, _TEXT, "", "why it diverged or failed"),
+        Column(
+            "imported_weights", NOTE, _TEXT, "", "of an imported trial: the digest of its tensors"
+        ),
         _REASON_KIND,
         Column(
             "val_accuracy",
@@ -301,6 +310,8 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
 }
 
 PRUNED, NOT_NEEDED = "pruned", "not needed"
+TRAINED_STATUS = ("completed", "imported")
+"""Of trials that have a trained model."""
 """Values of the column ``outcome`` of members: the sweep gave the trial up; its file no longer asks
 for it."""
 

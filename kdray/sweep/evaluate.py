@@ -14,6 +14,7 @@ from kdray.core.yaml import read_yaml
 from kdray.data import AnyData, data_root
 from kdray.results import Results, open_results
 from kdray.results.record import add_labels
+from kdray.results.schema import TRAINED_STATUS
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.file import Request, Role, Suite
 from kdray.sweep.definition.teacher_variants import Variant, in_variants, variants_of_students
@@ -28,7 +29,7 @@ from kdray.sweep.scheduling.merging import Merging
 from kdray.sweep.scheduling.options import Options
 from kdray.sweep.scheduling.progress import Progress
 from kdray.sweep.scheduling.scheduler import Scheduler, Sources
-from kdray.trials.experiment import Experiment, stored_experiment
+from kdray.trials.experiment import AnyTrial, parse_trial, stored_experiment
 from kdray.trials.task import Reason, ReasonKind, Task, measurable
 
 
@@ -143,7 +144,7 @@ def _chosen(
     others of them cannot be measured: another version of kdray made them. InputError if one of
     ``trials`` is not there."""
     table = found.trials()
-    table = table[(table["status"] == "completed") & table["role"].isin(roles)]
+    table = table[table["status"].isin(TRAINED_STATUS) & table["role"].isin(roles)]
     if trials is not None:
         unknown = sorted(set(trials) - set(table["trial_id"]))
         if unknown:
@@ -160,11 +161,11 @@ def _chosen(
     return chosen, foreign
 
 
-def _readable(found: Results) -> Iterator[Experiment]:
+def _readable(found: Results) -> Iterator[AnyTrial]:
     """Yield the experiments that this version of kdray can read."""
     for text in found.trials()["experiment"]:
         with suppress(InputError):
-            yield Experiment.parse(json.loads(text))
+            yield parse_trial(json.loads(text))
 
 
 def _record_labels(found: Results, suite: Suite, trial_ids: Collection[str]) -> None:
@@ -176,7 +177,7 @@ def _record_labels(found: Results, suite: Suite, trial_ids: Collection[str]) -> 
     add_labels(found.store, map(str, sweeps), labels)
 
 
-def _warnings(suite: Suite, found: Results, trials: Sequence[Experiment]) -> Iterator[str]:
+def _warnings(suite: Suite, found: Results, trials: Sequence[AnyTrial]) -> Iterator[str]:
     """What a user may not have meant."""
     numbers = found.robustness()
     numbers = numbers[numbers["epoch"].isna()]
@@ -199,7 +200,7 @@ def _warnings(suite: Suite, found: Results, trials: Sequence[Experiment]) -> Ite
 
 
 def _unfit(
-    suite: Suite, trials: Sequence[Experiment], root: Path
+    suite: Suite, trials: Sequence[AnyTrial], root: Path
 ) -> dict[str, dict[AnyEvaluation, str]]:
     """By trial, the evaluations that cannot be made on it, and why; InputError if none can be made
     on any."""

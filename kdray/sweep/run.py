@@ -17,6 +17,7 @@ from kdray.sweep.inventory.across import TrainedTrial
 from kdray.sweep.inventory.labels import evaluation_labels
 from kdray.sweep.inventory.left_behind import left_behind, left_behind_text
 from kdray.sweep.inventory.members import SweepMembers
+from kdray.sweep.inventory.outside_weights import store_outside_weights
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.sweep.scheduling.account import Account, Summary
 from kdray.sweep.scheduling.across import across_sources
@@ -72,6 +73,7 @@ def run(
     for caution in (*sweep.cautions(), *data_remarks(sweep, options.data)):
         progress.warn(caution)
     with only_driver(store, sweep.name), gc_threshold():
+        store_outside_weights(sweep, store)
         write_objectives(store, sweep.name, sweep.file.objectives)
         write_labels(store, sweep.name, evaluation_labels(sweep))
         found = Results(store.location)

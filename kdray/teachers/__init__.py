@@ -3,6 +3,15 @@ answer stays the same."""
 
 from kdray.teachers.loading import frozen, load_classifier, load_teacher
 from kdray.teachers.oracle import TeacherOracle
+from kdray.teachers.pretrained import Pretrained
 from kdray.teachers.supervision import Supervision, Virtual
 
-__all__ = ["Supervision", "TeacherOracle", "Virtual", "frozen", "load_classifier", "load_teacher"]
+__all__ = [
+    "Pretrained",
+    "Supervision",
+    "TeacherOracle",
+    "Virtual",
+    "frozen",
+    "load_classifier",
+    "load_teacher",
+]

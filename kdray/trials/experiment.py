@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, model_validator
 
 from kdray.core import (
     InputError,
@@ -31,11 +31,25 @@ from kdray.models import (
 )
 from kdray.perturbations import Noise
 from kdray.robustness import label_of
-from kdray.teachers import Supervision
+from kdray.teachers import Pretrained, Supervision
 from kdray.training import Training
 
 TEACHER = "teacher"
 """Key of the context in which a student is validated."""
+
+
+def _kind(described: Any) -> str:
+    """Whether a teacher is trained by kdray or was trained elsewhere, by its name as a class."""
+    elsewhere = isinstance(described, Pretrained) or (
+        isinstance(described, dict) and "weights" in described
+    )
+    return "Pretrained" if elsewhere else "Experiment"
+
+
+AnyTeacher = Annotated[
+    Annotated["Experiment", Tag("Experiment")] | Annotated[Pretrained, Tag("Pretrained")],
+    Discriminator(_kind),
+]
 
 
 class Experiment(Value):
@@ -43,7 +57,7 @@ class Experiment(Value):
 
     data: AnyData
     model: AnyModel
-    teacher: Experiment | None = None
+    teacher: AnyTeacher | None = None
     supervision: Supervision = Supervision()
     noise: Noise = Noise()
     method: AnyMethod = CrossEntropy()
@@ -95,7 +109,7 @@ class Experiment(Value):
         return parse(cls, data, where)
 
     @classmethod
-    def taught(cls, data: object, teacher: Experiment | None, where: str = "") -> Experiment:
+    def taught(cls, data: object, teacher: AnyTeacher | None, where: str = "") -> Experiment:
         """The experiment of plain JSON values, whose teacher is ``teacher`` as it is."""
         return parse(cls, data, where, {TEACHER: teacher})
 
@@ -103,13 +117,27 @@ class Experiment(Value):
     """Leaves that the trials table has among its own columns."""
 
 
-def stored_experiment(text: str, trial_id: str, where: str) -> Experiment:
+AnyTrial = Annotated[
+    Annotated[Experiment, Tag("Experiment")] | Annotated[Pretrained, Tag("Pretrained")],
+    Discriminator(_kind),
+]
+"""What the results hold a trial of: what kdray trained, and what was trained elsewhere."""
+
+
+def parse_trial(data: object, where: str = "") -> AnyTrial:
+    """A trial from plain JSON values; :class:`kdray.core.InputError` if it is none."""
+    if _kind(data) == "Pretrained":
+        return Pretrained.parse(data, where)
+    return Experiment.parse(data, where)
+
+
+def stored_experiment(text: str, trial_id: str, where: str) -> AnyTrial:
     """The experiment of a trial in the results, from its row; ``where`` names the row in messages.
 
     :class:`kdray.core.InputError` if the same text is another trial now, because a component has
     got a new version: its weights are not what this description would be trained to.
     """
-    experiment = Experiment.parse(json.loads(text), where)
+    experiment = parse_trial(json.loads(text), where)
     if experiment.trial_id != trial_id:
         raise InputError(
             f"{where} was made by another version of kdray: its description is trial "
@@ -121,7 +149,7 @@ def stored_experiment(text: str, trial_id: str, where: str) -> Experiment:
 def _without_seeds(experiment: Experiment) -> Experiment:
     """``experiment`` with the first seed, taught by a teacher with the first seed."""
     above = experiment.teacher
-    teacher = None if above is None else _without_seeds(above)
+    teacher = _without_seeds(above) if isinstance(above, Experiment) else above
     return experiment.model_copy(update={"seed": 0, "teacher": teacher})
 
 
@@ -157,7 +185,7 @@ def _label_noise_fits(experiment: Experiment) -> None:
         raise ValueError(f"noise.labels.{problem}")
 
 
-def says_something(smoothing: Smoothing | None, experiment: Experiment) -> bool:
+def says_something(smoothing: Smoothing | None, experiment: AnyTrial) -> bool:
     """Whether the passes of a smoothed model differ."""
     return (
         smoothing is None
@@ -262,6 +290,9 @@ def loss_columns() -> dict[str, type]:
     }
 
 
-def configuration(experiment: Experiment) -> dict[str, Any]:
+def configuration(experiment: AnyTrial) -> dict[str, Any]:
     """``experiment`` as configuration columns."""
-    return leaves(experiment, configuration_columns())
+    found = leaves(experiment, configuration_columns())
+    if isinstance(experiment, Pretrained):
+        found.pop("data.normalization", None)  # its own counts
+    return found

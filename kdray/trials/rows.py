@@ -10,8 +10,9 @@ from kdray.core import canonical_json, fingerprint
 from kdray.machine import hardware
 from kdray.results import Row, Store, write_rows
 from kdray.robustness import Evaluation, columns_of
+from kdray.teachers import Pretrained
 from kdray.training import State
-from kdray.trials.experiment import Experiment, configuration, configuration_columns, loss_columns
+from kdray.trials.experiment import AnyTrial, configuration, configuration_columns, loss_columns
 from kdray.trials.task import Reason, Task, reason_columns
 
 
@@ -25,6 +26,7 @@ def write_trial_row(store: Store, task: Task, row: Row) -> None:
         "teacher_id": teacher_id,
         "seed": experiment.seed,
         "experiment": canonical_json(experiment),
+        "imported_weights": experiment.weights if isinstance(experiment, Pretrained) else None,
         **hardware.facts(),
         **configuration(experiment),
         **row,
@@ -32,7 +34,7 @@ def write_trial_row(store: Store, task: Task, row: Row) -> None:
     write_rows(store, "trials", experiment.trial_id, [complete], configuration_columns())
 
 
-def write_epochs(store: Store, experiment: Experiment, state: State) -> None:
+def write_epochs(store: Store, experiment: AnyTrial, state: State) -> None:
     """The rows of every epoch that was done, and what was measured meanwhile."""
     trial_id = experiment.trial_id
     write_rows(

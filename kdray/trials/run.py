@@ -18,19 +18,21 @@ from typing import Any
 
 import torch
 
-from kdray.core import fingerprint, seeds
+from kdray.core import fingerprint
 from kdray.data import Dataset
 from kdray.machine import hardware
 from kdray.machine.checked_file import Damaged, pack
 from kdray.models import Classifier, images_per_second, size
 from kdray.results import Row, Store, has_completed
 from kdray.results.metrics import SIZES
-from kdray.robustness import Evaluation, Measurement, Subject, label_of, measurements, score
+from kdray.robustness import Evaluation, Measurement, Subject, label_of, measurements
 from kdray.teachers import frozen
 from kdray.training import Diverged, Epoch, State, train
 from kdray.trials.context import DamagedCheckpoint, TrialContext, begin_or_resume, training_setup
+from kdray.trials.experiment import Experiment
 from kdray.trials.files import checkpoint_file, weights_file
 from kdray.trials.grant import DEFAULT_GRANT, Grant
+from kdray.trials.imported import accuracies_of, measure_imported
 from kdray.trials.log import Log
 from kdray.trials.rows import write_epochs, write_measured, write_trial_row, write_unmeasured
 from kdray.trials.task import (
@@ -161,8 +163,11 @@ def training_events(
     task: Task, dataset: Dataset, context: TrialContext
 ) -> Iterator[EpochDone | Trained]:
     """Train from the checkpoint or the start, checkpoint after every epoch, then store weights,
-    epochs and row."""
+    epochs and row; what was trained elsewhere is only measured."""
     experiment, store = task.experiment, context.models.store
+    if not isinstance(experiment, Experiment):
+        yield measure_imported(task, experiment, dataset, context)
+        return
     trial_id = experiment.trial_id
     hardware.reset_peak_memory(context.models.device)
     setup = training_setup(experiment, dataset, context)
@@ -189,24 +194,23 @@ def training_events(
         if isinstance(error, Diverged):
             store.delete(checkpoint_file(trial_id))
         raise
-    metrics = _store_trained(task, dataset, context, state, started_at)
+    metrics = _store_trained(task, experiment, dataset, context, state, started_at)
     yield Trained(done=epochs_of(experiment) + 1, metrics=metrics)
 
 
 def _store_trained(
-    task: Task, dataset: Dataset, context: TrialContext, state: State, started_at: str
+    task: Task,
+    experiment: Experiment,
+    dataset: Dataset,
+    context: TrialContext,
+    state: State,
+    started_at: str,
 ) -> dict[str, float]:
     """Store weights, epochs and row of a network that is trained; return its numbers."""
-    experiment, store = task.experiment, context.models.store
-    trial_id = experiment.trial_id
+    store, trial_id = context.models.store, experiment.trial_id
     memory = hardware.peak_memory(context.models.device)
     state.classifier.load_state_dict(state.kept())
-    frozen(state.classifier)
-    with seeds.ambient(0, "evaluation"):
-        accuracies = {
-            f"{name}_accuracy": score(state.classifier, split)[0] / len(split.labels)
-            for name, split in (("val", dataset.val), ("test", dataset.test))
-        }
+    accuracies = accuracies_of(frozen(state.classifier), dataset)
     sizes = size(state.classifier, experiment.data.shape)._asdict()
     store.write(weights_file(trial_id), pack(state.kept(), {"trial_id": trial_id}))
     write_epochs(store, experiment, state)

@@ -14,7 +14,7 @@ from kdray.core import InputError, Several, Value, describe
 from kdray.machine.checked_file import Damaged
 from kdray.machine.hardware import NoCudaDevice
 from kdray.robustness import AnyEvaluation
-from kdray.trials.experiment import Experiment, says_something
+from kdray.trials.experiment import AnyTrial, Experiment, says_something
 
 MAX_SUMMARY_METRICS = 4
 """Numbers of an event that its summary shows."""
@@ -25,12 +25,12 @@ class Task(Value):
     """What is to be done for one trial: train it if need be, then measure it."""
 
     role: Literal["teacher", "student"]
-    experiment: Experiment
+    experiment: AnyTrial
     evaluations: Several[AnyEvaluation] = ()
     """Only those that are still missing."""
     train: bool = True
     """False: it is trained already, its weights are stored."""
-    others: Several[Experiment] = ()
+    others: Several[AnyTrial] = ()
     """The trained trials that evaluations across trials measure it with."""
     retrain_damaged: bool = True
     """Whether weights that turn out to be missing or damaged are trained again, or are the failure
@@ -46,6 +46,8 @@ class Outcome(StrEnum):
     """How a trial ended."""
 
     COMPLETED = "completed"
+    IMPORTED = "imported"
+    """It was trained elsewhere."""
     DIVERGED = "diverged"
     """A loss was not finite."""
     FAILED = "failed"
@@ -284,7 +286,7 @@ def reason_columns(reason: Reason | None) -> dict[str, str | None]:
     return {"error": reason.text, "reason_kind": str(reason.kind)}
 
 
-def measurable(suite: Iterable[AnyEvaluation], experiment: Experiment) -> tuple[AnyEvaluation, ...]:
+def measurable(suite: Iterable[AnyEvaluation], experiment: AnyTrial) -> tuple[AnyEvaluation, ...]:
     """The evaluations that mean something for ``experiment``.
 
     Without a trained teacher nothing is compared with it, and a model that draws nothing is not
@@ -298,8 +300,10 @@ def measurable(suite: Iterable[AnyEvaluation], experiment: Experiment) -> tuple[
     )
 
 
-def epochs_of(experiment: Experiment) -> int:
-    """The number of epochs of all stages."""
+def epochs_of(experiment: AnyTrial) -> int:
+    """The number of epochs of all stages; 0 of what was trained elsewhere."""
+    if not isinstance(experiment, Experiment):
+        return 0
     return sum(stage.epochs for stage in experiment.method.stages(experiment.training.epochs))
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kdray.core import canonical_json
 from kdray.data import AnyData, Dataset
 from kdray.machine.checked_file import Damaged, pack, unpack
 from kdray.models import Classifier, build, fitted, normalizer, storage_key
 from kdray.results import Store
-from kdray.teachers import load_classifier, load_teacher
-from kdray.trials.experiment import Experiment
+from kdray.teachers import Pretrained, load_classifier, load_teacher
+from kdray.trials.experiment import AnyTrial
 from kdray.trials.files import weights_file
+
+
+def normalization_of(trial: AnyTrial, fitted: Mapping[str, Tensor]) -> nn.Module:
+    """The first layer of a trial's model; ``fitted`` is what that of its data has learned."""
+    if isinstance(trial, Pretrained):
+        return trial.normalizer()
+    return normalizer(trial.data, fitted)
 
 
 @dataclass(frozen=True)
@@ -28,26 +35,25 @@ class TrainedModels:
     data_root: Path
     device: torch.device
 
-    def dataset(self, experiment: Experiment) -> Dataset:
+    def dataset(self, experiment: AnyTrial) -> Dataset:
         return experiment.data.load(self.data_root).to(self.device)
 
-    def untrained(self, experiment: Experiment) -> Classifier:
+    def untrained(self, experiment: AnyTrial) -> Classifier:
         data = experiment.data
         tensors = self.stored_fit(data) or fitted(data, data.load(self.data_root))
-        return build(experiment.model, data, normalizer(data, tensors), experiment.seed).to(
-            self.device
-        )
+        normalization = normalization_of(experiment, tensors)
+        return build(experiment.model, data, normalization, experiment.seed).to(self.device)
 
     def load(
-        self, experiment: Experiment, loader: Callable[..., Classifier] = load_classifier
+        self, experiment: AnyTrial, loader: Callable[..., Classifier] = load_classifier
     ) -> Classifier:
         """The stored classifier; FileNotFoundError or :class:`Damaged` where there is none."""
         packed = self.store.read(weights_file(experiment.trial_id))
-        normalization = normalizer(experiment.data, self.stored_fit(experiment.data))
+        normalization = normalization_of(experiment, self.stored_fit(experiment.data))
         return loader(experiment.model, experiment.data, normalization, packed, self.device)
 
     def required(
-        self, experiment: Experiment, loader: Callable[..., Classifier] = load_classifier
+        self, experiment: AnyTrial, loader: Callable[..., Classifier] = load_classifier
     ) -> Classifier:
         """The stored classifier; :class:`Damaged` where there is none."""
         try:
@@ -69,7 +75,7 @@ class TrainedModels:
             self.store.write(name, pack(tensors, {"data": canonical_json(data)}))
             return tensors
 
-    def teacher(self, experiment: Experiment) -> Classifier | None:
+    def teacher(self, experiment: AnyTrial) -> Classifier | None:
         """The trained teacher, if it has one."""
         return (
             None if experiment.teacher is None else self.required(experiment.teacher, load_teacher)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from kdray.core.wording import is_missing
 from kdray.report.page.group import Group
+from kdray.results.schema import TRAINED_STATUS
 
 
 class Failure(NamedTuple):
@@ -46,7 +47,7 @@ def failures(group: Group) -> list[Failure]:
 
 
 def _is_completed(row: dict[str, Any]) -> bool:
-    return bool(row["status"] == "completed" and row["outcome"] == "completed")
+    return bool(row["status"] in TRAINED_STATUS and row["outcome"] == "completed")
 
 
 def _failed_trial(group: Group, row: dict[str, Any]) -> Failure:

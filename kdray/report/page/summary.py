@@ -16,6 +16,7 @@ from kdray.report.page.failures import Doubt, Failure
 from kdray.report.page.group import Group, records
 from kdray.report.page.headline_metrics import clean, is_share, robust
 from kdray.report.page.statistics import Comparison
+from kdray.results.schema import TRAINED_STATUS
 
 MAX_POINTS = 8
 """Points that are named where several share a place."""
@@ -46,7 +47,7 @@ def summary(
 
 
 def _only_teachers(group: Group) -> str:
-    trained = int(group.teachers["status"].eq("completed").sum())
+    trained = int(group.teachers["status"].isin(TRAINED_STATUS).sum())
     return (
         f"Of the sweep “{group.sweep}” only teachers have been trained so far ({trained:,} of the "
         f"{len(group.teachers):,} begun, on {data_name(group.data)}): no student has a result yet."

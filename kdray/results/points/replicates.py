@@ -18,7 +18,7 @@ from kdray.results.files.dictionary_encoding import decoded
 from kdray.results.files.read import read_parts
 from kdray.results.filters import Where, check_columns, matching
 from kdray.results.record import sweep_objectives
-from kdray.results.schema import KEYS, NOT_NEEDED, PRUNED, TABLES
+from kdray.results.schema import KEYS, NOT_NEEDED, PRUNED, TABLES, TRAINED_STATUS
 from kdray.results.tables import Tables
 
 POINT = ["sweep", "case", "point_id"]
@@ -80,7 +80,7 @@ def replicates(tables: Tables, sweep: str | None = None) -> pd.DataFrame:
         members = members[members["sweep"].eq(sweep)]
     members = _with_one_number_each(members, tables).astype({"point": int})
     rows = members.merge(tables.trials(["trial_id", *OF_TRIAL]), on="trial_id", how="left")
-    rows["counts"] = rows["status"].eq("completed") & rows["outcome"].ne(PRUNED)
+    rows["counts"] = rows["status"].isin(TRAINED_STATUS) & rows["outcome"].ne(PRUNED)
     rows["complete"] = _is_complete(rows, tables)
     return rows.sort_values(["sweep", "point", "order"], kind="stable").reset_index(drop=True)
 
@@ -255,6 +255,6 @@ def _numbers(
     every = [str(name) for frame in frames.values() for name in frame]
     check_columns(conditions, dict.fromkeys(every), "where")
     return {
-        name: frame.loc[frame["status"].eq("completed"), [c for c in frame if c in asked]]
+        name: frame.loc[frame["status"].isin(TRAINED_STATUS), [c for c in frame if c in asked]]
         for name, frame in frames.items()
     }

@@ -18,7 +18,7 @@ from kdray.sweep.definition.file import SweepFile
 from kdray.sweep.definition.samplers import Proposer, members_of_search, names_of
 from kdray.sweep.definition.space import CASE, Point, Space, matches
 from kdray.sweep.definition.trials import Sweep
-from kdray.trials.experiment import Experiment
+from kdray.trials.experiment import AnyTrial, Experiment
 from kdray.trials.task import measurable
 
 MAX_COMBINATIONS = 1_000_000
@@ -240,7 +240,7 @@ def _check_measured(file: SweepFile, student: Experiment) -> None:
             )
 
 
-def check_applies(suite: Iterable[AnyEvaluation], experiment: Experiment, where: str) -> None:
+def check_applies(suite: Iterable[AnyEvaluation], experiment: AnyTrial, where: str) -> None:
     """Raise :class:`InputError` if an evaluation cannot be applied to models of the experiment's
     data."""
     for evaluation in suite:

@@ -15,6 +15,8 @@ from kdray.sweep.definition.distributions import Distribution, Same
 from kdray.sweep.definition.file import TeacherChoice
 from kdray.sweep.definition.space import Space
 from kdray.sweep.definition.tree import at, children
+from kdray.sweep.definition.weights import KEY
+from kdray.teachers import Pretrained
 from kdray.trials.experiment import Experiment
 
 PLAIN = (bool, int, float, str)
@@ -57,7 +59,10 @@ def _visit_mapping(options: list[Any], node: dict[str, Any], path: str, space: S
         kinds = _fields_of(_named(members, node), [key])
         if len(kinds) == 1:
             _visit(kinds[0], part, below_it, space)
-        elif not kinds and members == [Experiment]:
+        elif not kinds and Pretrained in members and KEY in node:
+            known = sorted(Pretrained.model_fields)
+            raise InputError(f"experiment.{below_it}: {unknown_key(key, known)}")
+        elif not kinds and Experiment in members:
             valid = [name for name in Experiment.model_fields if name != "seed" or path]
             if path == "teacher":
                 valid = [*(name for name in valid if name != "seed"), *TeacherChoice.model_fields]
@@ -107,6 +112,8 @@ def _is_whole(option: Any) -> bool:
 
 def _named(members: list[Any], node: dict[str, Any]) -> list[Any]:
     """Return the members of a union that a mapping may be: the one that it names, else all."""
+    if Pretrained in members:
+        return [Pretrained] if KEY in node else [Experiment]
     named = [m for m in members if tag_of(m) is not None and tag_of(m) == node.get(m.tag_field)]
     return named or members
 

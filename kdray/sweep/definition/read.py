@@ -7,7 +7,7 @@ import difflib
 import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from kdray.core import InputError, parse
 from kdray.core.yaml import parse_text, read_yaml
 from kdray.sweep.definition.check import check, check_teachers_are_finite
 from kdray.sweep.definition.distributions import (
+    Branch,
     Branching,
     Distribution,
     Same,
@@ -29,6 +30,7 @@ from kdray.sweep.definition.smoke import shrink
 from kdray.sweep.definition.space import Space, check_sames
 from kdray.sweep.definition.tree import Tree, inside, put
 from kdray.sweep.definition.trials import Sweep
+from kdray.sweep.definition.weights import KEY, WeightFiles
 from kdray.trials.experiment import Experiment
 
 MAX_BRANCHES = 1000
@@ -50,20 +52,23 @@ def load_sweep(
     path = Path(path)
     tree = read_yaml(path)
     try:
-        return sweep_from(tree, set=set, smoke=smoke)
+        return sweep_from(tree, set=set, smoke=smoke, folder=path.parent)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def sweep_from(tree: Any, *, set: Sequence[str] = (), smoke: bool = False) -> Sweep:
-    """Return the sweep that the plain values of its file describe."""
+def sweep_from(
+    tree: Any, *, set: Sequence[str] = (), smoke: bool = False, folder: Path = Path()
+) -> Sweep:
+    """Return the sweep that the plain values of its file describe; relative paths of weights are
+    below ``folder``."""
     try:
-        return _sweep_from(tree, set, smoke)
+        return _sweep_from(tree, set, smoke, folder)
     except RecursionError:
         raise InputError("is nested too deeply") from None
 
 
-def _sweep_from(tree: Any, set: Sequence[str], smoke: bool) -> Sweep:
+def _sweep_from(tree: Any, set: Sequence[str], smoke: bool, folder: Path) -> Sweep:
     if not isinstance(tree, dict) or not tree:
         raise InputError("is not a sweep: a mapping with name and experiment is needed")
     for override in set:
@@ -92,7 +97,7 @@ def _sweep_from(tree: Any, set: Sequence[str], smoke: bool) -> Sweep:
                 f"{f'cases[{index}] ({case.name}): ' if case.name else ''}{error}"
             ) from None
         spaces += found
-    sweep = Sweep(file, tuple(spaces), choices)
+    sweep = Sweep(file, tuple(spaces), choices, WeightFiles(folder))
     check(sweep)
     return sweep
 
@@ -128,11 +133,21 @@ def _spaces(file: SweepFile, case: Case) -> tuple[list[Space], TeacherChoice]:
         raise InputError(
             "experiment: a list of whole experiments is not supported; use cases, or lists below it"
         )
-    read, choice = _with_teacher(read, tree, file)
-    spaces = [
-        Space(case.name or None, tree, branches)
-        for branches, tree in itertools.islice(expand(read), MAX_BRANCHES + 1)
-    ]
+    choices: list[TeacherChoice] = []
+    spaces: list[Space] = []
+    for teacher, one in _by_teacher(read):
+        whole, choice = _with_teacher(one, tree, file)
+        if KEY not in (whole.get("teacher") or {}):
+            choices.append(choice)
+        spaces += [
+            Space(case.name or None, expanded, (*teacher, *branches))
+            for branches, expanded in itertools.islice(expand(whole), MAX_BRANCHES + 1)
+        ]
+    if any(choice != choices[0] for choice in choices):
+        raise InputError(
+            "experiment.teacher: of a list of teachers, those that are trained are all chosen "
+            "alike (seeds, select); use cases"
+        )
     if len(spaces) > MAX_BRANCHES:
         raise InputError(
             f"experiment: has more than {MAX_BRANCHES} combinations of branches; write some as "
@@ -142,7 +157,42 @@ def _spaces(file: SweepFile, case: Case) -> tuple[list[Space], TeacherChoice]:
         check_sames(space)
         check_fields(space)
         check_teachers_are_finite(space)
-    return spaces, choice
+    return spaces, choices[0] if choices else TeacherChoice()
+
+
+def _by_teacher(read: Tree) -> Iterator[tuple[tuple[Branch, ...], Tree]]:
+    """Yield ``read`` with each teacher of a list of whole teachers; itself if it has no such
+    list."""
+    teachers = read.get("teacher")
+    if isinstance(teachers, Distribution) and teachers.kind in ("grid", "choice"):
+        branches = dict(zip(_teacher_names(teachers.arguments), teachers.arguments, strict=True))
+    elif isinstance(teachers, Branching):
+        branches = dict(
+            zip(
+                _teacher_names(tuple(teachers.branches.values())),
+                teachers.branches.values(),
+                strict=True,
+            )
+        )
+    else:
+        yield (), read
+        return
+    for label, teacher in branches.items():
+        yield (Branch("teacher", label, teachers.kind),), {**read, "teacher": teacher}  # type: ignore[arg-type]
+
+
+def _teacher_names(teachers: Sequence[Any]) -> list[str]:
+    """Return what people call each of several teachers: its weights' file, or its network."""
+    names = []
+    for teacher in teachers:
+        described = teacher if isinstance(teacher, dict) else {}
+        written, model = described.get(KEY), described.get("model")
+        name = model.get("name") if isinstance(model, dict) else None
+        names.append(Path(written).stem if isinstance(written, str) else str(name or "none"))
+    return [
+        name if names.count(name) == 1 else f"{name} {number}"
+        for number, name in enumerate(names, 1)
+    ]
 
 
 def _with_teacher(read: Tree, tree: Tree, file: SweepFile) -> tuple[Tree, TeacherChoice]:
@@ -150,10 +200,7 @@ def _with_teacher(read: Tree, tree: Tree, file: SweepFile) -> tuple[Tree, Teache
     chosen."""
     teacher = read.get("teacher")
     if isinstance(teacher, Distribution | Same | Branching):
-        raise InputError(
-            "experiment.teacher: a list of whole teachers is not supported; use cases, or "
-            "lists below it"
-        )
+        raise InputError("experiment.teacher: needs a teacher, or {grid: [teacher, …]}")
     if teacher is None:
         return read, TeacherChoice()
     if not isinstance(teacher, dict):
@@ -168,6 +215,10 @@ def _with_teacher(read: Tree, tree: Tree, file: SweepFile) -> tuple[Tree, Teache
                 f"experiment.teacher.{key}: says how teachers are chosen and cannot be "
                 "swept; use cases"
             )
+    if KEY in teacher and stated:
+        raise InputError(
+            f"experiment.teacher.{next(iter(stated))}: a teacher that was trained elsewhere is one"
+        )
     choice = parse(TeacherChoice, stated, "experiment.teacher")
     rest = {key: part for key, part in teacher.items() if key not in stated}
     if "seed" in rest:
@@ -176,7 +227,7 @@ def _with_teacher(read: Tree, tree: Tree, file: SweepFile) -> tuple[Tree, Teache
             "'teacher.seeds'"
         )
     lacking = [seed for seed in file.seed_numbers if seed not in seed_numbers(choice.seeds)]
-    if choice.select == "each" and lacking:
+    if choice.select == "each" and lacking and KEY not in teacher:
         if "seeds" in stated:
             raise InputError(
                 f"experiment.teacher.seeds: there is no teacher with seed {lacking[0]}; select: "
@@ -198,7 +249,7 @@ def _inherit(teacher: Tree, student: Tree, above: str = "") -> Tree:
     out = dict(teacher)
     for part, own in INHERITED.items():
         given, whole = teacher.get(part, {}), student.get(part)
-        if whole is None or not isinstance(given, dict):
+        if whole is None or not isinstance(given, dict) or (KEY in teacher and part != "data"):
             continue
         if not isinstance(whole, dict):
             out.setdefault(part, follow(whole, f"{above}{part}"))

@@ -205,8 +205,18 @@ def _experiment(whole: Tree, above: Any = None) -> Tree:
     if "model" in whole:
         out["model"] = _each(smallest, whole["model"])
     if isinstance(whole.get("teacher"), dict):
-        out["teacher"] = _experiment(whole["teacher"], _inherited(whole.get("data", {}), above))
+        data = _inherited(whole.get("data", {}), above)
+        out["teacher"] = _each(lambda teacher: _teacher(teacher, data), whole["teacher"])
     return out
+
+
+def _teacher(teacher: Any, data: Any) -> Any:
+    """Return a teacher as :func:`_experiment` has it; in the place of one that was trained
+    elsewhere, whose weights fit no smaller network, one to be trained."""
+    if not isinstance(teacher, dict):
+        return teacher
+    trained = {k: part for k, part in teacher.items() if k not in ("weights", "normalization")}
+    return _experiment(trained, data)
 
 
 def _case(case: Any, whole: Tree) -> Any:

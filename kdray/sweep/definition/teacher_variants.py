@@ -11,7 +11,7 @@ from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.tree import below
 from kdray.sweep.definition.trials import Sweep
-from kdray.trials.experiment import Experiment, says_something
+from kdray.trials.experiment import AnyTrial, says_something
 
 Variant = Smoothing | None
 """How a teacher is asked; none: as it is."""
@@ -40,7 +40,7 @@ def teacher_variants(sweep: Sweep) -> dict[str, list[Variant]]:
     return found
 
 
-def variants_of_students(experiments: Iterable[Experiment]) -> dict[str, list[Variant]]:
+def variants_of_students(experiments: Iterable[AnyTrial]) -> dict[str, list[Variant]]:
     """Return, by teacher, how students that are there already ask it."""
     found: dict[str, list[Variant]] = {}
     for student in experiments:
@@ -49,7 +49,7 @@ def variants_of_students(experiments: Iterable[Experiment]) -> dict[str, list[Va
     return found
 
 
-def _add(found: dict[str, list[Variant]], teacher: Experiment, variant: Variant) -> None:
+def _add(found: dict[str, list[Variant]], teacher: AnyTrial, variant: Variant) -> None:
     """Note a variant once. A teacher without live dropout gives the same in every pass, so that a
     smoothed variant of it is no variant."""
     variant = variant if says_something(variant, teacher) else None

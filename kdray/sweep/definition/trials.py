@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,8 @@ from kdray.core import InputError, fingerprint
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.file import Role, SweepFile, TeacherChoice, seed_numbers
 from kdray.sweep.definition.space import Point, Space
-from kdray.trials.experiment import Experiment
+from kdray.sweep.definition.weights import KEY, WeightFiles
+from kdray.trials.experiment import AnyTrial, Experiment
 
 
 class Stratum(NamedTuple):
@@ -38,6 +39,8 @@ class Sweep:
     spaces: tuple[Space, ...]
     choices: dict[str | None, TeacherChoice]
     """By case."""
+    weights: WeightFiles = field(default_factory=WeightFiles)
+    """Of teachers that were trained elsewhere."""
 
     @property
     def name(self) -> str:
@@ -84,7 +87,7 @@ class Sweep:
         return tuple(Stratum(fixed, tuple(spaces)) for fixed, spaces in found.values())
 
     @cached_property
-    def _taught(self) -> dict[str, list[Experiment]]:
+    def _taught(self) -> dict[str, list[AnyTrial]]:
         """Keep candidates by what they depend on: they are far fewer than the points, and each is
         asked for at every seed."""
         return {}
@@ -92,7 +95,7 @@ class Sweep:
     def choice(self, point: Point) -> TeacherChoice:
         return self.choices[point.space.case]
 
-    def candidates(self, point: Point) -> list[Experiment]:
+    def candidates(self, point: Point) -> list[AnyTrial]:
         """Return the teachers that the point's teacher is chosen from, by seed; none if the point
         has no teacher."""
         if "teacher" not in point.space.tree:
@@ -102,14 +105,22 @@ class Sweep:
         }
         key = json.dumps([point.space.case, own])
         if key not in self._taught:
-            teacher = point.tree()["teacher"]
-            seeds = seed_numbers(self.choice(point).seeds) if teacher is not None else ()
-            self._taught[key] = [
-                Experiment.parse({**teacher, "seed": seed}, "experiment.teacher") for seed in seeds
-            ]
+            self._taught[key] = list(self._teachers_of(point))
         return self._taught[key]
 
-    def student(self, point: Point, seed: int, teacher: Experiment | None) -> Experiment:
+    def _teachers_of(self, point: Point) -> Iterator[AnyTrial]:
+        """Yield what :meth:`candidates` keeps."""
+        teacher, where = point.tree()["teacher"], "experiment.teacher"
+        if teacher is None:
+            return
+        if KEY in teacher:
+            yield self.weights.pretrained(teacher, where)
+            return
+        whole = self.weights.with_digests(teacher, where)
+        for seed in seed_numbers(self.choice(point).seeds):
+            yield Experiment.parse({**whole, "seed": seed}, where)
+
+    def student(self, point: Point, seed: int, teacher: AnyTrial | None) -> Experiment:
         """Return the student of ``point`` with ``seed``, taught by the chosen ``teacher``."""
         tree = {key: part for key, part in point.tree().items() if key != "teacher"}
         return Experiment.taught({**tree, "seed": seed}, teacher, "experiment")
@@ -137,7 +148,7 @@ class Sweep:
         candidates = self.candidates(point)
         return self.student(point, 0, candidates[0] if candidates else None)
 
-    def teachers(self) -> Iterator[Experiment]:
+    def teachers(self) -> Iterator[AnyTrial]:
         """Yield every teacher that any point may need, each once."""
         seen: set[str] = set()
         for space in self.spaces:

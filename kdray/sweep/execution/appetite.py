@@ -17,10 +17,16 @@ from kdray.core import canonical
 from kdray.data import to_unit
 from kdray.models.facts import blueprint
 from kdray.robustness.base import BLOCK
-from kdray.sweep.execution.rehearsal import brief, context_of_its_own, loaded, train_a_little
+from kdray.sweep.execution.rehearsal import (
+    batch_size,
+    brief,
+    context_of_its_own,
+    loaded,
+    train_a_little,
+)
 from kdray.teachers import frozen
 from kdray.training.compute import ComputeOptions
-from kdray.trials.experiment import Experiment
+from kdray.trials.experiment import AnyTrial, Experiment
 from kdray.trials.task import Task
 
 FEW_IMAGES = 8
@@ -60,13 +66,13 @@ def appetite(task: Task, data_root: Path) -> float:
     """
     experiment = task.experiment
     in_training, attacked = _kept(task, data_root)
-    activations = max(experiment.training.batch_size * in_training, BLOCK * attacked) / FEW_IMAGES
+    activations = max(batch_size(experiment) * in_training, BLOCK * attacked) / FEW_IMAGES
     weights = sum(_bytes(other) for other in loaded(task))
     # A student's are there up to four times: with gradients, and two moments of an optimiser.
     return activations + weights + 4 * _bytes(experiment)
 
 
-def _bytes(experiment: Experiment) -> int:
+def _bytes(experiment: AnyTrial) -> int:
     """Of the weights."""
     network = blueprint(*experiment.network)
     return sum(parameter.nbytes for parameter in network.parameters())
@@ -76,8 +82,10 @@ def _kept(task: Task, data_root: Path) -> tuple[int, int]:
     """Bytes kept in a training step with :data:`FEW_IMAGES`, and for a gradient with respect to
     these."""
     experiment = brief(task.experiment)
-    training = experiment.training.model_copy(update={"batch_size": FEW_IMAGES, "monitor": None})
-    experiment = experiment.model_copy(update={"training": training})
+    if isinstance(experiment, Experiment):
+        fewer = {"batch_size": FEW_IMAGES, "monitor": None}
+        training = experiment.training.model_copy(update=fewer)
+        experiment = experiment.model_copy(update={"training": training})
     task = task.model_copy(update={"experiment": experiment})
     # Laid out as on most GPUs, whose memory is meant; on the CPU channels_last may keep other
     # copies.
@@ -89,7 +97,7 @@ def _kept(task: Task, data_root: Path) -> tuple[int, int]:
             train=whole.train.first(FEW_IMAGES), val=whole.val.first(1), test=whole.test.first(1)
         )
         with Kept() as in_training:
-            if task.train:
+            if task.train and isinstance(experiment, Experiment):
                 train_a_little(experiment, dataset, context)
         classifier = frozen(context.models.untrained(experiment))
         with Kept() as attacked:

@@ -21,7 +21,7 @@ from kdray.core.wording import GIB
 from kdray.machine import hardware
 from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.execution.appetite import hungriest
-from kdray.sweep.execution.rehearsal import rehearse
+from kdray.sweep.execution.rehearsal import batch_size, rehearse
 from kdray.sweep.execution.resources import share_for
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
 from kdray.trials.task import Task
@@ -158,7 +158,7 @@ def probe(
     hardware.make_repeatable(device, threads)  # chooses the kernels, and with them their memory
     task = hungriest(candidates, data_root=data_root)
     trial_id, total = task.experiment.trial_id, meter.total()
-    tried = f"trial {trial_id} (batches of {task.experiment.training.batch_size})"
+    tried = f"trial {trial_id} (batches of {batch_size(task.experiment)})"
     remedy = f"the {total / GIB:.4g} GiB of a GPU; make training.batch_size or the model smaller"
     try:
         rehearse(task, data_root=data_root, device=device, kernels=kernels)

@@ -21,7 +21,7 @@ from kdray.training import Diverged, State
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
 from kdray.training.loop import keep, train_epoch
 from kdray.trials.context import TrialContext, fresh_state, training_setup
-from kdray.trials.experiment import Experiment
+from kdray.trials.experiment import AnyTrial, Experiment
 from kdray.trials.files import weights_file
 from kdray.trials.grant import Grant
 from kdray.trials.log import Log
@@ -45,11 +45,11 @@ def rehearse(
     task = task.model_copy(update={"experiment": brief(task.experiment)})
     with context_of_its_own(task, data_root, device, kernels) as context:
         whole = context.models.dataset(task.experiment)  # all of it lies on the device
-        few = max(STEPS * task.experiment.training.batch_size, LOGITS_AT_ONCE[device.type])
+        few = max(STEPS * batch_size(task.experiment), LOGITS_AT_ONCE[device.type])
         dataset = whole._replace(
             train=whole.train.first(few), val=whole.val.first(BLOCK), test=whole.test.first(BLOCK)
         )
-        if task.train:
+        if task.train and isinstance(task.experiment, Experiment):
             train_a_little(task.experiment, dataset, context)
         measure_a_little(task, dataset, context)
 
@@ -75,7 +75,12 @@ def context_of_its_own(
             yield context
 
 
-def loaded(task: Task) -> list[Experiment]:
+def batch_size(trial: AnyTrial) -> int:
+    """The number of images in a batch of its training; 1 where it was trained elsewhere."""
+    return trial.training.batch_size if isinstance(trial, Experiment) else 1
+
+
+def loaded(task: Task) -> list[AnyTrial]:
     """Whose trained weights ``task`` works with."""
     teacher = task.experiment.teacher
     return [*([] if teacher is None else [teacher]), *task.others]

@@ -9,10 +9,10 @@ from kdray.data import TRAINING_ONLY, ImageData
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition.file import Role
 from kdray.sweep.inventory.trials import TrialIndex
-from kdray.trials.experiment import Experiment
+from kdray.trials.experiment import AnyTrial
 from kdray.trials.task import Task
 
-TrainedTrial = tuple[Role, Experiment]
+TrainedTrial = tuple[Role, AnyTrial]
 
 
 def missing_cells(

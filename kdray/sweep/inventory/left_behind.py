@@ -10,7 +10,7 @@ from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.teacher_order import chain
 from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.trials import TrialIndex, considered
-from kdray.trials.experiment import Experiment
+from kdray.trials.experiment import AnyTrial, Experiment
 
 Row = Mapping[str, Any]
 PointKey = tuple[str | None, str]
@@ -87,7 +87,7 @@ def _seeds(sweep: Sweep, index: TrialIndex, point: Point, like: Experiment) -> I
     """Yield the students of a point, each by every teacher that it may have."""
     candidates, choice = sweep.candidates(point), sweep.choice(point)
     for seed in sweep.file.seed_numbers:
-        teachers: Sequence[Experiment | None] = [None]
+        teachers: Sequence[AnyTrial | None] = [None]
         if candidates:
             chosen = index.choose(candidates, choice, seed)
             teachers = [chosen] if chosen else considered(candidates, choice, seed)

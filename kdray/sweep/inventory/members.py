@@ -15,7 +15,7 @@ from kdray.sweep.definition.file import Role
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.trials import TrialIndex
-from kdray.trials.experiment import Experiment
+from kdray.trials.experiment import AnyTrial
 from kdray.trials.rows import member_file, write_member
 from kdray.trials.task import Outcome, Reason, outcome_columns
 
@@ -44,7 +44,7 @@ class SweepMembers:
             "student": itertools.count(),
         }
 
-    def row(self, role: Role, experiment: Experiment, point: Point | None = None) -> Row:
+    def row(self, role: Role, experiment: AnyTrial, point: Point | None = None) -> Row:
         """A trial's row, but for its outcome; the trial takes its place in order."""
         row = self._place_of(role, experiment, point)
         place = _place(row)
@@ -140,7 +140,7 @@ class SweepMembers:
         self._known |= self._unwritten
         self._unwritten = {}
 
-    def _place_of(self, role: Role, experiment: Experiment | None, point: Point | None) -> Row:
+    def _place_of(self, role: Role, experiment: AnyTrial | None, point: Point | None) -> Row:
         """Where in the sweep a trial stands; without an experiment all students of a point."""
         trial_id = None if experiment is None else experiment.trial_id
         row: Row = {"sweep": self._sweep.name, "trial_id": trial_id, "role": role, "point": None}
@@ -153,7 +153,7 @@ class SweepMembers:
             }
         return row
 
-    def _point_id(self, point: Point, student: Experiment | None) -> str:
+    def _point_id(self, point: Point, student: AnyTrial | None) -> str:
         """The identity of a point, computed once for all its seeds."""
         key = (point.space.case, json.dumps(point.values))
         if key not in self._point_ids:

@@ -29,7 +29,7 @@ def points_of_other_sweeps(
     for first in experiments:
         if first.seed != sweep.file.seed_numbers[0]:
             continue
-        tree = json.loads(first.model_dump_json())
+        tree = sweep.weights.with_paths(json.loads(first.model_dump_json()))
         for space in stratum.spaces:
             point = point_at(space, tree)
             if point is None or (key := json.dumps([space.case, point.values])) in seen:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from kdray.core import canonical
 from kdray.sweep.definition.file import Role
+from kdray.trials.experiment import Experiment
 from kdray.trials.task import Task
 
 
@@ -30,7 +31,7 @@ class Speeds:
 
     def add(self, role: Role, task: Task | None) -> None:
         """Work that is left to do, if it is."""
-        if task is not None and task.train:
+        if task is not None and task.train and isinstance(task.experiment, Experiment):
             each = self._seconds.get(_costs(canonical(task.experiment))) if self._seconds else None
             self._epochs[role, each] += task.experiment.training.epochs
 

@@ -13,7 +13,8 @@ from kdray.results import Results
 from kdray.results.metrics import ACCURACIES, SIZES
 from kdray.robustness import AnyEvaluation, Evaluation, label_of
 from kdray.sweep.definition.file import Role, TeacherChoice
-from kdray.trials.experiment import Experiment
+from kdray.teachers import Pretrained
+from kdray.trials.experiment import AnyTrial
 from kdray.trials.files import weights_file
 from kdray.trials.task import Ended, Outcome, Reason, ReasonKind, Task, joined, measurable
 
@@ -41,7 +42,7 @@ class Record(NamedTuple):
 
     @property
     def completed(self) -> bool:
-        return self.outcome is Outcome.COMPLETED
+        return self.outcome in (Outcome.COMPLETED, Outcome.IMPORTED)
 
 
 class TrialIndex:
@@ -66,7 +67,9 @@ class TrialIndex:
         )
         with_epochs = set(self._records if curved is None else curved.to_pylist())
         for trial_id in [
-            i for i, r in self._records.items() if r.completed and i not in with_epochs
+            i
+            for i, r in self._records.items()
+            if r.outcome is Outcome.COMPLETED and i not in with_epochs
         ]:
             del self._records[trial_id]
 
@@ -80,7 +83,7 @@ class TrialIndex:
         """Plan as if the trial's weights were not there."""
         self._weights.discard(weights_file(trial_id))
 
-    def best(self, candidates: Sequence[Experiment], by: str = "val_accuracy") -> Experiment | None:
+    def best(self, candidates: Sequence[AnyTrial], by: str = "val_accuracy") -> AnyTrial | None:
         """The candidate with the highest accuracy ``by`` of those that completed, ties to the
         lowest seed.
 
@@ -99,7 +102,7 @@ class TrialIndex:
             return None
         return min(known, key=lambda pair: (-pair[1], pair[0].seed))[0]
 
-    def all_settled(self, candidates: Iterable[Experiment]) -> bool:
+    def all_settled(self, candidates: Iterable[AnyTrial]) -> bool:
         """Whether each has completed, or has failed and is not tried again by this command."""
         return all(self._is_settled(one.trial_id) for one in candidates)
 
@@ -111,8 +114,8 @@ class TrialIndex:
         return record.reason is not None and not (record.reason.is_transient or asked_again)
 
     def choose(
-        self, candidates: Sequence[Experiment], choice: TeacherChoice, seed: int
-    ) -> Experiment | None:
+        self, candidates: Sequence[AnyTrial], choice: TeacherChoice, seed: int
+    ) -> AnyTrial | None:
         """The teacher of the student with ``seed``."""
         by = "test_accuracy" if choice.select == "best_test" else "val_accuracy"
         return self.best(considered(candidates, choice, seed), by)
@@ -120,7 +123,7 @@ class TrialIndex:
     def task(
         self,
         role: Role,
-        experiment: Experiment,
+        experiment: AnyTrial,
         suite: Sequence[AnyEvaluation],
         *,
         weights_needed: bool = False,
@@ -254,12 +257,12 @@ class TrialIndex:
 
 
 def considered(
-    candidates: Sequence[Experiment], choice: TeacherChoice, seed: int
-) -> Sequence[Experiment]:
+    candidates: Sequence[AnyTrial], choice: TeacherChoice, seed: int
+) -> Sequence[AnyTrial]:
     """Those that the student with ``seed`` may have as its teacher."""
     if choice.select != "each":
         return candidates
-    return [teacher for teacher in candidates if teacher.seed == seed]
+    return [t for t in candidates if t.seed == seed or isinstance(t, Pretrained)]
 
 
 def _reason(error: Any, kind: Any) -> Reason | None:

@@ -13,7 +13,7 @@ from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.scheduling.account import Account
 from kdray.sweep.scheduling.jobs import Job, ListedJobs, Phase
 from kdray.sweep.scheduling.point_state import PointState
-from kdray.trials.experiment import Experiment
+from kdray.trials.experiment import AnyTrial
 
 
 class BestPoints(ListedJobs):
@@ -38,7 +38,7 @@ class BestPoints(ListedJobs):
 
 def _wanted(
     sweep: Sweep, complete: Sequence[tuple[PointState, Score]]
-) -> Iterator[tuple[Role, Experiment, Sequence[AnyEvaluation]]]:
+) -> Iterator[tuple[Role, AnyTrial, Sequence[AnyEvaluation]]]:
     """Yield the trials of the best points and what is measured of them, each trial once."""
     best, suite = sweep.file.evaluate.best, sweep.finals
     if best is None:

@@ -14,7 +14,7 @@ from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.members import SweepMembers
 from kdray.sweep.scheduling.account import Account
 from kdray.sweep.scheduling.jobs import Job, JobBatch, Phase
-from kdray.trials.experiment import Experiment
+from kdray.trials.experiment import AnyTrial
 from kdray.trials.task import EpochDone, Task
 
 
@@ -33,7 +33,7 @@ class Teachers:
         }
         """Teachers that nobody chooses between: each teaches."""
         self.cached: set[str] = set()
-        self.measured: list[Experiment] = []
+        self.measured: list[AnyTrial] = []
         """The teachers that are measured, in order."""
 
     def generations(self) -> Iterator[TeacherGeneration]:
@@ -55,7 +55,7 @@ class Teachers:
     def chosen(self) -> JobBatch | None:
         """The batch that measures the teachers that were chosen, once all are trained; none if
         there is nothing to measure."""
-        chosen: dict[str, Experiment] = {}
+        chosen: dict[str, AnyTrial] = {}
         for candidates, choice in self._choices:
             teacher = self._account.index.choose(candidates, choice, 0)
             if choice.select != "each" and teacher is not None:
@@ -66,7 +66,7 @@ class Teachers:
             return None
         return self._batch([(teacher, self._suite_of(teacher)) for teacher in chosen.values()])
 
-    def _tell_choice(self, teacher: Experiment, candidates: Sequence[Experiment]) -> None:
+    def _tell_choice(self, teacher: AnyTrial, candidates: Sequence[AnyTrial]) -> None:
         """Say among how many a teacher was chosen, where some of its candidates failed."""
         completed = sum(self._account.index.completed(one.trial_id) for one in candidates)
         if completed < len(candidates):
@@ -75,10 +75,10 @@ class Teachers:
                 f"{completed} of {len(candidates)} candidates that completed"
             )
 
-    def _suite_of(self, teacher: Experiment) -> tuple[AnyEvaluation, ...]:
+    def _suite_of(self, teacher: AnyTrial) -> tuple[AnyEvaluation, ...]:
         return in_variants(self._suite, self._variants.get(teacher.trial_id, ()))
 
-    def _may_train(self, teacher: Experiment) -> bool:
+    def _may_train(self, teacher: AnyTrial) -> bool:
         """Whether the teacher's own teacher, if it needs one, is there; if not, its member row says
         why it is not trained."""
         above = teacher.teacher
@@ -91,7 +91,7 @@ class Teachers:
         self._account.summary.failures[teacher.trial_id] = problem
         return False
 
-    def _batch(self, wanted: Sequence[tuple[Experiment, Sequence[AnyEvaluation]]]) -> JobBatch:
+    def _batch(self, wanted: Sequence[tuple[AnyTrial, Sequence[AnyEvaluation]]]) -> JobBatch:
         """What is left to do for some teachers."""
         jobs = []
         for teacher, suite in wanted:
@@ -134,7 +134,7 @@ class TeacherGeneration:
         return [job.task for job in first.jobs]
 
 
-def _choices(sweep: Sweep) -> Iterator[tuple[list[Experiment], TeacherChoice]]:
+def _choices(sweep: Sweep) -> Iterator[tuple[list[AnyTrial], TeacherChoice]]:
     """Yield every set of candidates that some point chooses its teacher from, each once."""
     seen: set[tuple[str, str]] = set()
     for space in sweep.spaces:

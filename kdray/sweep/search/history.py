@@ -146,7 +146,7 @@ class PastPoints:
             whole = self._read(self._experiments[asked.point_id])
             if whole is None:
                 return
-            tree = json.loads(whole.model_dump_json())
+            tree = self._sweep.weights.with_paths(json.loads(whole.model_dump_json()))
         for space in sorted(stratum.spaces, key=lambda space: space.case != asked.case):
             point = _by_its_values(space, asked) if tree is None else point_at(space, tree)
             if point is not None and self._sweep.point_id(point) == asked.point_id:

@@ -1,0 +1,74 @@
+"""The files of weights that a sweep names: each is known by its content, wherever it lies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kdray.core import InputError
+from kdray.sweep.definition.tree import Tree
+from kdray.teachers.pretrained import ImportedWeights, Pretrained, read_pretrained
+from kdray.teachers.weights_file import DIGEST
+
+KEY = "weights"
+"""Of a teacher that was trained elsewhere."""
+
+
+class WeightFiles:
+    """What the files below ``folder`` hold, each read once."""
+
+    def __init__(self, folder: Path = Path()) -> None:
+        self._folder = folder
+        self._pretrained: dict[str, Pretrained] = {}
+        """By description."""
+        self._imported: dict[str, ImportedWeights] = {}
+        """By trial id."""
+        self._written: dict[str, str] = {}
+        """By digest, as the sweep file writes it."""
+
+    def pretrained(self, described: Tree, where: str) -> Pretrained:
+        """The teacher that a sweep file describes, its weights by their digest."""
+        key = json.dumps(described, sort_keys=True)
+        if key not in self._pretrained:
+            self._pretrained[key] = self._read(described, where)
+        return self._pretrained[key]
+
+    def _read(self, described: Tree, where: str) -> Pretrained:
+        written = described[KEY]
+        if isinstance(written, str) and written.startswith(DIGEST):
+            return Pretrained.parse(described, where)  # what a results folder holds
+        if not isinstance(written, str) or not written:
+            raise InputError(f"{where}.{KEY}: needs the path of a file, not {json.dumps(written)}")
+        path = self._folder / Path(written).expanduser()
+        imported = read_pretrained(described, path, where)
+        self._imported[imported.pretrained.trial_id] = imported
+        self._written[imported.pretrained.weights] = written
+        return imported.pretrained
+
+    def with_digests(self, tree: Any, where: str) -> Any:
+        """``tree``, an experiment, in which each teacher that was trained elsewhere is known by
+        its digest."""
+        if not isinstance(tree, dict):
+            return tree
+        if KEY in tree:
+            return json.loads(self.pretrained(tree, where).model_dump_json())
+        if "teacher" not in tree:
+            return tree
+        return {**tree, "teacher": self.with_digests(tree["teacher"], f"{where}.teacher")}
+
+    def with_paths(self, tree: Any) -> Any:
+        """``tree``, an experiment in the results, in which weights that the sweep file names are
+        written as there."""
+        if not isinstance(tree, dict):
+            return tree
+        found = {key: self.with_paths(part) for key, part in tree.items() if key == "teacher"}
+        if KEY in tree:
+            found[KEY] = self._written.get(tree[KEY], tree[KEY])
+        return {**tree, **found}
+
+    def packed(self, pretrained: Pretrained) -> bytes | None:
+        """The bytes that the results are to hold of ``pretrained``; none where the sweep file names
+        no file, but the digest."""
+        imported = self._imported.get(pretrained.trial_id)
+        return None if imported is None else imported.packed()
