@@ -151,7 +151,8 @@ def _first_sentence(path: Path) -> str:
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("# "):
             break
-        lines.append(line.removeprefix("# "))
+        if not line.startswith("# yaml-language-server: "):
+            lines.append(line.removeprefix("# "))
     return re.split(r"(?<=[.?])\s", " ".join(lines))[0]
 
 

@@ -7,12 +7,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
+from pathlib import Path
 
 
 def escape_unknown_characters() -> None:
     """Write what stdout's encoding lacks as stderr does, escaped, instead of failing."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def write_text(text: str, file: str | None) -> None:
+    """Write a command's result to ``file``; none: to stdout."""
+    if file is None:
+        print(text)
+    else:
+        Path(file).expanduser().write_text(f"{text}\n", encoding="utf-8")
 
 
 @contextmanager

@@ -31,7 +31,7 @@ _CPUS = _number(float, 0.001, "a number above 0")
 _SHARE = _number(float, 0, "a number from 0")
 
 
-WITHOUT_PLUGINS = ("compact", "forget", "report")
+WITHOUT_PLUGINS = ("compact", "completion", "forget", "report")
 """Commands that read tables only, whatever their rows describe."""
 
 Add = Callable[[str, str, str], argparse.ArgumentParser]
@@ -89,6 +89,8 @@ def build_parser() -> Parser:
         _forget,
         _list,
         _data,
+        _schema,
+        _completion,
         _doctor,
     ):
         describe(add)
@@ -251,6 +253,25 @@ def _data(add: Add) -> None:
         "--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
     )
     command.add_argument("--check", action="store_true", help="check only, fetch nothing")
+
+
+def _schema(add: Add) -> None:
+    command = add(
+        "schema",
+        "write the JSON Schema of a sweep file, for an editor",
+        "kdray schema --out kdray.schema.json",
+    )
+    command.add_argument("--out", metavar="FILE", help="where it goes (stdout)")
+
+
+def _completion(add: Add) -> None:
+    command = add(
+        "completion",
+        "write what a shell completes kdray's commands by",
+        "kdray completion bash --out ~/.local/share/bash-completion/completions/kdray",
+    )
+    command.add_argument("shell", choices=["bash", "zsh", "tcsh"])
+    command.add_argument("--out", metavar="FILE", help="where it goes (stdout)")
 
 
 def _doctor(add: Add) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import os
 import shlex
 import signal
@@ -101,6 +102,31 @@ def test_help_imports_nothing_that_takes_long() -> None:
         ).stdout
         == "\n"
     )
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_shell_completes_commands_options_and_files(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    for word in ("evaluate", "retry-failed", "plugin"):
+        assert word in script
+
+
+def test_bash_takes_the_script_for_completion(tmp_path: Path) -> None:
+    assert main(["completion", "bash", "--out", str(tmp_path / "kdray")]) == 0
+    words = (
+        f"source {tmp_path / 'kdray'}; COMP_WORDS=(kdray r); COMP_CWORD=1; COMP_LINE='kdray r'; "
+        "_shtab_kdray; echo ${COMPREPLY[@]}"
+    )
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["run", "report"]
+
+
+def test_the_schema_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "kdray sweep"
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
