@@ -1,9 +1,9 @@
 """A user's own images as files: ``train/<class>/…``, ``test/<class>/…`` and optionally
 ``val/<class>/…`` below one folder.
 
-Classes are numbered in the sorted order of the names in ``train``. Images are read with Pillow as a
-viewer shows them (turned as their EXIF orientation says), in 8-bit colour (a transparent pixel
-keeps its colour, of 16 bits the higher 8 count), their shorter side is scaled to
+Classes are numbered in the sorted order of the names in ``train``, accents composed. Images are
+read with Pillow as a viewer shows them (turned as their EXIF orientation says), in 8-bit colour (a
+transparent pixel keeps its colour, of 16 bits the higher 8 count), their shorter side is scaled to
 ``size`` (bilinear, antialiased), and the centre is cut out.
 """
 
@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from kdray.core import InputError
+from kdray.core.names import composed
 from kdray.data.base import Shape
 from kdray.data.image_files import SUFFIXES, decoded_parts, fitted_square, is_clutter
 from kdray.data.own import OwnData
@@ -77,7 +78,7 @@ class ImageFolder(OwnData):
         for part in ("train", "test"):
             if not (place / part).is_dir():
                 raise InputError(f"{place}: {part} is missing; it must be {self.needed}")
-        numbers = {name: number for number, name in enumerate(_folders(place / "train"))}
+        numbers = {name: number for number, name in enumerate(sorted(_folders(place / "train")))}
         if len(numbers) != self.classes:
             raise InputError(
                 f"{place / 'train'}: has {len(numbers)} folders, needs one for each of "
@@ -96,28 +97,35 @@ def _labels(files: Files) -> Tensor:
     return torch.tensor([label for _, label in files], dtype=torch.int64)
 
 
-def _folders(place: Path) -> list[str]:
-    """The names of the folders at ``place``, sorted; InputError if anything else is there."""
-    names = []
+def _folders(place: Path) -> dict[str, Path]:
+    """The folders at ``place`` by the names of their classes; InputError if anything else is
+    there."""
+    found: dict[str, Path] = {}
     for path in sorted(place.iterdir()):
         if is_clutter(path):
             continue
         if not path.is_dir():
             raise InputError(f"{path}: is no folder; needs one folder for each class")
-        names.append(path.name)
-    return names
+        name = composed(path.name)
+        if name in found:
+            raise InputError(
+                f"{place}: has two folders {name!r}, one with its accents as characters of their "
+                "own; put them into one"
+            )
+        found[name] = path
+    return found
 
 
 def _listed(place: Path, numbers: dict[str, int], *, every: bool) -> Files:
     """The images at ``place``, and whether ``every`` class must have one."""
     files: Files = []
-    for name in _folders(place):
+    for name, folder in sorted(_folders(place).items()):
         if name not in numbers:
             raise InputError(
                 f"{place / name}: is no class of train (there: {', '.join(list(numbers)[:20])})"
             )
         before = len(files)
-        for path in sorted((place / name).iterdir()):
+        for path in sorted(folder.iterdir()):
             if is_clutter(path):
                 continue
             if not path.is_file() or path.suffix.lower() not in SUFFIXES:

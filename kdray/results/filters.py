@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kdray.core import InputError
+from kdray.core.names import composed
 from kdray.results.files.dictionary_encoding import Positions, decoded
 
 Where = Sequence[tuple[str, str, Any]]
@@ -55,7 +56,16 @@ def _checked(condition: Any) -> tuple[str, str, Any]:
             f"where: {name} {operator} {value!r}: needs "
             f"{'one value' if several else 'a list of values'}"
         )
-    return name, operator, value
+    return name, operator, _as_kept(name, value)
+
+
+def _as_kept(column: str, value: Any) -> Any:
+    """A value as ``column`` holds it."""
+    if column != "case":
+        return value
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_as_kept(column, each) for each in value]
+    return composed(value) if isinstance(value, str) else value
 
 
 def matching(frame: pd.DataFrame, where: Where) -> pd.DataFrame:

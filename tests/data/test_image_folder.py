@@ -186,6 +186,20 @@ def test_a_class_that_is_not_trained_on_is_told(folder: Path) -> None:
     assert refused(folder) == "own/test/dog: is no class of train (there: ant, bee, cat)"
 
 
+def test_a_class_is_the_same_however_its_accents_are_written(folder: Path) -> None:
+    """Archives of macOS have them as characters of their own, which sorts otherwise."""
+    composed, decomposed = "b\u00e9e", "be\u0301e"
+    (folder / "own" / "train" / "bee").rename(folder / "own" / "train" / decomposed)
+    (folder / "own" / "test" / "bee").rename(folder / "own" / "test" / composed)
+    apart = own().read(folder)
+    (folder / "own" / "train" / decomposed).rename(folder / "own" / "train" / composed)
+    for one, other in zip(apart, own().read(folder), strict=True):
+        assert one.labels.tolist() == other.labels.tolist()
+        assert one.images.equal(other.images)
+    (folder / "own" / "train" / decomposed).mkdir()
+    assert "has two folders 'b\u00e9e'" in refused(folder)
+
+
 def test_a_class_without_an_image_is_told(folder: Path) -> None:
     for number in range(5):
         (folder / "own" / "train" / "bee" / f"{number}.png").unlink()

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from kdray.core.wording import NONE
+from kdray.report.figures.latex import latex, latex_label
 
 
 class Spread(NamedTuple):
@@ -74,20 +75,20 @@ class Table:
 
     def to_markdown(self) -> str:
         """A table as GitHub shows it."""
-        rows = self._shown(lambda text: text.replace("|", "\\|"), "±")
+        rows = self._shown(lambda text: " ".join(text.replace("|", "\\|").split("\n")), "±")
         rule = ["---" if left else "---:" for left in self._are_text()]
         return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], rule, *rows[1:]))
 
     def to_latex(self) -> str:
         """A ``tabular`` in ``table``, with booktabs' rules."""
-        rows = [" & ".join(row) + r" \\" for row in self._shown(_latex, r"$\pm$")]
+        rows = [" & ".join(row) + r" \\" for row in self._shown(latex, r"$\pm$")]
         columns = "".join("l" if left else "r" for left in self._are_text())
         return "\n".join(
             (
                 r"\begin{table}",
                 r"\centering",
-                rf"\caption{{{_latex(self.caption)}}}",
-                rf"\label{{tab:{self.name}}}",
+                rf"\caption{{{latex(self.caption)}}}",
+                rf"\label{{tab:{latex_label(self.name)}}}",
                 rf"\begin{{tabular}}{{{columns}}}",
                 r"\toprule",
                 rows[0],
@@ -131,41 +132,3 @@ class Table:
         if isinstance(cell, Real) and not math.isnan(cell):
             return f"{float(cell):z.{self.digits}f}"  # z: no minus before a zero
         return NONE
-
-
-SPECIAL = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": "$<$",
-        ">": "$>$",
-        "–": "--",
-        "±": r"$\pm$",
-        "×": r"$\times$",
-        "≤": r"$\leq$",
-        "≥": r"$\geq$",
-        "−": "$-$",
-        "ℓ": r"$\ell$",
-        "∞": r"$\infty$",
-        "σ": r"$\sigma$",
-        "ε": r"$\epsilon$",
-        "τ": r"$\tau$",
-        "α": r"$\alpha$",
-        "γ": r"$\gamma$",
-        "δ": r"$\delta$",
-    }
-)
-"""What LaTeX reads as commands, and the signs that its default fonts lack."""
-
-
-def _latex(text: str) -> str:
-    """``text`` written so that LaTeX prints it as it is."""
-    return text.translate(SPECIAL)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from kdray.core import InputError
+from kdray.core.names import composed
 from kdray.results.filters import Where, check_columns
 from kdray.results.points.differences import Difference, of_independent, of_pairs
 from kdray.results.points.estimates import holm
@@ -89,11 +90,13 @@ def compare(
 
 def _plain(baseline: Any) -> Any:
     """Without numpy's types, which values out of a table have; lists for tuples, as JSON has
-    them."""
+    them, and names composed."""
     if isinstance(baseline, Mapping):
         return {str(path): _plain(value) for path, value in baseline.items()}
     if isinstance(baseline, np.generic):
         return baseline.item()
+    if isinstance(baseline, str):
+        return composed(baseline)
     return [_plain(each) for each in baseline] if isinstance(baseline, list | tuple) else baseline
 
 

@@ -19,6 +19,7 @@ from pydantic import (
 
 from kdray.core import Several, Value, fingerprint
 from kdray.core.explain import shortened
+from kdray.core.names import composed
 from kdray.results.points.objective import Constraint, Objective, Objectives
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.callbacks import Callbacks
@@ -157,7 +158,7 @@ class Budget(Value):
 class Case(Value):
     """A named set of overrides, crossed with the rest of the space."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1), AfterValidator(composed)]
     set: dict[str, JsonValue] = {}  # noqa: RUF012
     """Dotted path below the experiment to value (or distribution)."""
 

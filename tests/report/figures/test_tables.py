@@ -56,6 +56,6 @@ def test_csv_holds_every_number_of_a_spread_at_full_precision() -> None:
 
 def test_what_latex_and_markdown_read_as_commands_is_escaped() -> None:
     odd = table(name=["a_b & 5 % {x} \\y|z"], value=[Spread(1, 0.5, 3)])
-    assert r"a\_b \& 5 \% \{x\} \textbackslash{}y|z & 1.00 $\pm$ 0.50 \\" in odd.to_latex()
+    assert r"a\_b \& 5 \% \{x\} \textbackslash{}y\textbar{}z & 1.00 $\pm$ 0.50 \\" in odd.to_latex()
     assert r"\caption{50 \% of $\sigma$\_1 \& more}" in odd.to_latex()
     assert "y\\|z |" in odd.to_markdown()
