@@ -95,7 +95,14 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
             "",
             "completed, pruned, failed, or not needed (the sweep's file no longer asks for it)",
         ),
-        Column("error", NOTE, _TEXT, "", "why the outcome is failed"),
+        Column(
+            "earlier_outcome",
+            NOTE,
+            _TEXT,
+            "",
+            "where the outcome is not needed: what it was before; in other rows none",
+        ),
+        Column("error", NOTE, _TEXT, "", "why the outcome is failed, or was given up"),
         _REASON_KIND,
         Column(
             "teacher_selection",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kdray.results import Results, write_rows
-from kdray.results.schema import KEYS, NOT_NEEDED
+from kdray.results.schema import KEYS, NOT_NEEDED, PRUNED
 from kdray.sweep.definition.file import Role
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.trials import Sweep
@@ -99,7 +99,10 @@ class SweepMembers:
     def given_up(self, row: Row) -> str | None:
         """Why a trial was given up, in this run or an earlier one."""
         known = self._unwritten.get(_place(row)) or self._known.get(_place(row), {})
-        return (known.get("error") or "given up") if known.get("outcome") == "pruned" else None
+        outcome = known.get("outcome")
+        if outcome == NOT_NEEDED:  # until the file asked for it again
+            outcome = known.get("earlier_outcome")
+        return (known.get("error") or "given up") if outcome == PRUNED else None
 
     def trial_ids(self) -> set[str]:
         """Everybody that the sweep has asked for at some time."""
@@ -113,7 +116,8 @@ class SweepMembers:
         """Mark rows of the runs before as not needed in the sweep any more."""
         for row in rows:
             if row["outcome"] != NOT_NEEDED:
-                self._unwritten[_place(row)] = {**row, "outcome": NOT_NEEDED}
+                new = {"outcome": NOT_NEEDED, "earlier_outcome": row["outcome"]}
+                self._unwritten[_place(row)] = {**row, **new}
 
     def drop_the_rest(self) -> None:
         """Members that the sweep no longer asks for, because its file has changed, are not needed

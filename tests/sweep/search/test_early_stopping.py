@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +206,6 @@ def test_a_point_that_is_clearly_worse_is_not_given_its_other_seeds(raced_once: 
 def test_what_was_given_up_stays_so_until_there_is_no_race(
     raced_once: Path, tmp_path: Path, engine: Engine
 ) -> None:
-    import shutil
-
     results = tmp_path / "results"
     shutil.copytree(raced_once, results)
     assert go(results, RACE, {"seeds": 5}).exit_status == 0
@@ -234,6 +233,23 @@ def test_a_sweep_under_hyperband_is_done_once(
     assert go(results, EARLY, changes).given_up == summary.given_up
     assert engine.ran == []
     pd.testing.assert_frame_equal(before, members(results))
+
+
+def test_what_was_given_up_stays_so_when_the_file_asks_for_it_again(
+    raced_once: Path, tmp_path: Path, engine: Engine
+) -> None:
+    results = tmp_path / "results"
+    shutil.copytree(raced_once, results)
+    before = members(results)[["trial_id", "outcome", "error"]].to_dict("records")
+    fewer = {"experiment.training.optimizer.learning_rate": {"grid": [0.1]}}
+    go(results, RACE, {"seeds": 5}, fewer)
+    assert set(members(results)["outcome"]) == {"completed", "not needed"}
+    go(results, RACE, {"seeds": 5}, fewer)
+    assert plan(sweep_of(RACE, {"seeds": 5}), results, cpus=2).students.train == 0
+    summary = go(results, RACE, {"seeds": 5})
+    assert engine.ran == []
+    assert len(summary.given_up) == sum(row["outcome"] == "pruned" for row in before)
+    assert members(results)[["trial_id", "outcome", "error"]].to_dict("records") == before
 
 
 EARLY: dict[str, Any] = {
