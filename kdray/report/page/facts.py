@@ -3,6 +3,7 @@ columns."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pandas as pd
@@ -14,6 +15,11 @@ from kdray.report.page.group import Group
 
 MAX_LISTED = 6
 """Values of one kind that are written out; of more the first."""
+CHOSEN_BY = {
+    "best_validation": ("validation", "val_accuracy"),
+    "best_test": ("test", "test_accuracy"),
+}
+"""The split and the accuracy by which a teacher was chosen."""
 VERSIONS = {
     "kdray": "kdray_version",
     "Python": "python_version",
@@ -44,6 +50,8 @@ def _described(group: Group) -> Iterator[tuple[str, str]]:
     yield "Student model", _networks(students)
     if len(group.teachers):
         yield "Teacher model", _networks(group.teachers)
+        if choices := _teacher_choices(students):
+            yield "Teacher of a student", listed(choices, MAX_LISTED)
     yield "Method", _kinds(students, "method")
     yield "Epochs", _values(students, "training.epochs")
     aims = group.aims
@@ -53,6 +61,27 @@ def _described(group: Group) -> Iterator[tuple[str, str]]:
     ]
     yield "Objective", listed([*wanted, *aims.constraints], MAX_LISTED)
     yield from evaluations(group)
+
+
+def _teacher_choices(students: pd.DataFrame) -> list[str]:
+    """List how teachers were chosen, and among how many, where there was a choice."""
+    chosen = students[["teacher_selection", "teacher_candidates"]].dropna().drop_duplicates()
+    texts = [_teacher_choice(*each) for each in chosen.itertuples(index=False, name=None)]
+    return list(dict.fromkeys(text for text in texts if text))
+
+
+def _teacher_choice(selection: str, candidates: str) -> str:
+    """Write how one was chosen; nothing where there was one only."""
+    if selection == "each":
+        return "for each student the one of its seed"
+    split, by = CHOSEN_BY[selection]
+    numbers = [each.get(by) for each in json.loads(candidates)]
+    known, total = sum(number is not None for number in numbers), len(numbers)
+    if total == 1:
+        return ""
+    if known == total:
+        return f"the best of {total} on the {split} split"
+    return f"the best on the {split} split of {known} that completed, of {total}"
 
 
 def _machine(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:

@@ -55,7 +55,8 @@ def _only_teachers(group: Group) -> str:
 
 
 def _swept(group: Group) -> str:
-    students, teachers = group.students, len(group.teachers)
+    students = group.students
+    teachers = int(group.teachers["status"].eq("completed").sum())
     points = students["point"].nunique()
     seeds = int(students.groupby("point")["trial_id"].nunique().max())
     cases = students["case"].dropna().nunique()

@@ -41,10 +41,12 @@ class Small:
         case: str | None = None,
         error: str | None = None,
         member_error: str | None = None,
+        teachers: tuple[str, Sequence[float | None]] | None = None,
         **columns: Any,
     ) -> str:
         """Add a student of ``point``, a teacher without one; ``status`` None: it has no row of its
-        own. Returns its id. Columns have ``__`` for a dot."""
+        own. Returns its id. Columns have ``__`` for a dot. ``teachers``: how one was chosen, and the
+        accuracies of the candidates; None for one that did not complete."""
         role = "teacher" if point is None else "student"
         trial_id = f"{self.sweep}-{role}-{point}-{seed}"
         self.members.append(
@@ -59,6 +61,7 @@ class Small:
                 "swept": json.dumps(dict(swept or {})),
                 "outcome": outcome or ("completed" if status == "completed" else "failed"),
                 "error": member_error,
+                **_choice(teachers),
             }
         )
         if status is None:
@@ -175,6 +178,16 @@ class Small:
         """The one group of the sweep."""
         (found,) = groups(self.written().snapshot(), self.sweep)
         return found
+
+
+def _choice(teachers: tuple[str, Sequence[float | None]] | None) -> Row:
+    """The columns of members that say how a student's teacher was chosen."""
+    if teachers is None:
+        return {}
+    select, accuracies = teachers
+    by = "test_accuracy" if select == "best_test" else "val_accuracy"
+    listed = [{"trial_id": f"t{i}", "seed": i, by: each} for i, each in enumerate(accuracies)]
+    return {"teacher_selection": select, "teacher_candidates": json.dumps(listed)}
 
 
 def two_by_two(path: Path) -> Small:

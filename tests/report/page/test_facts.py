@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from kdray.report.page.facts import facts
+from kdray.report.page.summary import summary
 from kdray.results.points.objective import Objective
 from tests.report.page.small import SIGMA, START, Small
 
@@ -35,6 +38,33 @@ def test_several_kinds_have_their_own_settings_and_a_range_of_sizes(tmp_path: Pa
     assert found["Method"] == "kd (temperature 2), and margin (gamma 0.5)"
     assert found["Student model"] == "mlp (100 to 2,000 parameters)"
     assert "Teacher model" not in found
+
+
+@pytest.mark.parametrize(
+    ("select", "accuracies", "text"),
+    [
+        ("best_validation", [0.9, 0.8, 0.7], "the best of 3 on the validation split"),
+        (
+            "best_validation",
+            [0.9, None, 0.7],
+            "the best on the validation split of 2 that completed, of 3",
+        ),
+        ("best_test", [0.9, 0.8], "the best of 2 on the test split"),
+        ("each", [0.9, 0.8], "for each student the one of its seed"),
+        ("best_validation", [0.9], None),
+    ],
+)
+def test_among_how_many_a_teacher_was_chosen(
+    tmp_path: Path, select: str, accuracies: list[float | None], text: str | None
+) -> None:
+    made = Small(tmp_path)
+    made.point(0, [0.9, 0.8], {SIGMA: 0.1}, teachers=(select, accuracies))
+    for seed, accuracy in enumerate(accuracies):
+        made.trial(None, seed, accuracy, status="diverged" if accuracy is None else "completed")
+    group = made.group()
+    assert dict(facts(group)).get("Teacher of a student") == text
+    completed = sum(each is not None for each in accuracies)
+    assert f"taught by {completed} trained teacher" in summary(group, "", [], [], [])[0]
 
 
 def test_every_objective_and_constraint_is_named_with_its_direction(tmp_path: Path) -> None:
