@@ -45,14 +45,15 @@ def sweep_schema() -> Schema:
     for name, found in experiment.pop("$defs").items():
         definitions |= _swept(name, _described(found, kinds.get(name)))
     student = definitions[f"{SWEPT}Experiment"]
-    teacher = {"anyOf": [{"$ref": "#/$defs/teacher"}, {"type": "null"}]}
-    own = {name: part for name, part in student["properties"].items() if name != "seed"}
+    student["properties"].pop("seed")
     choice = _changed(_described(TeacherChoice.model_json_schema(), TeacherChoice))
-    student["properties"] = {**own, "teacher": teacher}
-    definitions["teacher"] = {
-        **student,
-        "properties": {**own, "teacher": teacher, **choice["properties"]},
+    taught = {**student["properties"], **choice["properties"]}
+    definitions[f"{SWEPT}teacher"] = {**student, "properties": taught}
+    kinds_of_teacher = (f"{SWEPT}teacher", f"{SWEPT}Pretrained")
+    definitions[f"{SWEPT}Experiment.teacher"] = {
+        "anyOf": [*({"$ref": f"#/$defs/{name}"} for name in kinds_of_teacher), {"type": "null"}]
     }
+    definitions[f"{SWEPT}Pretrained.weights"] = {"type": "string"}  # the path of a file
     # Where a search names no sampler it is a grid.
     del definitions[Grid.__name__]["required"]
     file = _changed(_described(file, SweepFile))
