@@ -135,17 +135,18 @@ class Listener(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:  # noqa: ARG002
         self._pending.append(trial)
 
-    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:  # noqa: ARG002
-        """The first that has no worker yet; FIFOScheduler's own goes through all trials of the run
-        every time. Tune asks again after everything that happens."""
-        pending: list[Trial] = []
+    def choose_trial_to_run(self, tune_controller: Any) -> None:  # noqa: ARG002
+        """Hear which trials have their worker, and leave the choice to Tune, which asks after
+        everything that happens and gives a worker that is free to the newest trial.
+
+        It would give it to the trial that is named here, the first, say, and end the worker that
+        this one waits for: so none would ever start where trials are shorter than the start of a
+        process.
+        """
         for trial in self._pending:
-            if trial.status == Trial.PENDING:
-                pending.append(trial)
-            else:
+            if trial.status != Trial.PENDING:
                 self._searcher.begun(trial.trial_id)
-        self._pending = pending
-        return pending[0] if pending else None
+        self._pending = [trial for trial in self._pending if trial.status == Trial.PENDING]
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:  # noqa: ARG002
         return str(
