@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
 from collections.abc import Generator
 from pathlib import Path
@@ -40,11 +41,15 @@ def tune_config(job: Job, store: Store, data_root: Path) -> dict[str, str]:
     }
 
 
+IDLE_POLL_SECONDS = 0.2
+"""Time between two questions of a process whether there is another job for it."""
+
+
 class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is not typed
     """Runs one task after another."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._spent = False
+        self._ended = self._spent = False
         self._member: dict[str, Any] | None = json.loads(config["member"])
         self._store = Store(config["results"])
         self._events = self._run(config)
@@ -76,17 +81,20 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is not typed
     def step(self) -> dict[str, Any]:
         if self._spent:
             raise RuntimeError("this process has run out of memory and is not used again")
+        if self._ended:  # the driver has no other job for this process yet
+            self.cleanup()
+            time.sleep(IDLE_POLL_SECONDS)
+            return {}
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             event = self._next()
         # Tune ends the process of a trial that raises: so it reports its last event first, and
         # raises when asked for another.
-        ended = isinstance(event, Ended)
+        self._ended = isinstance(event, Ended)
         self._spent = isinstance(event, Ended) and event.out_of_memory
         return {
             "event": event.model_dump_json(),
             "pid": os.getpid(),
-            "done": ended and not self._spent,
             "warnings": json.dumps(
                 [str(w.message) for w in caught if w.category.__module__.startswith("kdray")]
             ),

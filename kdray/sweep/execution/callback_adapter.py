@@ -102,7 +102,7 @@ class Adapter(tune.Callback):  # type: ignore[misc]  # ray is not typed
     ) -> None:
         def go_on(callback: tune.Callback) -> None:
             shown = self._open.get(trial.trial_id)
-            if shown is None:
+            if shown is None or "event" not in result:  # its worker waits for another job
                 return
             event = event_from_json(result["event"])
             shown.failed = isinstance(event, Ended) and event.failed

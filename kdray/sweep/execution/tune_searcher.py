@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 from ray import tune
@@ -28,72 +29,101 @@ from kdray.trials.task import Ended, TrialEvent, event_from_json
 
 __all__ = ["cluster", "quiet", "run_trials"]
 T = TypeVar("T")
+MAX_IDLE_SECONDS = 30.0
+"""So long a worker waits for a job. Where trials take longer, the start of another is little."""
+MAX_IDLE_WORKERS = 16
+"""So many wait at once: each reports now and then that it does."""
 
 
 class JobSearcher(Searcher):  # type: ignore[misc]  # ray is not typed
-    """Tune's view of the jobs: it asks for the next one and hears of each one's results."""
+    """Tune's view of the jobs: it asks for the next one and hears of each one's results.
+
+    Tune keeps one worker that has nothing to do and ends the others. So a trial whose job has ended
+    stays open for a while where no other job is there yet: between two phases all workers wait.
+    """
 
     def __init__(self, jobs: Jobs, configure: Callable[[Job], dict[str, Any]]) -> None:
         super().__init__()
         self._jobs, self._configure = jobs, configure
+        self._next: Job | None = None
+        """One that is given as soon as there is room."""
         self._active: dict[str, Job] = {}
-        self._waiting: set[str] = set()
+        self._workerless: set[str] = set()
         """The active ones that have no worker yet."""
+        self._idle: dict[str, float] = {}
+        """Trials whose worker waits for another job, and since when."""
         self._last: dict[str, TrialEvent] = {}
-        self._stopped: set[str] = set()
         self.error: Exception | None = None
         """The first exception of our own; no new trials start after it."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if not self._has_room():
-            return None
-        job = None if self.error else self._guarded(self._jobs.next_job)
-        if job is None:
-            return None if self._active else str(Searcher.FINISHED)
-        self._active[trial_id] = job
-        self._waiting.add(trial_id)
-        return self._configure(job)
-
-    def _has_room(self) -> bool:
-        """Whether one more may be given: where nobody knows how many run at once, as soon as the
-        one before has found room. The limit is not Tune's, because it changes from phase to
-        phase."""
+        self._look_for_next()
+        if self._next is None or self.error:
+            return None if self._active or self._idle else str(Searcher.FINISHED)
         width = self._jobs.width
-        return not self._waiting if width is None else len(self._active) < width
+        if width is not None and len(self._active) + len(self._idle) >= width:
+            return None  # a worker that waits is about to be free
+        job, self._next = self._next, None
+        self._active[trial_id] = job
+        self._workerless.add(trial_id)
+        return self._configure(job)
 
     def begun(self, trial_id: str) -> None:
         """A trial's worker is there."""
         if trial_id in self._active:
-            self._waiting.discard(trial_id)
+            self._workerless.discard(trial_id)
             self._guarded(lambda: self._jobs.begun(self._active[trial_id]))
 
     def hear(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Read what a running trial reports; whether it is to stop here."""
-        stop = trial_id in self._active and self._guarded(lambda: self._read(trial_id, result))
-        if stop:
-            self._stopped.add(trial_id)
-        return bool(stop)
+        """Read what a worker reports; whether its trial is to end here."""
+        if trial_id in self._active:
+            stop = self._guarded(lambda: self._read(trial_id, result))
+            last = self._last.get(trial_id)
+            # A worker that has run out of memory ends by itself when it is asked for more.
+            if not isinstance(last, Ended) or last.out_of_memory:
+                return bool(stop)
+            self._job_ended(trial_id)
+            self._idle[trial_id] = monotonic()
+        return trial_id in self._idle and not self._is_to_wait(trial_id)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Heard by the scheduler, which is asked before."""
 
     def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,  # noqa: ARG002
+        error: bool = False,  # noqa: ARG002
     ) -> None:
-        if trial_id not in self._active:
-            return
-        if result and not error and trial_id not in self._stopped:
-            self._guarded(lambda: self._read(trial_id, result))
-        self._stopped.discard(trial_id)
-        self._waiting.discard(trial_id)
+        self._idle.pop(trial_id, None)
+        if trial_id in self._active:  # it was stopped early, or its worker has ended
+            self._job_ended(trial_id)
+
+    def _look_for_next(self) -> None:
+        """Take the next job, if one more may be given: where nobody knows how many run at once, as
+        soon as the one before has found room. The limit is not Tune's, because it changes from
+        phase to phase."""
+        width = self._jobs.width
+        room = not self._workerless if width is None else len(self._active) < width
+        if room and self._next is None and self.error is None:
+            self._next = self._guarded(self._jobs.next_job)
+
+    def _is_to_wait(self, trial_id: str) -> bool:
+        """Whether a worker without a job is kept for one that may come."""
+        self._look_for_next()
+        if self._next is not None or self.error or not self._active:
+            return False
+        waits = monotonic() - self._idle[trial_id]
+        return len(self._idle) <= MAX_IDLE_WORKERS and waits < MAX_IDLE_SECONDS
+
+    def _job_ended(self, trial_id: str) -> None:
+        self._workerless.discard(trial_id)
         job, last = self._active.pop(trial_id), self._last.pop(trial_id, None)
         # Also of a worker that ended after its last event, because it had run out of memory.
         finished = last if isinstance(last, Ended) else None
         self._guarded(lambda: self._jobs.ended(job, finished))
 
     def _read(self, trial_id: str, result: dict[str, Any]) -> bool:
-        if "event" not in result:
-            return False
         self._last[trial_id] = event = event_from_json(result["event"])
         return self._jobs.reported(
             self._active[trial_id], event, json.loads(result.get("warnings", "[]"))
