@@ -922,7 +922,9 @@ def test_of_trials_that_have_ended_the_driver_keeps_no_reports() -> None:
     for name in ("one", "two"):
         assert queue.suggest(name) == {}
         assert queue.hear(name, report(epoch)) is False
-        queue.on_trial_complete(name, report(Ended(outcome=Outcome.COMPLETED)))
+        ended = report(Ended(outcome=Outcome.COMPLETED))
+        assert queue.hear(name, ended) is True
+        queue.on_trial_complete(name, ended)
     assert queue.error is None
     assert [ended[1] for ended in told.ended] == ["completed", "completed"]
     kept = {
