@@ -14,12 +14,7 @@ import pyarrow.parquet as pq
 from kdray.core import InputError
 from kdray.results.files.arrow_schema import arrow_schema, columns_digest
 from kdray.results.files.dictionary_encoding import encoded, is_encoded, text_columns
-from kdray.results.files.promised import (
-    check_columns_of_table,
-    check_rows,
-    check_statistics,
-    promised,
-)
+from kdray.results.files.promised import check_columns_of_table, check_rows, check_statistics
 from kdray.results.files.store import Store
 from kdray.results.files.warn import DamagedFile, warn
 from kdray.results.filters import Where, expression
@@ -154,7 +149,7 @@ def parsed(
             )
         stored = schema.names
         names = _names_in_file(name, version, stored)
-        check_columns_of_table(name, schema)
+        check_columns_of_table(name, stored)
         wanted = None if columns is None else _translated(columns, names, stored)
         stated = [(names.get(c, c), op, value) for c, op, value in where]
         stated = [condition for condition in stated if condition[0] in stored]
@@ -170,11 +165,9 @@ def parsed(
                 page_checksum_verification=True,
             )
         else:  # of small files faster
-            also = () if wanted is None else [each for each in promised(name) if each not in wanted]
-            part = file.read(columns=wanted and [*wanted, *also], use_threads=False)
+            part = file.read(columns=wanted, use_threads=False)
             check_rows(name, part)
             part = part if filters is None else part.filter(filters)
-            part = part.drop_columns(also) if also else part
         part.validate(full=True)
     except InputError:
         raise

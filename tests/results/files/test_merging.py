@@ -129,7 +129,7 @@ def test_the_same_trials_of_two_machines_count_once(made: Made, folder: Path) ->
     """Under names of their own as well, as where one of the folders was compacted."""
     copy(made({}), folder)
     for path in [*folder.rglob("*.parquet")]:
-        shutil.copy(path, path.with_name(f"other-{path.name}"))
+        shutil.copy(path, path.with_name(f"other {path.name}"))
     assert_as_undisturbed(folder, made({}))
     assert run(folder) == []
 

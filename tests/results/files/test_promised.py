@@ -27,6 +27,8 @@ WRONG: list[tuple[TableName, str, dict[str, Any]]] = [
     ("members", f"s-0-{ONE}", MEMBER | {"sweep": "t"}),
     ("members", f"s-teacher-{ONE}", MEMBER | {"trial_id": TWO}),
     ("members", f"s-driver-{ASKED}", MEMBER | {"sweep": "t"}),
+    ("members", f"a-s-0-{ONE}", MEMBER),
+    ("members", f"a-s-driver-{ASKED}", MEMBER),
 ]
 RIGHT: list[tuple[TableName, str, dict[str, Any]]] = [
     ("trials", ONE, {"trial_id": ONE, "status": "completed"}),
@@ -35,6 +37,7 @@ RIGHT: list[tuple[TableName, str, dict[str, Any]]] = [
     ("robustness", f"{ONE}-{ASKED}-{OTHER}", NUMBER | {"trial_id": TWO, "source_trial_id": ONE}),
     ("members", f"a-1-s-12-{ONE}", MEMBER | {"sweep": "a-1-s"}),
     ("members", f"s-driver-{ASKED}", MEMBER | {"trial_id": None}),
+    ("members", f"copy of s-0-{ONE}", MEMBER),
 ]
 
 
