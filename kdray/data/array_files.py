@@ -24,7 +24,7 @@ from torch import Tensor
 
 from kdray.core import InputError
 from kdray.data.base import Shape
-from kdray.data.image_files import opened, told, upright_rgb
+from kdray.data.image_files import decoded, upright_rgb
 
 PARTS = ("train", "test", "val")
 
@@ -177,21 +177,15 @@ class ParquetFolder(ArrayFiles):
         if not _is_encoded(column.type):
             return _nested(column)
         cells = column.to_pylist()
-        channels, height, width = self._shape
-        images = torch.empty(len(cells), height, width, channels, dtype=torch.uint8)
-        pixels = partial(_of_shape, shape=self._shape)
-        problems = []
-        for index, cell in enumerate(cells):
-            content = cell.get("bytes") if isinstance(cell, dict) else cell
-            try:
-                if content is None:
-                    raise ValueError("holds no bytes")
-                images[index] = opened(BytesIO(content), pixels).permute(1, 2, 0)
-            except ValueError as error:
-                problems.append(f"{self._place}: image {index} of {part}: {error}")
-        if problems:
-            raise InputError(told(problems))
-        return images
+        contents = [cell.get("bytes") if isinstance(cell, dict) else cell for cell in cells]
+        images = decoded(
+            len(cells),
+            lambda index: BytesIO(contents[index] or b""),
+            lambda index: f"{self._place}: image {index} of {part}",
+            self._shape,
+            partial(_of_shape, shape=self._shape),
+        )
+        return images.permute(0, 2, 3, 1)
 
     def _paths(self, part: str) -> list[Path]:
         return sorted(self._place.glob(f"{part}*.parquet"))

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps  # comes with torchvision
 from torch import Tensor
 
 from kdray.core import InputError
+from kdray.core.names import composed
 
 SUFFIXES = (
     ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
@@ -65,22 +66,26 @@ def opened(source: Any, pixels: Callable[[Image.Image], Image.Image]) -> UInt8[T
     return torch.from_numpy(made).reshape(*made.shape[:2], -1).permute(2, 0, 1)
 
 
-def decoded_files(
-    paths: Sequence[Path], shape: tuple[int, int, int], pixels: Callable[[Image.Image], Image.Image]
+def decoded(
+    count: int,
+    source: Callable[[int], Any],
+    name: Callable[[int], str],
+    shape: tuple[int, int, int],
+    pixels: Callable[[Image.Image], Image.Image],
 ) -> UInt8[Tensor, "N C H W"]:
-    """The images in the files, each as ``pixels`` makes it; :class:`InputError` names those that
-    cannot be decoded."""
-    images = torch.empty(len(paths), *shape, dtype=torch.uint8)
+    """``count`` images, each as ``pixels`` makes it of its ``source``; :class:`InputError` names
+    those that cannot be decoded."""
+    images = torch.empty(count, *shape, dtype=torch.uint8)
     problems: dict[int, str] = {}
 
     def decode(index: int) -> None:
         try:
-            images[index] = opened(paths[index], pixels)
+            images[index] = opened(source(index), pixels)
         except ValueError as error:
-            problems[index] = f"{paths[index]}: {error}"
+            problems[index] = f"{name(index)}: {error}"
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow lets go of the lock
-        for _ in pool.map(decode, range(len(paths))):
+        for _ in pool.map(decode, range(count)):
             pass
     if problems:
         raise InputError(told([problems[index] for index in sorted(problems)]))
@@ -92,8 +97,9 @@ def decoded_parts(
     shape: tuple[int, int, int],
     pixels: Callable[[Image.Image], Image.Image],
 ) -> dict[str, UInt8[Tensor, "_ C H W"]]:
-    """:func:`decoded_files` of each part, but for what cannot be decoded, which is told of all."""
-    images = decoded_files([path for paths in parts.values() for path in paths], shape, pixels)
+    """The images in the files of each part, :func:`decoded` together."""
+    paths = [path for part in parts.values() for path in part]
+    images = decoded(len(paths), paths.__getitem__, lambda at: str(paths[at]), shape, pixels)
     sizes = [len(paths) for paths in parts.values()]
     return dict(zip(parts, images.split(sizes), strict=True))
 
@@ -103,3 +109,53 @@ def told(problems: Sequence[str]) -> str:
     text = "; ".join(problems[:MAX_NAMED])
     more = len(problems) - MAX_NAMED
     return f"{text}; and {more} more" if more > 0 else text
+
+
+Files = list[tuple[Path, int]]
+"""Every image of a part with its label, in the order of class and name."""
+
+
+def image_labels(files: Files) -> Int64[Tensor, "N"]:
+    return torch.tensor([label for _, label in files], dtype=torch.int64)
+
+
+def class_folders(place: Path) -> dict[str, Path]:
+    """The folders at ``place`` by the names of their classes; InputError if anything else is
+    there."""
+    found: dict[str, Path] = {}
+    for path in sorted(place.iterdir()):
+        if is_clutter(path):
+            continue
+        if not path.is_dir():
+            raise InputError(f"{path}: is no folder; needs one folder for each class")
+        name = composed(path.name)
+        if name in found:
+            raise InputError(
+                f"{place}: has two folders {name!r}, one with its accents as characters of their "
+                "own; put them into one"
+            )
+        found[name] = path
+    return found
+
+
+def listed_images(place: Path, numbers: dict[str, int], *, every: bool, below: str = ".") -> Files:
+    """The images at ``place``, in each class's folder or in the one ``below`` it, and whether
+    ``every`` class must have one."""
+    files: Files = []
+    for name, of_class in sorted(class_folders(place).items()):
+        if name not in numbers:
+            raise InputError(
+                f"{place / name}: is no class of train (there: {', '.join(list(numbers)[:20])})"
+            )
+        before, folder = len(files), of_class / below
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if is_clutter(path):
+                continue
+            if not path.is_file() or path.suffix.lower() not in SUFFIXES:
+                raise InputError(f"{path}: is no image (allowed: {', '.join(SUFFIXES)})")
+            files.append((path, numbers[name]))
+        if every and len(files) == before:
+            raise InputError(f"{folder}: holds no image; every class needs one")
+    if not files:
+        raise InputError(f"{place}: holds no image")
+    return files

@@ -139,10 +139,12 @@ class VisionData(ImageData):
         for train in (True, False):
             self.open(folder, train=train, download=True)
 
+    def official(self, root: Path, *, train: bool) -> Split:
+        """The official training or test images."""
+        return _split(self.open(root / self.folder, train=train))
+
     def read(self, root: Path) -> tuple[Split, Split, Split]:
-        official, test = (
-            _split(self.open(root / self.folder, train=train)) for train in (True, False)
-        )
+        official, test = (self.official(root, train=train) for train in (True, False))
         total = len(official.labels)
         if self.validation == "last_10000":
             rest, val = torch.arange(total - 10_000), torch.arange(total - 10_000, total)

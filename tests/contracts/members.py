@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kdray.core import Value, tag_of, value_types
-from kdray.data import Arrays, Digits, ImageFolder
+from kdray.data import Arrays, Digits, HuggingFace, ImageFolder
 from kdray.models import (
     CifarResNet,
     Maxout,
@@ -49,6 +49,7 @@ from kdray.training.optimizers import MultiStep, StepDecay
 FIELDS: dict[type[Value], dict[str, Any]] = {
     Arrays: {"path": "own.npz", "classes": 3, "image_shape": (1, 8, 8)},
     ImageFolder: {"path": "own", "classes": 3, "size": 8},
+    HuggingFace: {"path": "own", "classes": 3, "size": 8},
     Gaussian: {"sigma": 0.2},
     Laplace: {"sigma": 0.2},
     UniformNoise: {"sigma": 0.2},
