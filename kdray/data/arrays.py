@@ -25,7 +25,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from kdray.core import InputError, Several, Value
-from kdray.data.array_files import ArrayFiles, Header, NpyFolder, NpzFile, ParquetFolder
+from kdray.data.array_files import ArrayFiles, Header, NpyFolder, NpzFile
 from kdray.data.base import Shape
 from kdray.data.own import OwnData
 from kdray.data.splits import Split
@@ -93,7 +93,7 @@ class Arrays(OwnData):
 
     def prepare(self, root: Path) -> None:
         place = self.place(root)
-        if place.is_dir() and ParquetFolder.is_one(place):
+        if place.is_dir() and _holds_parquet(place):
             self.keep_copy(root)  # what cannot be decoded is told before anything starts
 
     def read(self, root: Path) -> tuple[Split, Split, Split]:
@@ -139,7 +139,9 @@ class Arrays(OwnData):
     def _folder(self, place: Path) -> ArrayFiles:
         if self.sha256 is not None:
             raise InputError(f"{place}: sha256: is of one file, and this is a folder")
-        if ParquetFolder.is_one(place):
+        if _holds_parquet(place):
+            from kdray.data.parquet_files import ParquetFolder  # loads pyarrow
+
             columns = {"images": self.image_column, "labels": self.label_column}
             return ParquetFolder(place, columns, self.native_shape)
         return NpyFolder(place, self.keys.model_dump())
@@ -209,8 +211,12 @@ class Arrays(OwnData):
         return images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
 
 
+def _holds_parquet(place: Path) -> bool:
+    return next(place.glob("*.parquet"), None) is not None
+
+
 def _holds_arrays(place: Path) -> bool:
-    return ParquetFolder.is_one(place) or next(place.glob("*.npy"), None) is not None
+    return _holds_parquet(place) or next(place.glob("*.npy"), None) is not None
 
 
 def _times(shape: tuple[int, ...]) -> str:
