@@ -80,7 +80,9 @@ class ImageFolder(OwnData):
         for part in ("train", "test"):
             if not (place / part).is_dir():
                 raise InputError(f"{place}: {part} is missing; it must be {self.needed}")
-        numbers = {name: number for number, name in enumerate(sorted(class_folders(place / "train")))}
+        numbers = {
+            name: number for number, name in enumerate(sorted(class_folders(place / "train")))
+        }
         if len(numbers) != self.classes:
             raise InputError(
                 f"{place / 'train'}: has {len(numbers)} folders, needs one for each of "
