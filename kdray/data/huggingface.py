@@ -47,12 +47,16 @@ class HuggingFace(OwnData):
     """Side in pixels that images are scaled to as they are read; read as colour, ``channels: 1``
     makes them grey."""
     image_column: Name = "image"
+    """Image files, or nested lists of whole numbers from 0 to 255."""
     label_column: Name = "label"
     """Whole numbers from 0."""
     train_part: Name = "train"
+    """The split that is trained on."""
     val_part: Name | None = None
-    """None: a part of the training images, see ``validation``."""
+    """The split of its own that validates; none: a part of the training images, see
+    ``validation``."""
     test_part: Name = "test"
+    """The split that is tested on."""
 
     @property
     def native_shape(self) -> Shape:
