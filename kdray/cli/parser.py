@@ -194,9 +194,10 @@ def _export(add: Add) -> None:
     )
     command.add_argument(
         "--format",
-        choices=["safetensors", "onnx", "torch-export"],
+        choices=["safetensors", "huggingface", "onnx", "torch-export"],
         default="safetensors",
-        help="safetensors: for kdray.load_model; onnx: for ONNX Runtime; torch-export: for "
+        help="safetensors: for kdray.load_model; huggingface: the same, with what the Hub reads "
+        "of a card; onnx: for ONNX Runtime; torch-export: for "
         "torch alone (safetensors)",
     )
     command.add_argument(

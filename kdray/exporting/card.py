@@ -15,6 +15,7 @@ from kdray.core.wording import duration, file_size
 from kdray.data import ImageData
 from kdray.exporting.agreement import TOLERANCE
 from kdray.exporting.formats import FORMATS, FormatName
+from kdray.exporting.hub import front_matter
 from kdray.exporting.loading import Trial
 from kdray.exporting.markdown import code, described, table
 from kdray.exporting.robustness import sections
@@ -74,6 +75,7 @@ def card(told: Card, results: Results) -> str:
         "## How to load it",
         f"```python\n{program(told.format, experiment.data.shape)}\n```",
         NOTES[told.format],
+        *_needs_plugin(told),
         *_sameness(told),
         "## Data",
         *_data(experiment, told.counts),
@@ -92,7 +94,8 @@ def card(told: Card, results: Results) -> str:
         f"```json\n{json.dumps(canonical(experiment), indent=2)}\n```",
         "</details>",
     ]
-    return "\n\n".join(parts) + "\n"
+    metadata = front_matter(told.trial, robustness) if told.format == "huggingface" else ""
+    return metadata + "\n\n".join(parts) + "\n"
 
 
 _OTHER_MODEL = (
@@ -118,6 +121,20 @@ def _summary(told: Card) -> str:
         "and returns logits "
         f"(N, {experiment.data.classes}), one for each class; their softmax are its probabilities."
     )
+
+
+def _needs_plugin(told: Card) -> list[str]:
+    """What has to be there before kdray can build the network."""
+    if told.format not in ("safetensors", "huggingface"):
+        return []
+    described = told.trial.experiment
+    homes = (type(described.model).__module__, type(described.data).__module__)
+    modules = sorted({home for home in homes if not home.startswith("kdray.")})
+    return [
+        f"It has parts that are none of kdray's own: before `load_model` call "
+        f"`kdray.load_plugin(…)` with the file or package of {code(module)}."
+        for module in modules
+    ]
 
 
 def _sameness(told: Card) -> list[str]:

@@ -18,7 +18,7 @@ from kdray.exporting.agreement import Answer
 from kdray.exporting.loading import MODEL_FILE
 from kdray.exporting.trained import TrainedModel, packed, unpacked
 
-FormatName = Literal["safetensors", "onnx", "torch-export"]
+FormatName = Literal["safetensors", "huggingface", "onnx", "torch-export"]
 OPSET = 20
 """Of the ONNX operators that are written; ONNX Runtime 1.17 and later know it."""
 
@@ -125,6 +125,9 @@ def _quietly() -> Iterator[None]:
 
 FORMATS: dict[FormatName, Format] = {
     "safetensors": Format(
+        MODEL_FILE, "safetensors, for kdray", (), _write_safetensors, _read_safetensors
+    ),
+    "huggingface": Format(
         MODEL_FILE, "safetensors, for kdray", (), _write_safetensors, _read_safetensors
     ),
     "onnx": Format(

@@ -17,6 +17,17 @@ with torch.no_grad():
     logits = model(images)
 print(logits.argmax(dim=1))
 """,
+    "huggingface": """
+import kdray
+import torch
+
+# In the folder of this card, which huggingface_hub.snapshot_download brings from the Hub.
+model = kdray.load_model("{file}")  # in eval mode, on the CPU
+images = torch.rand(4, {shape})  # your images: float32 in [0, 1]
+with torch.no_grad():
+    logits = model(images)
+print(logits.argmax(dim=1))
+""",
     "onnx": """
 import numpy as np
 import onnxruntime
@@ -41,6 +52,11 @@ NOTES: dict[FormatName, str] = {
         "Needs kdray, not the results folder. Nothing is unpickled, and a checksum tells "
         "if the file was altered. "
         "`safetensors.torch.load_file` reads the bare tensors without kdray."
+    ),
+    "huggingface": (
+        "Needs kdray. The folder is a repository for the Hugging Face Hub as it is: `hf upload "
+        "OWNER/NAME .` in it, or `huggingface_hub.HfApi().upload_folder`. Nothing is unpickled, "
+        "and a checksum tells if the file was altered."
     ),
     "onnx": (
         f"Needs ONNX Runtime only. Opset {OPSET}; input `images`, output `logits`, any "

@@ -89,9 +89,13 @@ class Results(Tables):
         *,
         sweep: str | None = None,
         where: Where | None = None,
+        across: bool = False,
     ) -> pd.DataFrame:
         """Every point of a sweep against a baseline: difference of means over seeds, interval,
         tests, effect size.
+
+        ``across``: the points of every sweep of the folder, against a baseline in ``sweep`` (or in
+        the only one that has it); equal seeds are paired whichever sweep trained them.
 
         ``baseline`` is the number of a point, the name of a case, or ``{path: value, …}``
         (``"case"`` and ``"point"`` count as paths). A case or mapping that several points fit gives
@@ -120,7 +124,7 @@ class Results(Tables):
         :class:`kdray.InputError` if a point and its baseline are of different data, if no point or
         several fit, and where ``sweep`` is None but several sweeps have the point or case.
         """
-        return compare(self, baseline, metric, sweep, checked(where))
+        return compare(self, baseline, metric, sweep, checked(where), across=across)
 
     def importance(self, metric: str, *, sweep: str) -> pd.Series[float]:
         """How much each swept path decides whether a point of a sweep is among the best by

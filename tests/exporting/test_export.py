@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 import kdray
@@ -244,6 +245,27 @@ def test_the_command_says_how_much_differs_and_where_it_is(
     ]
     with pytest.raises(InputError, match="no trial 'nonsense'"):
         told(store, trial_id="nonsense")
+
+
+def test_a_card_for_the_hub_begins_with_what_the_hub_reads(store: Store, tmp_path: Path) -> None:
+    write(store, tmp_path / "out", "huggingface")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    empty, front, text = card.split("---\n", 2)
+    assert empty == ""
+    assert text.strip().startswith("# ")
+    metadata = yaml.safe_load(front)
+    assert metadata["library_name"] == "kdray"
+    assert metadata["pipeline_tag"] == "image-classification"
+    (model,) = metadata["model-index"]
+    results = {result["dataset"]["split"]: result for result in model["results"]}
+    assert set(results) == {"test", "val"}
+    row = Results(store.location).trials().set_index("trial_id").loc[STUDENT.trial_id]
+    for split, result in results.items():
+        assert result["task"]["type"] == "image-classification"
+        accuracy = result["metrics"][0]
+        assert accuracy["type"] == "accuracy"
+        assert accuracy["value"] == pytest.approx(row[f"{split}_accuracy"], abs=1e-6)
+    assert "&id" not in front
 
 
 def test_the_command_offers_every_format() -> None:

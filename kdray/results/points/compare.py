@@ -54,16 +54,22 @@ def compare(
     metric: str,
     sweep: str | None,
     where: Where,
+    *,
+    across: bool = False,
 ) -> pd.DataFrame:
     """See :meth:`Results.compare`."""
-    rows = measured_replicates(tables, [metric], sweep, where)
+    rows = measured_replicates(tables, [metric], None if across else sweep, where)
     points = [
         Compared(identity, seeds[seeds[metric].notna()]) for identity, seeds in by_point(rows)
     ]
     points = [point for point in points if not point.seeds.empty]
     baseline = _plain(baseline)
     wanted = _wanted(baseline, points)
-    fitting = [point for point in points if point.shares(wanted)]
+    fitting = [
+        point
+        for point in points
+        if point.shares(wanted) and sweep in (None, point.identity["sweep"])
+    ]
     if not fitting:
         raise InputError(
             f"baseline: no point with {metric} fits {json.dumps(baseline)}{_near(baseline, points)}"
@@ -77,9 +83,11 @@ def compare(
     others = [
         p
         for p in points
-        if p.identity["sweep"] in sweeps and not any(p is each for each in fitting)
+        if (across or p.identity["sweep"] in sweeps) and not any(p is each for each in fitting)
     ]
-    compared = [_against(point, _partner(point, fitting, wanted), metric) for point in others]
+    compared = [
+        _against(point, _partner(point, fitting, wanted, across=across), metric) for point in others
+    ]
     table = as_table([point.identity for point in others], compared, COLUMNS).astype(
         {"baseline": "Int64"}
     )
@@ -127,11 +135,14 @@ def _near(baseline: int | str | Mapping[str, Any], points: list[Compared]) -> st
 
 
 def _partner(
-    point: Compared, fitting: list[Compared], wanted: Mapping[str, Any]
+    point: Compared, fitting: list[Compared], wanted: Mapping[str, Any], *, across: bool
 ) -> Compared | None:
-    """The baseline of a point: the only one in its sweep that has all its other swept values, as
-    far as it has these paths."""
-    near = [each for each in fitting if each.identity["sweep"] == point.identity["sweep"]]
+    """The baseline of a point: the only one in its sweep (``across``: in any) that has all its
+    other swept values, as far as it has these paths."""
+    sweep = point.identity["sweep"]
+    near = [each for each in fitting if across or each.identity["sweep"] == sweep]
+    if across and len(near) == 1:
+        return near[0]
     if "point" in wanted or (len(near) == 1 and "case" in wanted):
         return near[0] if near else None
     # A named case brings values of its own; between others of its paths a baseline must not differ

@@ -216,3 +216,19 @@ def test_a_baseline_that_is_not_there_is_refused_with_what_is(
 def test_results_without_points_have_no_baseline(empty: Results) -> None:
     with pytest.raises(InputError, match=r"no point with val_accuracy fits 0 \(points: none\)"):
         empty.compare(0, "val_accuracy")
+
+
+def test_across_sweeps_equal_seeds_are_paired(three: Results) -> None:
+    add_point(three, 0, BETTER, {ALPHA: 0.5}, sweep="another", teachers=TEACHERS)
+    add_point(three, 1, OTHER[:3], {ALPHA: 0.9}, sweep="another", teachers=TEACHERS[:3])
+    table = three.compare({SIGMA: 0.0}, "val_accuracy", sweep="s", across=True)
+    elsewhere = table[table["sweep"] == "another"]
+    assert len(table) == 4
+    assert elsewhere["paired"].all()
+    assert elsewhere["n"].tolist() == [4, 3]
+    expected = of_pairs(np.array(BETTER), np.array(BASE))._asdict()
+    assert elsewhere.iloc[0][list(expected)].tolist() == pytest.approx(list(expected.values()))
+    alone = three.compare({SIGMA: 0.0}, "val_accuracy", sweep="s")
+    assert set(alone["sweep"]) == {"s"}
+    with pytest.raises(InputError, match="is in several sweeps"):
+        three.compare(0, "val_accuracy", across=True)

@@ -37,6 +37,7 @@ README, SLURM, KUBERAY, ON_PREMISES, AWS = (
     CLUSTERS / file
     for file in ("README.md", "slurm.sh", "kuberay.yaml", "on_premises.yaml", "aws.yaml")
 )
+DOCKERFILE = CLUSTERS / "Dockerfile"
 OURS, THEIRS = "kdray", "ray"
 
 
@@ -322,10 +323,22 @@ def test_results_and_data_are_on_storage_that_all_pods_share(job: Job, cluster: 
     )
 
 
+def test_the_image_is_made_of_files_that_are_there_and_keeps_its_ray() -> None:
+    image = DOCKERFILE.read_text()
+    copied = [word for line in re.findall(r"(?m)^COPY (.*)$", image) for word in line.split()[1:-1]]
+    assert copied
+    for name in copied:
+        assert (CLUSTERS.parents[1] / name).exists(), name
+    assert "ray[tune]==$(" in image
+
+
 def test_image_and_manifest_name_one_ray_that_kdray_takes(cluster: Cluster) -> None:
     images = {container.image for pod in cluster.pods for container in pod.containers}
     images |= {yaml.safe_load(AWS.read_text())["docker"]["image"]}
-    images |= set(re.findall(r"(?m)^FROM (\S+)", README.read_text()))
+    image = DOCKERFILE.read_text()
+    (default,) = re.findall(r"(?m)^ARG RAY=(\S+)", image)
+    (base,) = re.findall(r"(?m)^FROM (\S+)", image)
+    images.add(base.replace("${RAY}", default))
     assert images == {f"rayproject/ray:{cluster.rayVersion}-py311-gpu"}
     (needed,) = [
         wanted for wanted in map(Requirement, requires("kdray") or []) if wanted.name == "ray"
