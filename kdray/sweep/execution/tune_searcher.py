@@ -113,6 +113,8 @@ class JobSearcher(Searcher):  # type: ignore[misc]  # ray is not typed
         self._look_for_next()
         if self._next is not None or self.error or not self._active:
             return False
+        if self._workerless:  # Tune gives it to one of them, whose own is still to start
+            return False
         waits = monotonic() - self._idle[trial_id]
         return len(self._idle) <= MAX_IDLE_WORKERS and waits < MAX_IDLE_SECONDS
 

@@ -29,6 +29,14 @@ def searcher_of(told: Told) -> JobSearcher:
     return JobSearcher(told.queue, lambda job: {"trial": job.trial_id})
 
 
+def begin(searcher: JobSearcher, workers: str = "ab") -> None:
+    """Ask for the jobs of two trials, of which ``workers`` have one."""
+    for name in "ab":
+        assert searcher.suggest(name) is not None
+    for name in workers:
+        searcher.begun(name)
+
+
 def report(event: TrialEvent) -> dict[str, Any]:
     return {"event": event.model_dump_json()}
 
@@ -75,6 +83,7 @@ def test_a_worker_waits_while_another_may_give_it_something_to_do(
     assert searcher.suggest("a") is not None
     assert searcher.suggest("b") is not None
     assert searcher.suggest("c") is None
+    searcher.begun("b")
     assert not searcher.hear("a", ended())
     now = tune_searcher.MAX_IDLE_SECONDS - 1
     assert not searcher.hear("a", WAITS)
@@ -92,8 +101,7 @@ def test_all_that_wait_go_on_once_a_next_job_is_there() -> None:
     later = [group(TASKS[0]), group(TASKS[1])]
     told.source.batch_ended = lambda _: told.source._waiting.extend(later)  # type: ignore[method-assign]
     searcher = searcher_of(told)
-    for name in "ab":
-        assert searcher.suggest(name) is not None
+    begin(searcher)
     assert not searcher.hear("a", ended())
     assert searcher.hear("b", ended()), "the phase is over, and the next begins"
     searcher.on_trial_complete("b")
@@ -106,8 +114,13 @@ def test_all_that_wait_go_on_once_a_next_job_is_there() -> None:
 def test_few_wait_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tune_searcher, "MAX_IDLE_WORKERS", 0)
     searcher = searcher_of(told_of(2, width=2))
-    for name in "ab":
-        assert searcher.suggest(name) is not None
+    begin(searcher)
+    assert searcher.hear("a", ended())
+
+
+def test_a_worker_that_is_free_does_the_job_of_one_that_has_not_started() -> None:
+    searcher = searcher_of(told_of(2, width=2))
+    begin(searcher, workers="a")
     assert searcher.hear("a", ended())
 
 
@@ -124,8 +137,7 @@ def test_a_worker_that_ran_out_of_memory_is_asked_on_so_that_it_ends() -> None:
 def test_an_error_of_our_own_ends_what_waits_and_begins_nothing() -> None:
     told = told_of(2, width=2)
     searcher = searcher_of(told)
-    for name in "ab":
-        assert searcher.suggest(name) is not None
+    begin(searcher)
     assert not searcher.hear("a", ended())
     searcher.error = ValueError("why")
     assert searcher.hear("a", WAITS)
