@@ -38,6 +38,7 @@ INSIDE_SWEEP = [
     "run",
     "plan",
     "evaluate",
+    "importing",
     "status",
 ]
 """Every module and package directly below kdray.sweep, likewise."""

@@ -85,6 +85,7 @@ def build_parser() -> Parser:
         _evaluate,
         _report,
         _export,
+        _import,
         _compact,
         _forget,
         _list,
@@ -213,6 +214,49 @@ def _export(add: Add) -> None:
     command.add_argument("--force", action="store_true", help="replace an earlier export in FOLDER")
     command.add_argument(
         "--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
+    )
+
+
+def _import(add: Add) -> None:
+    command = add(
+        "import",
+        "make a model that somebody else trained a trial, to be measured like any other",
+        "kdray import results --weights net.pt --model '{name: wide_resnet, depth: 28, width: 10}' "
+        "--data '{name: cifar10}' --normalization '{mean: [0.49, 0.48, 0.45], std: [0.25, 0.24, "
+        "0.26]}' --expect-accuracy 0.95",
+    )
+    command.add_argument("results", metavar="DIR", help="results folder or URI")
+    command.add_argument(
+        "--weights", metavar="FILE", required=True, help="safetensors, or a state dict (.pt, .pth)"
+    )
+    command.add_argument(
+        "--model", metavar="MAPPING", required=True, help="the network, as in a sweep file"
+    )
+    command.add_argument(
+        "--data",
+        metavar="MAPPING",
+        dest="data_set",
+        required=True,
+        help="what it is measured on, as in a sweep file",
+    )
+    command.add_argument(
+        "--normalization",
+        metavar="MAPPING",
+        default="none",
+        help="{mean, std} by channel of images in [0, 1], as in its training (none)",
+    )
+    command.add_argument("--name", metavar="NAME", help="what tables call it (the file's name)")
+    command.add_argument(
+        "--sweep", metavar="NAME", default="imported", help="the sweep that it joins (imported)"
+    )
+    command.add_argument(
+        "--expect-accuracy",
+        metavar="F",
+        type=_SHARE,
+        help="its test accuracy where it was trained: far below it is a warning",
+    )
+    command.add_argument(
+        "--data-folder", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
     )
 
 

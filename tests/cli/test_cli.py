@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from kdray import __version__
@@ -24,6 +25,7 @@ from kdray.cli.doctor import Finding
 from kdray.core import InputError, tag_of, value_types
 from kdray.core.garbage import OBJECTS
 from kdray.data import AnyData, VisionData
+from kdray.models import MLP
 from kdray.results import Results, Store, write_rows
 from kdray.results.points.objective import Objective, Objectives
 from kdray.results.record import write_objectives
@@ -364,6 +366,23 @@ def test_sigterm_stops_like_ctrl_c_and_the_handler_is_put_back(
 
 
 # plan, status, evaluate.
+
+
+def test_import_prints_the_accuracy_and_doubts_what_is_far_below_the_expected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(MLP(hidden=(4,)).build((1, 8, 8), 10).state_dict(), tmp_path / "net.pt")
+    command = ["import", str(tmp_path / "results"), "--weights", str(tmp_path / "net.pt")]
+    command += ["--data", "{name: digits}", "--normalization", "{mean: [0.5], std: [0.2]}"]
+    model = ["--model", "{name: mlp, hidden: [4]}"]
+    assert main([*command, *model, "--expect-accuracy", "0.95"]) == 0
+    told = capsys.readouterr()
+    assert "net in sweep imported: 310 parameters, accuracy 0." in told.out
+    assert "is far below the expected 0.9500: wrong normalisation" in told.err
+    assert main([*command, "--model", "mlp"]) == 2
+    assert "--model: needs a mapping, as in a sweep file, not 'mlp'" in capsys.readouterr().err
+    assert main([*command, "--model", "{name: mlp}"]) == 2
+    assert "does not fit mlp" in capsys.readouterr().err
 
 
 def test_plan_says_what_is_to_do_and_how_long_it_takes(
