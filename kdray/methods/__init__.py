@@ -19,6 +19,7 @@ from kdray.methods.base import (
     TrainingStep,
 )
 from kdray.methods.cross_entropy import CrossEntropy
+from kdray.methods.dkd import DKD
 from kdray.methods.fitnet import FitNet
 from kdray.methods.gradient_matching import GradientMatching
 from kdray.methods.kd import KD
@@ -29,6 +30,7 @@ from kdray.methods.robust_student import RobustStudent
 AnyMethod = Annotated[
     CrossEntropy
     | KD
+    | DKD
     | AdditiveKD
     | OutputRegression
     | Margin
@@ -40,6 +42,7 @@ AnyMethod = Annotated[
 ]
 
 __all__ = [
+    "DKD",
     "KD",
     "AdditiveKD",
     "Adversarial",

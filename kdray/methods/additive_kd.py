@@ -18,23 +18,25 @@ from torch.nn import functional
 
 from kdray.methods.base import OutputMethod
 from kdray.methods.kd import soft_cross_entropy
+from kdray.methods.standardization import LogitStandardization
 
 
 def additive_kd(
     logits: Float[Tensor, "B K"],
-    teacher_logits: Float[Tensor, "B K"],
+    compared: tuple[Float[Tensor, "B K"], Float[Tensor, "B K"]],
     labels: Int64[Tensor, "B"],
     *,
     weight: float,
     temperature: float,
 ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-    """L_KD and its two terms, these without λ."""
+    """L_KD and its two terms, these without λ; ``compared``: the student's logits and the teacher's
+    as they are or standardized."""
     hard = functional.cross_entropy(logits, labels)
-    soft = soft_cross_entropy(logits, teacher_logits, temperature)
+    soft = soft_cross_entropy(*compared, temperature)
     return hard + weight * soft, {"cross_entropy": hard, "soft": soft}
 
 
-class AdditiveKD(OutputMethod):
+class AdditiveKD(LogitStandardization, OutputMethod):
     """L_KD = CE(z_S, y) + λ·CE(softmax(z_T/τ), softmax(z_S/τ)), the teacher's distribution the
     target."""
 
@@ -61,5 +63,9 @@ class AdditiveKD(OutputMethod):
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         assert teacher_logits is not None  # an experiment without a teacher is refused
         return additive_kd(
-            logits, teacher_logits, labels, weight=self.weight, temperature=self.temperature
+            logits,
+            self.compared(logits, teacher_logits),
+            labels,
+            weight=self.weight,
+            temperature=self.temperature,
         )

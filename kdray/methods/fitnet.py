@@ -34,6 +34,7 @@ from kdray.core import Effort, tag_of
 from kdray.data import Split, to_unit
 from kdray.methods.additive_kd import AdditiveKD
 from kdray.methods.base import Losses, Method, Stage, Teacher, TrainedTeacher, TrainingStep
+from kdray.methods.standardization import LogitStandardization
 from kdray.models import Classifier, Described, Outputs, stage_shapes
 
 
@@ -81,7 +82,7 @@ def check_regression(guided: tuple[int, ...], hint: tuple[int, ...]) -> None:
         )
 
 
-class FitNet(Method):
+class FitNet(LogitStandardization, Method):
     """Hints, in a stage before or as a term beside CE + λ·H at temperature τ."""
 
     terms: ClassVar[tuple[str, ...]] = (*AdditiveKD.terms, "hint", "hint_classifier")
@@ -159,7 +160,11 @@ class FitNet(Method):
     def losses(self, stage: str, step: TrainingStep) -> Losses:
         assert step.teacher is not None  # an experiment with hints and no teacher is refused
         batch = step.batch
-        distillation = AdditiveKD(weight=self.weight, temperature=self.temperature)
+        distillation = AdditiveKD(
+            weight=self.weight,
+            temperature=self.temperature,
+            logit_standardization=self.logit_standardization,
+        )
         if stage == "main" and self.hint_timing == "before":
             return distillation.losses(stage, step)
         answer = step.teacher(batch.clean, batch.labels, temperature=self.temperature)

@@ -25,6 +25,7 @@ from kdray.core import tag_of
 from kdray.methods.additive_kd import additive_kd
 from kdray.methods.base import Losses, Method, TrainedTeacher, TrainingStep
 from kdray.methods.gradients import input_gradient
+from kdray.methods.standardization import LogitStandardization
 from kdray.models import Described
 from kdray.models.twice import differentiable_twice
 
@@ -67,7 +68,7 @@ def check_has_gradient(method: Method, teacher: TrainedTeacher | None) -> None:
         )
 
 
-class GradientMatching(Method):
+class GradientMatching(LogitStandardization, Method):
     """L_KD (eq. 3) + C1·‖∇_x softmax(z_S/τ)_y - ∇_x softmax(z_T/τ)_y‖²."""
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft", "gradient")
@@ -93,7 +94,7 @@ class GradientMatching(Method):
         logits, teacher_logits, gradient = match(step, self.temperature)
         distilled, terms = additive_kd(
             logits,
-            teacher_logits,
+            self.compared(logits, teacher_logits),
             step.batch.labels,
             weight=self.weight,
             temperature=self.temperature,

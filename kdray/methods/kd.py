@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kdray.methods.base import OutputMethod
+from kdray.methods.standardization import LogitStandardization
 
 
 def divergence(
@@ -41,7 +42,7 @@ def soft_cross_entropy(
     return functional.cross_entropy(student_logits / temperature, target)
 
 
-class KD(OutputMethod):
+class KD(LogitStandardization, OutputMethod):
     """(1 - α)·CE(z_S, y) + α·τ²·KL(softmax(z_T/τ) ‖ softmax(z_S/τ))."""
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft")
@@ -73,7 +74,7 @@ class KD(OutputMethod):
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         assert teacher_logits is not None  # an experiment with kd and no teacher is refused
         hard = functional.cross_entropy(logits, labels)
-        soft = self._soft(logits, teacher_logits)
+        soft = self._soft(*self.compared(logits, teacher_logits))
         total = (1 - self.alpha) * hard + self.alpha * self.temperature**2 * soft
         return total, {"cross_entropy": hard, "soft": soft}
 

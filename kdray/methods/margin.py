@@ -19,6 +19,7 @@ from torch.nn import functional
 from kdray.methods.additive_kd import additive_kd
 from kdray.methods.base import OutputMethod
 from kdray.methods.gradients import true_class_probability
+from kdray.methods.standardization import LogitStandardization
 
 
 def margin_loss(
@@ -32,7 +33,7 @@ def margin_loss(
     return functional.relu(margin + gap).mean()
 
 
-class Margin(OutputMethod):
+class Margin(LogitStandardization, OutputMethod):
     """L_KD (eq. 3) + C2·max(0, γ + f_T - f_S)."""
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft", "margin")
@@ -62,7 +63,11 @@ class Margin(OutputMethod):
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         assert teacher_logits is not None  # an experiment without a teacher is refused
         distilled, terms = additive_kd(
-            logits, teacher_logits, labels, weight=self.weight, temperature=self.temperature
+            logits,
+            self.compared(logits, teacher_logits),
+            labels,
+            weight=self.weight,
+            temperature=self.temperature,
         )
         margin = margin_loss(logits, teacher_logits, labels, self.margin)
         return distilled + self.margin_weight * margin, {**terms, "margin": margin}

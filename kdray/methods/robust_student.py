@@ -17,10 +17,11 @@ from kdray.methods.additive_kd import additive_kd
 from kdray.methods.base import Losses, Method, TrainedTeacher, TrainingStep
 from kdray.methods.gradient_matching import check_has_gradient, match
 from kdray.methods.margin import margin_loss
+from kdray.methods.standardization import LogitStandardization
 from kdray.models import Described
 
 
-class RobustStudent(Method):
+class RobustStudent(LogitStandardization, Method):
     """L_KD (eq. 3) + C1·L_G (eq. 16) + C2·L_S (eq. 15), from one forward pass of each network."""
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft", "gradient", "margin")
@@ -50,7 +51,11 @@ class RobustStudent(Method):
         logits, teacher_logits, gradient = match(step, self.temperature)
         labels = step.batch.labels
         distilled, terms = additive_kd(
-            logits, teacher_logits, labels, weight=self.weight, temperature=self.temperature
+            logits,
+            self.compared(logits, teacher_logits),
+            labels,
+            weight=self.weight,
+            temperature=self.temperature,
         )
         margin = margin_loss(logits, teacher_logits, labels, self.margin)
         total = distilled + self.gradient_weight * gradient + self.margin_weight * margin
