@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from kdray.cli.exit_codes import FAILED, INTERRUPTED, OK, WRONG_INPUT
-from kdray.cli.output import escape_unknown_characters, reader_may_leave
+from kdray.cli.output import escape_unknown_characters, reader_may_leave, replace_closed_outputs
 from kdray.cli.parser import build_parser
 from kdray.core import InputError
 from kdray.core.garbage import gc_threshold
@@ -26,6 +26,7 @@ from kdray.results.files.location import printable
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
     if arguments is None:
+        replace_closed_outputs()
         escape_unknown_characters()
     status = OK  # of a command whose reader has seen enough
     with reader_may_leave():
@@ -49,6 +50,10 @@ def _run(arguments: Sequence[str] | None) -> int:
             return int(command.execute(chosen))
     except InputError as error:
         _complain(f"kdray: {' '.join(str(error).split())}")
+        return WRONG_INPUT
+    except UnicodeEncodeError as error:
+        problem = f"{error.object!r} cannot be encoded"
+        _complain(f"kdray: {problem}; a locale with UTF-8, or PYTHONUTF8=1, helps")
         return WRONG_INPUT
     except KeyboardInterrupt:
         if arguments is None:

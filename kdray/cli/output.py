@@ -10,6 +10,14 @@ from io import TextIOWrapper
 from pathlib import Path
 
 
+def replace_closed_outputs() -> None:
+    """Put a stream that drops everything in the place of stdout or stderr, where a process was
+    started without one (``kdray status results >&-``)."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+
+
 def escape_unknown_characters() -> None:
     """Write what stdout's encoding lacks as stderr does, escaped, instead of failing."""
     if isinstance(sys.stdout, TextIOWrapper):

@@ -11,6 +11,7 @@ import pytest
 
 import kdray
 from kdray.cli.output import reader_may_leave
+from kdray.results import Store
 
 ROOT = Path(kdray.__file__).parent.parent
 
@@ -50,6 +51,31 @@ def test_characters_that_a_terminal_lacks_are_escaped(encoding: str) -> None:
     out, err = process.communicate()
     assert (process.returncode, err) == (0, b"")
     assert b"\\u" in out
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize(("command", "status"), [("list methods", 0), ("run nowhere.yaml", 2)])
+def test_a_command_does_its_work_where_an_output_is_closed(
+    closed: str, command: str, status: int
+) -> None:
+    shell = f'"{sys.executable}" -m kdray {command} {closed}'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(shell, shell=True, env=environment, capture_output=True, check=False)
+    assert done.returncode == status
+    assert b"Traceback" not in done.stderr
+    assert (b"nowhere" in done.stderr) == (status == 2 and "2>&-" not in closed)
+    assert b"nowhere" not in done.stdout, "no message in place of the output"
+
+
+def test_an_argument_that_cannot_be_encoded_is_one_line(tmp_path: Path) -> None:
+    Store(tmp_path).create()
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = ["report", str(tmp_path), "--sweep", "caf\u00e9", "--out", str(tmp_path / "p.html")]
+    process = kdray_process(
+        *command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.communicate()[1].splitlines()[-1].startswith(b"kdray: ")
+    assert process.returncode == 2
 
 
 def test_what_is_printed_after_the_reader_has_left_is_dropped() -> None:
