@@ -132,6 +132,8 @@ class ImageData(Value):
                 "train_sample_seed: nothing is chosen without train_examples or train_per_class"
             )
         least = self.classes - len(self.omit_classes)
+        if least == 1 in (self.train_examples, self.train_per_class):
+            raise ValueError("train_per_class: a single image is no training set")
         if self.train_examples is not None and self.train_examples < least:
             raise ValueError(
                 f"train_examples: {self.train_examples} images cannot hold each of {least} classes"
@@ -232,12 +234,15 @@ class ImageData(Value):
             return kept
         part = kept[sample(labels[kept], self.train_examples, salt=salt)]
         if len(part) < self.train_examples:
-            raise InputError(f"train_examples: {self.train_examples} of {len(part)} images")
+            raise InputError(
+                f"experiment.data.train_examples: {self.train_examples} of {len(part)} images"
+            )
         lost = set(labels[kept].tolist()) - set(labels[part].tolist())
         if lost:
             raise InputError(
-                f"train_examples: {self.train_examples} of {len(kept)} images, each class in its "
-                f"proportion, has none of class {min(lost)}; use more, or train_per_class"
+                f"experiment.data.train_examples: {self.train_examples} of {len(kept)} images, "
+                f"each class in its proportion, has none of class {min(lost)}; use more, or "
+                "train_per_class"
             )
         return part
 

@@ -82,7 +82,8 @@ def sample_per_class(labels: Int64[Tensor, "N"], count: int, *, salt: str) -> In
     for label in labels.unique().tolist():
         members = torch.nonzero(labels == label).flatten().tolist()
         if len(members) < count:
-            raise InputError(f"train_per_class: {count} of {len(members)} images of class {label}")
+            found = f"{count} of {len(members)} images of class {label}"
+            raise InputError(f"experiment.data.train_per_class: {found}")
         chosen += sorted(members, key=lambda at: _hash(f"{salt}:{at}"))[:count]
     return torch.tensor(sorted(chosen), dtype=torch.int64, device=labels.device)
 

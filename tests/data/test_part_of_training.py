@@ -59,6 +59,10 @@ def test_the_normalisation_is_fitted_to_the_part() -> None:
         ({"train_examples": 1078}, "train_examples: 1078 of 1077 training images"),
         ({"examples": 100, "train_examples": 61}, "train_examples: 61 of 60 training images"),
         ({"train_examples": 20, "train_per_class": 2}, "say either train_examples or"),
+        (
+            {"train_per_class": 1, "omit_classes": list(range(9))},
+            "a single image is no training set",
+        ),
         ({"train_sample_seed": 1}, "nothing is chosen without"),
     ],
 )
@@ -74,7 +78,9 @@ def test_of_an_official_data_set_what_it_has_is_known() -> None:
 
 def test_more_of_a_class_than_there_are_is_told_before_training() -> None:
     data = parse(Digits, {"name": "digits", "train_per_class": 200})
-    with pytest.raises(InputError, match=r"train_per_class: 200 of \d+ images of class \d$"):
+    with pytest.raises(
+        InputError, match=r"^experiment\.data\.train_per_class: 200 of \d+ images of class \d$"
+    ):
         data.check_part(NOWHERE)
 
 

@@ -29,19 +29,21 @@ from kdray.training.compute import ComputeOptions
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
 Role = Literal["teacher", "student"]
 MAX_SEEDS = 10_000
+MAX_SEED = 2**63 - 1
+"""What the column ``seed`` can hold."""
 
 
 def _are_seeds(given: Any) -> Any:
     """Return ``given`` if it says seeds."""
     numbers = given if isinstance(given, list | tuple) else [0]
     is_listed = 0 < len(numbers) <= MAX_SEEDS and all(
-        type(number) is int and number >= 0 for number in numbers
+        type(number) is int and 0 <= number <= MAX_SEED for number in numbers
     )
     is_count = numbers is given or (type(given) is int and 1 <= given <= MAX_SEEDS)
     if not (is_listed and is_count):
         raise ValueError(
             f"needs a whole number from 1 to {MAX_SEEDS}, or a list of seeds (whole numbers from "
-            f"0), not {shortened(json.dumps(given, default=str))}"
+            f"0 below 2^63), not {shortened(json.dumps(given, default=str))}"
         )
     twice = [number for number, count in Counter(numbers).items() if count > 1]
     if twice:
@@ -155,10 +157,18 @@ class Budget(Value):
     """Of all trials together: the share of a GPU that each asked for, times its hours."""
 
 
+def _not_blank(name: str) -> str:
+    """Return ``name`` if a reader would see it."""
+    if not name.strip():
+        raise ValueError("is empty; a case needs a name")
+    return name
+
+
 class Case(Value):
     """A named set of overrides, crossed with the rest of the space."""
 
-    name: Annotated[str, Field(min_length=1), AfterValidator(composed)]
+    name: Annotated[str, AfterValidator(_not_blank), AfterValidator(composed)]
+    """Any text that is not empty."""
     set: dict[str, JsonValue] = {}  # noqa: RUF012
     """Dotted path below the experiment to value (or distribution)."""
 

@@ -60,7 +60,7 @@ WRONG = [
     ),
     ({"experiment.trainin": {}}, "experiment.trainin: unknown key, did you mean 'training'?"),
     ({"seeds": "3"}, "seeds: needs a whole number from 1 to 10000, or a list of seeds"),
-    ({"seeds": 0}, "(whole numbers from 0), not 0"),
+    ({"seeds": 0}, "(whole numbers from 0 below 2^63), not 0"),
     (
         {"experiment.model.name": "mpl"},
         "experiment.model: unknown name 'mpl', did you mean 'mlp'? (allowed: mlp, ",

@@ -54,6 +54,7 @@ def test_each_student_has_the_teacher_of_its_own_seed() -> None:
         ("3", "seeds: "),
         (0, "seeds: "),
         ([0.5], "seeds: needs "),
+        ([2**63], "seeds: needs "),
         ({"grid": [1, 2]}, "seeds: "),
     ],
 )
