@@ -27,6 +27,7 @@ ORDER = [
     "exporting",
     "sweep",
     "cli",
+    "testing",
 ]
 """Every package directly below kdray; one imports from those before it and from itself."""
 INSIDE_SWEEP = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,9 @@ def test_the_python_that_is_shown_runs(
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(kdray, "run", lambda sweep, results: None, raising=False)
+    monkeypatch.syspath_prepend(ROOT / "sweeps" / "plugins")
     exec(compile(block, name, "exec"), {})  # noqa: S102
+    sys.modules.pop("my_lab", None)
 
 
 @pytest.mark.parametrize(("name", "block"), blocks("sql"))

@@ -4,6 +4,7 @@ test for it."""
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -44,6 +45,8 @@ from kdray.robustness import (
     SignalToNoise,
     Transfer,
 )
+from kdray.sweep.definition.samplers import CMAES, GP, NSGAII, QMC, TPE, Random
+from kdray.testing import Contract
 from kdray.training.optimizers import MultiStep, StepDecay
 
 FIELDS: dict[type[Value], dict[str, Any]] = {
@@ -86,6 +89,12 @@ FIELDS: dict[type[Value], dict[str, Any]] = {
     PredictionScores: {"images": (0,), "under": SignalToNoise(ratios=(10.0,))},
     Transfer: {"attack": FGSM()},
     Occlusion: {"sides": (2, 4)},
+    Random: {"points": 7},
+    QMC: {"points": 7},
+    TPE: {"points": 7, "startup": 3},
+    GP: {"points": 7, "startup": 3},
+    CMAES: {"points": 7, "startup": 3, "population": 4},
+    NSGAII: {"points": 7, "population": 4},
 }
 """Values for the fields that have no default, or whose default is too large for a test."""
 
@@ -126,3 +135,8 @@ def every(union: Any) -> pytest.MarkDecorator:
             for kind in members(union)
         ],
     )
+
+
+def each(contracts: Iterable[Contract]) -> pytest.MarkDecorator:
+    """Runs a test once for each of ``contracts``, as ``contract``."""
+    return pytest.mark.parametrize("contract", contracts, ids=lambda contract: contract.__name__)

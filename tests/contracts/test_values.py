@@ -3,21 +3,21 @@ it."""
 
 from __future__ import annotations
 
-import inspect
 import json
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
-from kdray.core import Value, canonical_json, fingerprint, parse, tag_of
+from kdray.core import Value, canonical_json, parse, tag_of
 from kdray.data import AnyData
 from kdray.methods import AnyMethod
 from kdray.models import AnyModel
 from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, AnyWeightNoise
 from kdray.robustness import AnyEvaluation
+from kdray.sweep.definition.samplers import AnySampler
+from kdray.testing import VALUE_CONTRACTS, Contract, hold
 from kdray.training.optimizers import AnyOptimizer, AnySchedule
-from tests.contracts.members import instance, members
+from tests.contracts.members import each, instance, members
 
 UNIONS = {
     "data": AnyData,
@@ -30,6 +30,7 @@ UNIONS = {
     "optimizer": AnyOptimizer,
     "schedule": AnySchedule,
     "evaluation": AnyEvaluation,
+    "sampler": AnySampler,
 }
 each_member = pytest.mark.parametrize(
     ("union", "kind"),
@@ -42,28 +43,17 @@ each_member = pytest.mark.parametrize(
 
 
 @each_member
-def test_canonical_json_is_read_back_as_the_same_value(union: Any, kind: type[Value]) -> None:
-    value = instance(kind)
+@each(VALUE_CONTRACTS)
+def test_value(union: Any, value: Value, contract: Contract) -> None:
+    del union
+    hold(contract, value)
+
+
+@each_member
+def test_its_union_reads_it_back(union: Any, kind: type[Value], value: Value) -> None:
     read = parse(union, json.loads(canonical_json(value)))
     assert type(read) is kind
     assert read == value
-    assert fingerprint(read) == fingerprint(value)
-
-
-@each_member
-def test_frozen_and_hashable(union: Any, kind: type[Value]) -> None:
-    value = instance(kind)
-    assert hash(value) == hash(instance(kind))
-    for name in kind.model_fields:
-        with pytest.raises(ValidationError, match="frozen"):
-            setattr(value, name, getattr(value, name))
-
-
-@each_member
-def test_concrete_and_described(union: Any, kind: type[Value]) -> None:
-    assert not inspect.isabstract(kind)
-    assert kind.__doc__
-    assert tag_of(kind) == kind.model_fields["name"].default
 
 
 @pytest.mark.parametrize("union", UNIONS.values(), ids=UNIONS)
