@@ -1,21 +1,13 @@
-"""Generators, a statistic and classifiers that tests of several packages need."""
+"""A statistic and classifiers that tests of several packages need."""
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from kdray.data import Dataset, Digits, to_unit
-from kdray.models import MLP, Classifier, build, fit
+from kdray.models import MLP, Classifier
 from kdray.teachers import frozen
-
-
-def draws(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from kdray.testing.samples import trained_on_digits
 
 
 def distance_from_uniform(samples: Tensor) -> Tensor:
@@ -36,31 +28,6 @@ def linear_classifier(weight: Tensor, bias: Tensor | None = None) -> Classifier:
             "network.head.bias": torch.zeros(classes) if bias is None else bias,
         }
     )
-    return frozen(classifier)
-
-
-@cache
-def digits() -> Dataset:
-    return Digits().load(Path())
-
-
-@cache
-def untrained_on_digits() -> Classifier:
-    return frozen(build(MLP(hidden=(16,)), Digits(), fit(Digits(), digits()), seed=1))
-
-
-@cache
-def trained_on_digits() -> Classifier:
-    """Right on most test digits, and broken by moderate noise and attacks. Shared: leave it as it
-    is."""
-    classifier = build(MLP(hidden=(32,)), Digits(), fit(Digits(), digits()), seed=0)
-    optimizer = torch.optim.Adam(classifier.parameters(), 0.01)
-    images, labels = to_unit(digits().train.images), digits().train.labels
-    for _ in range(60):
-        optimizer.zero_grad()
-        functional.cross_entropy(classifier.logits(images), labels).backward()
-        optimizer.step()
-    optimizer.zero_grad()
     return frozen(classifier)
 
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from kdray.data import Split
-from kdray.methods import Batch, Losses, Method, Teacher, TrainingStep
+from kdray.methods import Batch, Losses, Method, TrainingStep
 from kdray.models import Classifier, Outputs
-from tests.tensors import draws, linear_classifier
+from kdray.testing.samples import PlainTeacher, draws
+from tests.tensors import linear_classifier
 
 
 class Asked(NamedTuple):
@@ -22,18 +23,16 @@ class Asked(NamedTuple):
     with_graph: bool
 
 
-class Plain(Teacher):
-    """Answers as ``classifier`` does, with a graph if the images ask for one."""
+class Plain(PlainTeacher):
+    """Remembers what it was asked."""
 
     def __init__(self, classifier: Classifier) -> None:
-        self.classifier = classifier.eval()
+        super().__init__(classifier)
         self.asked: list[Asked] = []
 
     def __call__(self, images: Tensor, labels: Tensor, *, temperature: float) -> Outputs:
         self.asked.append(Asked(images.detach().clone(), labels, temperature, images.requires_grad))
-        with torch.set_grad_enabled(images.requires_grad):
-            outputs: Outputs = self.classifier(images)
-        return outputs
+        return super().__call__(images, labels, temperature=temperature)
 
 
 def step(method: Method, student: Classifier, batch: Batch, teacher: Plain | None) -> TrainingStep:

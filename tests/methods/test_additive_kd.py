@@ -8,8 +8,8 @@ import torch
 
 from kdray.core import InputError, parse
 from kdray.methods import KD, AdditiveKD
+from kdray.testing.samples import draws
 from tests.methods.steps import LABELS, ROWS, hard, linear, soft, softmax
-from tests.tensors import draws
 
 CLASSES = 4
 STUDENT, TEACHER = 3 * torch.randn(2, ROWS, CLASSES, generator=draws(), dtype=torch.float64)

@@ -18,8 +18,9 @@ from kdray.methods import Adversarial, Batch, TrainingStep
 from kdray.methods.adversarial import Attack, crafting
 from kdray.models import MLP, Classifier, Described, Model, WideResNet, build, fit
 from kdray.perturbations.attacks import pgd, random_start
+from kdray.testing.samples import digits, draws, trained_on_digits
 from tests.methods.steps import LABELS, Linear, Plain, hard, linear, soft, step
-from tests.tensors import digits, draws, linear_classifier, trained_on_digits
+from tests.tensors import linear_classifier
 
 ATTACK = {"epsilon": 0.1, "step_size": 0.05, "steps": 3}
 CLEAN_KD = {"name": "kd", "alpha": 0.75, "temperature": 2.0, "divergence": "cross_entropy"}

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from kdray.methods import Batch, CrossEntropy
+from kdray.testing.samples import draws
 from tests.methods.steps import step
-from tests.tensors import draws, linear_classifier
+from tests.tensors import linear_classifier
 
 
 def test_equals_minus_the_mean_log_probability_of_the_labels() -> None:

@@ -15,8 +15,8 @@ from kdray.data import Digits
 from kdray.methods import AdditiveKD, Batch, FitNet, TrainingStep
 from kdray.methods.fitnet import Hints, check_regression, hint_loss, middle, regressor
 from kdray.models import MLP, CifarResNet, Classifier, Model, WideResNet, build
+from kdray.testing.samples import draws
 from tests.methods.steps import Plain, hard, step
-from tests.tensors import draws
 
 MAPS: tuple[Model, Model] = (WideResNet(depth=10, width=1), CifarResNet(depth=8))
 VECTORS: tuple[Model, Model] = (MLP(hidden=(7, 6, 5)), MLP(hidden=(12, 11)))

@@ -13,6 +13,7 @@ from kdray.methods import AdditiveKD, Batch, GradientMatching
 from kdray.methods.gradient_matching import gradient_loss
 from kdray.methods.gradients import input_gradient
 from kdray.models import MLP, build
+from kdray.testing.samples import draws
 from tests.methods.steps import (
     CLASSES,
     LABELS,
@@ -26,7 +27,7 @@ from tests.methods.steps import (
     soft,
     step,
 )
-from tests.tensors import draws, linear_classifier
+from tests.tensors import linear_classifier
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 3.0])

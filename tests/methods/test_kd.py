@@ -13,8 +13,9 @@ from torch import Tensor
 from kdray.core import InputError, parse
 from kdray.methods import KD, Batch
 from kdray.methods.kd import divergence, soft_cross_entropy
+from kdray.testing.samples import draws
 from tests.methods.steps import Plain, step
-from tests.tensors import draws, linear_classifier
+from tests.tensors import linear_classifier
 
 LABELS = torch.tensor([0, 3, 1, 4, 4, 2, 0])
 ROWS, CLASSES = 7, 5

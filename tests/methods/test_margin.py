@@ -11,8 +11,8 @@ from kdray.core import InputError, parse
 from kdray.methods import AdditiveKD, Margin
 from kdray.methods.gradients import true_class_probability
 from kdray.methods.margin import margin_loss
+from kdray.testing.samples import draws
 from tests.methods.steps import LABELS, ROWS, hard, linear, shortfall, soft, softmax
-from tests.tensors import draws
 
 STUDENT, TEACHER = 3 * torch.randn(2, ROWS, 4, generator=draws(), dtype=torch.float64)
 

@@ -10,8 +10,8 @@ import torch
 
 from kdray.core import InputError, parse
 from kdray.methods import OutputRegression
+from kdray.testing.samples import draws
 from tests.methods.steps import LABELS, ROWS, hard, linear, softmax
-from tests.tensors import draws
 
 CLASSES = 4
 STUDENT, TEACHER = 3 * torch.randn(2, ROWS, CLASSES, generator=draws(), dtype=torch.float64)

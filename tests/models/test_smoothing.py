@@ -19,7 +19,8 @@ from kdray.perturbations.weight_noise import Coloured, Independent
 from kdray.robustness import Clean, Subject, measurements
 from kdray.robustness.base import BLOCK
 from kdray.teachers import frozen
-from tests.tensors import digits, draws, linear_classifier, trained_on_digits
+from kdray.testing.samples import digits, draws, trained_on_digits
+from tests.tensors import linear_classifier
 
 AGGREGATES = ["prediction", "soft_prediction", "logits"]
 every_aggregate = pytest.mark.parametrize("aggregate", AGGREGATES)

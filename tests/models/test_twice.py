@@ -14,7 +14,7 @@ from torch.nn import functional
 from kdray.data import Digits
 from kdray.models import CifarResNet, Classifier, Maxout, Model, Standardize, WideResNet, build
 from kdray.models.twice import OURS, differentiable_twice
-from tests.tensors import draws
+from kdray.testing.samples import draws
 
 CPU = torch.device("cpu")
 COLOUR = Digits(resize=32, channels=3)

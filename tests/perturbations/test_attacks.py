@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from kdray.perturbations.attacks import Norm, iterates, pgd, project, random_start
-from tests.tensors import digits, distance_from_uniform, draws, linear_classifier, trained_on_digits
+from kdray.testing.samples import digits, draws, trained_on_digits
+from tests.tensors import distance_from_uniform, linear_classifier
 
 NORMS: list[Norm] = ["linf", "l2"]
 DUAL = {"linf": 1, "l2": 2}

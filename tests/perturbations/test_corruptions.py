@@ -37,8 +37,8 @@ from kdray.perturbations.corruptions.operators import (
     moved,
 )
 from kdray.perturbations.corruptions.spatter import distance, edges, equalised
+from kdray.testing.samples import draws
 from tests.perturbations.test_corruptions_reference import reference
-from tests.tensors import draws
 
 every_kind = pytest.mark.parametrize("kind", CORRUPTIONS)
 every_random = pytest.mark.parametrize("kind", RANDOM)

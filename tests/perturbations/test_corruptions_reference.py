@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from kdray.perturbations.corruptions import CORRUPTIONS, DETERMINISTIC, SEVERITIES, corrupt
-from tests.tensors import draws
+from kdray.testing.samples import draws
 
 FIGURES = (
     "change",

@@ -12,7 +12,8 @@ from torch import Tensor
 from kdray.core import InputError, parse, tag_of
 from kdray.perturbations import Gaussian, GaussianSNR, Laplace, Poisson, UniformNoise
 from kdray.perturbations.input_noise import gaussian, laplace, poisson, uniform, white_noise
-from tests.tensors import distance_from_uniform, draws
+from kdray.testing.samples import draws
+from tests.tensors import distance_from_uniform
 
 GREY = torch.full((64, 3, 32, 32), 0.5)
 KURTOSIS = {gaussian: 3.0, laplace: 6.0, uniform: 1.8}

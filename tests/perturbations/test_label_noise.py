@@ -20,7 +20,7 @@ from kdray.perturbations import (
     Uniform,
 )
 from kdray.perturbations.label_noise import symmetric, uniform_incorrect
-from tests.tensors import draws
+from kdray.testing.samples import draws
 
 both_noises = pytest.mark.parametrize("noise", [uniform_incorrect, symmetric])
 both_kinds = pytest.mark.parametrize("kind", [Uniform, Symmetric])

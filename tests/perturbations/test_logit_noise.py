@@ -14,7 +14,7 @@ from torch import Tensor
 from kdray.core import InputError, parse
 from kdray.perturbations import SignalDependent, Swap
 from kdray.perturbations.logit_noise import Which, swap_sources
-from tests.tensors import draws
+from kdray.testing.samples import draws
 
 LOGITS = 2 * torch.randn(2_000, 12, generator=draws(), dtype=torch.float64)
 WORKED = torch.tensor([[0.05, 0.30, 0.28, 0.26, 0.11]], dtype=torch.float64)

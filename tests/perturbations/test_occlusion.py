@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kdray.perturbations.occlusion import occlude
-from tests.tensors import draws
+from kdray.testing.samples import draws
 
 WHITE = torch.ones(4000, 3, 6, 5)
 

@@ -16,7 +16,7 @@ from kdray.perturbations.weight_noise import (
     coloured,
     independent,
 )
-from tests.tensors import draws
+from kdray.testing.samples import draws
 
 SHAPE = (3, 2, 2, 2)
 

@@ -21,7 +21,8 @@ from kdray.robustness import PGD, Measurement, Subject, measurements
 from kdray.robustness.autoattack import AutoAttack, Ensemble
 from kdray.robustness.base import all_correct, blocks
 from kdray.teachers import frozen
-from tests.tensors import Watched, digits, linear_classifier, trained_on_digits
+from kdray.testing.samples import digits, trained_on_digits
+from tests.tensors import Watched, linear_classifier
 
 both_norms = pytest.mark.parametrize("norm", ["linf", "l2"])
 both_ensembles = pytest.mark.parametrize("attacks", ["standard", "rand"])

@@ -18,7 +18,8 @@ from kdray.models import Classifier
 from kdray.robustness import Measurement, Subject, measurements
 from kdray.robustness.base import BLOCK
 from kdray.robustness.certified_radius import ABSTAINED, CertifiedRadius, lower_bound
-from tests.tensors import Watched, digits, draws, linear_classifier, trained_on_digits
+from kdray.testing.samples import digits, draws, trained_on_digits
+from tests.tensors import Watched, linear_classifier
 
 NORMAL = NormalDist()
 PIXELS = 6

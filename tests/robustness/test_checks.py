@@ -14,7 +14,7 @@ from kdray.models import Classifier
 from kdray.results.checks import with_transfers
 from kdray.robustness import FGSM, PGD, Evaluation, Subject, Transfer, columns_of, measurements
 from kdray.robustness.checks import noticed
-from tests.tensors import digits, trained_on_digits
+from kdray.testing.samples import digits, trained_on_digits
 
 
 class Stepped(Classifier):

@@ -11,7 +11,8 @@ from kdray.data import Split, to_unit
 from kdray.robustness import Clean, Subject
 from kdray.robustness.base import BLOCK, blocks
 from kdray.robustness.clean import BINS, brier, calibration_error
-from tests.tensors import digits, linear_classifier, trained_on_digits
+from kdray.testing.samples import digits, trained_on_digits
+from tests.tensors import linear_classifier
 
 
 def test_accuracy_is_the_share_of_images_given_their_label_and_loss_their_mean_cross_entropy() -> (

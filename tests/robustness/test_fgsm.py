@@ -7,7 +7,8 @@ import torch
 
 from kdray.data import Split, to_unit
 from kdray.robustness import FGSM, PGD, Clean, Subject, measurements
-from tests.tensors import digits, draws, linear_classifier, trained_on_digits
+from kdray.testing.samples import digits, draws, trained_on_digits
+from tests.tensors import linear_classifier
 
 
 def test_epsilon_0_is_clean_and_larger_ones_are_worse() -> None:

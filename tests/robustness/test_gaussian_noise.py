@@ -11,7 +11,8 @@ from kdray.core import InputError, parse
 from kdray.data import to_unit
 from kdray.robustness import Clean, GaussianNoise, Subject
 from kdray.robustness.base import BLOCK
-from tests.tensors import Watched, digits, trained_on_digits
+from kdray.testing.samples import digits, trained_on_digits
+from tests.tensors import Watched
 
 
 def noise_shown(sigma: float, **fields: bool | int) -> Tensor:

@@ -15,8 +15,9 @@ from kdray.perturbations.weight_noise import Independent
 from kdray.results import TABLES
 from kdray.robustness import Gradients
 from kdray.robustness.gradients import GradientRecord
+from kdray.testing.samples import draws
 from tests.methods.steps import LABELS, softmax
-from tests.tensors import draws, linear_classifier
+from tests.tensors import linear_classifier
 
 
 def values(gradients: Gradients) -> dict[str, float]:

@@ -22,7 +22,8 @@ from kdray.data.splits import sample
 from kdray.perturbations.corruptions import CORRUPTIONS
 from kdray.robustness import Measurement, Subject, measurements
 from kdray.robustness.official_corruptions import OfficialCorruptions
-from tests.tensors import Watched, digits, trained_on_digits
+from kdray.testing.samples import digits, trained_on_digits
+from tests.tensors import Watched
 
 EACH = 20
 """Images of each kind and severity: the first test digits, enlarged and the more noisy the higher

@@ -17,7 +17,8 @@ from kdray.models import MLP, build, fit
 from kdray.robustness import Clean, Measurement, Subject, measurements
 from kdray.robustness.out_of_distribution import OutOfDistribution, fitting
 from kdray.teachers import frozen
-from tests.tensors import Watched, digits, trained_on_digits
+from kdray.testing.samples import digits, trained_on_digits
+from tests.tensors import Watched
 
 ROOT = Path("/nowhere")
 OWN = {"name": "arrays", "path": "own.npz", "classes": 10}

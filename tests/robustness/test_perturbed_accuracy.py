@@ -21,7 +21,8 @@ from kdray.robustness import (
     Subject,
     measurements,
 )
-from tests.tensors import Watched, digits, draws, trained_on_digits
+from kdray.testing.samples import digits, draws, trained_on_digits
+from tests.tensors import Watched
 
 
 def values(evaluation: Evaluation, metric: str = "accuracy") -> list[float]:

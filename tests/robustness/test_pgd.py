@@ -16,7 +16,8 @@ from kdray.models import Classifier, Network, Outputs, Smoothing
 from kdray.perturbations.attacks import Norm, pgd, random_start
 from kdray.robustness import PGD, Clean, Subject, measurements
 from kdray.robustness.base import BLOCK, blocks
-from tests.tensors import digits, draws, linear_classifier, trained_on_digits
+from kdray.testing.samples import digits, draws, trained_on_digits
+from tests.tensors import linear_classifier
 
 both_norms = pytest.mark.parametrize("norm", ["linf", "l2"])
 EPSILON = {"linf": 0.15, "l2": 0.9}

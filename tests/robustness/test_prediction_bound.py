@@ -16,8 +16,9 @@ from kdray.perturbations.attacks import in_ball
 from kdray.robustness import Measurement, PredictionBound, Subject
 from kdray.robustness.base import BLOCK
 from kdray.robustness.prediction_bound import true_class_score
+from kdray.testing.samples import digits, draws, trained_on_digits, untrained_on_digits
 from tests.methods.steps import slope, softmax
-from tests.tensors import digits, draws, linear_classifier, trained_on_digits, untrained_on_digits
+from tests.tensors import linear_classifier
 
 PIXELS, CLASSES = 6, 4
 

@@ -21,7 +21,7 @@ from kdray.robustness import (
     measurements,
 )
 from kdray.robustness.base import BLOCK
-from tests.tensors import digits, trained_on_digits
+from kdray.testing.samples import digits, trained_on_digits
 
 
 def scores(evaluation: PredictionScores, examples: int | None = None) -> list[Measurement]:

@@ -11,7 +11,7 @@ import pytest
 from kdray.core import InputError, canonical, fingerprint, parse
 from kdray.results import TABLES
 from kdray.robustness import PGD, Clean, Monitor, Subject, columns_of, measurements
-from tests.tensors import digits, trained_on_digits
+from kdray.testing.samples import digits, trained_on_digits
 
 PGD2 = {"name": "pgd", "label": "pgd2", "steps": 2, "examples": 20, "split": "val"}
 NOISE = {"name": "gaussian_noise", "sigmas": [0.1, 0.3], "split": "val"}

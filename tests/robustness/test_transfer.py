@@ -15,7 +15,8 @@ from kdray.models import Classifier, Smoothing
 from kdray.perturbations.attacks import pgd, random_start
 from kdray.robustness import FGSM, PGD, Subject, Transfer, measurements
 from kdray.robustness.base import is_correct
-from tests.tensors import digits, linear_classifier, trained_on_digits, untrained_on_digits
+from kdray.testing.samples import digits, trained_on_digits, untrained_on_digits
+from tests.tensors import linear_classifier
 
 SPLIT = digits().test.first(80)
 ATTACK = {"epsilon": 0.15, "step_size": 0.04, "steps": 4}
