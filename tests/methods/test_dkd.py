@@ -12,8 +12,8 @@ import torch
 from kdray.core import InputError, parse
 from kdray.methods import DKD, KD
 from kdray.methods.dkd import decoupled, without_label
+from kdray.testing.samples import draws
 from tests.methods.steps import LABELS, ROWS, hard, linear, softmax
-from tests.tensors import draws
 
 STUDENT, TEACHER = 3 * torch.randn(2, ROWS, 4, generator=draws(), dtype=torch.float64)
 

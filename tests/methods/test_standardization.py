@@ -10,8 +10,8 @@ from kdray.core import canonical_json, value_types
 from kdray.methods import AnyMethod, Losses, Method
 from kdray.methods.standardization import LogitStandardization, standardized
 from kdray.models import MLP, Classifier
+from kdray.testing.samples import draws
 from tests.methods.steps import CLASSES, LABELS, PIXELS, ROWS, Plain, linear, step
-from tests.tensors import draws
 
 LOGITS = 5 * torch.randn(ROWS, 4, generator=draws(3), dtype=torch.float64) + 2
 SOFT = frozenset({"soft", "target", "non_target", "inter_class", "intra_class"})

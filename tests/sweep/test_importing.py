@@ -18,8 +18,8 @@ from kdray.robustness.fgsm import FGSM
 from kdray.sweep.evaluate import evaluate
 from kdray.sweep.importing import FAR_BELOW, Imported, import_model
 from kdray.sweep.run import run
+from kdray.testing.samples import trained_on_digits
 from tests.sweep.fakes import ALONE, NOWHERE, Engine, sweep_of
-from tests.tensors import trained_on_digits
 
 DATA = {"name": "digits"}
 MODEL = {"name": "mlp", "hidden": [32]}
