@@ -11,7 +11,7 @@ from typing import Any
 from kdray.cli.catalogue import entries
 from kdray.data import AnyData
 from kdray.methods import AnyMethod
-from kdray.methods.adversarial import Attack
+from kdray.methods.attack import Attack
 from kdray.models import AnyModel, Smoothing
 from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, AnyWeightNoise, Noise
 from kdray.results import TABLES

@@ -12,7 +12,7 @@ from kdray.core import Value, tag_of, value_types
 from kdray.core.wording import pixels, value_text
 from kdray.data import AnyData
 from kdray.methods import AnyMethod
-from kdray.methods.adversarial import Attack
+from kdray.methods.attack import Attack
 from kdray.models import AnyModel, Smoothing
 from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, AnyWeightNoise
 from kdray.robustness import AnyEvaluation

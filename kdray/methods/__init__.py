@@ -24,8 +24,10 @@ from kdray.methods.fitnet import FitNet
 from kdray.methods.gradient_matching import GradientMatching
 from kdray.methods.kd import KD
 from kdray.methods.margin import Margin
+from kdray.methods.mart import MART
 from kdray.methods.output_regression import OutputRegression
 from kdray.methods.robust_student import RobustStudent
+from kdray.methods.trades import TRADES
 
 AnyMethod = Annotated[
     CrossEntropy
@@ -37,13 +39,17 @@ AnyMethod = Annotated[
     | GradientMatching
     | RobustStudent
     | FitNet
-    | Adversarial,
+    | Adversarial
+    | TRADES
+    | MART,
     OpenUnion(Method),
 ]
 
 __all__ = [
     "DKD",
     "KD",
+    "MART",
+    "TRADES",
     "AdditiveKD",
     "Adversarial",
     "AnyMethod",

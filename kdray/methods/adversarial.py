@@ -8,52 +8,36 @@ versions of current_understanding table 5:
 Each half is any loss of outputs with hyperparameters of its own: smoothed_models weighs the teacher
 by 0.75 on clean and 0.25 on perturbed images. Whether the teacher sees x' or x in the second half,
 the text does not say.
+
+Methods of robust distillation that are settings of it, each half ``kd`` with α = 1 unless said:
+
+    ARD     (Goldblum et al. 2020, arXiv:1905.09747)  clean: cross_entropy, mix: their α,
+            perturbed.temperature: their t, teacher_sees: clean, attack.loss: cross_entropy
+    RSLAD   (Zi et al. 2021, arXiv:2108.07969)        mix: 5/6, both temperatures: 1,
+            teacher_sees: clean, attack.loss: kl_teacher_clean
+    AdaAD   (Huang et al. 2023, CVPR)                 mix: their α (1), both temperatures: 1,
+            teacher_sees: perturbed, attack.loss: kl_teacher
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, ClassVar, Literal
 
-from jaxtyping import Float32
 from pydantic import Field
-from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from kdray.core import Effort, OpenUnion, Value, value_types
+from kdray.core import OpenUnion, value_types
 from kdray.methods.additive_kd import AdditiveKD
+from kdray.methods.attack import Attack
 from kdray.methods.base import Losses, Method, OutputMethod, TrainedTeacher, TrainingStep
 from kdray.methods.cross_entropy import CrossEntropy
 from kdray.methods.kd import KD
 from kdray.methods.margin import Margin
 from kdray.methods.output_regression import OutputRegression
-from kdray.models import Classifier, Described, has_dropout, is_stochastic
-from kdray.perturbations.attacks import Norm, pgd, random_start
+from kdray.models import Described
 
 AnyOutputMethod = Annotated[
     CrossEntropy | KD | AdditiveKD | OutputRegression | Margin, OpenUnion(OutputMethod)
 ]
-
-
-class Attack(Value):
-    """PGD with one random start, on the cross-entropy of the label that is trained on."""
-
-    paper: ClassVar[str] = (
-        "smoothed_models section 2.2 (PGD-10, EPGD); current_understanding table 5 (PGD-7)"
-    )
-
-    norm: Norm = "linf"
-    epsilon: Annotated[float, Field(ge=0)] = 8 / 255
-    """Radius of the ball, in pixel units of images in [0, 1]."""
-    step_size: Annotated[float, Field(gt=0)] = 2 / 255
-    steps: Annotated[int, Field(ge=1), Effort(smoke=3, memory=3)] = 10
-    samples: Annotated[int, Field(ge=1), Effort(smoke=4, memory=2)] = 1
-    """Forward passes that each step's gradient is averaged over: EPGD, for models that draw; 1:
-    plain PGD."""
-    batch_norm: Literal["running", "batch"] = "running"
-    """While crafting: the running statistics (eval mode, dropout off), or those of the batch (train
-    mode, dropout active); neither changes the running ones."""
 
 
 class Adversarial(Method):
@@ -84,9 +68,9 @@ class Adversarial(Method):
 
     @property
     def asks_teacher(self) -> bool:
-        """Of the halves that count."""
+        """Of the halves that count, and of the attack."""
         return (self.mix < 1 and self.clean.asks_teacher) or (
-            self.mix > 0 and self.perturbed.asks_teacher
+            self.mix > 0 and (self.perturbed.asks_teacher or self.attack.asks_teacher)
         )
 
     def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
@@ -99,19 +83,13 @@ class Adversarial(Method):
                     half.check_fits(student, teacher)
             except ValueError as error:
                 raise ValueError(str(error).replace("method.", f"method.{name}.", 1)) from None
-        draws = is_stochastic(*student) or (
-            self.attack.batch_norm == "batch" and has_dropout(*student)
-        )
-        if self.attack.samples > 1 and not draws:
-            raise ValueError(
-                f"method.attack.samples: {self.attack.samples} passes of a model that draws "
-                "nothing are all the same; use 1"
-            )
+        if self.mix > 0:
+            self.attack.check_fits(student)
 
     def losses(self, stage: str, step: TrainingStep) -> Losses:
         del stage
         halves: list[tuple[str, float, Losses]] = []
-        adversarial = self.craft(step) if self.mix > 0 else None
+        adversarial = self.attack.examples(step) if self.mix > 0 else None
         if self.mix < 1:
             answer = self.clean.ask(step) if self.clean.asks_teacher else None
             logits = step.student.logits(step.batch.images)
@@ -135,42 +113,3 @@ class Adversarial(Method):
             },
             halves[0][2].logits,
         )
-
-    def craft(self, step: TrainingStep) -> Float32[Tensor, "B C H W"]:
-        """Adversarial examples for the student as it stands, around the images that it would be
-        trained on.
-
-        They lie in [0, 1]: input noise that is not clipped in the clean half is clipped here.
-        """
-        attack, images = self.attack, step.batch.images
-        start = random_start(images, attack.norm, attack.epsilon, step.draws)
-        with crafting(step.student, attack.batch_norm):
-            return pgd(
-                step.student.logits,
-                images,
-                step.batch.labels,
-                norm=attack.norm,
-                epsilon=attack.epsilon,
-                step_size=attack.step_size,
-                steps=attack.steps,
-                start=start,
-                samples=attack.samples,
-            )
-
-
-@contextmanager
-def crafting(student: Classifier, batch_norm: Literal["running", "batch"]) -> Iterator[None]:
-    """``student`` in the mode that examples are crafted in; in train mode again afterwards, running
-    mean and variance as they were."""
-    norms = [module for module in student.modules() if isinstance(module, _BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    try:
-        if batch_norm == "running":
-            student.eval()
-        for norm in norms:
-            norm.momentum = 0.0
-        yield
-    finally:
-        student.train()
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum

@@ -24,6 +24,8 @@ Loss = Literal["cross_entropy", "margin"]
 Images = Float32[Tensor, "B C H W"]
 Labels = Int64[Tensor, "B"]
 Model = Callable[[Images], Float32[Tensor, "B K"]]
+Rise = Callable[[Images, Float32[Tensor, "B K"]], Float32[Tensor, "B"]]
+"""What an attack makes rise, for each image, of its points and of the model's answer to them."""
 _TINY = 1e-12  # a gradient of exactly zero has no direction: its step is zero, not NaN
 
 
@@ -54,7 +56,12 @@ class Slope(NamedTuple):
 
 
 def slope(
-    logits: Model, points: Images, labels: Labels, *, loss: Loss = "cross_entropy", samples: int = 1
+    logits: Model,
+    points: Images,
+    labels: Labels,
+    *,
+    loss: Loss | Rise = "cross_entropy",
+    samples: int = 1,
 ) -> Slope:
     """The gradient of ``loss`` at ``points``.
 
@@ -65,8 +72,9 @@ def slope(
 
     def once() -> Slope:
         answer = logits(points)
+        rising = losses(answer, labels, loss) if isinstance(loss, str) else loss(points, answer)
         # The sum, not the mean: each image has its own direction.
-        (gradient,) = torch.autograd.grad(losses(answer, labels, loss).sum(), points)
+        (gradient,) = torch.autograd.grad(rising.sum(), points)
         return Slope(gradient, answer.detach())
 
     gradient, first = once()
@@ -147,10 +155,10 @@ def iterates(
     steps: int,
     start: Images,
     samples: int = 1,
-    loss: Loss = "cross_entropy",
+    loss: Loss | Rise = "cross_entropy",
 ) -> Iterator[Iterate]:
     """PGD's iterates, ``start`` first and after ``steps`` steps the last: the ``loss`` of the
-    true label rises from one to the next.
+    true label, or whatever else it is, rises from one to the next.
 
     ``epsilon`` and ``step_size`` are absolute, in pixel units. All iterates but ``start`` lie in
     the ball and in [0, 1]. ``samples``: as of :func:`slope`, which is asked once for each step.
@@ -182,7 +190,7 @@ def pgd(
     steps: int,
     start: Images,
     samples: int = 1,
-    loss: Loss = "cross_entropy",
+    loss: Loss | Rise = "cross_entropy",
 ) -> Images:
     """Adversarial examples for ``images``: the last of the :func:`iterates`."""
     points = start

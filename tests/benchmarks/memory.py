@@ -35,7 +35,7 @@ from kdray.data.base import _decoded, _load
 from kdray.machine import hardware
 from kdray.machine.checked_file import pack, unpack, unpack_shared
 from kdray.methods import Adversarial, AnyMethod, FitNet, Method
-from kdray.methods.adversarial import Attack
+from kdray.methods.attack import Attack
 from kdray.models import WideResNet, build, fit, normalizer
 from kdray.teachers import Supervision, TeacherOracle
 from kdray.training import State, Training, train

@@ -19,7 +19,8 @@ from kdray.core import seeds
 from kdray.data import Dataset, Digits
 from kdray.machine.hardware import cpus
 from kdray.methods import CrossEntropy, Method
-from kdray.methods.adversarial import Adversarial, Attack
+from kdray.methods.adversarial import Adversarial
+from kdray.methods.attack import Attack
 from kdray.models import Classifier, Network, Outputs, WideResNet, build, fit
 from kdray.perturbations import Noise
 from kdray.teachers import frozen

@@ -38,7 +38,7 @@ from kdray.methods import (
     Teacher,
     TrainingStep,
 )
-from kdray.methods.adversarial import Attack
+from kdray.methods.attack import Attack
 from kdray.models import Outputs
 from kdray.training.optimizers import SGD
 from tests.benchmarks.figures import Figure, run

@@ -10,7 +10,7 @@ from kdray.cli.catalogue import Entry, What, entries
 from kdray.core import tag_of, value_types
 from kdray.data import AnyData
 from kdray.methods import AnyMethod
-from kdray.methods.adversarial import Attack
+from kdray.methods.attack import Attack
 from kdray.models import AnyModel, Smoothing
 from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, AnyWeightNoise
 from kdray.robustness import AnyEvaluation

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from kdray.core import InputError, parse
 from kdray.data import Digits, to_unit
 from kdray.methods import Adversarial, Batch, TrainingStep
-from kdray.methods.adversarial import Attack, crafting
+from kdray.methods.attack import Attack, crafting
 from kdray.models import MLP, Classifier, Described, Model, WideResNet, build, fit
 from kdray.perturbations.attacks import pgd, random_start
 from kdray.testing.samples import digits, draws, trained_on_digits
@@ -58,7 +58,7 @@ def test_wiring_of_both_halves_with_weights_of_the_teacher_of_their_own(
     )
     working = given(case, distilled)
     total, terms, logits = distilled.losses("main", working)
-    adversarial = distilled.craft(given(case, distilled))
+    adversarial = distilled.attack.examples(given(case, distilled))
     x = adversarial.flatten(1).double().numpy()
     shown = x if teacher_sees == "perturbed" else case.batch.clean.flatten(1).double().numpy()
     of_student, of_teacher = x @ case.student.T.astype(float), shown @ case.teacher.T.astype(float)
@@ -93,7 +93,9 @@ def test_the_teacher_is_shown_the_clean_image_and_in_the_perturbed_half_what_is_
     first, second = shown_to(working)
     assert torch.equal(first, case.batch.clean)
     expected = (
-        distilled.craft(given(case, distilled)) if teacher_sees == "perturbed" else case.batch.clean
+        distilled.attack.examples(given(case, distilled))
+        if teacher_sees == "perturbed"
+        else case.batch.clean
     )
     assert torch.equal(second, expected)
     assert isinstance(working.teacher, Plain)
@@ -120,7 +122,7 @@ def test_mix_1_is_the_perturbed_loss_and_nothing_is_computed_of_the_clean_image(
     case, distilled = linear(), method(clean=CLEAN_KD, perturbed=PERTURBED_KD, mix=1.0)
     working = given(case, distilled)
     total, terms, logits = distilled.losses("main", working)
-    adversarial = distilled.craft(given(case, distilled))
+    adversarial = distilled.attack.examples(given(case, distilled))
     alone = distilled.perturbed.losses(
         "main", given(case._replace(batch=Batch(adversarial, adversarial, LABELS)), distilled)
     )
@@ -153,7 +155,7 @@ def test_without_a_teacher_it_is_adversarial_training() -> None:
     case, plain = linear(), method(mix=0.5)
     working = given(case, plain)._replace(teacher=None)
     total, terms, _ = plain.losses("main", working)
-    adversarial = plain.craft(given(case, plain))
+    adversarial = plain.attack.examples(given(case, plain))
     expected = (
         hard(case.logits[0]),
         hard(adversarial.flatten(1).double().numpy() @ case.student.T.astype(float)),
@@ -205,7 +207,7 @@ def test_examples_are_in_the_ball_and_in_0_to_1_and_raise_the_loss_of_the_studen
     trained = copy.deepcopy(trained_on_digits()).requires_grad_(True).train()
     working = on_digits(method(attack=attack), trained)
     images, labels = working.batch.images, working.batch.labels
-    adversarial = method(attack=attack).craft(working)
+    adversarial = method(attack=attack).attack.examples(working)
     lengths = torch.linalg.vector_norm(
         (adversarial - images).flatten(1), ord=torch.inf if norm == "linf" else 2, dim=1
     )
@@ -233,7 +235,7 @@ def test_examples_are_made_from_the_noisy_image_and_the_label_that_is_trained_on
         steps=3,
         start=random_start(case.batch.images, "linf", 0.1, draws()),
     )
-    assert torch.equal(plain.craft(working), expected)
+    assert torch.equal(plain.attack.examples(working), expected)
 
 
 @pytest.mark.parametrize("samples", [1, 4])
@@ -264,7 +266,7 @@ def test_examples_are_crafted_with_running_or_with_batch_statistics(batch_norm: 
         steps=3,
         start=random_start(working.batch.images, "linf", 0.1, draws()),
     )
-    assert torch.equal(plain.craft(working), expected)
+    assert torch.equal(plain.attack.examples(working), expected)
 
 
 @both_modes
@@ -276,7 +278,7 @@ def test_crafting_changes_no_running_statistic_and_leaves_train_mode_and_momenta
         if isinstance(module, _BatchNorm):
             module.momentum = 0.37
     plain = method(attack={**ATTACK, "batch_norm": batch_norm})
-    plain.craft(on_digits(plain, student))
+    plain.attack.examples(on_digits(plain, student))
     found, expected = student.state_dict(), before.state_dict()
     for name in (name for name in expected if "num_batches" not in name):
         assert torch.equal(found[name], expected[name]), name
@@ -294,7 +296,7 @@ def test_the_running_statistics_are_those_of_the_clean_and_then_the_perturbed_pa
     student, reference = networks(BATCH_NORM)
     plain = method(attack={**ATTACK, "batch_norm": batch_norm})
     working = on_digits(plain, student)
-    adversarial = plain.craft(on_digits(plain, copy.deepcopy(student)))
+    adversarial = plain.attack.examples(on_digits(plain, copy.deepcopy(student)))
     plain.losses("main", working)
     reference.logits(working.batch.images)
     reference.logits(adversarial)
