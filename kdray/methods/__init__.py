@@ -19,6 +19,7 @@ from kdray.methods.base import (
     TrainingStep,
 )
 from kdray.methods.cross_entropy import CrossEntropy
+from kdray.methods.dist import DIST
 from kdray.methods.dkd import DKD
 from kdray.methods.fitnet import FitNet
 from kdray.methods.gradient_matching import GradientMatching
@@ -33,6 +34,7 @@ AnyMethod = Annotated[
     CrossEntropy
     | KD
     | DKD
+    | DIST
     | AdditiveKD
     | OutputRegression
     | Margin
@@ -46,6 +48,7 @@ AnyMethod = Annotated[
 ]
 
 __all__ = [
+    "DIST",
     "DKD",
     "KD",
     "MART",
