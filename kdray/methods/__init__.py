@@ -6,6 +6,7 @@ from typing import Annotated
 from kdray.core import OpenUnion
 from kdray.methods.additive_kd import AdditiveKD
 from kdray.methods.adversarial import Adversarial
+from kdray.methods.attention_transfer import AttentionTransfer
 from kdray.methods.base import (
     Batch,
     EpochViews,
@@ -41,6 +42,7 @@ AnyMethod = Annotated[
     | GradientMatching
     | RobustStudent
     | FitNet
+    | AttentionTransfer
     | Adversarial
     | TRADES
     | MART,
@@ -56,6 +58,7 @@ __all__ = [
     "AdditiveKD",
     "Adversarial",
     "AnyMethod",
+    "AttentionTransfer",
     "Batch",
     "CrossEntropy",
     "EpochViews",
