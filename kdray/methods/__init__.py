@@ -28,6 +28,7 @@ from kdray.methods.kd import KD
 from kdray.methods.margin import Margin
 from kdray.methods.mart import MART
 from kdray.methods.output_regression import OutputRegression
+from kdray.methods.rkd import RKD
 from kdray.methods.robust_student import RobustStudent
 from kdray.methods.trades import TRADES
 
@@ -43,6 +44,7 @@ AnyMethod = Annotated[
     | RobustStudent
     | FitNet
     | AttentionTransfer
+    | RKD
     | Adversarial
     | TRADES
     | MART,
@@ -54,6 +56,7 @@ __all__ = [
     "DKD",
     "KD",
     "MART",
+    "RKD",
     "TRADES",
     "AdditiveKD",
     "Adversarial",
