@@ -19,6 +19,7 @@ from kdray.methods.base import (
     TrainedTeacher,
     TrainingStep,
 )
+from kdray.methods.crd import CRD
 from kdray.methods.cross_entropy import CrossEntropy
 from kdray.methods.dist import DIST
 from kdray.methods.dkd import DKD
@@ -45,6 +46,7 @@ AnyMethod = Annotated[
     | FitNet
     | AttentionTransfer
     | RKD
+    | CRD
     | Adversarial
     | TRADES
     | MART,
@@ -52,6 +54,7 @@ AnyMethod = Annotated[
 ]
 
 __all__ = [
+    "CRD",
     "DIST",
     "DKD",
     "KD",

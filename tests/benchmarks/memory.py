@@ -34,7 +34,7 @@ from kdray.data import Arrays
 from kdray.data.base import _decoded, _load
 from kdray.machine import hardware
 from kdray.machine.checked_file import pack, unpack, unpack_shared
-from kdray.methods import Adversarial, AnyMethod, FitNet, Method
+from kdray.methods import CRD, Adversarial, AnyMethod, FitNet, Method
 from kdray.methods.attack import Attack
 from kdray.models import WideResNet, build, fit, normalizer
 from kdray.teachers import Supervision, TeacherOracle
@@ -57,12 +57,16 @@ where it matters least."""
 BEFORE = "before it trains"
 
 
+FIELDS: dict[Any, dict[str, Any]] = {FitNet: {"hint_epochs": 1}, CRD: {"negatives": BATCH // 2}}
+"""What differs from the defaults, which are for long trainings on much data."""
+
+
 def methods() -> dict[str, Method]:
-    """Every method with its defaults."""
+    """Every method with its defaults, but for :data:`FIELDS`."""
     found: dict[str, Method] = {}
     for kind in value_types(AnyMethod):
         assert issubclass(kind, Method)
-        method = kind(hint_epochs=1) if kind is FitNet else kind()
+        method = kind(**FIELDS.get(kind, {}))
         found[kind.model_fields["name"].default] = method
     found["adversarial, mix 1"] = Adversarial(mix=1.0, attack=Attack(steps=3))
     return found

@@ -11,6 +11,7 @@ import pytest
 
 from kdray.core import Value, tag_of, value_types
 from kdray.data import Arrays, Digits, HuggingFace, ImageFolder
+from kdray.methods import CRD
 from kdray.models import (
     CifarResNet,
     Maxout,
@@ -79,6 +80,7 @@ FIELDS: dict[type[Value], dict[str, Any]] = {
         "stem": "small",
         "stages": ("blocks.0", "blocks.2"),
     },
+    CRD: {"negatives": 4},
     StepDecay: {"period": 2},
     MultiStep: {"milestones": (2, 4)},
     PGD: {"steps": 3, "restarts": 2},

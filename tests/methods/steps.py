@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kdray.core import seeds
 from kdray.data import Split
 from kdray.methods import Batch, Losses, Method, TrainingStep
 from kdray.models import Classifier, Outputs
@@ -38,7 +39,9 @@ class Plain(PlainTeacher):
 def step(method: Method, student: Classifier, batch: Batch, teacher: Plain | None) -> TrainingStep:
     """What ``method`` is given for ``batch``."""
     seen = Split((batch.images * 255).to(torch.uint8), batch.labels)
-    return TrainingStep(student, method.helper(student, teacher, seen), batch, teacher, draws())
+    with seeds.ambient(0, "model"):
+        helper = method.helper(student, teacher, seen)
+    return TrainingStep(student, helper, batch, teacher, draws())
 
 
 PIXELS, CLASSES, ROWS = 6, 4, 5

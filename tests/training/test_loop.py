@@ -866,6 +866,9 @@ RESUMED = {
             "attack": {"epsilon": 0.1, "step_size": 0.1, "steps": 1, "batch_norm": "batch"},
         },
     ),
+    "a memory of embeddings": distillation(
+        method={"name": "crd", "negatives": 30, "dimensions": 8}
+    ),
     "a virtual teacher": experiment(
         supervision={"virtual": {}, "noise": [{"name": "signal_dependent", "sigma": 0.3}]},
         method={"name": "kd"},
