@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from kdray.core import InputError, canonical_json, parse
 from kdray.methods import Batch, CrossEntropy
 from kdray.testing.samples import draws
 from tests.methods.steps import step
@@ -20,6 +21,26 @@ def test_equals_minus_the_mean_log_probability_of_the_labels() -> None:
     expected = -np.log(powers[range(6), labels] / powers.sum(1)).mean()
     assert float(total) == pytest.approx(expected, rel=1e-12)
     assert float(terms["cross_entropy"]) == float(total)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+def test_a_smoothed_label_gives_every_class_its_share(smoothing: float) -> None:
+    logits = torch.randn(6, 5, generator=draws(), dtype=torch.float64)
+    labels = torch.tensor([0, 4, 2, 2, 1, 3])
+    method = CrossEntropy(label_smoothing=smoothing)
+    total, terms = method.compare(logits, labels, None)
+    powers = np.exp(logits.numpy())
+    target = (1 - smoothing) * np.eye(5)[labels] + smoothing / 5
+    expected = -(target * np.log(powers / powers.sum(1, keepdims=True))).sum(1).mean()
+    assert float(total) == pytest.approx(expected, rel=1e-12)
+    assert float(terms["cross_entropy"]) == float(total)
+    assert ("label_smoothing" in canonical_json(method)) is (smoothing > 0)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0])
+def test_smoothing_outside_0_to_1_is_refused(smoothing: float) -> None:
+    with pytest.raises(InputError, match=r"^method\.label_smoothing: "):
+        parse(CrossEntropy, {"name": "cross_entropy", "label_smoothing": smoothing}, "method")
 
 
 def test_a_student_that_knows_nothing_scores_log_of_the_classes() -> None:
