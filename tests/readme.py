@@ -31,7 +31,7 @@ from kdray.sweep.definition.file import (
 )
 from kdray.sweep.definition.samplers import AnySampler
 from kdray.sweep.definition.stopping import EarlyStopping, Racing
-from kdray.teachers import Pretrained, Supervision, Virtual
+from kdray.teachers import Init, Pretrained, Supervision, Virtual
 from kdray.training import Training
 from kdray.training.compute import ComputeOptions
 from kdray.training.optimizers import AnyOptimizer, AnySchedule
@@ -173,6 +173,7 @@ KINDS: dict[str, Any] = {
     "experiment": Experiment,
     "teacher": TeacherChoice,
     "pretrained": Pretrained,
+    "init": Init,
     "supervision": Supervision,
     "smoothing": Smoothing,
     "virtual": Virtual,

@@ -88,10 +88,7 @@ def begin_or_resume(
 ) -> tuple[State, str]:
     """The state to go on from, and when the training first began (ISO 8601)."""
     store = context.models.store
-    name, state = (
-        checkpoint_file(experiment.trial_id),
-        fresh_state(experiment, setup, context.student(experiment)),
-    )
+    name, state = checkpoint_file(experiment.trial_id), _first_state(experiment, setup, context)
     try:
         if store.exists(name):
             started_at = str(state.unpack(store.read(name))["started_at"])
@@ -105,9 +102,22 @@ def begin_or_resume(
             DamagedCheckpoint,
             stacklevel=2,
         )
-        state = fresh_state(experiment, setup, context.student(experiment))
+        state = _first_state(experiment, setup, context)
     context.log.say("training from the start")
     return state, datetime.now(UTC).isoformat()
+
+
+def _first_state(experiment: Experiment, setup: TrainingSetup, context: TrialContext) -> State:
+    """The state before the first epoch, from the weights that the experiment names, if any."""
+    student = context.student(experiment)
+    if experiment.init is not None:
+        tensors = context.models.initial(experiment.init)
+        student.network.load_state_dict(tensors, strict=False)
+        count = len(student.network.state_dict())
+        context.log.say(
+            f"starts from {len(tensors)} of {count} tensors of {experiment.init.weights}"
+        )
+    return fresh_state(experiment, setup, student)
 
 
 def fresh_state(experiment: Experiment, setup: TrainingSetup, classifier: Classifier) -> State:

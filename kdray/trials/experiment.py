@@ -31,7 +31,7 @@ from kdray.models import (
 )
 from kdray.perturbations import Noise
 from kdray.robustness import label_of
-from kdray.teachers import Pretrained, Supervision
+from kdray.teachers import Init, Pretrained, Supervision
 from kdray.training import Training
 
 TEACHER = "teacher"
@@ -58,6 +58,7 @@ class Experiment(Value):
     data: AnyData
     model: AnyModel
     teacher: AnyTeacher | None = None
+    init: Init | None = None
     supervision: Supervision = Supervision()
     noise: Noise = Noise()
     method: AnyMethod = CrossEntropy()

@@ -8,6 +8,11 @@ def weights_file(trial_id: str) -> str:
     return f"weights/{trial_id}.safetensors"
 
 
+def initial_file(digest: str) -> str:
+    """The name of the file with weights that trainings start from, by their digest."""
+    return f"initial/{digest.rpartition(':')[2][:32]}.safetensors"
+
+
 def checkpoint_file(trial_id: str) -> str:
     """The name of the file from which an interrupted trial continues."""
     return f"checkpoints/{trial_id}.safetensors"

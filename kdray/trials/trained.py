@@ -14,9 +14,9 @@ from kdray.data import AnyData, Dataset
 from kdray.machine.checked_file import Damaged, pack, unpack
 from kdray.models import Classifier, build, fitted, normalizer, storage_key
 from kdray.results import Store
-from kdray.teachers import Pretrained, load_classifier, load_teacher
+from kdray.teachers import Init, Pretrained, load_classifier, load_teacher
 from kdray.trials.experiment import AnyTrial
-from kdray.trials.files import weights_file
+from kdray.trials.files import initial_file, weights_file
 
 
 def normalization_of(trial: AnyTrial, fitted: Mapping[str, Tensor]) -> nn.Module:
@@ -60,6 +60,17 @@ class TrainedModels:
             return self.load(experiment, loader)
         except FileNotFoundError:
             raise Damaged(f"{weights_file(experiment.trial_id)} is missing") from None
+
+    def initial(self, init: Init) -> dict[str, Tensor]:
+        """The weights that a training starts from; :class:`Damaged` where they are not there."""
+        name = initial_file(init.weights)
+        try:
+            return unpack(self.store.read(name))[0]
+        except FileNotFoundError:
+            raise Damaged(
+                f"{name} is missing; the same command stores it again, if the file that it came "
+                "from is there"
+            ) from None
 
     def stored_fit(self, data: AnyData) -> dict[str, Tensor]:
         """What the normalisation of ``data`` learns and weights files do not hold, fitted once for

@@ -99,7 +99,7 @@ def test_a_teachers_id_is_that_of_the_same_experiment_alone() -> None:
         ({"seed": -1}, "seed: input should be greater than or equal to 0, not -1"),
         (
             {"tempreature": 4},
-            "tempreature: unknown key (allowed: data, method, model, noise, seed, "
+            "tempreature: unknown key (allowed: data, init, method, model, noise, seed, "
             "supervision, teacher, training)",
         ),
     ],

@@ -199,7 +199,7 @@ def _limit(key: str, value: Any) -> Any:
 def _experiment(whole: Tree, above: Any = None) -> Tree:
     """Return an experiment, and the teachers in it, with digits and the smallest networks; its data
     may inherit from ``above``."""
-    out = dict(whole)
+    out = {key: part for key, part in whole.items() if key != "init"}
     if "data" in whole:
         out["data"] = digits_like(whole["data"], above)
     if "model" in whole:

@@ -122,7 +122,8 @@ class Sweep:
 
     def student(self, point: Point, seed: int, teacher: AnyTrial | None) -> Experiment:
         """Return the student of ``point`` with ``seed``, taught by the chosen ``teacher``."""
-        tree = {key: part for key, part in point.tree().items() if key != "teacher"}
+        whole = {key: part for key, part in point.tree().items() if key != "teacher"}
+        tree = self.weights.with_digests(whole, "experiment")
         return Experiment.taught({**tree, "seed": seed}, teacher, "experiment")
 
     def problem(self, point: Point) -> str | None:

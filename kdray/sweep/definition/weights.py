@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kdray.core import InputError
+from kdray.core import InputError, parse
+from kdray.data import AnyData, ImageData
+from kdray.machine.checked_file import pack
+from kdray.models import AnyModel, Described, Model
 from kdray.sweep.definition.tree import Tree
-from kdray.teachers.pretrained import ImportedWeights, Pretrained, read_pretrained
-from kdray.teachers.weights_file import DIGEST
+from kdray.teachers.initial import Init, initial_tensors
+from kdray.teachers.pretrained import UNKNOWN, ImportedWeights, Pretrained, read_pretrained
+from kdray.teachers.weights_file import DIGEST, digest
 
 KEY = "weights"
 """Of a teacher that was trained elsewhere."""
@@ -24,6 +28,10 @@ class WeightFiles:
         """By description."""
         self._imported: dict[str, ImportedWeights] = {}
         """By trial id."""
+        self._inits: dict[str, Tree] = {}
+        """By experiment."""
+        self.initial: dict[str, bytes] = {}
+        """What the results are to hold of weights that trainings start from, by digest."""
         self._written: dict[str, str] = {}
         """By digest, as the sweep file writes it."""
 
@@ -53,16 +61,51 @@ class WeightFiles:
             return tree
         if KEY in tree:
             return json.loads(self.pretrained(tree, where).model_dump_json())
-        if "teacher" not in tree:
-            return tree
-        return {**tree, "teacher": self.with_digests(tree["teacher"], f"{where}.teacher")}
+        found = dict(tree)
+        if isinstance(tree.get("init"), dict) and KEY in tree["init"]:
+            found["init"] = self._initial(tree, f"{where}.init")
+        if "teacher" in tree:
+            found["teacher"] = self.with_digests(tree["teacher"], f"{where}.teacher")
+        return found
+
+    def _initial(self, tree: Tree, where: str) -> Tree:
+        """The ``init`` of an experiment, its weights by their digest."""
+        init, parts = tree["init"], {name: tree.get(name) for name in ("data", "model")}
+        key = json.dumps([init, parts], sort_keys=True)
+        if key not in self._inits:
+            self._inits[key] = {**init, KEY: self._read_initial(init, parts, where)}
+        return self._inits[key]
+
+    def _read_initial(self, init: Tree, parts: Tree, where: str) -> str:
+        written = init[KEY]
+        if isinstance(written, str) and written.startswith(DIGEST):
+            return written
+        if not isinstance(written, str) or not written:
+            raise InputError(f"{where}.{KEY}: needs the path of a file, not {json.dumps(written)}")
+        partial = parse(Init, {**init, KEY: UNKNOWN}, where).partial
+        top = where.removesuffix(".init")
+        data: ImageData = parse(AnyData, parts["data"], f"{top}.data")  # type: ignore[arg-type]
+        model: Model = parse(AnyModel, parts["model"], f"{top}.model")  # type: ignore[arg-type]
+        network = Described(model, data.shape, data.classes)
+        try:
+            tensors = initial_tensors(
+                self._folder / Path(written).expanduser(), network, partial=partial
+            )
+        except InputError as error:
+            raise InputError(f"{where}.{KEY}: {error}") from None
+        known = digest(tensors)
+        self._written[known] = written
+        self.initial[known] = pack(tensors, {KEY: known})
+        return known
 
     def with_paths(self, tree: Any) -> Any:
         """``tree``, an experiment in the results, in which weights that the sweep file names are
         written as there."""
         if not isinstance(tree, dict):
             return tree
-        found = {key: self.with_paths(part) for key, part in tree.items() if key == "teacher"}
+        found = {
+            key: self.with_paths(part) for key, part in tree.items() if key in ("teacher", "init")
+        }
         if KEY in tree:
             found[KEY] = self._written.get(tree[KEY], tree[KEY])
         return {**tree, **found}

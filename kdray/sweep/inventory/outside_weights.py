@@ -9,12 +9,12 @@ from kdray.results import Store
 from kdray.sweep.definition.teacher_order import chain
 from kdray.sweep.definition.trials import Sweep
 from kdray.teachers import Pretrained
-from kdray.trials.files import weights_file
+from kdray.trials.files import initial_file, weights_file
 
 
 def store_outside_weights(sweep: Sweep, store: Store) -> None:
-    """Store the weights of each such teacher of ``sweep`` whose weights are not there intact;
-    :class:`InputError` if nobody has them."""
+    """Store the weights of each such teacher of ``sweep`` whose weights are not there intact, and
+    those that trainings start from; :class:`InputError` if nobody has a teacher's."""
     for teacher in chain(sweep):
         if not isinstance(teacher, Pretrained):
             continue
@@ -29,3 +29,6 @@ def store_outside_weights(sweep: Sweep, store: Store) -> None:
                     "file"
                 ) from None
             store.write(name, packed)
+    for digest, packed in sweep.weights.initial.items():
+        if not store.exists(initial_file(digest)):
+            store.write(initial_file(digest), packed)

@@ -140,7 +140,7 @@ WRONG = [
     ),
     (
         {"experiment.optimizer": 3},
-        "experiment.optimizer: unknown key (allowed: data, method, model, noise, supervision, "
+        "experiment.optimizer: unknown key (allowed: data, init, method, model, noise, supervision, "
         "teacher, training)",
     ),
     ({"search": {"sampler": "tpe"}}, "search: points: sampler tpe needs to know how many"),
