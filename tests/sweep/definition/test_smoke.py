@@ -241,7 +241,7 @@ def test_images_that_are_not_square_become_square() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [{"name": "mnist", "sise": 3}, {"name": "imagenet"}, {"name": "arrays"}, {}, 3, None]
+    "data", [{"name": "mnist", "sise": 3}, {"name": "imagenets"}, {"name": "arrays"}, {}, 3, None]
 )
 def test_data_that_are_described_wrongly_are_left_to_validation(data: Any) -> None:
     assert digits_like(data) == data
