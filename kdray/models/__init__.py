@@ -15,6 +15,7 @@ from kdray.models.facts import (
     smallest_batch,
     stage_shapes,
 )
+from kdray.models.from_plugin import FromPlugin
 from kdray.models.from_timm import Timm
 from kdray.models.from_torchvision import Torchvision
 from kdray.models.maxout import Maxout
@@ -47,7 +48,8 @@ AnyModel = Annotated[
     | MobileNetV2
     | Maxout
     | Torchvision
-    | Timm,
+    | Timm
+    | FromPlugin,
     OpenUnion(Model),
 ]
 
@@ -60,6 +62,7 @@ __all__ = [
     "Classifier",
     "ContrastNormalize",
     "Described",
+    "FromPlugin",
     "Maxout",
     "MobileNetV2",
     "Model",

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any, NamedTuple, Union
 
 from kdray.core import InputError, Value, describe, leaf_types, tag_of, value_types
+from kdray.core.plugin_modules import PLUGIN_MODULES, PluginModule
 from kdray.core.unions import join, leave, open_unions
 from kdray.sweep.definition.file import SweepFile  # noqa: F401  # with it every union is there
 from kdray.trials.experiment import Experiment  # noqa: F401
@@ -80,7 +81,7 @@ def load_plugin(named: str | os.PathLike[str]) -> Plugin:
 def unload_plugin(plugin: Plugin) -> None:
     """Take the values of a plug-in out of the unions and forget its module."""
     leave(*plugin.members)
-    del _LOADED[plugin.name], sys.modules[plugin.name]
+    del PLUGIN_MODULES[plugin.name], _LOADED[plugin.name], sys.modules[plugin.name]
 
 
 def loaded_plugins() -> list[Plugin]:
@@ -179,7 +180,8 @@ def _joined(module: ModuleType, name: str, where: str) -> Plugin:
     source = _source(module)
     digest = _digest(source)
     members = tuple(_members(module, name, where))
-    if not members:
+    own = [each for each in vars(module).values() if getattr(each, "__module__", "") == name]
+    if not members and not any(map(callable, own)):  # which may build a network
         bases = ", ".join(sorted({base.__name__ for base in open_unions()}))
         raise InputError(f"plug-in {where}: has no class that derives from one of {bases}")
     for kind in members:
@@ -188,6 +190,7 @@ def _joined(module: ModuleType, name: str, where: str) -> Plugin:
         if "version" not in vars(kind):
             kind.version = digest
     join(*members)
+    PLUGIN_MODULES[name] = PluginModule(module, digest)
     return Plugin(name, source, digest, members)
 
 
