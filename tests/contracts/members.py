@@ -14,6 +14,7 @@ from kdray.data import Arrays, Digits, HuggingFace, ImageFolder
 from kdray.methods import CRD
 from kdray.models import (
     CifarResNet,
+    FromPlugin,
     Maxout,
     MobileNetV2,
     PreActResNet,
@@ -101,8 +102,9 @@ FIELDS: dict[type[Value], dict[str, Any]] = {
 """Values for the fields that have no default, or whose default is too large for a test."""
 
 
-MISSING = frozenset({Timm} if importlib.util.find_spec("timm") is None else ())
-"""Members whose library is not installed here."""
+MISSING = frozenset({FromPlugin, *({Timm} if importlib.util.find_spec("timm") is None else ())})
+"""Members whose library is not installed here, or whose plug-in is not loaded: what plug-ins build
+is tested in tests/models/test_from_plugin.py."""
 
 
 def members(union: Any) -> list[type[Value]]:

@@ -12,6 +12,7 @@ import torch
 
 from kdray.core import InputError, canonical
 from kdray.sweep.definition.plugins import load_plugin, loaded_plugins, unload_plugin
+from kdray.testing import check_model
 from kdray.trials.experiment import Experiment
 from tests.small_trials import description
 
@@ -67,6 +68,11 @@ def test_a_function_or_a_class_gives_the_network(nets: Path, factory: str) -> No
     assert outputs.logits.shape == (5, 10)
     assert outputs.embedding.shape == (5, 16 if factory == "small" else 8)
     assert outputs.stages == ()
+
+
+def test_it_keeps_to_what_every_model_keeps_to(nets: Path) -> None:
+    del nets
+    check_model(parsed("Net").model, shape=(1, 8, 8), classes=10)
 
 
 def test_named_modules_are_stages(nets: Path) -> None:
