@@ -49,7 +49,8 @@ def beyond_seeds(frame: pd.DataFrame, points: Sequence[str]) -> list[str]:
         for name in frame.columns
         if "." in name and not name.startswith("trial.") and name not in points
     ]
-    same = frame.assign(all=0).groupby(["all", *points, "seed"], dropna=False, observed=True)
+    whole = frame.copy()  # in one piece: a frame of hundreds of columns may be in many
+    same = whole.assign(all=0).groupby(["all", *points, "seed"], dropna=False, observed=True)
     counts = same[configured].nunique(dropna=False).max()
     differ = set(counts.index[counts.gt(1)])
     # supervision.noise, if supervision.noise.0.sigma says it closer; teacher.training.epochs, if

@@ -135,8 +135,8 @@ WRONG = [
     ),
     (
         {"experiment.teacher.seds": 3},
-        "experiment.teacher.seds: unknown key, did you mean 'seeds'? (allowed: data, method, "
-        "model, noise, seeds, select, supervision, teacher, training)",
+        "experiment.teacher.seds: unknown key, did you mean 'seeds'? (allowed: data, init, "
+        "method, model, noise, seeds, select, supervision, teacher, training)",
     ),
     (
         {"experiment.optimizer": 3},
