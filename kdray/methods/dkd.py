@@ -68,7 +68,8 @@ class DKD(LogitStandardization, OutputMethod):
     """α of TCKD, how sure to be of the label; 0: nothing of it from the teacher."""
     beta: Annotated[float, Field(ge=0)] = 8.0
     """β of NCKD, how the other classes compare; 0: nothing of it from the teacher. The paper has 1
-    to 10, more for teachers that are surer (8 for ResNet-32x4 and 8x4)."""
+    to 10, more for teachers that are surer (8 for ResNet-32x4 and 8x4). τ²·β multiplies the
+    gradient: a network without batch norm may need a lower learning rate or schedule.warmup."""
     temperature: Annotated[float, Field(gt=0)] = 4.0
     """τ of both; towards infinity half the mean squared gaps of the centred logits."""
     cross_entropy_weight: Annotated[float, Field(ge=0)] = 1.0
