@@ -9,11 +9,11 @@ another name or shape than the network is refused, with the nearest names.
 from __future__ import annotations
 
 import hashlib
-import pickle
 import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from pickle import UnpicklingError  # runs nothing
 from typing import NamedTuple
 
 import safetensors.torch
@@ -62,7 +62,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise InputError(f"{path}: is no safetensors file, or is damaged ({error})") from None
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         name = str(error).partition("GLOBAL ")[2].split(" ")[0]
         what = f"holds Python objects ({name})" if name else "is no file of torch.save"
         raise InputError(
