@@ -25,6 +25,7 @@ from kdray.machine import hardware
 from kdray.perturbations import Noise
 from kdray.results import Results
 from kdray.results.points.wilson import wilson
+from kdray.results.schema import NOT_NEEDED
 from kdray.teachers import Pretrained
 from kdray.trials.experiment import AnyTrial, Experiment
 
@@ -68,7 +69,7 @@ class Card:
 def card(told: Card, results: Results) -> str:
     """The card in Markdown."""
     experiment = told.trial.experiment
-    robustness = results.robustness(where=[("trial_id", "==", told.trial.trial_id)])
+    robustness = _robustness(told.trial.trial_id, results)
     parts = [
         f"# {experiment.model.name} on {experiment.data.name}, {_made(experiment)}",
         _summary(told),
@@ -259,10 +260,20 @@ def _teacher(experiment: Experiment, results: Results) -> str:
 
 
 def _sweeps(trial_id: str, results: Results) -> str:
-    members = results.members(["sweep"], [("trial_id", "==", trial_id)])
-    return (
-        ", ".join(f"sweep {code(sweep)}" for sweep in dict.fromkeys(members["sweep"])) or "no sweep"
-    )
+    names = _sweeps_of(trial_id, results)
+    return ", ".join(f"sweep {code(sweep)}" for sweep in names) or "no sweep"
+
+
+def _sweeps_of(trial_id: str, results: Results) -> list[str]:
+    """The sweeps that ask for the trial."""
+    asked = [("trial_id", "==", trial_id), ("outcome", "!=", NOT_NEEDED)]
+    return list(dict.fromkeys(results.members(["sweep"], asked)["sweep"]))
+
+
+def _robustness(trial_id: str, results: Results) -> pd.DataFrame:
+    """The numbers of the trial, under the labels that the first of its sweeps gives evaluations."""
+    sweep, *_ = [*_sweeps_of(trial_id, results), None]
+    return results.robustness(where=[("trial_id", "==", trial_id)], sweep=sweep)
 
 
 def _accuracy(told: Card) -> list[str]:

@@ -18,6 +18,7 @@ from kdray.core import InputError
 from kdray.data import to_unit
 from kdray.exporting import FORMATS, Disagreement, export, load_model
 from kdray.results import Results, Store, write_rows
+from kdray.results.record import labels_file, write_labels
 from kdray.trials.experiment import Experiment
 from tests.small_trials import NOWHERE, digits, distillation, do, experiment, store_in
 
@@ -162,6 +163,17 @@ def test_without_its_noise_it_is_another_model_and_its_accuracy_is_counted(
     )
     assert f"test {accuracy:.4f}" in capsys.readouterr().out
     assert load_model(tmp_path / "again").noise == "off"
+
+
+def test_the_card_calls_an_evaluation_as_the_trial_s_sweep_does_now(
+    store: Store, tmp_path: Path
+) -> None:
+    rows = Results(store.location).robustness(where=[("label", "==", "pgd3")])
+    write_labels(store, "<script>", {rows["evaluation_id"].iloc[0]: "renamed"})
+    text = write(store, tmp_path / "renamed").card.read_text()
+    store.delete(labels_file("<script>"))
+    assert "`renamed`" in text
+    assert "`pgd3`" not in text
 
 
 def test_a_card_without_evaluations_and_data_says_so(
