@@ -100,7 +100,7 @@ def test_the_card_says_what_is_known(store: Store, tmp_path: Path) -> None:
         "images (N, 1, 8, 8) as float32 in [0, 1]",
         "mean 0 and standard deviation 1",
         f"`{STUDENT.teacher.trial_id}`: `mlp(input_sigma=0, hidden=[16], dropout=0)`",
-        "kd(alpha=",
+        "kd(logit_standardization=False, alpha=",
         "input=gaussian(",
         "sweep `<script>`",
         f"| test | {trial['test_accuracy']:.4f} | 0.",
