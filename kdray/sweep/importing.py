@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from kdray.core import InputError
 from kdray.data import data_root
 from kdray.machine import hardware
@@ -106,11 +104,9 @@ def _measure(store: Store, read: ImportedWeights, root: Path) -> None:
     """Store the weights, and the row of the trial."""
     store.write(weights_file(read.pretrained.trial_id), read.packed())
     task = Task(role="student", experiment=read.pretrained)
-    gpus = ["0"] if torch.cuda.is_available() else []
-    grant = Grant(cpu=float(hardware.cpus()), gpu=float(len(gpus)))
-    *_, last = run_task(
-        task, store=store, data_root=root, device=hardware.device(gpus), grant=grant
-    )
+    # On the CPU: a GPU is granted by Ray alone, since others may be using it.
+    grant, device = Grant(cpu=float(hardware.cpus())), hardware.device([])
+    *_, last = run_task(task, store=store, data_root=root, device=device, grant=grant)
     assert isinstance(last, Ended)
     if last.failed:
         raise InputError(f"{read.path}: cannot be measured: {last.problem}")

@@ -82,6 +82,7 @@ FIELDS: dict[type[Value], dict[str, Any]] = {
         "stages": ("blocks.0", "blocks.2"),
     },
     CRD: {"negatives": 4},
+    FromPlugin: {"factory": "nets:build"},
     StepDecay: {"period": 2},
     MultiStep: {"milestones": (2, 4)},
     PGD: {"steps": 3, "restarts": 2},
