@@ -187,6 +187,22 @@ def test_the_environment_names_plugins(tmp_path: Path, monkeypatch: pytest.Monke
     load_installed_plugins.cache_clear()
 
 
+def test_an_installed_package_offers_plugins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, name="installed_lab_of_a_test.py")
+    about = tmp_path / "installed_lab-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: installed-lab\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[kdray.plugins]\nlab = installed_lab_of_a_test\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    load_installed_plugins.cache_clear()
+    load_installed_plugins()
+    (plugin,) = loaded_plugins()
+    assert [tag_of(kind) for kind in plugin.members] == ["mine"]
+    load_installed_plugins.cache_clear()
+
+
 def test_a_sweep_with_members_is_planned_and_shrunk(my_lab: Plugin) -> None:
     del my_lab
     for smoke in (False, True):
