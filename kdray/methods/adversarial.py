@@ -30,13 +30,15 @@ from kdray.methods.additive_kd import AdditiveKD
 from kdray.methods.attack import Attack
 from kdray.methods.base import Losses, Method, OutputMethod, TrainedTeacher, TrainingStep
 from kdray.methods.cross_entropy import CrossEntropy
+from kdray.methods.dist import DIST
+from kdray.methods.dkd import DKD
 from kdray.methods.kd import KD
 from kdray.methods.margin import Margin
 from kdray.methods.output_regression import OutputRegression
 from kdray.models import Described
 
 AnyOutputMethod = Annotated[
-    CrossEntropy | KD | AdditiveKD | OutputRegression | Margin, OpenUnion(OutputMethod)
+    CrossEntropy | KD | AdditiveKD | OutputRegression | Margin | DKD | DIST, OpenUnion(OutputMethod)
 ]
 
 

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdray.core import InputError, parse
 from kdray.data import Digits, to_unit
-from kdray.methods import Adversarial, Batch, TrainingStep
+from kdray.methods import DIST, DKD, Adversarial, Batch, TrainingStep
 from kdray.methods.attack import Attack, crafting
 from kdray.models import MLP, Classifier, Described, Model, WideResNet, build, fit
 from kdray.perturbations.attacks import pgd, random_start
@@ -168,8 +168,16 @@ def test_terms_are_those_of_every_loss_it_may_have_twice() -> None:
     assert set(Adversarial.term_names()) == {
         f"{half}_{term}"
         for half in ("clean", "perturbed")
-        for term in ("cross_entropy", "soft", "regression", "margin")
+        for term in (*("cross_entropy", "soft", "regression", "margin"), *DKD.terms, *DIST.terms)
     }
+
+
+@pytest.mark.parametrize("half", [{"name": "dkd"}, {"name": "dist"}])
+def test_distillations_own_losses_are_halves_too(half: dict[str, Any]) -> None:
+    distilled = method(perturbed=half, mix=1.0)
+    found = distilled.losses("main", given(linear(), distilled))
+    assert found.total.isfinite()
+    assert all(name.startswith("perturbed_") for name in found.terms)
 
 
 # The examples

@@ -50,6 +50,8 @@ def imported(results: Path) -> Any:
 def test_it_is_measured_and_teaches_and_nothing_is_done_twice(
     weights: Path, results: Path, engine: Engine
 ) -> None:
+    before = plan(sweep_of(changes(weights)), results).teachers
+    assert (before.train, before.measure) == (0, 1), "it is measured, not trained"
     summary = go(changes(weights), results)
     assert not summary.failures
     row = imported(results)

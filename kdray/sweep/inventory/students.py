@@ -9,6 +9,7 @@ from kdray.core import InputError
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.trials import TrialIndex
+from kdray.teachers import Pretrained
 from kdray.trials.experiment import Experiment
 from kdray.trials.task import Task
 
@@ -19,7 +20,7 @@ class Counts:
 
     train: int = 0
     measure: int = 0
-    """Trained already, but some evaluation is missing."""
+    """Trained already, here or elsewhere, but some evaluation is missing."""
     there: int = 0
     pending: int = 0
     """Students whose teacher is not chosen yet."""
@@ -32,7 +33,7 @@ class Counts:
         """Count a trial by what is left to do for it."""
         if task is None:
             self.there += 1
-        elif task.train:
+        elif task.train and not isinstance(task.experiment, Pretrained):
             self.train += 1
         else:
             self.measure += 1
