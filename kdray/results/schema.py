@@ -316,9 +316,9 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
     ),
 }
 
-PRUNED, NOT_NEEDED = "pruned", "not needed"
 TRAINED_STATUS = ("completed", "imported")
 """Of trials that have a trained model."""
+PRUNED, NOT_NEEDED = "pruned", "not needed"
 """Values of the column ``outcome`` of members: the sweep gave the trial up; its file no longer asks
 for it."""
 

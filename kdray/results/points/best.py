@@ -17,7 +17,7 @@ from kdray.results.files.warn import SelectedOnTest, warn
 from kdray.results.filters import Where
 from kdray.results.metrics import Mode, default_mode
 from kdray.results.points.estimates import Floats, bootstrap_interval, spread, t_interval
-from kdray.results.points.objective import Objectives, metric_of, violation
+from kdray.results.points.objective import Objectives, metric_of, to_compare, violation
 from kdray.results.points.pareto import fronts
 from kdray.results.points.replicates import (
     as_table,
@@ -31,9 +31,6 @@ from kdray.results.record import sweep_objectives
 from kdray.results.tables import Tables
 
 STATISTICS = ["n", "mean", "std", "sem", "low", "high", "bootstrap_low", "bootstrap_high"]
-DIGITS = 12
-"""Points differ if these digits of their values do: the mean of the same numbers depends a little
-on their order."""
 
 
 def points(tables: Tables, metric: str, sweep: str | None, where: Where) -> pd.DataFrame:
@@ -56,7 +53,7 @@ def best(
             SelectedOnTest,
         )
     table = _statistics_table(rows, metric)
-    ranked = table["mean"].map(_rounded)
+    ranked = table["mean"].map(to_compare)
     order = ranked.sort_values(ascending=mode == "min", kind="stable").index
     return table.loc[order].head(count).reset_index(drop=True)
 
@@ -117,7 +114,7 @@ def leaders(rows: pd.DataFrame, objectives: Objectives) -> list[int]:
             continue
         score = objectives.worth(numbers)
         if score.feasible:
-            values[int(point)] = [_rounded(value) for value in score.values]
+            values[int(point)] = [to_compare(value) for value in score.values]
     ranks = fronts(list(values.values()), [each.mode for each in objectives.objectives])
     return [point for point, rank in zip(values, ranks, strict=True) if rank == 0]
 
@@ -175,10 +172,6 @@ def _breaking_constraints(tables: Tables, sweep: str, objectives: Objectives) ->
         for row in means.itertuples(index=False, name=None)
     ]
     return [int(point) for point, keeps in zip(means.index, kept, strict=True) if not keeps]
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
 
 
 def _statistics_table(rows: pd.DataFrame, metric: str) -> pd.DataFrame:

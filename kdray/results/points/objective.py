@@ -53,6 +53,10 @@ class Objective(Value):
 _CONSTRAINT = re.compile(r"\s*(?P<metric>[^\s<>=]+)\s*(?P<relation><=|>=)\s*(?P<bound>\S+)\s*")
 
 
+DIGITS = 12
+"""Points differ if these digits of their values do."""
+
+
 def _checked(text: str) -> str:
     found = _CONSTRAINT.fullmatch(text)
     try:
@@ -68,6 +72,12 @@ def _checked(text: str) -> str:
 
 Constraint = Annotated[str, AfterValidator(_checked)]
 """``val_accuracy >= 0.9``: what the mean over a point's seeds must keep to."""
+
+
+def to_compare(value: float) -> float:
+    """The digits of a point's value by which it is compared with others': the mean of the same
+    numbers depends a little on their order."""
+    return float(f"{value:.{DIGITS}g}")
 
 
 def metric_of(constraint: Constraint) -> str:
