@@ -37,16 +37,32 @@ def pack(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> bytes:
 
 def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What :func:`pack` was given; :class:`Damaged` if a bit of it changed."""
+    text, digest = _header(data)
     try:
         tensors = safetensors.torch.load(data)
-        size = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["kdray"])
-        text, digest = header["facts"], header["digest"]
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise Damaged(str(error)) from None
     if _digest(tensors, text) != digest:
         raise Damaged("its checksum does not match")
     return tensors, json.loads(text)
+
+
+def require_trial(data: bytes, trial_id: str) -> None:
+    """:class:`Damaged` if a file under the name of a trial says that it is another one's: folders
+    are merged by copying, and a copy may have got another name."""
+    found = json.loads(_header(data)[0]).get("trial_id", trial_id)
+    if found != trial_id:
+        raise Damaged(f"it is of trial {found}")
+
+
+def _header(data: bytes) -> tuple[str, str]:
+    """The text of the facts in a file, and the checksum of all of it."""
+    try:
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["kdray"])
+        return header["facts"], header["digest"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(str(error)) from None
 
 
 def unpack_shared(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:

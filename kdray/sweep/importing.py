@@ -12,7 +12,7 @@ from kdray.data import data_root
 from kdray.machine import hardware
 from kdray.results import Results, Row, Store, has_completed
 from kdray.results.points.objective import Objective, Objectives
-from kdray.results.record import write_objectives
+from kdray.results.record import objectives_file, write_objectives
 from kdray.sweep.definition.file import NAME
 from kdray.sweep.scheduling.lock import only_driver
 from kdray.teachers import Pretrained
@@ -80,7 +80,8 @@ def import_model(
         was_there = _is_there(store, read.pretrained)
         if not was_there:
             _measure(store, read, root)
-        write_objectives(store, sweep, Objectives(objectives=(Objective(),), seeds=1))
+        if not store.exists(objectives_file(sweep)):  # a sweep that was run has its own
+            write_objectives(store, sweep, Objectives(objectives=(Objective(),), seeds=1))
         member = _member(Results(store.location), read.pretrained, sweep, name or path.stem)
         write_member(store, member)
     where = [("trial_id", "==", read.pretrained.trial_id)]

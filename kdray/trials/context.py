@@ -10,7 +10,7 @@ from typing import Any
 from kdray.core import seeds
 from kdray.data import Dataset
 from kdray.machine import hardware
-from kdray.machine.checked_file import Damaged
+from kdray.machine.checked_file import Damaged, require_trial
 from kdray.models import Classifier, smallest_batch
 from kdray.teachers import TeacherOracle
 from kdray.training import State, TrainingSetup
@@ -91,7 +91,9 @@ def begin_or_resume(
     name, state = checkpoint_file(experiment.trial_id), _first_state(experiment, setup, context)
     try:
         if store.exists(name):
-            started_at = str(state.unpack(store.read(name))["started_at"])
+            packed = store.read(name)
+            require_trial(packed, experiment.trial_id)
+            started_at = str(state.unpack(packed)["started_at"])
             context.log.say(
                 f"training goes on after {len(state.history)} of {epochs_of(experiment)} epochs"
             )

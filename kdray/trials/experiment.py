@@ -81,6 +81,7 @@ class Experiment(Value):
             _teacher_is_asked,
             _teacher_fits,
             _supervision_makes_sense,
+            _votes_are_not_standardized,
         ):
             check(self)
         smoothing = self.supervision.smoothing
@@ -161,8 +162,10 @@ def _network_fits(experiment: Experiment) -> None:
         stage_shapes(*experiment.network)
     except InputError as error:
         raise ValueError(f"model.{error}") from None
-    except RuntimeError as error:
+    except Exception as error:  # of many kinds, where a plug-in builds the network
         reason = " ".join(str(error).split())
+        if not isinstance(error, RuntimeError):
+            reason = f"{type(error).__name__}: {reason}"
         raise ValueError(
             f"model: {model.name} cannot take images of {_times(data.shape)}: {reason}"
         ) from None
@@ -263,6 +266,19 @@ def _supervision_makes_sense(experiment: Experiment) -> None:
         "passes; give it noise "
         "(smoothing.sigma, teacher.model.input_sigma or weight_noise, or dropout: active)"
     )
+
+
+def _votes_are_not_standardized(experiment: Experiment) -> None:
+    """A share of 0 has no logarithm that a mean over classes could be taken of."""
+    smoothing, method = experiment.supervision.smoothing, experiment.method
+    if smoothing is None or smoothing.aggregate != "prediction":
+        return
+    halves = [getattr(method, name) for name in type(method).model_fields]
+    if any(getattr(part, "logit_standardization", False) for part in (method, *halves)):
+        raise ValueError(
+            "supervision.smoothing.aggregate: prediction gives shares of votes, 0 among them, "
+            "which logit_standardization cannot compare (allowed: soft_prediction, logits)"
+        )
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdray.core import canonical_json
 from kdray.data import AnyData, Dataset
-from kdray.machine.checked_file import Damaged, pack, unpack
+from kdray.machine.checked_file import Damaged, pack, require_trial, unpack
 from kdray.models import Classifier, build, fitted, normalizer, storage_key
 from kdray.results import Store
 from kdray.teachers import Init, Pretrained, load_classifier, load_teacher
@@ -49,6 +49,7 @@ class TrainedModels:
     ) -> Classifier:
         """The stored classifier; FileNotFoundError or :class:`Damaged` where there is none."""
         packed = self.store.read(weights_file(experiment.trial_id))
+        require_trial(packed, experiment.trial_id)
         normalization = normalization_of(experiment, self.stored_fit(experiment.data))
         return loader(experiment.model, experiment.data, normalization, packed, self.device)
 

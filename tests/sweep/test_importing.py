@@ -12,7 +12,8 @@ import torch
 from kdray.cli import main
 from kdray.core import InputError
 from kdray.exporting import export, load_model
-from kdray.results import Results
+from kdray.results import Results, Store
+from kdray.results.record import sweep_objectives
 from kdray.robustness import Clean, GaussianNoise, Transfer
 from kdray.robustness.fgsm import FGSM
 from kdray.sweep.evaluate import evaluate
@@ -109,6 +110,17 @@ def test_it_stands_beside_trials_that_were_trained(
     imported(results, weights)
     counts = Results(results).trials()["status"].value_counts()
     assert counts.to_dict() == {"completed": 4, "imported": 1}
+
+
+def test_a_sweep_that_was_run_keeps_its_objectives(
+    results: Path, weights: Path, engine: Engine
+) -> None:
+    sweep = sweep_of({**ALONE, "objective": {"metric": "parameters", "mode": "min"}})
+    run(sweep, results, data=NOWHERE)
+    before = sweep_objectives(Store(results), sweep.name)
+    imported(results, weights, sweep=sweep.name)
+    assert sweep_objectives(Store(results), sweep.name) == before
+    assert before.metrics == ("parameters",)
 
 
 @pytest.mark.parametrize(

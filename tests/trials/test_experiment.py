@@ -495,3 +495,19 @@ def test_a_stored_experiment_is_the_trial_that_its_row_says() -> None:
         rf"{described.trial_id} now; 'kdray run' on its sweep trains it anew$",
     ):
         stored_experiment(text, "0" * 16, "r: trial a")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"name": "kd", "logit_standardization": True},
+        {"name": "adversarial", "perturbed": {"name": "kd", "logit_standardization": True}},
+    ],
+)
+def test_votes_are_not_standardized(method: dict[str, Any]) -> None:
+    teacher = description(model={"name": "mlp", "hidden": [8], "input_sigma": 0.1})
+    smoothing = {"samples": 8, "aggregate": "prediction"}
+    with pytest.raises(InputError, match=r"^supervision\.smoothing\.aggregate: prediction gives"):
+        distillation(teacher=teacher, method=method, supervision={"smoothing": smoothing})
+    smoothing["aggregate"] = "soft_prediction"
+    distillation(teacher=teacher, method=method, supervision={"smoothing": smoothing})

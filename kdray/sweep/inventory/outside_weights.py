@@ -4,7 +4,7 @@ files afterwards: workers, other machines, and whoever goes on."""
 from __future__ import annotations
 
 from kdray.core import InputError
-from kdray.machine.checked_file import Damaged, unpack
+from kdray.machine.checked_file import Damaged, require_trial, unpack
 from kdray.results import Store
 from kdray.sweep.definition.teacher_order import chain
 from kdray.sweep.definition.trials import Sweep
@@ -20,7 +20,9 @@ def store_outside_weights(sweep: Sweep, store: Store) -> None:
             continue
         name = weights_file(teacher.trial_id)
         try:
-            unpack(store.read(name))
+            kept = store.read(name)
+            unpack(kept)
+            require_trial(kept, teacher.trial_id)
         except (FileNotFoundError, Damaged):
             packed = sweep.weights.packed(teacher)
             if packed is None:

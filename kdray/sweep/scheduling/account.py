@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any
 
 from kdray.core import describe
-from kdray.machine.checked_file import Damaged, unpack
+from kdray.machine.checked_file import Damaged, require_trial, unpack
 from kdray.results import Store, has_completed
 from kdray.sweep.definition.file import Budget
 from kdray.sweep.inventory.trials import TrialIndex
@@ -113,7 +113,9 @@ class Account:
         if not self.index.has_weights(trial_id):
             return
         try:
-            unpack(self.store.read(weights_file(trial_id)))
+            packed = self.store.read(weights_file(trial_id))
+            unpack(packed)
+            require_trial(packed, trial_id)
         except (Damaged, OSError) as error:
             if isinstance(error, ConnectionError):
                 raise  # not damaged, but out of reach

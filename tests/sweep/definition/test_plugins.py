@@ -297,3 +297,26 @@ def test_list_shows_members_with_where_they_are_from(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     assert "one_hidden_layer" in shown
     assert f"from: {MY_LAB}" in shown
+
+
+RAISING = """
+    from typing import Literal
+    import kdray
+
+    class Mine(kdray.Model):
+        'Of certain depths.'
+        name: Literal["mine"] = "mine"
+        depth: int = 1
+
+        def build(self, shape, classes):
+            return {1: 2, 2: 4}[self.depth]
+"""
+
+
+def test_a_network_whose_code_raises_whatever_it_likes_is_a_mistake_in_one_line(
+    tmp_path: Path,
+) -> None:
+    load_plugin(written(tmp_path, RAISING))
+    model = {"name": "mine", "depth": 3}
+    with pytest.raises(InputError, match=r"^model: mine cannot take images of .*: KeyError: 3$"):
+        Experiment.parse({"data": {"name": "digits"}, "model": model, "training": {"epochs": 1}})
