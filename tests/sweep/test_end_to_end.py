@@ -1,6 +1,8 @@
 """A sweep on a real Ray, from the file to the tables, as its user sees it: through the command
 line."""
 
+from __future__ import annotations
+
 import os
 import re
 import shutil
@@ -10,9 +12,13 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+
+if TYPE_CHECKING:
+    from tests.faults.support import Process  # which imports this module
 
 pytestmark = pytest.mark.ray
 
@@ -295,17 +301,18 @@ def students_done(folder: Path) -> int:
     )
 
 
-def worker_pids() -> list[int]:
-    """Processes of trial actors that this user runs now."""
+def workers_of(driver: subprocess.Popen[str]) -> list[Process]:
+    """Processes of trial actors that ``driver`` runs now; other tests may run theirs beside it."""
+    from tests.faults.support import descendants  # which imports this module
+
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in descendants(driver.pid):
         try:
-            if path.read_bytes().startswith(
-                (b"ray::TrialActor", b"ray::ResourceTrainable")
-            ):  # idle, at work
-                found.append(int(path.parent.name))
+            command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
+        if command.startswith((b"ray::TrialActor", b"ray::ResourceTrainable")):  # idle, at work
+            found.append(process)
     return found
 
 
@@ -326,9 +333,11 @@ def test_a_driver_killed_in_the_middle_loses_and_repeats_nothing(
         in second.result().stderr
     )
     assert f"running by process {driver.pid}" in status.result().stdout
+    workers = workers_of(driver)
+    assert workers
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
-    wait_for(lambda: not worker_pids())
+    wait_for(lambda: not any(worker.alive for worker in workers))
     done = {path.name for path in (tmp_path / "results" / "trials").glob("*.parquet")}
     written = {
         path: path.stat().st_mtime_ns
@@ -349,7 +358,7 @@ def test_a_worker_killed_in_the_middle_goes_on_from_its_checkpoint(
     (tmp_path / "tiny.yaml").write_text(TINY)
     driver = start(tmp_path, *LONG)
     wait_for(lambda: list((tmp_path / "results" / "checkpoints").glob("*.safetensors")))
-    os.kill(worker_pids()[0], signal.SIGKILL)  # one of the two that train a teacher
+    os.kill(workers_of(driver)[0].pid, signal.SIGKILL)  # one of the two that train a teacher
     _, errors = driver.communicate(timeout=300)
     assert driver.returncode == 0, errors
     assert_same(undisturbed, tables(tmp_path / "results"))
@@ -363,12 +372,14 @@ def test_an_interrupted_sweep_says_how_to_go_on(
     (tmp_path / "tiny.yaml").write_text(TINY)
     driver = start(tmp_path, *LONG)
     wait_for(lambda: students_done(tmp_path) >= 1)
+    workers = workers_of(driver)
+    assert workers
     driver.send_signal(how)
     _, errors = driver.communicate(timeout=60)
     assert driver.returncode == 130, errors
     assert "To go on:  kdray run tiny.yaml --set training.epochs=200 --set seeds=4" in errors
     assert "Traceback" not in errors
-    wait_for(lambda: not worker_pids())
+    wait_for(lambda: not any(worker.alive for worker in workers))
     kdray("run", "tiny.yaml", *LONG, cwd=tmp_path)
     assert_same(undisturbed, tables(tmp_path / "results"))
 
