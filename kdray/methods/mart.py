@@ -17,9 +17,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.methods.attack import Attack, kl_by_image
-from kdray.methods.base import Losses, Method, TrainedTeacher, TrainingStep
-from kdray.models import Described
+from kdray.methods.attack import Attack, AttackedMethod, kl_by_image
+from kdray.methods.base import Losses, TrainingStep
 
 
 def boosted_cross_entropy(
@@ -36,7 +35,7 @@ def boosted_cross_entropy(
     return functional.cross_entropy(logits, labels) - log_of_rest.mean()
 
 
-class MART(Method):
+class MART(AttackedMethod):
     """BCE(S(x'), y) + λ·KL(S(x) ‖ S(x'))·(1 - p_y(x))."""
 
     terms: ClassVar[tuple[str, ...]] = ("boosted_cross_entropy", "robust")
@@ -47,14 +46,6 @@ class MART(Method):
     attack: Attack = Attack(start="gaussian", epsilon=8 / 255, step_size=2 / 255, steps=10)
     weight: Annotated[float, Field(ge=0)] = 5.0
     """λ, the weight of the divergence."""
-
-    @property
-    def asks_teacher(self) -> bool:
-        return self.attack.asks_teacher
-
-    def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
-        del teacher
-        self.attack.check_fits(student)
 
     def losses(self, stage: str, step: TrainingStep) -> Losses:
         del stage

@@ -14,12 +14,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch.nn import functional
 
-from kdray.methods.attack import Attack, kl_by_image
-from kdray.methods.base import Losses, Method, TrainedTeacher, TrainingStep
-from kdray.models import Described
+from kdray.methods.attack import Attack, AttackedMethod, kl_by_image
+from kdray.methods.base import Losses, TrainingStep
 
 
-class TRADES(Method):
+class TRADES(AttackedMethod):
     """CE(S(x), y) + β·KL(S(x) ‖ S(x')), x' where the second term is large."""
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "robust")
@@ -32,14 +31,6 @@ class TRADES(Method):
     )
     beta: Annotated[float, Field(ge=0)] = 6.0
     """Weight of the divergence (the paper's 1/λ); 0: plain training, though the attack is made."""
-
-    @property
-    def asks_teacher(self) -> bool:
-        return self.attack.asks_teacher
-
-    def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
-        del teacher
-        self.attack.check_fits(student)
 
     def losses(self, stage: str, step: TrainingStep) -> Losses:
         del stage
