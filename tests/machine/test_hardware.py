@@ -52,9 +52,10 @@ def test_the_peak_of_memory_is_in_bytes_and_counts_what_was_freed() -> None:
     hardware.reset_peak_memory(CPU)
     before = hardware.peak_memory(CPU)
     assert 10**7 < before < 10**12
-    block = torch.ones(30_000_000)  # 120 MB
+    # Far more than the pages that a busy system may take back from this process meanwhile.
+    block = torch.ones(125_000_000)
     del block
-    assert hardware.peak_memory(CPU) - before > 100_000_000
+    assert hardware.peak_memory(CPU) - before > 250_000_000
 
 
 def test_memory_is_at_most_what_the_machine_has() -> None:
