@@ -162,12 +162,21 @@ def train_batches(
                 losses = setup.method.losses(
                     stage.name, TrainingStep(classifier, state.helper, batch, teacher, attack_draws)
                 )
-            state.optimizer.zero_grad(set_to_none=True)
-            losses.total.backward()
-            if gradients is not None:
-                gradients.add()
-            state.optimizer.step()
+            descend(state, setup.training, losses, gradients)
             totals.add(losses, batch.labels)
+
+
+def descend(state: State, training: Training, losses: Losses, gradients: Gradients | None) -> None:
+    """Take a step of the optimiser, adding what its gradient is before it is clipped to
+    ``gradients``."""
+    state.optimizer.zero_grad(set_to_none=True)
+    losses.total.backward()
+    if gradients is not None:
+        gradients.add()
+    if training.clip_grad_norm is not None:
+        learned = learning(state.classifier, state.helper).parameters()
+        torch.nn.utils.clip_grad_norm_(learned, training.clip_grad_norm)
+    state.optimizer.step()
 
 
 def monitored(classifier: Classifier, setup: TrainingSetup, epoch: int) -> list[dict[str, Any]]:

@@ -71,16 +71,38 @@ class SGD(Optimizer):
         )
 
 
-class Adam(Optimizer):
-    """Adam (Kingma, Ba 2015)."""
+class Moments(Optimizer):
+    """Steps by the gradient's running mean over the root of its running mean square."""
 
-    name: Literal["adam"] = "adam"
     learning_rate: Positive = 0.001
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
 
+
+class Adam(Moments):
+    """Adam (Kingma, Ba 2015)."""
+
+    name: Literal["adam"] = "adam"
+
     def build(self, module: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(
+            groups(module, self.convolution_scale),
+            self.learning_rate,
+            (self.beta1, self.beta2),
+            weight_decay=self.weight_decay,
+        )
+
+
+class AdamW(Moments):
+    """Adam with decoupled weight decay (Loshchilov, Hutter 2019, arXiv:1711.05101, algorithm 2)."""
+
+    name: Literal["adamw"] = "adamw"
+    weight_decay: NotNegative = 0.01
+    """What every weight loses in a step beside Adam's: this share of it, times the learning
+    rate."""
+
+    def build(self, module: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
             groups(module, self.convolution_scale),
             self.learning_rate,
             (self.beta1, self.beta2),
@@ -190,7 +212,7 @@ def _between(start: float, end: float, part: float) -> float:
     return end + (start - end) * (1 + cos(pi * part)) / 2
 
 
-AnyOptimizer = Annotated[SGD | Adam, Field(discriminator="name")]
+AnyOptimizer = Annotated[SGD | Adam | AdamW, Field(discriminator="name")]
 AnySchedule = Annotated[
     Constant | StepDecay | MultiStep | Cosine | OneCycle | Cyclic, Field(discriminator="name")
 ]

@@ -20,6 +20,9 @@ class Training(Value):
     epochs: Annotated[int, Field(ge=1), Effort(smoke=2, swept=False)]
     """Of the last stage; a method's earlier stages have their own."""
     batch_size: Annotated[int, Field(ge=1), Effort(smoke=16, swept=False)] = 128
+    clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
+    """The gradient of all that learns is scaled down to this length in each step in which it is
+    longer (torch's clip_grad_norm_); none: never."""
     precision: Precision = "float32"
     """bfloat16: mixed precision, where forward and backward passes of training have operands of 16
     bits, the teacher's too; weights, optimiser and losses stay float32, and whatever is measured is

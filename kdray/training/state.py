@@ -66,8 +66,7 @@ class State:
         return self.best if self.best is not None else self.classifier.state_dict()
 
     def pack(self, facts: dict[str, Any]) -> bytes:
-        """A checkpoint, with ``facts`` beside the state. Optimisers hold tensors only (SGD,
-        Adam)."""
+        """A checkpoint, with ``facts`` beside the state. Optimisers hold tensors only."""
         tensors = {f"model.{name}": tensor for name, tensor in self.classifier.state_dict().items()}
         tensors |= {f"helper.{name}": tensor for name, tensor in self.helper.state_dict().items()}
         for index, slots in self.optimizer.state_dict()["state"].items():

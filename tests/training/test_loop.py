@@ -165,6 +165,28 @@ def test_gradients_do_not_add_up_over_steps(seen: Seen) -> None:
         assert torch.allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.parametrize("longest", [0.01, 1000.0])
+def test_a_gradient_is_scaled_down_to_the_length_that_it_may_have(longest: float) -> None:
+    described = experiment(
+        training={
+            "epochs": 1,
+            "batch_size": 180,
+            "clip_grad_norm": longest,
+            "optimizer": {"name": "sgd", "learning_rate": 0.5},
+        }
+    )
+    state, split = fresh(described), digits(described).train
+    reference = fresh(described).classifier
+    functional.cross_entropy(reference.logits(to_unit(split.images)), split.labels).backward()
+    gradients = [parameter.grad for parameter in reference.parameters()]
+    length = torch.stack([each.square().sum() for each in gradients if each is not None]).sum()
+    scale = min(1.0, longest / float(length.sqrt()))
+    list(epochs(state, described))
+    for new, old in zip(state.classifier.parameters(), reference.parameters(), strict=True):
+        assert old.grad is not None
+        assert torch.allclose(new, old - 0.5 * scale * old.grad, atol=1e-6)
+
+
 def test_the_learning_rate_follows_the_schedule() -> None:
     described = experiment(
         training={
@@ -794,6 +816,14 @@ RESUMED = {
             "schedule": {"name": "cosine"},
         }
     ),
+    "adamw and clipping": experiment(
+        training={
+            "epochs": 3,
+            "batch_size": 50,
+            "clip_grad_norm": 0.5,
+            "optimizer": {"name": "adamw", "learning_rate": 0.01},
+        }
+    ),
     "dropout": experiment(
         model={"name": "mlp", "hidden": [16, 16], "dropout": 0.3},
         training={"epochs": 4, "batch_size": 50},
@@ -1029,7 +1059,14 @@ def test_a_weights_file_in_the_place_of_a_checkpoint_is_damaged() -> None:
 
 
 @pytest.mark.parametrize(
-    "written", [{"epochs": 0}, {"epochs": 3, "batch_size": 0}, {"epochs": 3, "keep": "first"}, {}]
+    "written",
+    [
+        {"epochs": 0},
+        {"epochs": 3, "batch_size": 0},
+        {"epochs": 3, "keep": "first"},
+        {},
+        {"epochs": 3, "clip_grad_norm": 0},
+    ],
 )
 def test_a_training_without_an_epoch_or_an_example_is_refused(written: dict[str, Any]) -> None:
     with pytest.raises(InputError):

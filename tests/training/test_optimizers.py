@@ -15,6 +15,7 @@ from kdray.core import InputError, parse
 from kdray.training.optimizers import (
     SGD,
     Adam,
+    AdamW,
     AnyOptimizer,
     AnySchedule,
     Constant,
@@ -162,11 +163,23 @@ def test_adam_steps_by_the_bias_corrected_ratio_of_moments() -> None:
     assert stepped(adam, [1.0, -0.5, 0.25]) == pytest.approx(expected, rel=1e-12)
 
 
+def test_adamw_takes_the_decay_off_the_weights_and_not_into_the_moments() -> None:
+    w, m, v, expected = 2.0, 0.0, 0.0, []
+    for t, gradient in enumerate((1.0, -0.5, 0.25), start=1):
+        m, v = 0.8 * m + 0.2 * gradient, 0.95 * v + 0.05 * gradient**2
+        adam = (m / (1 - 0.8**t)) / ((v / (1 - 0.95**t)) ** 0.5 + 1e-8)
+        w = w - 0.1 * 0.03 * w - 0.1 * adam
+        expected.append(w)
+    adamw = AdamW(learning_rate=0.1, beta1=0.8, beta2=0.95, weight_decay=0.03)
+    assert stepped(adamw, [1.0, -0.5, 0.25]) == pytest.approx(expected, rel=1e-12)
+
+
 def test_defaults_are_torchs_and_the_papers() -> None:
-    reference = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
-    built = Adam().build(torch.nn.Linear(1, 1))
-    for name in ("lr", "betas", "eps", "weight_decay"):
-        assert built.param_groups[0][name] == reference.param_groups[0][name]
+    for ours, theirs in ((Adam(), torch.optim.Adam), (AdamW(), torch.optim.AdamW)):
+        reference = theirs([torch.nn.Parameter(torch.zeros(1))])
+        built = ours.build(torch.nn.Linear(1, 1))
+        for name in ("lr", "betas", "eps", "weight_decay"):
+            assert built.param_groups[0][name] == reference.param_groups[0][name]
     assert (SGD().learning_rate, SGD().momentum, SGD().weight_decay, SGD().nesterov) == (
         0.1,
         0.9,
@@ -203,6 +216,7 @@ def test_convolutions_learn_at_their_own_rate() -> None:
         (AnyOptimizer, {"name": "sgd", "weight_decay": -1}),
         (AnyOptimizer, {"name": "adam", "beta2": 1}),
         (AnyOptimizer, {"name": "adam", "momentum": 0.9}),
+        (AnyOptimizer, {"name": "adamw", "weight_decay": -1}),
         (AnySchedule, {"name": "multi_step"}),
         (AnySchedule, {"name": "multi_step", "milestones": [0]}),
         (AnySchedule, {"name": "multi_step", "milestones": [1], "gamma": 2}),
