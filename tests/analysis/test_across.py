@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import across
+import across
 from kdray.report import Figure, Missing, Snapshot, Table
 from kdray.report.papers.script import drawn
 from tests.analysis.rows import Folder

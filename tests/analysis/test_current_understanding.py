@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import current_understanding as script
+import current_understanding as script
 from kdray.report import Figure, Missing
 from kdray.report.papers.script import drawn
 from tests.analysis.made import Sweeps, cells

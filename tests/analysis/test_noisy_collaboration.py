@@ -9,9 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import noisy_collaboration as script
+import noisy_collaboration as script
 from kdray.report import Draw, Figure, Snapshot, Table
 from kdray.report.papers.script import drawn
+from papers.noisy_collaboration import accuracies, natural_robustness, studies
+from papers.noisy_collaboration.printed import EVALUATE, printed_heat_map
 from tests.analysis.rows import Folder
 
 SWEEPS = (
@@ -28,7 +30,7 @@ def measure(folder: Folder, trial: str, accuracy: float) -> None:
     """Everything that the figures show of one model."""
     folder.pgd(trial, accuracy / 2)
     folder.number(trial, "cinic_imagenet", "out_of_distribution", accuracy - 0.2, dataset="cinic10")
-    for kind in script.ALL:
+    for kind in natural_robustness.ALL_CORRUPTIONS:
         folder.number(
             trial,
             "corruptions",
@@ -136,20 +138,20 @@ def test_every_figure_is_drawn_with_data_seeds_and_source(draw: Draw, snapshot: 
 def test_nothing_corrupted_is_the_first_point_of_every_case_with_a_teacher(
     snapshot: Snapshot,
 ) -> None:
-    study = script.label_corruption(snapshot)
+    study = studies.label_corruption(snapshot)
     at = study.trials.groupby("group")["x"].agg(["min", "max"])
     assert (
         at.loc[["corrupted_s", "corrupted_t", "corrupted_ts", "fixed"]].to_numpy().tolist()
         == [[0, 5]] * 4
     )
-    assert script.accuracies(snapshot, study.of("fixed"), "pgd")["x"].tolist().count(0) == 2
+    assert accuracies.accuracies(snapshot, study.of("fixed"), "pgd")["x"].tolist().count(0) == 2
 
 
 def test_a_logit_noise_and_a_swapping_are_found_in_the_description_of_the_supervision(
     snapshot: Snapshot,
 ) -> None:
-    assert sorted(script.signal_dependent(snapshot).trials["x"].unique()) == [0, 0.05, 0.5]
-    swapping = script.random_swapping(snapshot)
+    assert sorted(studies.signal_dependent(snapshot).trials["x"].unique()) == [0, 0.05, 0.5]
+    swapping = studies.random_swapping(snapshot)
     assert swapping.names == {
         "top2|0.05": "top 2, threshold 0.05",
         "all|0.05": "all, threshold 0.05",
@@ -176,10 +178,10 @@ def test_published_numbers_stand_beside_ours(snapshot: Snapshot) -> None:
 
 
 def test_the_printed_heat_map_is_whole_and_in_its_order() -> None:
-    printed = script.printed_heat_map()
+    printed = printed_heat_map()
     assert printed is not None
     assert list(printed.index) == ["0", "0.05", "0.1", "0.2", "0.3", "0.4", "0.5"]
-    assert set(printed) == set(script.ALL)
+    assert set(printed) == set(natural_robustness.ALL_CORRUPTIONS)
     assert printed.loc["0", "gaussian_noise"] == pytest.approx(0.428)
     assert printed.loc["0.5", "saturate"] == pytest.approx(0.833)
     assert printed.notna().all(axis=None)
@@ -202,8 +204,8 @@ def test_official_images_come_before_generated_ones_where_they_are_there(tmp_pat
             folder.number(trial, kind, kind, 0.5, metric="relative_accuracy", corruption="fog")
     snapshot = Snapshot(folder.written())
     both = snapshot.students("s")
-    assert set(script.relative(snapshot, both)["evaluation"]) == {"corruptions"}
-    assert set(script.relative(snapshot, both[both["seed"].eq(0)])["evaluation"]) == {
+    assert set(natural_robustness.relative(snapshot, both)["evaluation"]) == {"corruptions"}
+    assert set(natural_robustness.relative(snapshot, both[both["seed"].eq(0)])["evaluation"]) == {
         "official_corruptions"
     }
 
@@ -222,15 +224,15 @@ def test_what_was_not_measured_is_said_with_the_command_that_measures_it(bare: S
     )
     assert isinstance(first, Figure)
     assert (
-        f"Not measured: out-of-distribution accuracy and accuracy under PGD ({script.EVALUATE})"
+        f"Not measured: out-of-distribution accuracy and accuracy under PGD ({EVALUATE})"
         in first.caption
     )
     assert "1 seed. No error bars" in first.caption
     assert [text.get_text() for text in first.figure.axes[2].texts] == [
         "not measured:\nsee the caption"
     ]
-    assert script.EVALUATE in heat.reason
-    assert script.EVALUATE in numbers.reason
+    assert EVALUATE in heat.reason
+    assert EVALUATE in numbers.reason
 
 
 def test_without_a_sweep_its_figures_name_the_file_that_trains_it(

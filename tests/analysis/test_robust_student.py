@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import robust_student as script
+import robust_student as script
 from kdray.report import Figure, Missing
 from kdray.report.papers.script import drawn
+from papers.robust_student.networks import CLASSES
 from tests.analysis.made import Sweeps, cells
 
 CIFAR = ("standard", "kd", "fitnet", "robust")
@@ -130,7 +131,7 @@ def test_table_5_has_every_class(made: Sweeps) -> None:
                 trials, "clean", "clean", number / 10, metric="class_accuracy", **{"class": number}
             )
     table = script.table_v(made.snapshot())
-    assert [cells(table, "FitNet")[name].mean for name in script.CLASSES] == pytest.approx(
+    assert [cells(table, "FitNet")[name].mean for name in CLASSES] == pytest.approx(
         [10.0 * n for n in range(10)]
     )
     assert cells(table, "FitNet (published)")["truck"] == 93.5
@@ -209,9 +210,7 @@ def test_scores_are_drawn_without_images(made: Sweeps) -> None:
     assert isinstance(figure, Figure)
     titles = [axes.get_title(loc="left") for axes in figure.figure.axes]
     assert titles == ["Image 0, clean", "Image 0, 10 dB", "Image 3, clean", "Image 3, 10 dB"]
-    assert [label.get_text() for label in figure.figure.axes[0].get_xticklabels()] == list(
-        script.CLASSES
-    )
+    assert [label.get_text() for label in figure.figure.axes[0].get_xticklabels()] == list(CLASSES)
     assert "images/cifar10.npz" in figure.caption
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from analysis import smoothed_models as script
+import smoothed_models as script
 from kdray.report import Figure, Missing
+from papers.smoothed_models.models import ADVERSARIAL, DISTILLATION
 from tests.analysis.made import APART, Sweeps, cells
 
 STEPS = range(1, 11)
@@ -97,7 +98,7 @@ def made(tmp_path: Path) -> Sweeps:
 
 
 def test_table_1_takes_the_teacher_with_the_most_passes(made: Sweeps) -> None:
-    sweep(made, script.DISTILLATION)
+    sweep(made, DISTILLATION)
     table = script.table_1(made.snapshot())
     teacher = cells(table, "Smooth soft prediction smoothing")
     assert teacher["Clean, %"].mean == pytest.approx(70)
@@ -106,7 +107,7 @@ def test_table_1_takes_the_teacher_with_the_most_passes(made: Sweeps) -> None:
 
 
 def test_table_1_stands_beside_what_is_printed(made: Sweeps) -> None:
-    sweep(made, script.DISTILLATION)
+    sweep(made, DISTILLATION)
     table = script.table_1(made.snapshot())
     student = cells(table, "KD prediction smoothing")
     assert student["Clean, %"] == pytest.approx((80, 100 * APART / 2**0.5, 2))
@@ -120,7 +121,7 @@ def test_table_1_stands_beside_what_is_printed(made: Sweeps) -> None:
 def test_table_2_attacks_the_teacher_as_it_is_smoothed_and_the_student_as_it_is(
     made: Sweeps,
 ) -> None:
-    trials = sweep(made, script.ADVERSARIAL)
+    trials = sweep(made, ADVERSARIAL)
     attack(made, trials["teacher"], 0.99)
     attack(made, trials["teacher"], 0.5, smoothing("prediction", 512))
     attack(made, trials["prediction"], 0.3)
@@ -135,7 +136,7 @@ def test_table_2_attacks_the_teacher_as_it_is_smoothed_and_the_student_as_it_is(
 
 
 def test_table_3_pairs_attacked_and_target(made: Sweeps) -> None:
-    trials = sweep(made, script.ADVERSARIAL)
+    trials = sweep(made, ADVERSARIAL)
     teacher = trials["teacher"][0]
     for student in trials["prediction"]:
         transferred(made, student, teacher, 0.4)
@@ -158,7 +159,7 @@ def test_table_3_pairs_attacked_and_target(made: Sweeps) -> None:
 
 
 def test_students_are_not_attacked_for_each_other(made: Sweeps) -> None:
-    one, other = sweep(made, script.ADVERSARIAL)["prediction"]
+    one, other = sweep(made, ADVERSARIAL)["prediction"]
     transferred(made, one, one, 0.1)
     transferred(made, one, other, 0.9)
     (figure, *missing) = script.figures_4_to_6(made.snapshot())
@@ -169,7 +170,7 @@ def test_students_are_not_attacked_for_each_other(made: Sweeps) -> None:
 
 
 def test_bars_over_pairs_of_models_are_said_to_be(made: Sweeps) -> None:
-    trials = sweep(made, script.ADVERSARIAL)
+    trials = sweep(made, ADVERSARIAL)
     for student in trials["prediction"]:
         transferred(made, student, student, 0.3)
         transferred(
@@ -186,7 +187,7 @@ def test_bars_over_pairs_of_models_are_said_to_be(made: Sweeps) -> None:
 
 
 def test_steps_of_the_own_attack_do_without_transfer(made: Sweeps) -> None:
-    trials = sweep(made, script.ADVERSARIAL)["prediction"]
+    trials = sweep(made, ADVERSARIAL)["prediction"]
     for step in STEPS:
         made.numbers_of(
             trials,
@@ -205,7 +206,7 @@ def test_steps_of_the_own_attack_do_without_transfer(made: Sweeps) -> None:
 
 
 def test_what_is_missing_says_the_command(made: Sweeps, tmp_path: Path) -> None:
-    sweep(made, script.ADVERSARIAL)
+    sweep(made, ADVERSARIAL)
     made.written()
     assert script.main([str(made.path), "--out", str(tmp_path / "out")]) == 0
     page = (tmp_path / "out" / "README.md").read_text()
@@ -215,7 +216,7 @@ def test_what_is_missing_says_the_command(made: Sweeps, tmp_path: Path) -> None:
 
 
 def test_accuracy_by_epoch_clean_and_perturbed(made: Sweeps) -> None:
-    for aggregate, trials in sweep(made, script.ADVERSARIAL).items():
+    for aggregate, trials in sweep(made, ADVERSARIAL).items():
         for epoch, value in ((1, 0.3), (2, 0.4)):
             if aggregate != "teacher":
                 made.numbers_of(

@@ -1,0 +1,2 @@
+"""The figures and tables of
+Noisy Collaboration in Knowledge Distillation."""

@@ -1,0 +1,2 @@
+"""The figures and tables of
+Robust Student Network Learning."""

@@ -1,0 +1,310 @@
+"""Tables I to VII."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kdray.report import Snapshot, Table, only
+from kdray.report.papers.published_table import Column, Line, mean_of_each, published_table
+from papers.robust_student.networks import (
+    BOTH,
+    CASES,
+    CIFAR,
+    CLASSES,
+    DIGITS,
+    MNIST,
+    PRINTED,
+    SUITE,
+    line_of_each_network,
+    on_data,
+    trained_networks,
+    trials_of,
+)
+
+FULL_NAMES = {"KD": "Knowledge Distillation"}
+"""As tables IV and VI call them."""
+OTHER_PAPERS = ("Maxout Network", "Network in Network", "Deeply-Supervised Networks")
+WEAK_PEAK, STRONG_PEAK = 64, 16
+"""Photons at white of Poisson noise: in training, and as strong as Gaussian noise of 10 dB."""
+
+
+def table_i(snapshot: Snapshot) -> Table:
+    """Table I: noise in training against noise in the test."""
+    of_roles = [
+        trials_of(snapshot, "robust-training-noise", role) for role in ("teacher", "student")
+    ]
+    trials = pd.concat(of_roles, ignore_index=True)
+    trials["training"] = (
+        trials["noise.input.name"].map({"gaussian_snr": "G", "poisson": "P"}).fillna("C")
+    )
+    trials["network"] = trials["case"].str.split("_").str[0].map(CASES).fillna("Teacher")
+    gaussian = snapshot.measured(trials, evaluation="signal_to_noise")
+    poisson = snapshot.measured(trials, evaluation="poisson_noise")
+    tested = {
+        "C": trials["test_accuracy"],
+        "G": mean_of_each(trials, gaussian[gaussian["snr"].eq(10)]),
+        "P": mean_of_each(trials, poisson[poisson["peak"].eq(WEAK_PEAK)]),
+    }
+    strong = {**tested, "P": mean_of_each(trials, poisson[poisson["peak"].eq(STRONG_PEAK)])}
+    settings = ["C/C", "C/G", "C/P", "G/G", "G/P", "P/P", "P/G"]
+    lines = []
+    for numbers, suffix in ((tested, ""), (strong, f", {STRONG_PEAK} photons")):
+        for network in ("Teacher", *CASES.values()):
+            # The paper's robust student is trained on clean images in every column.
+            columns = {
+                setting: numbers[setting[2]].where(
+                    trials["training"].eq("C" if network == "Robust" else setting[0])
+                )
+                for setting in settings
+                if not suffix or setting[2] == "P"
+            }
+            own = trials["network"].eq(network)
+            lines.append(
+                Line(
+                    f"{network}{suffix}",
+                    trials.assign(**columns)[own],
+                    "teacher" if network == "Teacher" else "student",
+                )
+            )
+    what = (
+        "Test accuracy (%) by noise in training/test (C: none, G: Gaussian at 10 dB, P: "
+        "Poisson with 64 photons at white, and "
+        "in tests also with 16, as strong as 10 dB); the robust student is trained on "
+        "clean images in every column"
+    )
+    title = "noise in training against noise in the test"
+    return published_table(
+        "Table I",
+        PRINTED,
+        [Column(setting, setting) for setting in settings],
+        lines,
+        title=title,
+        what=what,
+        source=CIFAR,
+        head="Network",
+        under=True,
+    )
+
+
+def table_ii(snapshot: Snapshot) -> Table:
+    """Table II: occluded images."""
+    trials = trained_networks(snapshot, "robust-cifar")
+    measured = snapshot.measured(trials, evaluation="occlusion")
+    sides = {side: f"{side}×{side} block" for side in (2, 4, 6, 8, 10)}
+    trials = trials.assign(
+        **{
+            name: mean_of_each(trials, measured[measured["side"].eq(side)])
+            for side, name in sides.items()
+        }
+    )
+    lines = [
+        line._replace(row=f"{data}, {line.row}")
+        for data, name in (("CIFAR10", "cifar10"), ("CIFAR100", "cifar100"))
+        for line in line_of_each_network(
+            on_data(trials, name, first="cifar10", others=("cifar100",))
+        )
+    ]
+    what = "Test accuracy (%) with a black square of each size at a random place"
+    columns = [Column(name, name) for name in sides.values()]
+    return published_table(
+        "Table II",
+        PRINTED,
+        columns,
+        lines,
+        title="occluded images",
+        what=what,
+        source=BOTH,
+        head="Network",
+        under=True,
+    )
+
+
+def table_iii(snapshot: Snapshot) -> Table:
+    """Table III: from one set of digits to another."""
+    students, teachers = (
+        trials_of(snapshot, "robust-domains", role) for role in ("student", "teacher")
+    )
+    students["network"] = students["case"].str.split("_").str[1].map(CASES)
+    trials = pd.concat([teachers.assign(network="Teacher"), students], ignore_index=True)
+    home = trials["data.pad"].gt(0) | trials["data.name"].eq("usps")
+    transferred = snapshot.measured(trials, evaluation="out_of_distribution")
+    for setting, own, other, at in (
+        ("MNIST2USPS", "MNIST", "USPS", ~home),
+        ("USPS2MNIST", "USPS", "MNIST", home),
+    ):
+        away = transferred[transferred["dataset"].eq(other.lower())]
+        trials[f"{setting}, {own}"] = trials["test_accuracy"].where(at)
+        trials[f"{setting}, {other}"] = mean_of_each(trials, away).where(at)
+    names = ["MNIST2USPS, MNIST", "MNIST2USPS, USPS", "USPS2MNIST, USPS", "USPS2MNIST, MNIST"]
+    what = (
+        "Test accuracy (%) of networks trained on MNIST and on USPS, on their own data and "
+        "on the other; the other is "
+        "measured by kdray evaluate RESULTS --suite sweeps/suites/domain_adaptation.yaml"
+    )
+    columns = [Column(name, name.replace("2", " to ").replace(", ", ": on ")) for name in names]
+    title = "from one set of digits to another"
+    return published_table(
+        "Table III",
+        PRINTED,
+        columns,
+        list(line_of_each_network(trials)),
+        title=title,
+        what=what,
+        source=DIGITS,
+        head="Network",
+        under=True,
+    )
+
+
+def table_iv(snapshot: Snapshot) -> Table:
+    """Table IV: accuracy on CIFAR-10 and CIFAR-100."""
+    trials = trained_networks(snapshot, "robust-cifar")
+    numbers = {"#params": trials["weights"]}
+    for column, name in (("CIFAR-10", "cifar10"), ("CIFAR-100", "cifar100")):
+        on = on_data(trials, name, first="cifar10", others=("cifar100",))
+        numbers[column] = trials["test_accuracy"].where(trials["trial_id"].isin(on["trial_id"]))
+    names = {**FULL_NAMES, "Robust": "Robust learning"}
+    lines = [
+        *line_of_each_network(trials.assign(**numbers), names),
+        *(Line(row, trials.iloc[:0]) for row in OTHER_PAPERS),
+    ]
+    columns = [
+        Column("#params", "Weights", None),
+        Column("CIFAR-10", "CIFAR-10, %"),
+        Column("CIFAR-100", "CIFAR-100, %"),
+    ]
+    what = "Size and test accuracy on clean images; the last three rows are other papers' networks"
+    return published_table(
+        "Table IV",
+        PRINTED,
+        columns,
+        lines,
+        title="accuracy on clean images",
+        what=what,
+        source=BOTH,
+        head="Network",
+    )
+
+
+def table_v(snapshot: Snapshot) -> Table:
+    """Table V: accuracy of each class."""
+    trials = on_data(
+        trained_networks(snapshot, "robust-cifar"), "cifar10", first="cifar10", others=("cifar100",)
+    )
+    measured = snapshot.measured(trials, evaluation="clean", metric="class_accuracy")
+    measured = only(measured, f"no accuracy of each class: {SUITE}")
+    numbers = {
+        name: mean_of_each(trials, measured[measured["class"].eq(number)])
+        for number, name in enumerate(CLASSES)
+    }
+    real = trials["data.name"].eq("cifar10").all()
+    columns = [
+        Column(name, name if real else f"{number} ({name})") for number, name in enumerate(CLASSES)
+    ]
+    what = "Test accuracy (%) of each class" + (
+        "" if real else " (in brackets: the class of CIFAR-10 with its number)"
+    )
+    lines = list(line_of_each_network(trials.assign(**numbers)))
+    title = "accuracy of each class"
+    return published_table(
+        "Table V",
+        PRINTED,
+        columns,
+        lines,
+        title=title,
+        what=what,
+        source=CIFAR,
+        head="Network",
+        under=True,
+    )
+
+
+def table_vi(snapshot: Snapshot) -> Table:
+    """Table VI: errors on MNIST."""
+    trials = trained_networks(snapshot, "robust-mnist")
+    trials = trials.assign(
+        **{"#params": trials["weights"], "Misclass": 1 - trials["test_accuracy"]}
+    )
+    more = {
+        "output_regression": "Output regression (eq. 2)",
+        "margin": "Margin, without L_G",
+        "gradient": "Gradients, without L_S",
+    }
+    lines = [
+        *line_of_each_network(trials, {**FULL_NAMES, "No teacher": "Standard back-propagation"}),
+        *(Line(row, trials[trials["case"].eq(case)]) for case, row in more.items()),
+        *(Line(row, trials.iloc[:0]) for row in OTHER_PAPERS),
+    ]
+    columns = [Column("#params", "Weights", None), Column("Misclass", "Test error, %")]
+    what = "Size and test error on clean images; the last three rows are other papers' networks"
+    return published_table(
+        "Table VI",
+        PRINTED,
+        columns,
+        lines,
+        title="errors on MNIST",
+        what=what,
+        source=MNIST,
+        head="Network",
+    )
+
+
+def table_vii(snapshot: Snapshot) -> Table:
+    """Table VII: students of several sizes."""
+    students, teachers = (
+        trials_of(snapshot, "robust-sizes", role) for role in ("student", "teacher")
+    )
+    lines = [
+        Line(
+            "Teacher",
+            _sizes(teachers, teachers).assign(Accuracy=teachers["test_accuracy"]),
+            "teacher",
+        )
+    ]
+    for number in range(1, 5):
+        part = students[students["model.network"].eq(f"student_{number}")]
+        by_case = {
+            CASES[case]: part["test_accuracy"].where(part["case"].eq(case))
+            for case in ("fitnet", "robust")
+        }
+        lines.append(Line(f"Student {number}", _sizes(part, teachers).assign(**by_case)))
+    columns = [
+        Column("#params", "Weights", None),
+        Column("#mult", "Multiplications", None),
+        Column("Speed-up Ratio", "Speed-up", 1),
+        Column("Compression Ratio", "Compression", 1),
+        Column("Accuracy", "Teacher, %"),
+        Column("FitNet", "FitNet, %"),
+        Column("Robust", "Robust, %"),
+    ]
+    what = (
+        "Size, speed (images per second as a multiple of the teacher's, on the machine "
+        "that trained) and test accuracy of "
+        "students of four sizes, taught in two ways"
+    )
+    return published_table(
+        "Table VII",
+        PRINTED,
+        columns,
+        lines,
+        title="students of several sizes",
+        what=what,
+        source=CIFAR,
+        head="Network",
+        under=True,
+    )
+
+
+def _sizes(trials: pd.DataFrame, teachers: pd.DataFrame) -> pd.DataFrame:
+    speed = trials["images_per_second"] / teachers["images_per_second"].mean()
+    smaller = teachers["weights"].iloc[0] / trials["weights"]
+    # Of one way of teaching: the other's students are the same networks.
+    speed, smaller = (ratio.where(~trials["case"].eq("fitnet")) for ratio in (speed, smaller))
+    return trials.assign(
+        **{
+            "#params": trials["weights"],
+            "#mult": trials["macs"],
+            "Speed-up Ratio": speed,
+            "Compression Ratio": smaller,
+        }
+    )

@@ -1,0 +1,163 @@
+"""Tables 1 to 3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from kdray.report import Snapshot, Table, only
+from kdray.report.papers.published_table import Column, Line, mean_of_each, published_table
+from papers.smoothed_models.models import (
+    ADVERSARIAL,
+    AGGREGATE,
+    AGGREGATES,
+    CNI,
+    DISTILLATION,
+    EPSILON,
+    PRINTED,
+    SMOOTHED,
+    SOURCE,
+    STUDENT,
+    SUITE,
+    accuracy_by_attack_step,
+    accuracy_under_pgd,
+    clean_accuracy_of_smoothed,
+    pairs_text,
+)
+
+
+def table_1(snapshot: Snapshot) -> Table:
+    """Table 1: accuracy on clean images."""
+    lines = list(_lines(snapshot, DISTILLATION))
+    what = (
+        f"Test accuracy of the smoothed teacher{_passes_text(lines)} and of students that learn "
+        "from it on clean images"
+    )
+    columns = [Column("Accuracy", "Clean, %")]
+    return published_table(
+        "Table 1",
+        PRINTED,
+        columns,
+        lines,
+        title="accuracy on clean images",
+        what=what,
+        source=SOURCE,
+    )
+
+
+def table_2(snapshot: Snapshot) -> Table:
+    """Table 2: accuracy on clean images and under PGD."""
+    lines = list(_lines(snapshot, ADVERSARIAL))
+    what = (
+        f"Test accuracy, clean and under PGD (ε 8/255, {_steps_text(lines)}), of the smoothed "
+        f"teacher{_passes_text(lines)} and of "
+        "students that learn from it adversarially"
+    )
+    columns = [Column("Clean", "Clean, %"), Column("PGD-10", "PGD, %")]
+    title = "accuracy after adversarial training, clean and under PGD"
+    return published_table(
+        "Table 2", PRINTED, columns, lines, title=title, what=what, source=SOURCE
+    )
+
+
+def table_3(snapshot: Snapshot) -> Table:
+    """Table 3: transferred attacks."""
+    cells = accuracy_by_attack_step(snapshot)
+    cells = only(
+        cells[np.isclose(cells["epsilon"], EPSILON)], f"no attack by step at ε 8/255: {SUITE}"
+    )
+    cells = cells[cells["steps"].eq(cells["steps"].max())].rename(columns={"value": "PGD-10"})
+    cells["Clean"] = cells["test_accuracy"].where(
+        cells["target"].ne(SMOOTHED),
+        mean_of_each(cells, clean_accuracy_of_smoothed(snapshot, cells, "prediction")),
+    )
+    lines = []
+    for source, target in (
+        (CNI, CNI),
+        (STUDENT, CNI),
+        (SMOOTHED, SMOOTHED),
+        (STUDENT, SMOOTHED),
+        (CNI, STUDENT),
+        (SMOOTHED, STUDENT),
+    ):
+        part = cells[cells["source"].eq(source) & cells["target"].eq(target)]
+        lines.append(
+            Line(f"{source} on {target}", part, role="student" if target == STUDENT else "teacher")
+        )
+    what = (
+        "Test accuracy of the target, clean and on images made with PGD on the attacked "
+        "model (ε 8/255, "
+        f"{cells['steps'].max():g} steps); KD students are those taught by prediction "
+        "smoothing; n counts pairs of models, trials are the target's"
+    )
+    columns = [Column("Clean", "Clean, %"), Column("PGD-10", "PGD, %")]
+    title = "attacks made on one model, tried on another"
+    return published_table(
+        "Table 3",
+        PRINTED,
+        columns,
+        lines,
+        title=title,
+        what=what,
+        source=SOURCE,
+        head="Attacked on target",
+        over=pairs_text(cells),
+    )
+
+
+def _lines(snapshot: Snapshot, sweep: str) -> Iterator[Line]:
+    """The teacher smoothed in both ways, its students, and a student without a teacher."""
+    students, teachers = snapshot.students(sweep), snapshot.teachers(sweep)
+    for aggregate, title in AGGREGATES.items():
+        clean = clean_accuracy_of_smoothed(snapshot, teachers, aggregate)
+        attacked = accuracy_under_pgd(snapshot, teachers, aggregate)
+        passes = mean_of_each(teachers, clean, "passes")
+        yield Line(
+            f"Smooth {title}",
+            _with_columns_of_tables(teachers, mean_of_each(teachers, clean), attacked).assign(
+                passes=passes
+            ),
+            role="teacher",
+        )
+    attacked = accuracy_under_pgd(snapshot, students, None)
+    students = _with_columns_of_tables(students, students["test_accuracy"], attacked)
+    for aggregate, title in AGGREGATES.items():
+        yield Line(
+            f"KD {title}",
+            students[students["case"].eq("distilled") & students[AGGREGATE].eq(aggregate)],
+        )
+    yield Line("No teacher", students[students["case"].eq("no_teacher")])
+
+
+def _with_columns_of_tables(
+    trials: pd.DataFrame, clean: pd.Series[float], attacked: pd.DataFrame
+) -> pd.DataFrame:
+    """``trials`` with the columns of tables 1 and 2, and how many steps the attack had."""
+    steps = mean_of_each(trials, attacked, "steps")
+    return trials.assign(
+        **{
+            "Accuracy": clean,
+            "Clean": clean,
+            "PGD-10": mean_of_each(trials, attacked),
+            "attack steps": steps,
+        }
+    )
+
+
+def _passes_text(lines: Sequence[Line]) -> str:
+    counts = sorted(
+        {
+            int(n)
+            for line in lines
+            if "passes" in line.trials
+            for n in line.trials["passes"].dropna()
+        }
+    )
+    return f" ({' or '.join(map(str, counts))} passes)" if counts else ""
+
+
+def _steps_text(lines: Sequence[Line]) -> str:
+    counts = sorted({int(n) for line in lines for n in line.trials["attack steps"].dropna()})
+    return f"{' or '.join(map(str, counts)) or 10} steps"
