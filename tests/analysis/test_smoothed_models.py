@@ -9,6 +9,7 @@ import pytest
 
 import smoothed_models as script
 from kdray.report import Figure, Missing
+from kdray.report.papers.script import drawn
 from papers.smoothed_models.models import ADVERSARIAL, DISTILLATION
 from tests.analysis.made import APART, Sweeps, cells
 
@@ -203,6 +204,9 @@ def test_steps_of_the_own_attack_do_without_transfer(made: Sweeps) -> None:
     figure = next(iter(script.figures_4_to_6(made.snapshot())))
     assert isinstance(figure, Figure)
     assert figure.figure.axes[0].get_title(loc="left") == "ε = 8/255"
+    (table,) = drawn(script.table_3, made.snapshot())
+    assert isinstance(table, Missing)
+    assert table.reason == "nothing of what Table 3 compares was measured"
 
 
 def test_what_is_missing_says_the_command(made: Sweeps, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from kdray.core import InputError
 from kdray.core.wording import NONE
 from kdray.report.figures.caption import caption
 from kdray.report.figures.tables import Spread, Table
@@ -94,7 +95,7 @@ def published_table(
     ]
     # Copied, because pandas warns where a column is added to a table in pieces.
     cells = [
-        line.trials.loc[_known(column, line).index]
+        line.trials.loc[_numbers(column, line).index]
         .copy()
         .assign(line=line.row, column=column.title)
         for line in lines
@@ -107,26 +108,30 @@ def published_table(
         for line in lines
         if not line.trials.empty
     ]
+    if not (measured or trained):
+        raise InputError(f"nothing of what {item} compares was measured")
     shown = pd.concat(measured or trained, ignore_index=True)
-    told = caption(
+    captioned = caption(
         what, shown, ["line", "column"], source=f"t{item[1:]} of {source}", band="Means", over=over
     )
-    told = " ".join([told, *remarks(published, item)])
     return Table(
-        item.lower().replace(" ", "_"), f"{item}: {title}", told, pd.DataFrame(rows, dtype=object)
+        item.lower().replace(" ", "_"),
+        f"{item}: {title}",
+        " ".join([captioned, *remarks(published, item)]),
+        pd.DataFrame(rows, dtype=object),
     )
 
 
 def remarks(published: pd.DataFrame, item: str) -> list[str]:
-    """What is to be said of the printed numbers of ``item``, a sentence for each remark with the
-    cells that it is about."""
+    """The notes on the printed numbers of ``item``, a sentence each with the cells that it is
+    about."""
     noted = published[published["item"].eq(item)].assign(note=lambda rows: rows["note"].fillna(""))
     noted = noted[noted["note"].ne("")]
-    told = []
+    sentences = []
     for note, cells in noted.groupby("note", sort=False):
         rows, columns = (", ".join(cells[name].unique()) for name in ("row", "column"))
-        told.append(f"Printed for {rows} in {columns}: {note}.")
-    return told
+        sentences.append(f"Printed for {rows} in {columns}: {note}.")
+    return sentences
 
 
 def _one_row(
@@ -153,7 +158,7 @@ def _two_rows(
 
 
 def _ours(column: Column, line: Line) -> Spread | int | None:
-    numbers = _known(column, line)
+    numbers = _numbers(column, line)
     if numbers.empty:
         return None
     if column.scale is None:
@@ -171,14 +176,14 @@ def _theirs(item: str, published: pd.DataFrame, column: Column, line: Line) -> S
 
 def _basis(columns: Sequence[Column], line: Line) -> Row:
     """How many numbers each mean is of, and of which trials."""
-    known = sorted(
-        {len(_known(column, line)) for column in columns if column.scale is not None} - {0}
+    counts = sorted(
+        {len(_numbers(column, line)) for column in columns if column.scale is not None} - {0}
     )
-    n = known[0] if len(known) == 1 else " to ".join(map(str, known)) or None
+    n = counts[0] if len(counts) == 1 else " to ".join(map(str, counts)) or None
     return {"n": n, "Trials": trials_text(line.trials, line.role)}
 
 
-def _known(column: Column, line: Line) -> pd.Series[float]:
+def _numbers(column: Column, line: Line) -> pd.Series[float]:
     return (
         line.trials[column.printed].dropna()
         if column.printed in line.trials
