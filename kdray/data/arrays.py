@@ -28,7 +28,7 @@ from kdray.core import InputError, Several, Value
 from kdray.data.array_files import ArrayFiles, Header, NpyFolder, NpzFile
 from kdray.data.base import Shape
 from kdray.data.own import OwnData
-from kdray.data.splits import Split
+from kdray.data.splits import Split, check_room
 
 
 class ArrayKeys(Value):
@@ -163,11 +163,13 @@ class Arrays(OwnData):
                 f"{place}: validation: {self.validation}: the file has val_images; leave "
                 "validation out"
             )
-        labels = {}
+        labels, count = {}, 0
         for part in parts:
             images, named = file.name(part, "images"), file.name(part, "labels")
             shape = self._check_images(file.header(part, "images"), f"{place}: {images}")
             labels[part] = self._checked(file, part, shape[0], f"{place}: {named}")
+            count += shape[0]
+        check_room(count, self.native_shape)
         lacking = torch.bincount(labels["train"], minlength=self.classes) == 0
         if lacking.any():
             raise InputError(

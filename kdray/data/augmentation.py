@@ -17,6 +17,8 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from kdray.data.splits import Split
+
 Augment = Literal["none", "flip", "crop", "crop_flip"]
 
 
@@ -107,22 +109,16 @@ class Views(NamedTuple):
         position = torch.randperm(count, generator=order)
         return cls(augmentation, position, augmentation.draw(count, draws)[position])
 
-    def batches(
-        self, images: UInt8[Tensor, "N C H W"], size: int, *, least: int = 1
-    ) -> Iterator[Examples]:
-        """Batches on the device of ``images``, the split's; the last one may be smaller, and one
-        below ``least`` is part of the one before it."""
-        position, variant = self.position.to(images.device), self.variant.to(images.device)
+    def batches(self, split: Split, size: int, *, least: int = 1) -> Iterator[Examples]:
+        """Batches of ``split`` on its device; the last one may be smaller, and one below
+        ``least`` is part of the one before it."""
+        position, variant = self.position.to(split.device), self.variant.to(split.device)
         starts = list(range(0, len(position), size))
         if len(starts) > 1 and len(position) - starts[-1] < least:
             del starts[-1]
-        for start, stop in pairwise([*starts, len(position)]):
-            at = slice(start, stop)
-            yield Examples(
-                at,
-                position[at],
-                to_unit(self.augmentation.apply(images[position[at]], variant[at])),
-            )
+        parts = [slice(start, stop) for start, stop in pairwise([*starts, len(position)])]
+        for at, images in zip(parts, split.read(self.position, parts), strict=True):
+            yield Examples(at, position[at], to_unit(self.augmentation.apply(images, variant[at])))
 
 
 def crop(

@@ -20,7 +20,7 @@ from torch.nn import functional
 from kdray.core import InputError, Several, Value, canonical_json, tag_of
 from kdray.data.augmentation import Augment, Augmentation
 from kdray.data.origin import origin
-from kdray.data.splits import Dataset, Split, sample, sample_per_class
+from kdray.data.splits import Dataset, Split, check_room, sample, sample_per_class
 from kdray.machine.node_cache import SMALL, code, one_copy
 
 TRAINING_ONLY = (
@@ -269,7 +269,9 @@ def _load_test(data: ImageData, root: Path) -> Split:
 
 def _decoded(data: ImageData, root: Path) -> dict[str, Tensor]:
     """The tensors of the data set, by name."""
-    train, val, test = (data.fitted(split) for split in data.read(root))
+    splits = data.read(root)
+    check_room(sum(len(split.labels) for split in splits), data.shape)
+    train, val, test = (data.fitted(split) for split in splits)
     train = train.take(data._trained_on(train.labels)) if data.is_reduced else train
     # From exact counts of the 256 levels, so that they do not depend on how a sum is split over
     # threads.

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from kdray.core import InputError
 from kdray.core.names import composed
-from kdray.machine.hardware import memory
+from kdray.data.splits import check_room
 
 SUFFIXES = (
     ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
@@ -105,17 +104,6 @@ def decoded_parts(
     images = decoded(len(paths), paths.__getitem__, lambda at: str(paths[at]), shape, pixels)
     sizes = [len(paths) for paths in parts.values()]
     return dict(zip(parts, images.split(sizes), strict=True))
-
-
-def check_room(count: int, shape: tuple[int, int, int]) -> None:
-    """Raise :class:`InputError` unless main memory holds so many images, a byte for each number."""
-    needed, there = count * prod(shape), memory()
-    if needed > there:
-        sides = " x ".join(map(str, shape))
-        raise InputError(
-            f"{count} images of {sides} take {needed / 1e9:.1f} GB, and this machine has "
-            f"{there / 1e9:.1f} GB of main memory; choose a smaller size, or fewer images"
-        )
 
 
 def told(problems: Sequence[str]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -10,16 +12,36 @@ from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from kdray.core import InputError
+from kdray.machine.hardware import memory
 
 
 class Split(NamedTuple):
-    """Images and labels of one split, on one device."""
+    """Images and labels of one split, on one device; or the labels alone, where it has no room for
+    the images."""
 
     images: UInt8[Tensor, "N C H W"]
+    """In main memory if they are :attr:`streamed`."""
     labels: Int64[Tensor, "N"]
 
-    def to(self, device: torch.device) -> Split:
-        return Split(self.images.to(device), self.labels.to(device))
+    @property
+    def device(self) -> torch.device:
+        """What is computed on."""
+        return self.labels.device
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the images stay in main memory and are copied to the device batch by batch."""
+        return self.images.device != self.device
+
+    @property
+    def size(self) -> int:
+        """Bytes of the images."""
+        return self.images.numel()
+
+    def to(self, device: torch.device, *, streamed: bool = False) -> Split:
+        """The split on ``device``, its images where they are if they are to be ``streamed``."""
+        images = self.images if streamed else self.images.to(device)
+        return Split(images, self.labels.to(device))
 
     def first(self, count: int | None) -> Split:
         """The first ``count`` images, or all of them."""
@@ -31,7 +53,33 @@ class Split(NamedTuple):
         return self if examples is None else self.take(sample(self.labels, examples))
 
     def take(self, index: Int64[Tensor, "n"]) -> Split:
-        return Split(self.images[index], self.labels[index])
+        return Split(self.images[index.to(self.images.device)], self.labels[index.to(self.device)])
+
+    def read(
+        self, position: Int64[Tensor, "n"], parts: Iterable[slice]
+    ) -> Iterator[UInt8[Tensor, "B C H W"]]:
+        """The images in each part of ``position``, on the device. Streamed ones are copied
+        while the device works on the part before them."""
+        if not self.streamed:
+            there = position.to(self.device)  # one copy for all parts
+            yield from (self.images[there[part]] for part in parts)
+            return
+        waiting: UInt8[Tensor, "B C H W"] | None = None
+        for part in parts:
+            waiting, ready = self._copied(position[part]), waiting
+            if ready is not None:
+                yield ready
+        if waiting is not None:
+            yield waiting
+
+    def _copied(self, position: Int64[Tensor, "B"]) -> UInt8[Tensor, "B C H W"]:
+        """The images at ``position``, on their way to the device; nothing waits for them."""
+        # From memory that the system may move, a copy to a GPU is waited for.
+        pinned = self.device.type == "cuda"
+        shape = (len(position), *self.images.shape[1:])
+        gathered = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+        torch.index_select(self.images, 0, position.cpu(), out=gathered)
+        return gathered.to(self.device, non_blocking=True)
 
 
 class Dataset(NamedTuple):
@@ -46,9 +94,27 @@ class Dataset(NamedTuple):
     omitted: tuple[int, ...] = ()
     """Classes without an image in ``train``; ``val`` and ``test`` have them."""
 
-    def to(self, device: torch.device) -> Dataset:
-        return self._replace(
-            train=self.train.to(device), val=self.val.to(device), test=self.test.to(device)
+    @property
+    def size(self) -> int:
+        """Bytes of all images."""
+        return sum(split.size for split in (self.train, self.val, self.test))
+
+    def to(self, device: torch.device, *, streamed: bool = False) -> Dataset:
+        """The data set on ``device``, its images where they are if they are to be ``streamed``."""
+        train, val, test = (
+            split.to(device, streamed=streamed) for split in (self.train, self.val, self.test)
+        )
+        return self._replace(train=train, val=val, test=test)
+
+
+def check_room(count: int, shape: tuple[int, int, int]) -> None:
+    """Raise :class:`InputError` unless main memory holds so many images, a byte for each number."""
+    needed, there = count * prod(shape), memory()
+    if needed > there:
+        sides = " x ".join(map(str, shape))
+        raise InputError(
+            f"{count} images of {sides} take {needed / 1e9:.1f} GB, and this machine has "
+            f"{there / 1e9:.1f} GB of main memory; choose a smaller size, or fewer images"
         )
 
 

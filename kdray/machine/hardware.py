@@ -124,6 +124,14 @@ def cap_memory(device: torch.device, share: float) -> None:
     torch.cuda.set_per_process_memory_fraction(part, device)
 
 
+def room(device: torch.device, share: float) -> int | None:
+    """Bytes that a process with this ``share`` of a GPU may still take of it; none of a CPU."""
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    return int(free) if share >= 1 else max(0, min(int(free), int(share * total) - CONTEXT))
+
+
 def release(device: torch.device) -> None:
     """Give back to the GPU what a trial has left in the allocator; the next one in this process may
     not need it."""

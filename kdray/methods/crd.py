@@ -160,7 +160,7 @@ class CRD(Method):
     def helper(self, student: Classifier, teacher: Teacher | None, train: Split) -> nn.Module:
         assert teacher is not None
         self.check_negatives(train.labels)
-        images = to_unit(train.images[:1])
+        images = to_unit(train.images[:1].to(train.device))
         with torch.no_grad():
             ours, theirs = student(images), teacher(images, train.labels[:1], temperature=1.0)
         widths = (ours.embedding.shape[1], theirs.embedding.shape[1])

@@ -146,7 +146,7 @@ class FitNet(LogitStandardization, Method):
 
     def helper(self, student: Classifier, teacher: Teacher | None, train: Split) -> nn.Module:
         assert teacher is not None
-        images = to_unit(train.images[:1])
+        images = to_unit(train.images[:1].to(train.device))
         with torch.no_grad():
             ours, theirs = student(images), teacher(images, train.labels[:1], temperature=1.0)
         guided, hint = (

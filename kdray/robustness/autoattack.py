@@ -30,7 +30,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from kdray.core import Effort, InputError, efforts, seeds
-from kdray.data import ImageData, to_unit
+from kdray.data import ImageData
 from kdray.models import Classifier
 from kdray.perturbations.attacks import Norm, project, slope
 from kdray.robustness import checks
@@ -157,7 +157,7 @@ class AutoAttack(Perturbing):
 
     def measure(self, subject: Subject) -> Iterator[Measurement]:
         classifier = subject.classifier
-        attacks = self._attacks(_classes(classifier, to_unit(subject.split.images[:1])))
+        attacks = self._attacks(_classes(classifier, next(blocks(subject.split.first(1))).images))
         correct, clean, flat, attacked = dict.fromkeys(attacks, 0), 0, 0, 0
         for block in blocks(subject.split):
             as_it_is = right_predictions(classifier, block.images, block.labels, self.repeats)

@@ -137,7 +137,7 @@ def blocks(split: Split) -> Iterator[Block]:
     for number, (images, labels) in enumerate(
         zip(split.images.split(BLOCK), split.labels.split(BLOCK), strict=True)
     ):
-        yield Block(number, to_unit(images), labels)
+        yield Block(number, to_unit(images.to(split.device)), labels)
 
 
 def is_correct(

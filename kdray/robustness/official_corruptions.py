@@ -98,8 +98,8 @@ class OfficialCorruptions(Evaluation):
             split = data.fitted(
                 benchmark.read(subject.root, kind, severity, examples=self.examples)
             )
-            corrupted = subject._replace(split=split.to(subject.split.labels.device))
-            return Count(all_correct(corrupted), len(split.labels))
+            split = split.to(subject.split.device, streamed=subject.split.streamed)
+            return Count(all_correct(subject._replace(split=split)), len(split.labels))
 
         clean = Count(all_correct(subject), len(subject.split.labels))
         severities = self.severities if benchmark.graded else (None,)

@@ -111,7 +111,8 @@ class OutOfDistribution(Evaluation):
             raise ValueError(
                 f"data: {self.data.name} cannot be given the shape of the model's own images"
             )
-        split = self.part(fitted.test_split(subject.root)).to(subject.split.labels.device)
+        split = self.part(fitted.test_split(subject.root))
+        split = split.to(subject.split.device, streamed=subject.split.streamed)
         right = torch.cat(
             [is_correct(subject.classifier, block.images, block.labels) for block in blocks(split)]
         )

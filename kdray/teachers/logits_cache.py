@@ -16,11 +16,11 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdray.data import Views, to_unit
+from kdray.data import Split, Views, to_unit
 from kdray.machine.node_cache import Table
 
 LOGITS_AT_ONCE, GRADIENTS_AT_ONCE = {"cpu": 32, "cuda": 512}, {"cpu": 32, "cuda": 128}
@@ -35,29 +35,22 @@ Ask = Callable[[Float32[Tensor, "B C H W"], Int64[Tensor, "B"]], Float32[Tensor,
 
 
 class LogitsCache:
-    """One kind of answer, ``width`` numbers for each view, on the device of ``images``; computed
-    for ``at_once`` views."""
+    """One kind of answer, ``width`` numbers for each view, on the device of ``split``; computed for
+    ``at_once`` views."""
 
     def __init__(
         self,
         ask: Ask,
-        images: UInt8[Tensor, "N C H W"],
-        labels: Int64[Tensor, "N"],
+        split: Split,
         *,
         width: int,
         at_once: int,
         table: Table | None,
         say: Callable[[str], None],
     ) -> None:
-        self._ask, self._images, self._labels, self._width, self._table = (
-            ask,
-            images,
-            labels,
-            width,
-            table,
-        )
+        self._ask, self._split, self._width, self._table = ask, split, width, table
         self._say = say
-        self._size = min(at_once, len(images))
+        self._size = min(at_once, len(split.labels))
 
     def of(self, views: Views) -> EpochLogits:
         """The answers for the views of an epoch; those that nobody has asked for yet are computed
@@ -79,7 +72,7 @@ class LogitsCache:
             values[missing[chosen]] = self._computed(rows[missing[chosen]], views)
         if self._table is not None and len(missing):
             self._table.write(rows[missing], values[missing])
-        return torch.from_numpy(values).to(self._images.device)
+        return torch.from_numpy(values).to(self._split.device)
 
     def _fill(self, table: Table, rows: Rows, views: Views) -> None:
         """Compute what is missing, side by side with other processes that do."""
@@ -104,12 +97,13 @@ class LogitsCache:
         """The answers in ``rows``, of images in different places of a batch."""
         position, variant = np.divmod(rows, views.augmentation.variants)
         index, variants = torch.from_numpy(position), torch.from_numpy(variant)
-        places, device = index % self._size, self._images.device
-        there = index.to(device)
-        shown = to_unit(views.augmentation.apply(self._images[there], variants.to(device)))
+        places, device = index % self._size, self._split.device
+        (taken,) = self._split.read(index, [slice(None)])
+        shown = to_unit(views.augmentation.apply(taken, variants.to(device)))
         images = shown.new_zeros(self._size, *shown.shape[1:])
-        labels = self._labels.new_zeros(self._size)
-        images[places.to(device)], labels[places.to(device)] = shown, self._labels[there]
+        labels = self._split.labels.new_zeros(self._size)
+        images[places.to(device)] = shown
+        labels[places.to(device)] = self._split.labels[index.to(device)]
         answer = self._ask(images, labels).detach().float().flatten(1).cpu()
         return answer[places].numpy()
 

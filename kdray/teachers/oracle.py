@@ -99,14 +99,13 @@ class TeacherOracle:
         """A cache of logits, or at a ``temperature`` of input gradients, which trials share where
         the network has a name."""
         assert self.classifier is not None  # virtual teachers are never cached
-        images, labels = views.split.images, views.labels
-        if labels is None:
-            labels = torch.zeros_like(views.split.labels)
+        split = views.split
+        labels = torch.zeros_like(split.labels) if views.labels is None else views.labels
         if temperature is None:
             what, width, sizes = "logits", self.classes, LOGITS_AT_ONCE
             ask: Ask = partial(_logits, self.classifier)
         else:
-            what, width, sizes = "gradients", images[0].numel(), GRADIENTS_AT_ONCE
+            what, width, sizes = "gradients", split.images[0].numel(), GRADIENTS_AT_ONCE
             ask = partial(_gradients, self.classifier, temperature)
         table = None
         if self._name is not None:
@@ -114,23 +113,22 @@ class TeacherOracle:
                 what,
                 self._name,
                 digest(*self.classifier.parameters(), *self.classifier.buffers()),
-                digest(images),
+                digest(split.images),
                 views.views.augmentation.name,
                 "" if temperature is None else f"{temperature!r} {digest(labels)}",
-                hardware.device_name(images.device),
+                hardware.device_name(split.device),
                 str(torch.get_num_threads()),
-                _precision(images.device),
+                _precision(split.device),
                 code(*CODE),
             )
             key = hashlib.sha256("\n".join(depends).encode()).hexdigest()[:32]
-            rows = len(images) * views.views.augmentation.variants
+            rows = len(labels) * views.views.augmentation.variants
             table = Table.shared(key, rows, width, f"its teacher's {what}")
         return LogitsCache(
             ask,
-            images,
-            labels,
+            split._replace(labels=labels),
             width=width,
-            at_once=sizes[images.device.type],
+            at_once=sizes[split.device.type],
             table=table,
             say=self._say,
         )

@@ -86,7 +86,7 @@ def train_epoch(
     classifier, training, dataset = state.classifier, setup.training, setup.dataset
     factor = training.schedule.factor(epoch, stage.epochs)
     rate = training.optimizer.set_rate(state.optimizer, factor)
-    totals = Totals(dataset.train.images.device)
+    totals = Totals(dataset.train.device)
     gradients = Gradients(classifier) if training.gradients and stage.name == "main" else None
     train_batches(state, setup, stage, counters, totals, gradients)
     loss, terms, accuracy = totals.means()  # the epoch's one wait for the device
@@ -131,7 +131,7 @@ def train_batches(
     """Take a step of the optimiser for each batch of an epoch, adding up ``totals`` and
     ``gradients``."""
     classifier, dataset, seed = state.classifier, setup.dataset, setup.seed
-    device = dataset.train.images.device
+    device = dataset.train.device
     labels = training_labels(dataset, setup.data.classes, setup.noise, seed, counters)
     noise_draws, attack_draws = (
         seeds.generator(seed, s, *counters, device=device) for s in ("input_noise", "attack")
@@ -148,7 +148,7 @@ def train_batches(
     state.helper.train()
     with seeds.ambient(seed, "dropout", *counters):
         for at, index, clean in views.batches(
-            dataset.train.images, setup.training.batch_size, least=setup.smallest_batch
+            dataset.train, setup.training.batch_size, least=setup.smallest_batch
         ):
             images = clean if setup.noise.input is None else setup.noise.input(clean, noise_draws)
             batch = Batch(

@@ -14,12 +14,15 @@ from kdray.machine.checked_file import Damaged, require_trial
 from kdray.models import Classifier, smallest_batch
 from kdray.teachers import TeacherOracle
 from kdray.training import State, TrainingSetup
-from kdray.trials.experiment import Experiment
+from kdray.trials.experiment import AnyTrial, Experiment
 from kdray.trials.files import checkpoint_file
 from kdray.trials.grant import Grant
 from kdray.trials.log import Log
 from kdray.trials.task import epochs_of
 from kdray.trials.trained import TrainedModels
+
+OF_THE_ROOM = 0.5
+"""The part of a GPU's free memory that images may take; networks and batches need the rest."""
 
 
 class DamagedCheckpoint(UserWarning):
@@ -46,6 +49,19 @@ class TrialContext:
             "gpu": self.grant.gpu,
             "retried": self.grant.retried,
         }
+
+    def dataset(self, experiment: AnyTrial) -> Dataset:
+        """The data set on the device; images that would take more than :data:`OF_THE_ROOM` of
+        it stay in main memory, which changes no number."""
+        held, device = experiment.data.load(self.models.data_root), self.models.device
+        room = hardware.room(device, self.grant.gpu or 1)
+        streamed = room is not None and held.size > OF_THE_ROOM * room
+        if streamed:
+            self.log.say(
+                f"the images ({held.size / 1e9:.1f} GB) stay in main memory, each batch is copied: "
+                f"the trial may take {(room or 0) / 1e9:.1f} GB of the GPU"
+            )
+        return held.to(device, streamed=streamed)
 
     def student(self, experiment: Experiment) -> Classifier:
         """What learns, untrained, with the kernels that it is trained by."""

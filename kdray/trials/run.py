@@ -103,7 +103,7 @@ def task_events(task: Task, context: TrialContext) -> Generator[TrialEvent, None
     measured: list[Measured] = []
     training = task.train  # what goes wrong later must not touch the row of a trained trial
     try:
-        dataset = context.models.dataset(task.experiment)
+        dataset = context.dataset(task.experiment)
         classifier = None if task.train else stored_classifier(task, context)
         if classifier is None:
             training = True

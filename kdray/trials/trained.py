@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kdray.core import canonical_json
-from kdray.data import AnyData, Dataset
+from kdray.data import AnyData
 from kdray.machine.checked_file import Damaged, pack, require_trial, unpack
 from kdray.models import Classifier, build, fitted, normalizer, storage_key
 from kdray.results import Store
@@ -34,9 +34,6 @@ class TrainedModels:
     store: Store
     data_root: Path
     device: torch.device
-
-    def dataset(self, experiment: AnyTrial) -> Dataset:
-        return experiment.data.load(self.data_root).to(self.device)
 
     def untrained(self, experiment: AnyTrial) -> Classifier:
         data = experiment.data

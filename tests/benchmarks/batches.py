@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from kdray.data.augmentation import Augmentation, Views
+from kdray.data import Augmentation, Split, Views
 from kdray.machine.torchvision import torchvision_part
 from kdray.methods import CrossEntropy
 from tests.benchmarks.figures import Figure, run
@@ -68,6 +68,7 @@ def figures(short: bool) -> Iterator[Figure]:
     size = SIZES[short]
     pixels = np.random.default_rng(0).integers(0, 256, (size.images, *SHAPE), dtype=np.uint8)
     tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+    split = Split(tensor, torch.zeros(len(tensor), dtype=torch.int64))
     loader = DataLoader(
         Images(pixels), BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True
     )
@@ -75,7 +76,7 @@ def figures(short: bool) -> Iterator[Figure]:
     def ours() -> Iterable[Any]:
         order, draws = torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
         return Views.drawn(len(tensor), AUGMENTATION, order=order, draws=draws).batches(
-            tensor, BATCH
+            split, BATCH
         )
 
     ways: dict[str, Callable[[], Iterable[Any]]] = {"kdray": ours, "DataLoader": lambda: loader}

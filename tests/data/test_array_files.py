@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from kdray.core import InputError, canonical_json, parse
-from kdray.data import Arrays
+from kdray.data import Arrays, Digits, splits
 
 RNG = np.random.default_rng(0)
 COUNTS = {"train": 24, "val": 8, "test": 12}
@@ -181,3 +181,38 @@ def test_nested_images_of_another_shape_are_told(tmp_path: Path) -> None:
         "own: train*.parquet: image: is uint8 24 x 8 x 8 x 3, needs uint8 N x 9 x 8 x 3 "
         "(image_shape)"
     )
+
+
+@pytest.mark.parametrize("kind", ["npz", "npy", "nested", "bytes"])
+def test_more_images_than_main_memory_holds_are_refused_with_the_arithmetic(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = own()
+    if kind in ("npz", "npy"):
+        arrays = {f"{part}_images": images(part, 8, 8, 3) for part in COUNTS}
+        arrays |= {f"{part}_labels": labels(part) for part in COUNTS}
+        if kind == "npz":
+            data = own("own.npz")
+            np.savez(tmp_path / "own.npz", **arrays)
+        else:
+            (tmp_path / "own").mkdir()
+            for name, array in arrays.items():
+                np.save(tmp_path / "own" / f"{name}.npy", array)
+    else:
+        write_parquet(tmp_path / "own", kind)
+        data = own(image_column="img", label_column="fine")
+    needed = 44 * 3 * 8 * 8
+    monkeypatch.setattr(splits, "memory", lambda: needed)
+    data.check(tmp_path)
+    monkeypatch.setattr(splits, "memory", lambda: needed - 1)
+    said = refused(data, tmp_path)
+    assert "44 images of 3 x 8 x 8 take 0.0 GB, and this machine has 0.0 GB of main memory" in said
+
+
+def test_images_that_only_fit_before_they_are_made_larger_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = parse(Digits, {"name": "digits", "examples": 100, "resize": 32})
+    monkeypatch.setattr(splits, "memory", lambda: 100 * 32 * 32 - 1)
+    with pytest.raises(InputError, match="100 images of 1 x 32 x 32 take"):
+        data.load(Path("/nowhere"))

@@ -35,7 +35,7 @@ def epoch(
 ) -> list[Examples]:
     what = Augmentation(augment, split.images.shape[2])
     views = Views.drawn(len(split.labels), what, order=draws(order), draws=draws(augmentation))
-    return list(views.batches(split.images, size))
+    return list(views.batches(split, size))
 
 
 def positions(examples: list[Examples]) -> Tensor:
@@ -121,7 +121,7 @@ def test_a_last_batch_that_is_too_small_is_part_of_the_one_before_it(
 ) -> None:
     split = numbered()
     views = Views.drawn(23, Augmentation("none", 8), order=draws(0), draws=draws(1))
-    listed = list(views.batches(split.images, size, least=least))
+    listed = list(views.batches(split, size, least=least))
     assert [len(batch.position) for batch in listed] == sizes
     assert torch.equal(torch.cat([batch.position for batch in listed]), views.position)
 

@@ -340,7 +340,7 @@ def test_a_photograph_is_read_as_a_viewer_shows_it(
 def test_what_main_memory_cannot_hold_is_refused_with_the_arithmetic(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdray.data.image_files.memory", lambda: 4000)
+    monkeypatch.setattr("kdray.data.splits.memory", lambda: 4000)
     with pytest.raises(
         InputError, match=r"^21 images of 3 x 8 x 8 take 0\.0 GB, and this machine has 0\.0 GB of m"
     ):

@@ -255,11 +255,11 @@ def test_every_kind_of_data_that_is_read_from_files_tells_where_they_are(
 @pytest.mark.parametrize("augment", ["none", "flip", "crop", "crop_flip"])
 def test_batches_leave_the_images_as_they_are(tmp_path: Path, augment: Augment) -> None:
     drawn(tmp_path, 0)
-    images = loaded(own(), tmp_path).train.images
-    before = images.clone()
+    train = loaded(own(), tmp_path).train
+    before = train.images.clone()
     views = Views.drawn(
-        len(images), Augmentation(augment, 32), order=torch.Generator(), draws=torch.Generator()
+        len(before), Augmentation(augment, 32), order=torch.Generator(), draws=torch.Generator()
     )
-    for batch in views.batches(images, 16):
+    for batch in views.batches(train, 16):
         batch.images.zero_()
-    assert torch.equal(images, before)
+    assert torch.equal(train.images, before)

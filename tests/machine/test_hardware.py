@@ -157,6 +157,18 @@ def test_a_whole_gpu_is_not_capped_though_the_process_was_before(caps: list[floa
     assert caps == [1.0, 1.0]
 
 
+@pytest.mark.parametrize(
+    ("share", "free", "room"),
+    [(1, 9, 9), (0.25, 9, 4 - hardware.CONTEXT / GIB), (0.25, 2, 2), (0.01, 9, 0)],
+)
+def test_the_room_on_a_gpu_is_what_is_free_of_the_share(
+    share: float, free: float, room: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (free * GIB, 16 * GIB))
+    assert hardware.room(GPU, share) == room * GIB
+    assert hardware.room(CPU, share) is None
+
+
 def test_a_cpu_is_not_capped(caps: list[float]) -> None:
     hardware.cap_memory(CPU, 0.25)
     hardware.release(CPU)

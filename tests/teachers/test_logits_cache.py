@@ -116,7 +116,7 @@ def epoch(
         number, views=EpochViews(split(), shown, None if resampled else labels) if known else None
     )
     order, found = [], []
-    for at, position, images in shown.batches(split().images, SIZE):
+    for at, position, images in shown.batches(split(), SIZE):
         order.append(position)
         batch = Batch(images, images, labels[position], at)
         found.append(
@@ -337,9 +337,10 @@ def test_whatever_an_answer_depends_on_tells_it_from_others(
     ) -> int:
         """How many tables there are then."""
         images = split().images + brighter
-        shown = EpochViews(Split(images, split().labels), views(0, augment), split().labels)
+        brightened = Split(images, split().labels)
+        shown = EpochViews(brightened, views(0, augment), split().labels)
         teacher: Teacher = oracle(classifier, name).epoch(0, views=shown)
-        (first, *_) = shown.views.batches(images, SIZE)
+        (first, *_) = shown.views.batches(brightened, SIZE)
         teacher.logits(
             Batch(first.images, first.images, split().labels[first.position], first.at),
             temperature=1.0,

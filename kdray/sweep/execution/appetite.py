@@ -92,7 +92,7 @@ def _kept(task: Task, data_root: Path) -> tuple[int, int]:
     with context_of_its_own(
         task, data_root, torch.device("cpu"), ComputeOptions(channels_last=False)
     ) as context:
-        whole = context.models.dataset(experiment)
+        whole = context.dataset(experiment)
         dataset = whole._replace(
             train=whole.train.first(FEW_IMAGES), val=whole.val.first(1), test=whole.test.first(1)
         )

@@ -44,7 +44,7 @@ def rehearse(
     """
     task = task.model_copy(update={"experiment": brief(task.experiment)})
     with context_of_its_own(task, data_root, device, kernels) as context:
-        whole = context.models.dataset(task.experiment)  # all of it lies on the device
+        whole = context.dataset(task.experiment)  # lies on the device as in the trial
         few = max(STEPS * batch_size(task.experiment), LOGITS_AT_ONCE[device.type])
         dataset = whole._replace(
             train=whole.train.first(few), val=whole.val.first(BLOCK), test=whole.test.first(BLOCK)
