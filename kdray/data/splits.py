@@ -113,8 +113,9 @@ def check_room(count: int, shape: tuple[int, int, int]) -> None:
     if needed > there:
         sides = " x ".join(map(str, shape))
         raise InputError(
-            f"{count} images of {sides} take {needed / 1e9:.1f} GB, and this machine has "
-            f"{there / 1e9:.1f} GB of main memory; choose a smaller size, or fewer images"
+            f"experiment.data: {count} images of {sides} take {needed / 1e9:.1f} GB, and this "
+            f"machine has {there / 1e9:.1f} GB of main memory; choose a smaller size, or fewer "
+            "images"
         )
 
 

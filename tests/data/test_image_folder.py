@@ -342,7 +342,8 @@ def test_what_main_memory_cannot_hold_is_refused_with_the_arithmetic(
 ) -> None:
     monkeypatch.setattr("kdray.data.splits.memory", lambda: 4000)
     with pytest.raises(
-        InputError, match=r"^21 images of 3 x 8 x 8 take 0\.0 GB, and this machine has 0\.0 GB of m"
+        InputError,
+        match=r"^experiment\.data: 21 images of 3 x 8 x 8 take 0\.0 GB, and this machine has 0\.0 GB",
     ):
         own().prepare(folder)
 
