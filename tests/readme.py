@@ -33,6 +33,7 @@ from kdray.sweep.definition.samplers import AnySampler
 from kdray.sweep.definition.stopping import EarlyStopping, Racing
 from kdray.teachers import Init, Pretrained, Supervision, Virtual
 from kdray.training import Training
+from kdray.training.averaging import AnyAverage
 from kdray.training.compute import ComputeOptions
 from kdray.training.optimizers import AnyOptimizer, AnySchedule
 from kdray.trials.experiment import Experiment
@@ -184,6 +185,7 @@ KINDS: dict[str, Any] = {
     "weight noise": AnyWeightNoise,
     "training": Training,
     "monitor": Monitor,
+    "averages": AnyAverage,
     "optimizers": AnyOptimizer,
     "schedules": AnySchedule,
     "methods": AnyMethod,

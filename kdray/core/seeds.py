@@ -24,6 +24,7 @@ Stream = Literal[
     "dropout",
     "supervision",
     "attack",
+    "batch_norm",
     "evaluation",
 ]
 

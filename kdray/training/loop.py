@@ -83,11 +83,11 @@ def train_epoch(
 ) -> Epoch:
     """Train the epoch with index ``epoch`` of ``stage`` and measure it."""
     began = perf_counter()
-    classifier, training, dataset = state.classifier, setup.training, setup.dataset
+    training, dataset = setup.training, setup.dataset
     factor = training.schedule.factor(epoch, stage.epochs)
     rate = training.optimizer.set_rate(state.optimizer, factor)
     totals = Totals(dataset.train.device)
-    gradients = Gradients(classifier) if training.gradients and stage.name == "main" else None
+    gradients = Gradients(state.classifier) if training.gradients and stage.name == "main" else None
     train_batches(state, setup, stage, counters, totals, gradients)
     loss, terms, accuracy = totals.means()  # the epoch's one wait for the device
     where = f"in epoch {epoch + 1} of {stage.epochs}" + (
@@ -96,7 +96,9 @@ def train_epoch(
     if not math.isfinite(loss):
         raise Diverged(f"the loss is {loss} {where}")
     trained = perf_counter()
-    classifier.eval()
+    if stage.name == "main":
+        average_after(state, setup, epoch, stage.epochs)
+    classifier = state.measured.eval()
     with seeds.ambient(0, "evaluation"):
         correct, val_loss = score(classifier, dataset.val)
     # Where the epoch's last step did it, no training loss has seen it yet.
@@ -163,6 +165,8 @@ def train_batches(
                     stage.name, TrainingStep(classifier, state.helper, batch, teacher, attack_draws)
                 )
             descend(state, setup.training, losses, gradients)
+            if stage.name == "main" and state.averaged is not None:
+                state.averaged.average.after_step(state.averaged, classifier)
             totals.add(losses, batch.labels)
 
 
@@ -177,6 +181,37 @@ def descend(state: State, training: Training, losses: Losses, gradients: Gradien
         learned = learning(state.classifier, state.helper).parameters()
         torch.nn.utils.clip_grad_norm_(learned, training.clip_grad_norm)
     state.optimizer.step()
+
+
+def average_after(state: State, setup: TrainingSetup, epoch: int, epochs: int) -> None:
+    """Bring the average of the weights, if there is one, to where it stands after the epoch with
+    index ``epoch`` of the last stage."""
+    averaged = state.averaged
+    if averaged is None:
+        return
+    averaged.average.after_epoch(averaged, state.classifier, epoch + 1, epochs)
+    if averaged.count:
+        device = setup.dataset.train.device
+        with (
+            seeds.ambient(setup.seed, "batch_norm", epoch),
+            computing_in(setup.training.precision, device),
+        ):
+            averaged.settle(state.classifier, student_images(setup, epoch))
+
+
+def student_images(setup: TrainingSetup, epoch: int) -> Iterator[Tensor]:
+    """The training images as a student sees them, in batches and in an order of their own."""
+    split, noise = setup.dataset.train, setup.noise.input
+    draws = seeds.generator(setup.seed, "batch_norm", epoch, 2, device=split.device)
+    views = Views.drawn(
+        len(split.labels),
+        setup.data.augmentation,
+        order=seeds.generator(setup.seed, "batch_norm", epoch, 0),
+        draws=seeds.generator(setup.seed, "batch_norm", epoch, 1),
+    )
+    size, least = setup.training.batch_size, setup.smallest_batch
+    for _, _, clean in views.batches(split, size, least=least):
+        yield clean if noise is None else noise(clean, draws)
 
 
 def monitored(classifier: Classifier, setup: TrainingSetup, epoch: int) -> list[dict[str, Any]]:
@@ -218,9 +253,7 @@ def keep(state: State, training: Training) -> None:
         state.kept_epoch = latest.epoch
     elif all(latest.val_accuracy > epoch.val_accuracy for epoch in earlier):
         state.kept_epoch = latest.epoch
-        state.best = {
-            name: tensor.clone() for name, tensor in state.classifier.state_dict().items()
-        }
+        state.best = {name: tensor.clone() for name, tensor in state.measured.state_dict().items()}
 
 
 class Totals:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from kdray.core import Effort, Value
 from kdray.robustness import Monitor
+from kdray.training.averaging import AnyAverage
 from kdray.training.compute import Precision
 from kdray.training.optimizers import SGD, AnyOptimizer, AnySchedule, Constant
 
@@ -30,6 +31,11 @@ class Training(Value):
     keep: Literal["last", "best_validation"] = "last"
     """Which weights are stored and measured: after the last epoch, or of the first epoch with the
     best val_accuracy (of the last stage)."""
+    average: AnyAverage | None = None
+    """An average of the weights is what is stored and measured, by the validation after an epoch
+    and the monitor too; the training itself goes on as without. Batch norm's statistics are then
+    computed anew, in a pass over the training images (augmented, with input noise, not attacked)
+    after each epoch. None: the weights that are trained."""
     monitor: Monitor | None = None
     gradients: bool = False
     """Keep the mean magnitude of the loss's gradient for the weights of every layer, over the steps
@@ -43,4 +49,10 @@ class Training(Value):
                 f"monitor.every: {self.monitor.every} is more than the {self.epochs} "
                 "epochs: it never looks"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _averages_something(self) -> Training:
+        if self.average is not None:
+            self.average.check_fits(self.epochs)
         return self

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kdray.machine.checked_file import Damaged, pack, unpack
 from kdray.models import Classifier
+from kdray.training.averaging import AveragedClassifier
 from kdray.training.settings import Training
 
 
@@ -51,11 +52,23 @@ class State:
     best: dict[str, Tensor] | None = None
     """Weights of the best epoch, where those are to be kept."""
     kept_epoch: int = 0
+    averaged: AveragedClassifier | None = None
+    """Where an average of the weights is asked for."""
 
     @classmethod
     def before(cls, classifier: Classifier, helper: nn.Module, training: Training) -> State:
         """Before the first epoch."""
-        return cls(classifier, helper, training.optimizer.build(learning(classifier, helper)))
+        optimizer = training.optimizer.build(learning(classifier, helper))
+        average = training.average
+        averaged = None if average is None else AveragedClassifier(classifier, average)
+        return cls(classifier, helper, optimizer, averaged=averaged)
+
+    @property
+    def measured(self) -> Classifier:
+        """The network that is measured and kept: the average, as soon as there is one."""
+        if self.averaged is None or not self.averaged.count:
+            return self.classifier
+        return self.averaged.classifier
 
     @property
     def seconds(self) -> float:
@@ -63,7 +76,7 @@ class State:
 
     def kept(self) -> dict[str, Tensor]:
         """The weights to store."""
-        return self.best if self.best is not None else self.classifier.state_dict()
+        return self.best if self.best is not None else self.measured.state_dict()
 
     def pack(self, facts: dict[str, Any]) -> bytes:
         """A checkpoint, with ``facts`` beside the state. Optimisers hold tensors only."""
@@ -76,11 +89,15 @@ class State:
                 if slot is not None
             }
         tensors |= {f"best.{name}": tensor for name, tensor in (self.best or {}).items()}
+        if self.measured is not self.classifier:
+            averaged = self.measured.state_dict()
+            tensors |= {f"averaged.{name}": tensor for name, tensor in averaged.items()}
         return pack(
             tensors,
             {
                 "history": [vars(epoch) for epoch in self.history],
                 "kept_epoch": self.kept_epoch,
+                "averaged": 0 if self.averaged is None else self.averaged.count,
                 **facts,
             },
         )
@@ -94,6 +111,7 @@ class State:
             "helper": {},
             "optimizer": {},
             "best": {},
+            "averaged": {},
         }
         slots: dict[int, dict[str, Tensor]] = {}
         try:
@@ -108,6 +126,10 @@ class State:
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": slots})
             self.history = [Epoch(**entry) for entry in facts.pop("history")]
             self.kept_epoch = facts.pop("kept_epoch")
+            count = facts.pop("averaged", 0)
+            if self.averaged is not None and count:
+                self.averaged.classifier.load_state_dict(groups["averaged"])
+                self.averaged.count = count
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             raise Damaged(str(error).splitlines()[0]) from None
         device = self.classifier.device

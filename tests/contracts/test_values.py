@@ -16,6 +16,7 @@ from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, Any
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition.samplers import AnySampler
 from kdray.testing import VALUE_CONTRACTS, Contract, hold
+from kdray.training.averaging import AnyAverage
 from kdray.training.optimizers import AnyOptimizer, AnySchedule
 from tests.contracts.members import each, instance, members
 
@@ -27,6 +28,7 @@ UNIONS = {
     "label noise": AnyLabelNoise,
     "weight noise": AnyWeightNoise,
     "logit noise": AnyLogitNoise,
+    "average": AnyAverage,
     "optimizer": AnyOptimizer,
     "schedule": AnySchedule,
     "evaluation": AnyEvaluation,

@@ -11,7 +11,7 @@ from kdray.core.seeds import Stream, ambient, generator, stream_seed
 STREAMS = get_args(Stream)
 
 
-def test_the_streams_are_those_of_the_design_dropout_and_evaluation() -> None:
+def test_the_streams_are_those_of_the_design_and_of_what_came_later() -> None:
     assert set(STREAMS) == {
         "model",
         "data_order",
@@ -22,6 +22,7 @@ def test_the_streams_are_those_of_the_design_dropout_and_evaluation() -> None:
         "supervision",
         "attack",
         "evaluation",
+        "batch_norm",
     }
 
 

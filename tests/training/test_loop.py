@@ -849,6 +849,21 @@ RESUMED = {
             "optimizer": {"name": "sgd", "learning_rate": 0.9},
         }
     ),
+    "an exponential average with batch norm": experiment(
+        data={"name": "digits", "examples": 300, "augment": "crop_flip"},
+        model={"name": "wide_resnet", "depth": 10, "width": 1, "dropout": 0.2},
+        noise={"input": GAUSSIAN},
+        training={"epochs": 3, "batch_size": 50, "average": {"name": "ema", "decay": 0.8}},
+    ),
+    "the best of stochastic averages": experiment(
+        training={
+            "epochs": 6,
+            "batch_size": 50,
+            "keep": "best_validation",
+            "average": {"name": "swa", "after": 0.5, "every": 2},
+            "optimizer": {"name": "sgd", "learning_rate": 0.9},
+        }
+    ),
     "distillation": distillation(noise={"input": GAUSSIAN}),
     "hints and the best weights": distillation(
         method=FITNET,
