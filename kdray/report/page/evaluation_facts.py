@@ -53,7 +53,12 @@ def _settings(given: dict[str, Any], rows: pd.DataFrame) -> Iterator[str]:
     }
     stated = {name: value for name, value in given.items() if name not in NO_PARAMETERS}
     for name, value in {**defaults, **stated}.items():
-        yield f"{_name(name)} {_value(name, value)}"
+        yield parameter_text(name, value)
+
+
+def parameter_text(name: str, value: Any) -> str:
+    """Write a parameter of an evaluation in words: ``ε 8/255``."""
+    return f"{_name(name)} {_value(name, value)}"
 
 
 def _name(parameter: str) -> str:

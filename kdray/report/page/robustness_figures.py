@@ -11,6 +11,8 @@ from kdray.report.figures.caption import caption
 from kdray.report.figures.charts import cells, heat_map
 from kdray.report.figures.drawing import labelled, legend, lines, panels
 from kdray.report.figures.figure import Figure
+from kdray.report.figures.style import PAGE
+from kdray.report.page.evaluation_settings import Measured, curves, evaluations_apart, panel_title
 from kdray.report.page.group import Group
 from kdray.report.page.labels import (
     DrawnPoints,
@@ -25,6 +27,8 @@ MAX_ROWS = 12
 """Of a heat map of points."""
 MIN_STRENGTHS = 3
 """Strengths that make a curve."""
+MAX_SETTINGS = 6
+"""Of one kind of evaluation."""
 
 
 class Strength(NamedTuple):
@@ -45,59 +49,67 @@ STRENGTHS = {
 
 
 def strength_figures(group: Group, prefix: str) -> Iterator[Figure]:
-    """Yield accuracy against the strength of the change, a figure for each kind of evaluation."""
+    """Yield accuracy against the strength of the change, a figure for each kind of evaluation with
+    a panel for each setting in which it was measured."""
     numbers = _accuracies(group)
     numbers = numbers[numbers["source_trial_id"].isna() & numbers["corruption"].isna()]
     points = drawn_points(group, MAX_LINES)
-    for column, strength in STRENGTHS.items():
+    for column in STRENGTHS:
         for kind, rows in numbers.dropna(subset=[column]).groupby("evaluation"):
-            rows = rows[rows["split"].eq(rows["split"].mode().iloc[0])]
-            if rows.groupby("trial_id")[column].nunique().max() >= MIN_STRENGTHS:
-                curves = _that_differ_in(rows, column)
+            measured = curves(rows, column, MIN_STRENGTHS)
+            if measured:
                 yield _strength_figure(
-                    group, f"{prefix}-{kind}-{column}", curves, str(kind), column, strength, points
+                    group, f"{prefix}-{kind}-{column}", measured, str(kind), column, points
                 )
 
 
-def _that_differ_in(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return the rows of evaluations that agree in all but ``column``: an attack is another
-    evaluation at each of its strengths."""
-    settings = rows[["norm", "steps", "restarts"]].fillna({"norm": "", "steps": -1, "restarts": -1})
-    of_setting = rows[column].groupby([settings[name] for name in settings])
-    return rows[of_setting.transform("nunique") >= MIN_STRENGTHS]
-
-
 def _strength_figure(
-    group: Group,
-    name: str,
-    rows: pd.DataFrame,
-    kind: str,
-    column: str,
-    strength: Strength,
-    points: DrawnPoints,
+    group: Group, name: str, measured: list[Measured], kind: str, column: str, points: DrawnPoints
 ) -> Figure:
-    figure, (axes,) = panels(width=4.6, height=2.8)
+    shown, strength = measured[:MAX_SETTINGS], STRENGTHS[column]
     names = {point: point_label(group, point) for point in points.numbers}
-    drawn = rows[rows["point"].isin(points.numbers)]
-    lines(axes, drawn, column, "value", by="point", order=points.numbers, names=names)
-    tick_values(axes, rows[column])
-    labelled(axes, strength.label, "Accuracy (%)")
+    if len(shown) == 1:
+        figure, panel = panels(width=4.6, height=2.8)
+    else:
+        figure, panel = panels(len(shown), columns=2, height=2.4, share_y=True)
+    for axes, (what, rows) in zip(panel, shown, strict=True):
+        drawn = rows[rows["point"].isin(points.numbers)]
+        lines(axes, drawn, column, "value", by="point", order=points.numbers, names=names)
+        tick_values(axes, rows[column])
+        labelled(axes, strength.label, "Accuracy (%)", panel_title(what, PAGE / 2))
     legend(figure)
-    what = (
+    told = (
         f"Accuracy under {kind}, which grows to the {strength.harder}. The flatter a line, the "
-        f"more robust.{points.remark}"
+        f"more robust.{_settings_remark(len(shown), len(measured))}{points.remark}"
     )
+    rows = pd.concat([rows.assign(setting=number) for number, (_, rows) in enumerate(shown)])
     title = f"Accuracy under {kind} by {column}"
-    return Figure(name, title, caption(what, rows, ["point"]), figure)
+    return Figure(name, title, caption(told, rows, ["point", "setting"]), figure)
+
+
+def _settings_remark(shown: int, total: int) -> str:
+    """Write what the panels are, if there are several."""
+    if total == 1:
+        return ""
+    some = "" if shown == total else f" Of {total} settings the first {shown} are shown."
+    return f" A panel for each setting in which it was measured, with what tells it apart.{some}"
 
 
 def corruption_figure(group: Group, prefix: str) -> Iterator[Figure]:
-    """Yield a heat map of accuracy on corrupted images, a row for each point."""
+    """Yield a heat map of accuracy on corrupted images, a row for each point, for each evaluation
+    that measured it."""
     numbers = _accuracies(group)
     points, remark = drawn_points(group, MAX_ROWS)
     rows = numbers[numbers["corruption"].notna() & numbers["point"].isin(points)]
-    if rows.empty:
-        return
+    for number, (what, its) in enumerate(evaluations_apart(rows)[:MAX_SETTINGS]):
+        name = f"{prefix}-corruptions" + (f"-{number}" if number else "")
+        title = "Accuracy on corrupted images" + (f": {what}" if what else "")
+        yield _corruption_map(group, name, title, its, points, remark)
+
+
+def _corruption_map(
+    group: Group, name: str, title: str, rows: pd.DataFrame, points: list[int], remark: str
+) -> Figure:
     table = cells(
         rows.assign(name=rows["corruption"].str.replace("_", " ")), "point", "name", "value"
     )
@@ -114,8 +126,7 @@ def corruption_figure(group: Group, prefix: str) -> Iterator[Figure]:
         "for each point, a column for each corruption. The lighter a cell, the less the "
         f"corruption harms.{remark}"
     )
-    text = caption(what, rows, ["point"], band="")
-    yield Figure(f"{prefix}-corruptions", "Accuracy on corrupted images", text, figure)
+    return Figure(name, title, caption(what, rows, ["point"], band=""), figure)
 
 
 def _accuracies(group: Group) -> pd.DataFrame:

@@ -16,6 +16,11 @@ def panels_of(figure: Figure) -> list[Axes]:
     return [axes for axes in figure.figure.axes if axes.get_label() != "<colorbar>"]
 
 
+def title_of(axes: Axes) -> str:
+    """The title of a panel, on one line."""
+    return axes.get_title(loc="left").replace("\n", " ")
+
+
 def lines_of(axes: Axes) -> dict[str, Line]:
     """x, y and deviation of each line with error bars, by its label, rounded."""
     found: dict[str, Line] = {}
