@@ -4,6 +4,7 @@ compared."""
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -131,6 +132,14 @@ class Group:
             int(row["point"]): {name: value for name, value in row.items() if name != "point"}
             for row in rows
         }
+
+    @cached_property
+    def alike(self) -> frozenset[int]:
+        """Points that share case and swept values with another, and differ in something else, as
+        where two sweeps of one name were merged: only their numbers tell them apart."""
+        texts = {point: self.about(point) for point in self.described}
+        counts = Counter(texts.values())
+        return frozenset(point for point, text in texts.items() if counts[text] > 1)
 
     def values(self, point: int) -> dict[str, Any]:
         """What distinguishes a point: swept path to value."""

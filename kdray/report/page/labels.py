@@ -47,7 +47,8 @@ def drawn_points(group: Group, most: int) -> DrawnPoints:
 
 
 def point_label(group: Group, point: int) -> str:
-    """Return the name of a point in a legend: its case and its swept values."""
+    """Return the name of a point in a legend: its case and its swept values, and its number where
+    another may have the same."""
     case, values = group.case(point), group.values(point)
     parts = [] if is_missing(case) else [str(case)]
     parts += [
@@ -55,7 +56,10 @@ def point_label(group: Group, point: int) -> str:
         for path, value in values.items()
         if not is_missing(value)
     ]
-    return plain(", ".join(parts)[:MAX_LABEL_LETTERS] or f"point {point}")
+    text, number = ", ".join(parts), f"point {point}"
+    if text and (point in group.alike or len(text) > MAX_LABEL_LETTERS):
+        return plain(f"{text[: MAX_LABEL_LETTERS - len(number) - 2]}, {number}")
+    return plain(text or number)
 
 
 def metric_label(metric: str) -> str:

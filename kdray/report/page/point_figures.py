@@ -41,8 +41,9 @@ def _effect_figure(
     group: Group, name: str, path: str, others: list[str], metrics: list[str]
 ) -> Figure:
     frame = group.completed.copy()
-    frame["line"] = [_line_name(row, others) for row in frame.to_dict("records")]
-    by = "line" if others and frame["line"].nunique() <= MAX_LINES else None
+    frame["line"] = [_line_name(group, row, others) for row in frame.to_dict("records")]
+    apart = [*others, *(["what is not swept"] if group.alike else [])]
+    by = "line" if apart and frame["line"].nunique() <= MAX_LINES else None
     numeric = is_numeric(frame[path])
     figure, panel = panels(len(metrics), columns=len(metrics))
     for axes, metric in zip(panel, metrics, strict=True):
@@ -62,9 +63,9 @@ def _effect_figure(
         f"How {' and '.join(metrics)} change with {path}. {shape} means more of what the "
         "upright axis counts."
     )
-    if others and by is None:
+    if apart and by is None:
         what += (
-            f" Each mark is an average over {', '.join(others)} too, its bar ± one standard "
+            f" Each mark is an average over {', '.join(apart)} too, its bar ± one standard "
             "deviation"
         )
         text = caption(what, frame, [path], band="")
@@ -73,18 +74,21 @@ def _effect_figure(
     return Figure(name, f"{' and '.join(metrics)} against {path}", text, figure)
 
 
-def _line_name(row: dict[Any, Any], paths: list[str]) -> str:
-    return ", ".join(
+def _line_name(group: Group, row: dict[Any, Any], paths: list[str]) -> str:
+    parts = [
         f"{last_part(path)} {plain(value_text(row[path]))}"
         for path in paths
         if not is_missing(row[path])
-    )
+    ]
+    number = [f"point {int(row['point'])}"] if int(row["point"]) in group.alike else []
+    return ", ".join([*parts, *number])
 
 
 def pair_figure(group: Group, prefix: str) -> Iterator[Figure]:
     """Yield a heat map for each metric, where two paths take several values."""
     paths, metrics = _varying_paths(group), _figure_metrics(group)
-    if len(paths) != 2 or not metrics:
+    # Points that share both values have no cell of their own.
+    if len(paths) != 2 or not metrics or group.alike:
         return
     if max(group.completed[path].map(value_text).nunique() for path in paths) > MAX_CELLS:
         return

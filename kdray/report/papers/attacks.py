@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,13 @@ from kdray.core.wording import pixels
 from kdray.report.papers.snapshot import Snapshot
 
 ATTACK = ["norm", "epsilon", "steps", "restarts", "samples", "dataset", "examples"]
-"""What two attacks must share to be one, whatever their labels and step sizes; besides what stands
-in ``STATED`` alone."""
+"""Columns that two attacks must share to be one, whatever their labels and step sizes; besides
+what :func:`_stated` returns."""
 
-STATED = {"loss": "cross_entropy", "repeats": 1}
-"""Fields of a PGD without a column of their own, which stand in ``evaluation_parameters`` unless
-they have these defaults."""
+NO_PART = {*ATTACK, "name", "label", "split", "step_size", "lowest_run"}
+"""Fields of a PGD that have a column, or say nothing of its accuracy."""
+DEFAULTS = {"loss": "cross_entropy", "repeats": 1}
+"""Of fields that an older version may have written."""
 
 
 def attacks(snapshot: Snapshot, trials: pd.DataFrame) -> list[pd.DataFrame]:
@@ -27,12 +29,9 @@ def attacks(snapshot: Snapshot, trials: pd.DataFrame) -> list[pd.DataFrame]:
     First the attack that most of them have, of several such the strongest.
     """
     rows = snapshot.measured(trials.assign(of_trials=np.arange(len(trials))), evaluation="pgd")
-    described = {text: json.loads(text) for text in rows["evaluation_parameters"].dropna().unique()}
+    described = {text: _stated(text) for text in rows["evaluation_parameters"].dropna().unique()}
     smoothed = {text: "smoothing" in fields for text, fields in described.items()}
-    stated = {
-        text: str([fields.get(*field) for field in STATED.items()])
-        for text, fields in described.items()
-    }
+    stated = {text: json.dumps(fields, sort_keys=True) for text, fields in described.items()}
     plain = rows["source_trial_id"].isna() & ~rows["evaluation_parameters"].map(smoothed).eq(True)
     found = []
     for _, same in (
@@ -43,6 +42,15 @@ def attacks(snapshot: Snapshot, trials: pd.DataFrame) -> list[pd.DataFrame]:
         lowest = same.groupby("of_trials")["value"].idxmin()
         found.append(same.loc[lowest].drop(columns=["of_trials", "stated"]).reset_index(drop=True))
     return sorted(found, key=lambda each: (-each["trial_id"].nunique(), each["value"].mean()))
+
+
+def _stated(parameters: str) -> dict[str, Any]:
+    """Return the fields of a PGD without a column that are not at their default."""
+    return {
+        name: value
+        for name, value in json.loads(parameters).items()
+        if name not in NO_PART and value != DEFAULTS.get(name)
+    }
 
 
 def under_pgd(snapshot: Snapshot, trials: pd.DataFrame) -> pd.DataFrame:
@@ -72,10 +80,6 @@ def attack_name(rows: pd.DataFrame) -> str:
         told.append(f"{first['examples']:.0f} images")
     if first["samples"] > 1:
         told.append(f"{first['samples']:.0f} samples of each gradient")
-    fields = json.loads(first["evaluation_parameters"])
-    told += [
-        f"{name} {fields[name]}"
-        for name, default in STATED.items()
-        if fields.get(name, default) != default
-    ]
+    fields = _stated(first["evaluation_parameters"])
+    told += [f"{name} {value}" for name, value in fields.items()]
     return ", ".join(told)

@@ -60,10 +60,10 @@ def test_a_point_without_a_name_has_its_number(tmp_path: Path) -> None:
     assert point_label(made.group(), 7) == "point 7"
 
 
-def test_a_long_name_is_cut(tmp_path: Path) -> None:
+def test_a_long_name_is_cut_and_has_the_number(tmp_path: Path) -> None:
     made = Small(tmp_path)
     made.point(0, [0.9], case="x" * 200)
-    assert point_label(made.group(), 0) == "x" * 60
+    assert point_label(made.group(), 0) == "x" * 51 + ", point 0"
 
 
 def test_texts_are_no_mathematics_and_shares_are_percentages() -> None:
@@ -107,3 +107,14 @@ def test_long_labels_are_turned(text: str, turned: bool) -> None:
     axes.set_xticks([0, 1], [text, text])
     turn_long_ticks(axes)
     assert all((label.get_rotation() == 40) is turned for label in axes.get_xticklabels())
+
+
+def test_points_of_the_same_values_have_their_number(tmp_path: Path) -> None:
+    made = two_by_two(tmp_path)
+    made.point(4, [0.2], {SIGMA: 0.0, ALPHA: 0.5})
+    names = [point_label(made.group(), point) for point in (0, 1, 4)]
+    assert names == [
+        "sigma 0, alpha 0.5, point 0",
+        "sigma 0, alpha 1",
+        "sigma 0, alpha 0.5, point 4",
+    ]

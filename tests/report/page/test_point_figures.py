@@ -114,3 +114,18 @@ def test_robust_against_clean_accuracy_with_the_front(tmp_path: Path) -> None:
     assert y == [50, 40, 30, 20, 10]
     (front,) = (line for line in axes.lines if line.get_label() == "Pareto front")
     assert [round(float(each)) for each in front.get_ydata()] == [50, 40, 30, 20]
+
+
+def test_points_that_share_all_swept_values_are_not_averaged(tmp_path: Path) -> None:
+    """Two sweeps of one name were merged by copying: what they differ in is not swept."""
+    made = two_by_two(tmp_path)
+    made.point(4, [0.2, 0.2], {SIGMA: 0.0, ALPHA: 0.5})
+    first, _ = effect_figures(made.group(), "s0")
+    found = lines_of(panels_of(first)[0])
+    assert {name: line[1] for name, line in found.items()} == {
+        "alpha 0.5, point 0": [60],
+        "alpha 0.5, point 4": [20],
+        "alpha 0.5": [80],
+        "alpha 1": [70, 90],
+    }
+    assert list(pair_figure(made.group(), "s0")) == []

@@ -150,6 +150,8 @@ def test_a_model_that_stands_in_two_groups_is_attacked_in_both(folder: Folder) -
         ({"samples": 1}, {"samples": 10}),
         ({"evaluation_parameters": "{}"}, {"evaluation_parameters": '{"loss": "margin"}'}),
         ({"evaluation_parameters": '{"repeats": 1}'}, {"evaluation_parameters": '{"repeats": 8}'}),
+        ({"evaluation_parameters": "{}"}, {"evaluation_parameters": '{"seed": 1}'}),
+        ({"evaluation_parameters": "{}"}, {"evaluation_parameters": '{"version": 2}'}),
     ],
 )
 def test_attacks_of_other_images_or_another_kind_are_not_one(
