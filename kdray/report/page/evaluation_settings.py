@@ -120,8 +120,12 @@ def _parameters(text: Any) -> dict[str, Any]:
 def _told_apart(parts: Sequence[pd.DataFrame], settings: Sequence[Setting]) -> list[Measured]:
     """Return ``parts`` with what their ``settings`` differ in, the one that says least first."""
     names = sorted({name for setting in settings for name in setting})
+    unlike = [name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1]
+    # The version of a field that differs says nothing more.
     differing = [
-        name for name in names if len({json.dumps(each.get(name)) for each in settings}) > 1
+        name
+        for name in unlike
+        if not name.endswith(".version") or name.removesuffix(".version") not in unlike
     ]
     order = sorted(
         range(len(parts)),

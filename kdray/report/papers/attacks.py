@@ -81,5 +81,5 @@ def attack_name(rows: pd.DataFrame) -> str:
     if first["samples"] > 1:
         told.append(f"{first['samples']:.0f} samples of each gradient")
     fields = _stated(first["evaluation_parameters"])
-    told += [f"{name} {value}" for name, value in fields.items()]
+    told += [f"{name} {value}" for name, value in fields.items() if not name.endswith(".version")]
     return ", ".join(told)

@@ -71,7 +71,7 @@ def test_attacks_that_differ_in_more_than_their_strength_are_no_curve(tmp_path: 
 
 UNLIKE = {
     "smoothing": ({"smoothing": {"samples": 8}}, {}, "smoothing (samples 8)", "not smoothed"),
-    "examples": ({"examples": 40}, {}, "examples 40", "all images"),
+    "examples": ({"examples": 40, "examples.version": 2}, {}, "examples 40", "all images"),
     "split": ({"split": "val"}, {"split": "val"}, "split val", "split test"),
     "seed": ({"seed": 1}, {}, "seed 1", "seed by default"),
     "version": ({"examples": 40, "version": 2}, {}, "examples 40, version 2", "all images"),
