@@ -175,7 +175,8 @@ def allowed(annotation: Any, metadata: Iterable[Any] = ()) -> str:
         return allowed(inner, [*metadata, *more])
     members = list(value_types(annotation))
     if members:
-        return _members(annotation, members)
+        named = [part for part in get_args(annotation) if get_origin(part) is Literal]
+        return ", ".join([*map(allowed, named), _members(annotation, members)])
     if names := _literals(annotation):
         return ", ".join(f"`{_plain(value)}`" for value in names)
     if get_origin(annotation) is tuple:

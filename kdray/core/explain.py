@@ -42,7 +42,11 @@ def parse(
 
 def explain(error: ValidationError, kind: Any, where: str = "") -> str:
     """The first problem of ``error`` in one line: path, what is wrong, what is allowed."""
-    problem, *others = error.errors(include_url=False)
+    problems = error.errors(include_url=False)
+    if problems[0]["type"] == "literal_error" and isinstance(problems[0]["input"], dict):
+        # Of a union of names and a mapping the mapping was meant.
+        problems = problems[1:] or problems
+    problem, *others = problems
     path, owner = _locate(kind, problem["loc"])
     text, found = problem["msg"], problem.get("input")
     if problem["type"] == "extra_forbidden" and owner is not None:
@@ -106,6 +110,8 @@ def _locate(kind: Any, loc: tuple[int | str, ...]) -> tuple[str, type[Value] | N
             path += f"[{part}]"
             kind = (get_args(plain_type(kind)) or (None,))[0]
             continue
+        if members and part.startswith("literal["):
+            break  # the names beside the members of a union
         owners = [member for member in members if part in member.model_fields] or members
         owner = owners[0] if owners else None
         if owner is None and not isinstance(kind, type):

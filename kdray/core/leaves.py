@@ -15,7 +15,8 @@ def leaf_types(kind: Any, prefix: str = "") -> dict[str, type]:
     ``float`` or ``str``).
 
     Members of a union share a path where they share a field name: ``int`` and ``float`` become
-    ``float``, anything else that differs becomes ``str``. Tuples and unions of plain types are
+    ``float``, anything else that differs becomes ``str``. A union of values and names has a leaf
+    for the name and the leaves of the values. Tuples and unions of plain types are
     ``str`` (JSON). A type that contains itself is followed once; below that it is ``str`` (JSON).
     """
     out: dict[str, type] = {}
@@ -26,6 +27,8 @@ def leaf_types(kind: Any, prefix: str = "") -> dict[str, type]:
 def _collect(kind: Any, path: str, out: dict[str, type], above: tuple[type[Value], ...]) -> None:
     members = list(value_types(kind))
     if members and not any(above.count(member) > 1 for member in members):
+        if any(get_origin(part) is Literal for part in get_args(plain_type(kind))):
+            out[path] = str
         for member in members:
             for name, field in member.model_fields.items():
                 _collect(
@@ -44,9 +47,10 @@ def leaves(value: Value, types_: Mapping[str, type]) -> dict[str, Any]:
     """The leaves of ``value`` at the paths of ``types_``, each as that type; paths that it lacks
     are left out."""
     out: dict[str, Any] = {}
+    above = {path.rpartition(".")[0] for path in types_}
 
     def visit(item: Any, path: str) -> None:
-        if path in types_:
+        if path in types_ and not (path in above and isinstance(item, Value)):
             if item is not None:
                 plain = types_[path] in (bool, int, float) or isinstance(item, str)
                 out[path] = (

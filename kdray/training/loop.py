@@ -23,6 +23,7 @@ from kdray.models import Classifier
 from kdray.perturbations import Noise
 from kdray.robustness import Gradients, Subject, score
 from kdray.training.compute import computing_in
+from kdray.training.keeping import METRIC, Best
 from kdray.training.settings import Training
 from kdray.training.state import Epoch, State, learning
 
@@ -251,9 +252,27 @@ def keep(state: State, training: Training) -> None:
     *earlier, latest = (epoch for epoch in state.history if epoch.stage == "main")
     if training.keep == "last":
         state.kept_epoch = latest.epoch
-    elif all(latest.val_accuracy > epoch.val_accuracy for epoch in earlier):
+        return
+    number = number_to_keep_by(latest, training)
+    before = [number_to_keep_by(epoch, training) for epoch in earlier]
+    if number is not None and all(each is None or number > each for each in before):
         state.kept_epoch = latest.epoch
         state.best = {name: tensor.clone() for name, tensor in state.measured.state_dict().items()}
+
+
+def number_to_keep_by(epoch: Epoch, training: Training) -> float | None:
+    """The validation number that says how good an epoch is; none where no monitor looked at it."""
+    if not isinstance(training.keep, Best):
+        return epoch.val_accuracy
+    if training.monitor is None:  # of a training that is only rehearsed
+        return None
+    wanted = (training.keep.evaluation_id(training.monitor), METRIC)
+    numbers = [
+        float(row["value"])
+        for row in epoch.measured
+        if (row.get("evaluation_id"), row["metric"]) == wanted
+    ]
+    return numbers[0] if numbers else None
 
 
 class Totals:

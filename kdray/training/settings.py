@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from kdray.core import Effort, Value
 from kdray.robustness import Monitor
 from kdray.training.averaging import AnyAverage
 from kdray.training.compute import Precision
+from kdray.training.keeping import Best, Keep
 from kdray.training.optimizers import SGD, AnyOptimizer, AnySchedule, Constant
 
 
@@ -28,9 +29,10 @@ class Training(Value):
     """bfloat16: mixed precision, where forward and backward passes of training have operands of 16
     bits, the teacher's too; weights, optimiser and losses stay float32, and whatever is measured is
     measured in float32."""
-    keep: Literal["last", "best_validation"] = "last"
-    """Which weights are stored and measured: after the last epoch, or of the first epoch with the
-    best val_accuracy (of the last stage)."""
+    keep: Keep = "last"
+    """Which weights are stored and measured: after the last epoch, or of the first epoch (of the
+    last stage) with the best val_accuracy; or, of those that training.monitor looks at, with the
+    best of its numbers: ``{best: LABEL.accuracy}``."""
     average: AnyAverage | None = None
     """An average of the weights is what is stored and measured, by the validation after an epoch
     and the monitor too; the training itself goes on as without. Batch norm's statistics are then
@@ -49,6 +51,13 @@ class Training(Value):
                 f"monitor.every: {self.monitor.every} is more than the {self.epochs} "
                 "epochs: it never looks"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _best_is_monitored(self) -> Training:
+        if isinstance(self.keep, Best):
+            # Pydantic would take a copy for nothing but a field of another value.
+            object.__setattr__(self, "keep", self.keep.resolved(self.monitor))
         return self
 
     @model_validator(mode="after")

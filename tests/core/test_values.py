@@ -335,7 +335,11 @@ MESSAGES = {
     ),
     "none of the words": (
         wrong(training={"epochs": 3, "keep": "best"}),
-        "training.keep: input should be 'last' or 'best_validation', not \"best\"",
+        "training.keep: input should be 'last' or 'best_validation' or an object, not \"best\"",
+    ),
+    "none of the words, a mapping": (
+        wrong(training={"epochs": 3, "keep": {"best": 3}}),
+        "training.keep.best: input should be a valid string, not 3",
     ),
     "a rule of the component": (
         wrong(model={"name": "wide_resnet", "depth": 12}),
@@ -458,6 +462,17 @@ def test_a_field_that_is_an_integer_or_a_word_is_text() -> None:
             ]
             == text
         )
+
+
+def test_a_field_that_is_a_word_or_a_value_has_a_column_of_each() -> None:
+    suite = [{"name": "clean", "split": "val"}]
+    training = {"epochs": 3, "monitor": {"suite": suite}}
+    for keep, path, leaf in (
+        ("last", "training.keep", "last"),
+        ({"best": "clean.accuracy"}, "training.keep.best", "clean[1].accuracy"),
+    ):
+        found = configuration(experiment(training={**training, "keep": keep}))
+        assert {name: each for name, each in found.items() if "keep" in name} == {path: leaf}
 
 
 def test_a_choice_of_integers_is_an_integer_column() -> None:

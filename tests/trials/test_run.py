@@ -569,6 +569,28 @@ def test_numbers_taken_during_training_are_no_columns_of_the_frame(store: Store)
     )
 
 
+def test_the_weights_that_a_monitor_found_best_are_stored_and_measured(store: Store) -> None:
+    described = experiment(
+        training={
+            "epochs": 6,
+            "batch_size": 50,
+            "optimizer": {"name": "sgd", "learning_rate": 0.9},
+            "average": {"name": "ema", "decay": 0.5},
+            "keep": {"best": "pgd.accuracy"},
+            "monitor": {"suite": [PLAIN_PGD3]},
+        }
+    )
+    do(described, store, PGD3)
+    rows, found = stored(store, described.trial_id)["robustness"], row(store, described)
+    numbers = rows[rows["metric"] == "accuracy"].set_index("epoch")["value"]
+    looked, after = numbers[numbers.index.notna()], numbers[numbers.index.isna()].item()
+    assert looked.max() > looked.iloc[-1], "choose a training that has its best epoch earlier"
+    assert (found["kept_epoch"], after) == (looked.idxmax(), looked.max())
+    assert found["training.keep.best"] == "pgd[1].accuracy"
+    epochs = stored(store, described.trial_id)["epochs"].set_index("epoch")
+    assert found["val_accuracy"] == epochs["val_accuracy"][found["kept_epoch"]]
+
+
 @pytest.mark.parametrize("done", [1, 2, 3, 4])
 def test_a_trial_that_went_on_has_the_numbers_of_all_its_epochs(
     done: int, store: Store, elsewhere: Store

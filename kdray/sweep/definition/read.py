@@ -237,6 +237,12 @@ def _with_teacher(read: Tree, tree: Tree, file: SweepFile) -> tuple[Tree, Teache
     return {**read, "teacher": _inherit(rest, read)}, choice
 
 
+def _is_monitored(key: str, value: Any) -> bool:
+    """Tell whether ``training.keep`` names a number of the monitor, which a teacher has not."""
+    values = value.arguments if isinstance(value, Distribution) else (value,)
+    return key == "keep" and any(isinstance(each, dict | Branching) for each in values)
+
+
 def _inherit(teacher: Tree, student: Tree, above: str = "") -> Tree:
     """Return ``teacher`` with the student's data and training where it says nothing; a swept
     leaf is followed, not copied."""
@@ -257,7 +263,7 @@ def _inherit(teacher: Tree, student: Tree, above: str = "") -> Tree:
             out[part] = {
                 key: follow(value, f"{above}{part}.{key}")
                 for key, value in whole.items()
-                if key not in given and key not in own
+                if key not in given and key not in own and not _is_monitored(key, value)
             } | given
     if isinstance(out.get("teacher"), dict):
         out["teacher"] = _inherit(out["teacher"], out, f"{above}teacher.")

@@ -118,6 +118,29 @@ def test_a_teacher_does_not_take_what_is_the_students_alone(path: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "keep",
+    [
+        {"best": "clean.accuracy"},
+        {"best": {"grid": ["clean.accuracy", "weak.accuracy"]}},
+        {"grid": ["best_validation", {"best": "clean.accuracy"}]},
+    ],
+)
+def test_a_teacher_does_not_keep_by_a_monitor_that_it_does_not_take(keep: dict[str, Any]) -> None:
+    weak = {"label": "weak", "name": "fgsm", "split": "val"}
+    monitor = {"suite": [{"name": "clean", "split": "val"}, weak]}
+    sweep = sweep_of({"experiment.training.monitor": monitor, "experiment.training.keep": keep})
+    assert {teacher.training.keep for teacher in teachers(sweep)} == {"last"}
+    assert {str(student.training.keep) for student in students(sweep)} >= {
+        "best='clean[1].accuracy'"
+    }
+
+
+def test_a_teacher_keeps_as_its_student_where_that_needs_no_monitor() -> None:
+    sweep = sweep_of({"experiment.training.keep": "best_validation"})
+    assert {teacher.training.keep for teacher in teachers(sweep)} == {"best_validation"}
+
+
 def test_a_teachers_teacher_does_not_take_them_either_and_sweeping_them_trains_no_more_teachers() -> (
     None
 ):
