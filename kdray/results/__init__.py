@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdray.results.files.store import Store
-    from kdray.results.files.warn import ConflictingRows, DamagedFile, SelectedOnTest
+    from kdray.results.files.warn import (
+        ConflictingRows,
+        DamagedFile,
+        SelectedOnTest,
+        SeveralTeachers,
+    )
     from kdray.results.files.write import Row, write_rows
     from kdray.results.filters import Where
     from kdray.results.results import Results, has_completed, open_results
@@ -25,6 +30,7 @@ __all__ = [
     "Results",
     "Row",
     "SelectedOnTest",
+    "SeveralTeachers",
     "Store",
     "TableName",
     "Where",
@@ -38,6 +44,7 @@ _HOME = {
     "ConflictingRows": "files.warn",
     "DamagedFile": "files.warn",
     "SelectedOnTest": "files.warn",
+    "SeveralTeachers": "files.warn",
     "Row": "files.write",
     "write_rows": "files.write",
     "Where": "filters",

@@ -123,7 +123,6 @@ def _sources(sweep: Sweep, account: Account, found: Results) -> Sources:
         ]
         request = sweep.file.resources.student
         yield from across_sources(account, trained, evaluate.across, request, retrain=True)
-        members.drop_the_rest()
     finally:
         members.write()
 
@@ -134,6 +133,5 @@ def _leave_behind(sweep: Sweep, account: Account, members: SweepMembers, found: 
     points = points_asked(sweep, account.index, found)
     rows = left_behind(sweep, account.index, members.earlier(), points)
     members.drop(rows)
-    members.write()
     if (text := left_behind_text(sweep.name, rows)) is not None:
         account.progress.say(text)

@@ -19,6 +19,10 @@ class SelectedOnTest(UserWarning):
     they will do."""
 
 
+class SeveralTeachers(UserWarning):
+    """A point of a sweep has students of different teachers."""
+
+
 def warn(message: str, kind: type[Warning]) -> None:
     """A warning that names the line outside this package that led here."""
     level, frame = 2, sys._getframe(1)

@@ -16,6 +16,7 @@ import pandas as pd
 from kdray.core import InputError
 from kdray.results.files.dictionary_encoding import decoded
 from kdray.results.files.read import read_parts
+from kdray.results.files.warn import SeveralTeachers, warn
 from kdray.results.filters import Where, check_columns, matching
 from kdray.results.record import sweep_objectives
 from kdray.results.schema import KEYS, NOT_NEEDED, PRUNED, TABLES, TRAINED_STATUS
@@ -37,6 +38,8 @@ OF_MEMBER = [
     "teacher_selection",
     "teacher_candidates",
 ]
+CHOSEN_FOR_ALL = ("best_validation", "best_test")
+"""Selections of a teacher that give all seeds of a point the same one."""
 OF_TRIAL = ["seed", "status", "teacher_id", "experiment"]
 TRAINING_ONLY = (
     "augment",
@@ -78,8 +81,10 @@ def replicates(tables: Tables, sweep: str | None = None) -> pd.DataFrame:
         )
     if sweep is not None:
         members = members[members["sweep"].eq(sweep)]
+    trials = tables.trials(["trial_id", *OF_TRIAL])
+    members = _apart_by_teacher(members, trials, tables)
     members = _with_one_number_each(members, tables).astype({"point": int})
-    rows = members.merge(tables.trials(["trial_id", *OF_TRIAL]), on="trial_id", how="left")
+    rows = members.merge(trials, on="trial_id", how="left")
     rows["counts"] = rows["status"].isin(TRAINED_STATUS) & rows["outcome"].ne(PRUNED)
     rows["complete"] = _is_complete(rows, tables)
     return rows.sort_values(["sweep", "point", "order"], kind="stable").reset_index(drop=True)
@@ -196,6 +201,43 @@ def _is_complete(rows: pd.DataFrame, tables: Tables) -> pd.Series[bool]:
     seeds = {name: sweep_objectives(tables.store, name).seeds for name in rows["sweep"].unique()}
     asked = rows["sweep"].map(lambda name: seeds[name] or 1).astype(int)
     return points.transform("all") & (points.transform("size") >= asked)
+
+
+def _apart_by_teacher(members: pd.DataFrame, trials: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    """``members`` in which the students of a point have one teacher, unless each seed has its own.
+
+    A folder may hold those of several, where two were merged by copying. The teacher whose students
+    were written last keeps the point; those of every other one are a point of their own.
+    """
+    known = trials.set_index("trial_id")
+    teachers = members["trial_id"].map(known["teacher_id"])
+    taught = teachers.where(members["teacher_selection"].ne("each"), "each")
+    several = taught.groupby([members[name] for name in POINT], dropna=False).transform("nunique")
+    if not (several > 1).any():
+        return members
+    mixed = _by_age(members.assign(taught=taught)[several > 1], tables)
+    mixed["seed"] = mixed["trial_id"].map(known["seed"])
+    apart = pd.concat([_told_apart(point) for _, point in mixed.groupby(POINT, dropna=False)])
+    if (
+        changed := apart.loc[apart["point_id"].ne(mixed.loc[apart.index, "point_id"]), "sweep"]
+        .unique()
+        .tolist()
+    ):
+        warn(
+            f"{', '.join(map(repr, changed))}: some points have students of several teachers, "
+            "which are shown apart; 'kdray run' with the sweep's file keeps those of the chosen",
+            SeveralTeachers,
+        )
+    return pd.concat([members[several <= 1], apart], ignore_index=True)[members.columns]
+
+
+def _told_apart(point: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a point, oldest first, those of every teacher but the last a point of its own."""
+    taught, seeds = point["taught"], point["seed"].dropna()
+    if not (point["teacher_selection"].isin(CHOSEN_FOR_ALL).any() or seeds.duplicated().any()):
+        return point
+    others = taught.notna() & taught.ne(taught.dropna().iloc[-1])
+    return point.assign(point_id=point["point_id"].where(~others, point["point_id"] + "-" + taught))
 
 
 def _with_one_number_each(members: pd.DataFrame, tables: Tables) -> pd.DataFrame:

@@ -130,7 +130,7 @@ class Sweep:
         """Return why the values of ``point`` do not fit together, so that it has no student; none
         if they do."""
         try:
-            self._first_student(point)
+            self.first_student(point)
         except InputError as error:
             values = ", ".join(f"{path} = {json.dumps(v)}" for path, v in point.values.items())
             return f"{error} (at {values})"
@@ -140,12 +140,13 @@ class Sweep:
         """Return the identity of ``point``, whichever of its teachers is chosen and whatever the
         seed; of values that do not fit together, which are no experiment, a digest of them."""
         try:
-            return self._first_student(point).point_id
+            return self.first_student(point).point_id
         except InputError:
             text = json.dumps(point.tree(), sort_keys=True)
             return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _first_student(self, point: Point) -> Experiment:
+    def first_student(self, point: Point) -> Experiment:
+        """Return the student of ``point`` with seed 0, taught by the first of its candidates."""
         candidates = self.candidates(point)
         return self.student(point, 0, candidates[0] if candidates else None)
 

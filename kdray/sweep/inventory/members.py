@@ -14,7 +14,7 @@ from kdray.results.schema import KEYS, NOT_NEEDED, PRUNED
 from kdray.sweep.definition.file import Role
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.trials import Sweep
-from kdray.sweep.inventory.trials import TrialIndex
+from kdray.sweep.inventory.trials import TrialIndex, chosen_by
 from kdray.trials.experiment import AnyTrial
 from kdray.trials.rows import member_file, write_member
 from kdray.trials.task import Outcome, Reason, outcome_columns
@@ -55,8 +55,8 @@ class SweepMembers:
             return row
         if candidates := self._sweep.candidates(point):
             known = [(candidate, self._ledger.get(candidate.trial_id)) for candidate in candidates]
-            select = self._sweep.choice(point).select
-            by = "test_accuracy" if select == "best_test" else "val_accuracy"
+            choice = self._sweep.choice(point)
+            by = chosen_by(choice)
             listed = [
                 {
                     "trial_id": c.trial_id,
@@ -65,12 +65,8 @@ class SweepMembers:
                 }
                 for c, r in known
             ]
-            row |= {"teacher_selection": select, "teacher_candidates": json.dumps(listed)}
+            row |= {"teacher_selection": choice.select, "teacher_candidates": json.dumps(listed)}
         return row
-
-    def keep_failed(self, point: Point) -> None:
-        """A point whose students have no teacher stays a failed member."""
-        self._orders.setdefault(_place(self._place_of("student", None, point)), -1)
 
     def point_failed(self, point: Point, problem: Reason) -> None:
         """One row for all seeds of a point that have no teacher: a student's id would tell the
@@ -80,7 +76,6 @@ class SweepMembers:
     def failed(self, row: Row, problem: Reason) -> None:
         """The row of what could not be tried."""
         place = _place(row)
-        self._orders.setdefault(place, row["order"])
         known = self._known.get(place, {})
         if (known.get("outcome"), known.get("error")) != ("failed", problem.text):
             self._unwritten[place] = row | outcome_columns(Outcome.FAILED, problem)
@@ -112,17 +107,15 @@ class SweepMembers:
         """The rows of the runs before."""
         return list(self._known.values())
 
-    def drop(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Mark rows of the runs before as not needed in the sweep any more."""
-        for row in rows:
-            if row["outcome"] != NOT_NEEDED:
-                new = {"outcome": NOT_NEEDED, "earlier_outcome": row["outcome"]}
-                self._unwritten[_place(row)] = {**row, **new}
-
-    def drop_the_rest(self) -> None:
-        """Members that the sweep no longer asks for, because its file has changed, are not needed
-        in it any more."""
-        self.drop(row for place, row in self._known.items() if place not in self._orders)
+    def drop(self, rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Write down that rows of the runs before are not needed in the sweep any more; return
+        those that were until now."""
+        needed = [row for row in rows if row["outcome"] != NOT_NEEDED]
+        for row in needed:
+            new = {"outcome": NOT_NEEDED, "earlier_outcome": row["outcome"]}
+            self._unwritten[_place(row)] = {**row, **new}
+        self.write()
+        return needed
 
     def write(self) -> None:
         """Write the rows that no worker writes; where a worker's file is damaged, the row that it

@@ -85,20 +85,14 @@ class TrialIndex:
 
     def best(self, candidates: Sequence[AnyTrial], by: str = "val_accuracy") -> AnyTrial | None:
         """The candidate with the highest accuracy ``by`` of those that completed, ties to the
-        lowest seed.
-
-        None until every candidate has completed or has failed for good: one that the same command
-        tries again (its worker died, say) may still be the best, and a choice that changed from run
-        to run would train its students twice. So the choice stays until the user adds candidates
-        or tries the failed ones again.
-        """
+        lowest seed; none if none did."""
         records = [(one, self._records.get(one.trial_id)) for one in candidates]
         known = [
             (one, record.accuracies[by])
             for one, record in records
             if record is not None and record.completed and by in record.accuracies
         ]
-        if not known or not self.all_settled(candidates):
+        if not known:
             return None
         return min(known, key=lambda pair: (-pair[1], pair[0].seed))[0]
 
@@ -116,9 +110,15 @@ class TrialIndex:
     def choose(
         self, candidates: Sequence[AnyTrial], choice: TeacherChoice, seed: int
     ) -> AnyTrial | None:
-        """The teacher of the student with ``seed``."""
-        by = "test_accuracy" if choice.select == "best_test" else "val_accuracy"
-        return self.best(considered(candidates, choice, seed), by)
+        """The teacher of the student with ``seed``: the best of its candidates.
+
+        None until every candidate has completed or has failed for good: one that the same command
+        tries again (its worker died, say) may still be the best, and a choice that changed from run
+        to run would train its students twice. So the choice stays until the user adds candidates
+        or tries the failed ones again.
+        """
+        asked = considered(candidates, choice, seed)
+        return self.best(asked, chosen_by(choice)) if self.all_settled(asked) else None
 
     def task(
         self,
@@ -254,6 +254,11 @@ class TrialIndex:
         if evaluation_id in record.failed:
             return self._tries_again(record.failed[evaluation_id])
         return evaluation_id not in record.measured
+
+
+def chosen_by(choice: TeacherChoice) -> str:
+    """The accuracy by which a teacher is chosen."""
+    return "test_accuracy" if choice.select == "best_test" else "val_accuracy"
 
 
 def considered(

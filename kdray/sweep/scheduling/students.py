@@ -13,6 +13,7 @@ from kdray.results.points.objective import Score
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.curves import LearningCurves
+from kdray.sweep.inventory.left_behind import CHOICE_CHANGED, AskedTrials, left_behind_text
 from kdray.sweep.inventory.members import Row, SweepMembers
 from kdray.sweep.inventory.students import Counts, students
 from kdray.sweep.inventory.trials import considered
@@ -137,26 +138,28 @@ class Students:
         ]
 
     def _count(self, source: PointSource) -> Counts:
-        """What there is to do, as far as that is known before it is asked for."""
+        """What there is to do, as far as that is known before it is asked for. What the sweep no
+        longer asks for now that its teachers are chosen leaves it here."""
         search, counts = self._sweep.file.search, Counts()
-        gone_through = search.enumerates
-        for point in self._sweep.grid() if gone_through else source.begun:
-            given_up = False
+        asked = AskedTrials(self._sweep, self._index, self._members.earlier())
+        for point in self._sweep.grid() if search.enumerates else source.begun:
+            given_up, last = False, None
             for _, student in students(self._sweep, self._index, point):
                 if student is None:
-                    self._members.keep_failed(point)
                     continue
+                last = student
                 row = self._members.row("student", student, point)  # takes its place in order
                 given_up = given_up or self._given_up(row) is not None
                 counts.add(None if given_up else self._index.task("student", student, self._suite))
-        if not gone_through:
+            asked.add(point, last)
+        if not search.enumerates:
             points = (search.count or 0) * len(self._sweep.strata)
             wanted = points * len(self._sweep.file.seed_numbers)
             counts.pending = max(0, wanted - counts.total)
-            return counts
-        # before the first trial, so that a look at the table never mixes the old with the new
-        self._members.drop_the_rest()
-        self._members.write()
+        # before the first trial, so that a look at the tables never mixes the old with the new
+        dropped = self._members.drop(asked.left_behind())
+        if (text := left_behind_text(self._sweep.name, dropped, CHOICE_CHANGED)) is not None:
+            self._account.progress.say(text)
         return counts
 
     def _state(self, point: Point) -> PointState:

@@ -79,12 +79,13 @@ class Teachers:
         return in_variants(self._suite, self._variants.get(teacher.trial_id, ()))
 
     def _may_train(self, teacher: AnyTrial) -> bool:
-        """Whether the teacher's own teacher, if it needs one, is there; if not, its member row says
-        why it is not trained."""
-        above = teacher.teacher
-        if above is None or self._account.index.completed(above.trial_id):
+        """Whether the teacher's own teacher, if it still needs one, is there; if not, its member
+        row says why it is not trained."""
+        above, index = teacher.teacher, self._account.index
+        is_trained = index.completed(teacher.trial_id) and index.has_weights(teacher.trial_id)
+        if above is None or is_trained or index.completed(above.trial_id):
             return True
-        reason = self._account.index.outcome(above.trial_id, ())[1]
+        reason = index.outcome(above.trial_id, ())[1]
         assert reason is not None
         problem = reason.prefixed(f"its teacher {above.trial_id} failed")
         self._members.failed(self._members.row("teacher", teacher), problem)

@@ -11,7 +11,7 @@ import pytest
 
 from kdray.report.page.group import groups
 from kdray.report.page.summary import summary
-from kdray.results import Results, SelectedOnTest, write_rows
+from kdray.results import Results, SelectedOnTest, SeveralTeachers, write_rows
 from kdray.results.points.best import best_points
 from kdray.results.points.objective import Objective, Objectives
 from kdray.results.points.replicates import replicates
@@ -157,3 +157,39 @@ def test_one_row_per_replicate_says_what_became_of_it(empty: Results) -> None:
     assert rows["counts"].tolist() == [True, False, True, True]
     assert rows["complete"].tolist() == [False, False, True, True]
     assert [json.loads(text) for text in rows["swept"]] == [{SIGMA: 0.1}] * 2 + [{SIGMA: 0.2}] * 2
+
+
+def taught(results: Results, seeds: int, teacher: int, select: str, accuracy: float) -> None:
+    """The seeds of one point, taught by one teacher, or each by its own."""
+    teachers = [{"seed": seed if select == "each" else teacher} for seed in range(seeds)]
+    values = [accuracy] * seeds
+    ids = add_point(results, 0, values, {SIGMA: 0.1}, teachers=teachers, **CONFIGURATION)
+    share(results, ids, "s", teacher_selection=select)
+
+
+def test_a_seed_that_is_in_a_point_twice_is_never_averaged(empty: Results) -> None:
+    """Two folders were merged in which different teachers had been chosen."""
+    taught(empty, 2, 0, "best_validation", 0.5)
+    taught(empty, 2, 1, "best_validation", 0.7)
+    with pytest.warns(SeveralTeachers, match="'s': some points have students of several teachers"):
+        table = points(empty, "s")
+    assert table["n"].tolist() == [2, 2]
+    assert table["val_accuracy", "mean"].tolist() == pytest.approx([0.7, 0.5]), (
+        "what was written last keeps the point"
+    )
+    assert table["point"].tolist() == [0, 1]
+
+
+def test_students_of_two_teachers_are_two_points_also_of_different_seeds(empty: Results) -> None:
+    taught(empty, 1, 0, "best_validation", 0.5)
+    taught(empty, 2, 1, "best_validation", 0.7)
+    with pytest.warns(SeveralTeachers):
+        assert points(empty, "s")["n"].tolist() == [2, 1]
+
+
+def test_where_each_seed_has_its_own_teacher_they_are_one_point(empty: Results) -> None:
+    taught(empty, 3, 0, "each", 0.5)
+    assert points(empty, "s")["n"].tolist() == [3]
+    taught(empty, 3, 1, "best_validation", 0.7)
+    with pytest.warns(SeveralTeachers):
+        assert points(empty, "s")["n"].tolist() == [3, 3]

@@ -207,14 +207,14 @@ def test_the_best_candidate_has_the_highest_validation_accuracy_and_ties_go_to_t
 ) -> None:
     candidates = [experiment(seed=seed) for seed in (2, 0, 1)]
     for candidate, accuracy in zip(candidates, (0.9, 0.8, 0.9), strict=True):
-        assert TrialIndex(Results(store.location)).best(candidates) is None, (
-            "not until all are there"
-        )
+        index = TrialIndex(Results(store.location))
+        assert index.choose(candidates, TeacherChoice(), 0) is None, "not until all are there"
         trained(store, candidate, accuracy)
-    best = TrialIndex(Results(store.location)).best(candidates)
+    index = TrialIndex(Results(store.location))
+    best = index.choose(candidates, TeacherChoice(), 0)
     assert best is not None
     assert best.seed == 1
-    assert TrialIndex(Results(store.location)).best(candidates[:2]) == candidates[0]
+    assert index.choose(candidates[:2], TeacherChoice(), 0) == candidates[0]
 
 
 def test_by_test_the_teacher_is_the_one_with_the_highest_test_accuracy_and_ties_go_to_the_lowest_seed(
@@ -268,11 +268,13 @@ def test_the_best_candidate_is_one_of_those_that_completed(store: Store) -> None
     candidates = [TRIAL, experiment(seed=1), experiment(seed=2)]
     trained(store, candidates[1], 0.4)
     ended(store, "diverged", "Diverged: no")
-    assert TrialIndex(Results(store.location)).best(candidates) is None, "one is not there yet"
+    index = TrialIndex(Results(store.location))
+    assert index.choose(candidates, TeacherChoice(), 0) is None, "one is not there yet"
+    assert index.best(candidates) == candidates[1], "of those that are there"
     trained(store, candidates[2], 0.7)
     index = TrialIndex(Results(store.location))
-    assert index.best(candidates) == candidates[2]
-    assert index.best([TRIAL]) is None
+    assert index.choose(candidates, TeacherChoice(), 0) == candidates[2]
+    assert index.choose([TRIAL], TeacherChoice(), 0) is None
     each = TeacherChoice(seeds=3, select="each")
     assert [index.choose(candidates, each, seed) for seed in range(3)] == [None, *candidates[1:]]
 
@@ -281,15 +283,15 @@ def test_a_candidate_that_is_tried_again_is_waited_for(store: Store) -> None:
     candidates = [TRIAL, experiment(seed=1)]
     trained(store, candidates[1], 0.4)
     ended(store, "failed", "WorkerDied: it was killed")
-    assert TrialIndex(Results(store.location)).best(candidates) is None
+    assert TrialIndex(Results(store.location)).choose(candidates, TeacherChoice(), 0) is None
     ended(store, "diverged", "Diverged: no")
     asked_again = TrialIndex(Results(store.location), retry_failed=True)
-    assert asked_again.best(candidates) is None
+    assert asked_again.choose(candidates, TeacherChoice(), 0) is None
     task = asked_again.task("teacher", TRIAL, ())
     assert task is not None
     reason = Reason(kind=ReasonKind.EXPERIMENT, text="Diverged: no")
     asked_again.note(task, Ended(outcome=Outcome.DIVERGED, reason=reason))
-    assert asked_again.best(candidates) == candidates[1]
+    assert asked_again.choose(candidates, TeacherChoice(), 0) == candidates[1]
 
 
 def test_numbers_stand_under_the_labels_of_today(store: Store) -> None:
