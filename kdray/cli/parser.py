@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from kdray import __version__
+from kdray.cli.arguments import (
+    NUMBER_ABOVE_0,
+    NUMBER_FROM_0,
+    cluster_or_local_ray,
+    data_folder,
+    local_ray,
+    sweep_and_results,
+)
 from kdray.core import InputError
-
-
-def _number(kind: type[int] | type[float], least: float, wanted: str) -> Callable[[str], Any]:
-    """A reader of numbers for argparse."""
-
-    def read(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not least <= value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
-        return value
-
-    return read
-
-
-_COUNT = _number(int, 1, "a whole number from 1")
-_COUNT_OR_NONE = _number(int, 0, "a whole number from 0")
-_CPUS = _number(float, 0.001, "a number above 0")
-_SHARE = _number(float, 0, "a number from 0")
-
 
 WITHOUT_PLUGINS = ("compact", "completion", "forget", "report")
 """Commands that read tables only, whatever their rows describe."""
@@ -104,8 +90,8 @@ def _run(add: Add) -> None:
         "run a sweep: whatever its results lack",
         "kdray run sweeps/quickstart.yaml --results results",
     )
-    _sweep_arguments(command)
-    _ray_arguments(command)
+    sweep_and_results(command)
+    cluster_or_local_ray(command)
     command.add_argument(
         "--retry-failed", action="store_true", help="try failed and diverged trials again"
     )
@@ -115,8 +101,8 @@ def _plan(add: Add) -> None:
     command = add(
         "plan", "say what run would do; train nothing", "kdray plan sweeps/quickstart.yaml"
     )
-    _sweep_arguments(command)
-    _local_arguments(command)
+    sweep_and_results(command)
+    local_ray(command)
     command.add_argument(
         "--retry-failed", action="store_true", help="count failed and diverged trials as to be run"
     )
@@ -148,15 +134,15 @@ def _evaluate(add: Add) -> None:
         "--trial", metavar="ID", action="append", help="only this trial (repeatable)"
     )
     command.add_argument("--role", choices=["teacher", "student"], help="only trials in this role")
-    command.add_argument("--cpu", metavar="N", type=_CPUS, default=1.0, help="CPUs per trial (1)")
     command.add_argument(
-        "--gpu", metavar="F", type=_SHARE, default=0.0, help="part of a GPU per trial (0)"
+        "--cpu", metavar="N", type=NUMBER_ABOVE_0, default=1.0, help="CPUs per trial (1)"
+    )
+    command.add_argument(
+        "--gpu", metavar="F", type=NUMBER_FROM_0, default=0.0, help="part of a GPU per trial (0)"
     )
     command.add_argument("--retry-failed", action="store_true", help="try failed evaluations again")
-    command.add_argument(
-        "--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
-    )
-    _ray_arguments(command)
+    data_folder(command)
+    cluster_or_local_ray(command)
 
 
 def _report(add: Add) -> None:
@@ -212,9 +198,7 @@ def _export(add: Add) -> None:
         "to the image (active)",
     )
     command.add_argument("--force", action="store_true", help="replace an earlier export in FOLDER")
-    command.add_argument(
-        "--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
-    )
+    data_folder(command)
 
 
 def _import(add: Add) -> None:
@@ -252,12 +236,10 @@ def _import(add: Add) -> None:
     command.add_argument(
         "--expect-accuracy",
         metavar="F",
-        type=_SHARE,
+        type=NUMBER_FROM_0,
         help="its test accuracy where it was trained: far below it is a warning",
     )
-    command.add_argument(
-        "--data-folder", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
-    )
+    data_folder(command, "--data-folder")
 
 
 def _compact(add: Add) -> None:
@@ -294,9 +276,7 @@ def _data(add: Add) -> None:
     command.add_argument(
         "name", metavar="NAME", help="mnist, usps, cifar10, …: 'kdray list datasets' names all"
     )
-    command.add_argument(
-        "--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
-    )
+    data_folder(command)
     command.add_argument("--check", action="store_true", help="check only, fetch nothing")
 
 
@@ -323,43 +303,4 @@ def _doctor(add: Add) -> None:
     command = add(
         "doctor", "say what works on this machine, and what to do about the rest", "kdray doctor"
     )
-    command.add_argument(
-        "--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
-    )
-
-
-def _sweep_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument("sweep", metavar="SWEEP.yaml", help="sweep file")
-    command.add_argument(
-        "--results", metavar="DIR", default="results", help="results folder or URI (results)"
-    )
-    command.add_argument(
-        "--set",
-        metavar="PATH=VALUE",
-        action="append",
-        default=[],
-        help="override a value (repeatable)",
-    )
-    command.add_argument(
-        "--smoke", action="store_true", help="shrink it to about a minute; results in DIR-smoke"
-    )
-    command.add_argument(
-        "--data", metavar="DIR", help="where data sets are (KDRAY_DATA, else ~/.cache/kdray)"
-    )
-
-
-def _ray_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--address", metavar="ADDR", help="a running Ray cluster (auto: the one on this machine)"
-    )
-    _local_arguments(command)
-
-
-def _local_arguments(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--max-concurrent", metavar="N", type=_COUNT, help="at most so many trials at once"
-    )
-    command.add_argument("--cpus", metavar="N", type=_COUNT, help="CPUs of the local Ray (all)")
-    command.add_argument(
-        "--gpus", metavar="N", type=_COUNT_OR_NONE, help="GPUs of the local Ray (all)"
-    )
+    data_folder(command)

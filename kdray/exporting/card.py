@@ -12,44 +12,32 @@ import pandas as pd
 
 from kdray.core import canonical
 from kdray.core.wording import duration, file_size
-from kdray.data import ImageData
+from kdray.exporting import card_data, card_training
 from kdray.exporting.agreement import TOLERANCE
 from kdray.exporting.formats import FORMATS, FormatName
 from kdray.exporting.hub import front_matter
 from kdray.exporting.loading import Trial
-from kdray.exporting.markdown import code, described, table
+from kdray.exporting.markdown import code, table
 from kdray.exporting.robustness import sections
 from kdray.exporting.snippets import NOTES, program
 from kdray.exporting.trained import NoiseMode
 from kdray.machine import hardware
-from kdray.perturbations import Noise
 from kdray.results import Results
 from kdray.results.points.wilson import wilson
-from kdray.results.schema import NOT_NEEDED
 from kdray.teachers import Pretrained
-from kdray.trials.experiment import AnyTrial, Experiment
-
-NORMALIZATIONS = {
-    "none": "Nothing is done to the pixels.",
-    "standardize": "Inside the model every channel is brought to mean 0 and standard deviation 1 "
-    "of the training images.",
-    "gcn": "Inside the model every image is brought to mean 0 and norm 55 (global contrast "
-    "normalisation).",
-    "gcn_zca": "Inside the model every image is brought to mean 0 and norm 55, then whitened "
-    "(ZCA of the training images).",
-}
+from kdray.trials.experiment import AnyTrial
 
 
 class Share(NamedTuple):
-    """So many of so many."""
+    """How many of the examples a model gets right."""
 
     correct: float
     examples: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
-    """What a card tells beside the results."""
+class CardFacts:
+    """What a card says that the results do not hold."""
 
     trial: Trial
     format: FormatName
@@ -66,36 +54,36 @@ class Card:
     """By split: what a model whose noise was taken away gets right, if that was counted."""
 
 
-def card(told: Card, results: Results) -> str:
+def card(facts: CardFacts, results: Results) -> str:
     """The card in Markdown."""
-    experiment = told.trial.experiment
-    robustness = _robustness(told.trial.trial_id, results)
+    experiment = facts.trial.experiment
+    robustness = _robustness(facts.trial.trial_id, results)
     parts = [
         f"# {experiment.model.name} on {experiment.data.name}, {_made(experiment)}",
-        _summary(told),
+        _summary(facts),
         "## How to load it",
-        f"```python\n{program(told.format, experiment.data.shape)}\n```",
-        NOTES[told.format],
-        *_needs_plugin(told),
-        *_sameness(told),
+        f"```python\n{program(facts.format, experiment.data.shape)}\n```",
+        NOTES[facts.format],
+        *_needs_plugin(facts),
+        *_sameness(facts),
         "## Data",
-        *_data(experiment, told.counts),
+        *card_data.paragraphs(experiment, facts.counts),
         "## Training",
-        table(("part", "value"), _training(told.trial, results)),
+        table(("part", "value"), card_training.facts(facts.trial, results)),
         "## Accuracy",
-        *_accuracy(told),
+        *_accuracy(facts),
         "## Robustness",
-        *([_OTHER_MODEL] if told.noise == "off" else []),
+        *([_OTHER_MODEL] if facts.noise == "off" else []),
         *sections(robustness),
         "## Limits",
-        "\n".join(f"- {each}" for each in _limits(told)),
+        "\n".join(f"- {each}" for each in _limits(facts)),
         "## Size and origin",
-        table(("fact", "value"), _origin(told)),
+        table(("fact", "value"), _origin(facts)),
         "<details><summary>The whole experiment, as kdray reads it</summary>",
         f"```json\n{json.dumps(canonical(experiment), indent=2)}\n```",
         "</details>",
     ]
-    metadata = front_matter(told.trial, robustness) if told.format == "huggingface" else ""
+    metadata = front_matter(facts.trial, robustness) if facts.format == "huggingface" else ""
     return metadata + "\n\n".join(parts) + "\n"
 
 
@@ -106,8 +94,8 @@ _OTHER_MODEL = (
 )
 
 
-def _summary(told: Card) -> str:
-    experiment = told.trial.experiment
+def _summary(facts: CardFacts) -> str:
+    experiment = facts.trial.experiment
     channels, height, width = experiment.data.shape
     teacher = experiment.teacher
     taught = (
@@ -116,19 +104,19 @@ def _summary(told: Card) -> str:
         else f" It learned from a {teacher.model.name} ({code(teacher.trial_id)})."
     )
     return (
-        f"An image classifier ({FORMATS[told.format].title}): trial "
-        f"{code(told.trial.trial_id)} of a kdray sweep."
+        f"An image classifier ({FORMATS[facts.format].title}): trial "
+        f"{code(facts.trial.trial_id)} of a kdray sweep."
         f"{taught} It takes images (N, {channels}, {height}, {width}) as float32 in [0, 1] "
         "and returns logits "
         f"(N, {experiment.data.classes}), one for each class; their softmax are its probabilities."
     )
 
 
-def _needs_plugin(told: Card) -> list[str]:
+def _needs_plugin(facts: CardFacts) -> list[str]:
     """What has to be there before kdray can build the network."""
-    if told.format not in ("safetensors", "huggingface"):
+    if facts.format not in ("safetensors", "huggingface"):
         return []
-    described = told.trial.experiment
+    described = facts.trial.experiment
     homes = (type(described.model).__module__, type(described.data).__module__)
     modules = sorted({home for home in homes if not home.startswith("kdray.")})
     return [
@@ -138,17 +126,17 @@ def _needs_plugin(told: Card) -> list[str]:
     ]
 
 
-def _sameness(told: Card) -> list[str]:
+def _sameness(facts: CardFacts) -> list[str]:
     """How the file was compared, and what becomes of a model that draws."""
     found = ", ".join(
-        f"{difference:.2g} on {images}" for images, difference in told.differences.items()
+        f"{difference:.2g} on {images}" for images, difference in facts.differences.items()
     )
     compared = (
         "After writing, the file was read back and asked beside the model in kdray: the "
         f"logits differ by at most {found} "
         f"(allowed: {TOLERANCE:g}; of the largest logit where that is above 1)."
     )
-    if told.draws:
+    if facts.draws:
         return [
             f"{compared} Both drew the same noise for that.",
             "**Its answers are random.** It adds noise to its image or its weights at "
@@ -157,7 +145,7 @@ def _sameness(told: Card) -> list[str]:
             "of a batch. Average the softmax of "
             "several passes for a steadier answer.",
         ]
-    if told.noise == "off":
+    if facts.noise == "off":
         return [
             compared,
             "**Its noise was taken away.** The model was trained with noise on its image "
@@ -171,125 +159,32 @@ def _sameness(told: Card) -> list[str]:
     return [compared]
 
 
-def _data(experiment: AnyTrial, counts: dict[str, int]) -> list[str]:
-    data: ImageData = experiment.data
-    if isinstance(experiment, Pretrained):
-        data = data.model_copy(update={"normalization": "none"})
-    channels, height, width = data.shape
-    of_each = ", ".join(f"{count} {split}" for split, count in counts.items())
-    there = (
-        f"{of_each} images."
-        if counts
-        else "How many images each split has is not known here: the data were not there."
-    )
-    colour = {1: "grey", 3: "red, green, blue"}.get(channels, f"{channels} channels")
-    native = "x".join(map(str, data.native_shape))
-    steps = [
-        f"Images are {colour}, {height} x {width} pixels; the data set's own are {native} "
-        "(channels, height, width)."
-    ]
-    if data.channels not in (None, data.native_shape[0]):
-        steps.append(
-            "Colour is made grey by ITU-R 601 luma."
-            if channels == 1
-            else "A grey channel is repeated three times."
-        )
-    if data.resize is not None:
-        steps.append(
-            f"They are scaled to {data.resize} pixels a side, bilinear with antialiasing, "
-            "and rounded to 8 bits."
-        )
-    if data.pad:
-        steps.append(f"Then {data.pad} pixels of zero are added on every side.")
-    if data.omit_classes:
-        omitted = ", ".join(map(str, data.omit_classes))
-        steps.append(f"Classes {omitted} were left out of training; validation and test have them.")
-    if data.train_examples is not None or data.train_per_class is not None:
-        steps.append("A part of the training images was trained on, chosen by class.")
-    normalization = (
-        "Its first layer normalises as where it was trained."
-        if isinstance(experiment, Pretrained)
-        else NORMALIZATIONS[data.normalization]
-    )
-    steps.append(f"Yours must come the same way, as numbers in [0, 1]. {normalization}")
-    return [f"{code(described(data))}: {there}", " ".join(steps)]
-
-
 def _made(experiment: AnyTrial) -> str:
     if isinstance(experiment, Pretrained):
         return "trained elsewhere"
     return f"method {experiment.method.name}"
 
 
-def _training(trial: Trial, results: Results) -> list[tuple[str, str]]:
-    experiment = trial.experiment
-    if isinstance(experiment, Pretrained):
-        return [
-            ("model", code(described(experiment.model))),
-            ("training", "elsewhere; kdray knows the weights only"),
-            ("weights", code(experiment.weights)),
-            ("part of", _sweeps(trial.trial_id, results)),
-        ]
-    lines = [
-        ("model", code(described(experiment.model))),
-        ("method", code(described(experiment.method))),
-        ("teacher", _teacher(experiment, results)),
-    ]
-    if experiment.method.asks_teacher:
-        lines.append(("how the teacher is asked", code(described(experiment.supervision))))
-    noise = "none" if experiment.noise == Noise() else code(described(experiment.noise))
-    return [
-        *lines,
-        ("noise on images and labels", noise),
-        ("optimisation", code(described(experiment.training))),
-        ("seed", str(experiment.seed)),
-        ("part of", _sweeps(trial.trial_id, results)),
-    ]
-
-
-def _teacher(experiment: Experiment, results: Results) -> str:
-    if experiment.teacher is None:
-        return "none"
-    known = results.trials(
-        ["val_accuracy", "test_accuracy"], [("trial_id", "==", experiment.teacher.trial_id)]
-    )
-    told = f"{code(experiment.teacher.trial_id)}: {code(described(experiment.teacher.model))}"
-    for _, row in known.iterrows():  # one, or none where the folder has it no more
-        told += f", accuracy {row['val_accuracy']:.4f} (val), {row['test_accuracy']:.4f} (test)"
-    return told
-
-
-def _sweeps(trial_id: str, results: Results) -> str:
-    names = _sweeps_of(trial_id, results)
-    return ", ".join(f"sweep {code(sweep)}" for sweep in names) or "no sweep"
-
-
-def _sweeps_of(trial_id: str, results: Results) -> list[str]:
-    """The sweeps that ask for the trial."""
-    asked = [("trial_id", "==", trial_id), ("outcome", "!=", NOT_NEEDED)]
-    return list(dict.fromkeys(results.members(["sweep"], asked)["sweep"]))
-
-
 def _robustness(trial_id: str, results: Results) -> pd.DataFrame:
     """The numbers of the trial, under the labels that the first of its sweeps gives evaluations."""
-    sweep, *_ = [*_sweeps_of(trial_id, results), None]
+    sweep, *_ = [*card_training.sweeps_of(trial_id, results), None]
     return results.robustness(where=[("trial_id", "==", trial_id)], sweep=sweep)
 
 
-def _accuracy(told: Card) -> list[str]:
+def _accuracy(facts: CardFacts) -> list[str]:
     """On the validation and the test split."""
-    row, lines = told.trial.row, []
+    row, lines = facts.trial.row, []
     for split in ("val", "test"):
-        value, count = float(str(row[f"{split}_accuracy"])), told.counts.get(split)
+        value, count = float(str(row[f"{split}_accuracy"])), facts.counts.get(split)
         lines.append(
             (split, *_with_interval(None if count is None else Share(value * count, count), value))
         )
     head = ("split", "accuracy", "low", "high", "examples")
-    if told.noise == "active":
+    if facts.noise == "active":
         return [table(head, lines)]
     quiet = [
         (split, *_with_interval(share, share.correct / share.examples))
-        for split, share in told.quiet.items()
+        for split, share in facts.quiet.items()
     ]
     counted = "This file, counted when it was exported:"
     return [
@@ -311,9 +206,9 @@ def _with_interval(share: Share | None, value: float) -> tuple[str, str, str, st
     return f"{value:.4f}", f"{low[0]:.4f}", f"{high[0]:.4f}", str(share.examples)
 
 
-def _limits(told: Card) -> list[str]:
-    data = told.trial.experiment.data
-    elsewhere = isinstance(told.trial.experiment, Pretrained)
+def _limits(facts: CardFacts) -> list[str]:
+    data = facts.trial.experiment.data
+    elsewhere = isinstance(facts.trial.experiment, Pretrained)
     limits = [
         "It was trained elsewhere: on what, and how, is not known here."
         if elsewhere
@@ -326,17 +221,17 @@ def _limits(told: Card) -> list[str]:
         "kdray checks neither bias nor safety: nothing here says that it is fit for "
         "decisions about people.",
     ]
-    if told.draws:
+    if facts.draws:
         limits.insert(0, "It answers at random (see above): one pass of one image is no verdict.")
-    if told.noise == "off":
+    if facts.noise == "off":
         limits.insert(0, "Its robustness was not measured in this form (see above).")
     return limits
 
 
-def _origin(told: Card) -> list[tuple[str, str]]:
-    row, now = told.trial.row, hardware.facts()
+def _origin(facts: CardFacts) -> list[tuple[str, str]]:
+    row, now = facts.trial.row, hardware.facts()
     made = f"{_day(row['finished_at'])}"
-    if isinstance(told.trial.experiment, Pretrained):
+    if isinstance(facts.trial.experiment, Pretrained):
         made, what = f"{made}, on {code(row['device'])}", "measured"
     else:
         seconds, what = float(str(row["train_seconds"])), "trained"
@@ -344,7 +239,7 @@ def _origin(told: Card) -> list[tuple[str, str]]:
     return [
         ("parameters", f"{int(row['parameters']):,}"),
         ("multiply-accumulates for an image", f"{int(row['macs']):,}"),
-        ("file", f"{FORMATS[told.format].file}, {file_size(told.bytes)}"),
+        ("file", f"{FORMATS[facts.format].file}, {file_size(facts.bytes)}"),
         (what, made),
         (f"{what} with", _versions(row)),
         ("exported with", _versions(now)),
@@ -355,15 +250,15 @@ def _day(when: object) -> str:
     return f"{when:%Y-%m-%d}" if isinstance(when, pd.Timestamp) else "on a day that is not known"
 
 
-def _versions(facts: Mapping[str, object]) -> str:
-    commit = facts["git_commit"]
+def _versions(machine: Mapping[str, object]) -> str:
+    commit = machine["git_commit"]
     at = f" (commit {code(commit[:12])})" if isinstance(commit, str) else ""
     libraries = "".join(
-        f", {name} {facts[column]}"
+        f", {name} {machine[column]}"
         for name in ("torchvision", "timm")
-        if isinstance(facts.get(column := f"{name}_version"), str)
+        if isinstance(machine.get(column := f"{name}_version"), str)
     )
     return (
-        f"kdray {facts['kdray_version']}{at}, torch {facts['torch_version']}{libraries}, Python "
-        f"{facts['python_version']}"
+        f"kdray {machine['kdray_version']}{at}, torch {machine['torch_version']}{libraries}, "
+        f"Python {machine['python_version']}"
     )

@@ -13,7 +13,7 @@ import torch
 from kdray.core import InputError
 from kdray.data import Dataset, ImageData, Split, data_root, to_unit
 from kdray.exporting.agreement import largest_difference, random_images, require_agreement
-from kdray.exporting.card import Card, Share, card
+from kdray.exporting.card import CardFacts, Share, card
 from kdray.exporting.formats import FORMATS, FormatName, require_packages
 from kdray.exporting.loading import find, model_of
 from kdray.exporting.trained import NoiseMode, TrainedModel, draws
@@ -82,7 +82,7 @@ def export(
         differences = _differences(model, unfinished / kind.file, format, dataset)
         require_agreement(differences)
         quiet = _quiet(model, dataset)
-        told = Card(
+        facts = CardFacts(
             trial=trial,
             format=format,
             noise=model.noise,
@@ -92,7 +92,7 @@ def export(
             counts=_counts(dataset),
             quiet=quiet,
         )
-        (unfinished / CARD_FILE).write_text(card(told, opened), encoding="utf-8")
+        (unfinished / CARD_FILE).write_text(card(facts, opened), encoding="utf-8")
         if folder.exists():
             folder.rename(Path(elsewhere) / "replaced")
         unfinished.rename(folder)

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kdray.results.columns import Column
     from kdray.results.files.store import Store
     from kdray.results.files.warn import (
         ConflictingRows,
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from kdray.results.files.write import Row, write_rows
     from kdray.results.filters import Where
     from kdray.results.results import Results, has_completed, open_results
-    from kdray.results.schema import SCHEMA_VERSION, TABLES, Column, TableName
+    from kdray.results.schema import SCHEMA_VERSION, TABLES, TableName
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -53,7 +54,7 @@ _HOME = {
     "open_results": "results",
     "SCHEMA_VERSION": "schema",
     "TABLES": "schema",
-    "Column": "schema",
+    "Column": "columns",
     "TableName": "schema",
 }
 

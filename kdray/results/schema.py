@@ -8,10 +8,11 @@ loads neither torch nor ray): whoever writes hands them in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import pyarrow as pa
+
+from kdray.results.columns import AXIS, KEY, MEASURE, NOTE, Column, ColumnRole
 
 SCHEMA_VERSION = 2
 """Raised when a column changes its meaning; added columns do not raise it."""
@@ -21,37 +22,6 @@ TableName = Literal["members", "trials", "epochs", "robustness"]
 _TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _TIME = pa.timestamp("us", tz="UTC")
 ARROW = {str: _TEXT, int: _INT, float: _FLOAT, bool: _BOOL}
-
-
-class ColumnRole(StrEnum):
-    """What a column is for. Which rows are copies of each other follows from it, hence what a
-    reader drops and what compaction may delete."""
-
-    KEY = "key"
-    """Rows with the same keys were written by one act; of several such acts the newest counts."""
-    AXIS = "axis"
-    """Tells the rows of one act apart; a number has a name for every value of it."""
-    MEASURE = "measure"
-    """What was found: the same act, done again, finds it again."""
-    NOTE = "note"
-    """All else: texts for people, times, machines."""
-
-
-KEY, AXIS, MEASURE, NOTE = ColumnRole
-
-
-class Column(NamedTuple):
-    """One column of a table."""
-
-    name: str
-    role: ColumnRole
-    type: pa.DataType
-    unit: str = ""
-    meaning: str = ""
-    part: bool = False
-    """Of an axis: whether a number that has it is about a part of the data or of the model, or
-    about an epoch of the training."""
-
 
 _WRITTEN = Column(
     "written_at",

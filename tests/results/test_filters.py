@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from kdray.core import InputError
 from kdray.results import ConflictingRows, Results, TableName, write_rows
+from kdray.results.columns import ColumnRole
 from kdray.results.files import read as parts_module
 from kdray.results.files.arrow_schema import arrow_schema
-from kdray.results.schema import ColumnRole, names
+from kdray.results.schema import names
 
 KINDS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,

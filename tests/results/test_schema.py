@@ -7,8 +7,9 @@ import json
 import pyarrow as pa
 import pytest
 
+from kdray.results.columns import ColumnRole
 from kdray.results.files.arrow_schema import arrow_schema, columns_digest, description
-from kdray.results.schema import KEYS, SCHEMA_VERSION, TABLES, ColumnRole, TableName, columns, names
+from kdray.results.schema import KEYS, SCHEMA_VERSION, TABLES, TableName, columns, names
 
 every_table = pytest.mark.parametrize("table", list(TABLES))
 

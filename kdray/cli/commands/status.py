@@ -6,6 +6,7 @@ import argparse
 
 from kdray.cli.exit_codes import OK
 from kdray.cli.tables import print_points, print_trials
+from kdray.core import tag_of
 from kdray.core.wording import counted
 from kdray.results import Results, open_results
 from kdray.results.files.location import printable
@@ -43,7 +44,6 @@ def execute(chosen: argparse.Namespace) -> int:
 
 def _print_changed_code(results: Results) -> None:
     """Say which results were made by code of the plug-ins that has changed since."""
-    from kdray.core import tag_of
     from kdray.sweep.definition.plugins import loaded_plugins  # and with it torch
 
     for plugin in loaded_plugins():

@@ -14,9 +14,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kdray.results.columns import ColumnRole
 from kdray.results.files.dictionary_encoding import Positions, decoded
 from kdray.results.files.warn import ConflictingRows, warn
-from kdray.results.schema import AXES, KEYS, ColumnRole, TableName, names
+from kdray.results.schema import AXES, KEYS, TableName, names
 
 OUTCOME_COLUMNS: dict[TableName, str] = {"trials": "status", "robustness": "error"}
 """The column that says whether an act failed."""
