@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from kdray.report.figures.figure import Figure
 from kdray.report.page.group import Group
 from kdray.report.page.learning_figure import learning_figure
+from kdray.report.page.overfitting_figure import overfitting_figure
 from kdray.report.page.point_figures import effect_figures, pair_figure, trade_off_figure
 from kdray.report.page.robustness_figures import corruption_figure, strength_figures
 
@@ -21,3 +22,4 @@ def figures(group: Group, prefix: str) -> Iterator[Figure]:
     yield from strength_figures(group, prefix)
     yield from corruption_figure(group, prefix)
     yield from learning_figure(group, prefix)
+    yield from overfitting_figure(group, prefix)
