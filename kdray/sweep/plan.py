@@ -28,6 +28,7 @@ from kdray.sweep.execution.resources import (
 from kdray.sweep.inventory.across import TrainedTrial, missing_cells
 from kdray.sweep.inventory.left_behind import AskedTrials, left_behind_text
 from kdray.sweep.inventory.members import SweepMembers
+from kdray.sweep.inventory.outside_weights import check_outside_weights
 from kdray.sweep.inventory.speeds import Speeds
 from kdray.sweep.inventory.students import Counts, students
 from kdray.sweep.inventory.trials import TrialIndex, considered
@@ -73,6 +74,7 @@ def plan(
     """Return what :func:`kdray.run` would do on this machine; trains and writes nothing."""
     found = Results(results)
     found.store.check_version()
+    check_outside_weights(sweep, found.store)
     planner = _Planner(sweep, found, retry_failed=retry_failed)
     if sweep.file.search.enumerates:
         planner.count_grid()
@@ -111,9 +113,7 @@ class _Planner:
         given_up, last = False, None
         for seed, student in students(self._sweep, self._index, point):
             if student is None:
-                candidates, choice = self._sweep.candidates(point), self._sweep.choice(point)
-                may_teach = considered(candidates, choice, seed)
-                counts.add_untaught(self._index.all_settled(may_teach))
+                counts.add_untaught(self._is_final(point, seed))
                 continue
             last = student
             if competing and not given_up:  # then no later seed of the point is begun either
@@ -128,6 +128,15 @@ class _Planner:
             if self._sweep.file.evaluate.across:  # there may be a hundred thousand of them
                 self._measured.setdefault(student.trial_id, ("student", student))
         return last
+
+    def _is_final(self, point: Point, seed: int) -> bool:
+        """Whether a student that is not there yet will never be: it waits for no teacher."""
+        try:
+            candidates = self._sweep.candidates(point)
+        except InputError:
+            return True
+        choice = self._sweep.choice(point)
+        return self._index.all_settled(considered(candidates, choice, seed))
 
     def count_search(self) -> None:
         """Count what a search may ask for; what it has asked for is known only when it runs."""

@@ -17,7 +17,7 @@ from kdray.sweep.inventory.across import TrainedTrial
 from kdray.sweep.inventory.labels import evaluation_labels
 from kdray.sweep.inventory.left_behind import left_behind, left_behind_text
 from kdray.sweep.inventory.members import SweepMembers
-from kdray.sweep.inventory.outside_weights import store_outside_weights
+from kdray.sweep.inventory.outside_weights import check_outside_weights, store_outside_weights
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.sweep.scheduling.account import Account, Summary
 from kdray.sweep.scheduling.across import across_sources
@@ -59,6 +59,7 @@ def run(
         runtime_env=worker_env(sweep.file.resources.runtime_env),
     )
     store = Store(results)
+    check_outside_weights(sweep, store)
     check_data(sweep, options.data)
     if address is None:
         for role in sweep.roles:

@@ -13,6 +13,7 @@ from kdray.machine.checked_file import unpack
 from kdray.models import MLP
 from kdray.results import Results, Store
 from kdray.sweep.definition.read import sweep_from
+from kdray.sweep.plan import plan
 from kdray.trials.experiment import Experiment
 from kdray.trials.files import checkpoint_file, weights_file
 from kdray.trials.log import log_file
@@ -121,6 +122,38 @@ def test_what_is_interrupted_goes_on_to_the_same_bits(weights: Path, tmp_path: P
         stored.append(unpack(store.read(weights_file(experiment.trial_id)))[0])
     for name, tensor in stored[0].items():
         assert torch.equal(tensor, stored[1][name])
+
+
+DIGEST = f"sha256:{'1' * 64}"
+
+
+@pytest.mark.parametrize("of_teacher", [False, True])
+def test_a_digest_that_the_results_do_not_hold_is_refused_before_anything_starts(
+    results: Path, engine: Engine, of_teacher: bool
+) -> None:
+    init = {"weights": DIGEST}
+    alone = {**ALONE, "experiment.init": init}
+    swept = alone if not of_teacher else {"experiment.teacher.init": init}
+    where = "experiment.teacher.init" if of_teacher else "experiment.init"
+    for refuse in (lambda: go_tiny(results, swept), lambda: plan(sweep_of(swept), results)):
+        with pytest.raises(InputError, match=rf"{where}\.weights: .*results holds no weights"):
+            refuse()
+    assert not results.exists()
+    assert engine.ran == []
+
+
+def test_weights_in_the_results_that_are_damaged_are_stored_again(
+    weights: Path, results: Path, engine: Engine
+) -> None:
+    go_tiny(results, changes(weights))
+    (kept,) = (results / "initial").iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1])
+    (digest,) = Results(results).trials()["init.weights"]
+    with pytest.raises(InputError, match="holds no weights"):
+        go_tiny(results, changes(digest, seeds=2))
+    assert not go_tiny(results, changes(weights, seeds=2)).failures
+    assert kept.read_bytes() == whole
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,10 @@ def load_sweep(
     path = Path(path)
     tree = read_yaml(path)
     try:
-        return sweep_from(tree, set=set, smoke=smoke, folder=path.parent)
+        sweep = sweep_from(tree, set=set, smoke=smoke, folder=path.parent)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    return replace(sweep, place=str(path))
 
 
 def sweep_from(

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from kdray.core import fingerprint, parse
 from kdray.models import Smoothing
 from kdray.robustness import AnyEvaluation, label_of
-from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.tree import below
 from kdray.sweep.definition.trials import Sweep
 from kdray.trials.experiment import AnyTrial, says_something
@@ -27,15 +26,11 @@ def teacher_variants(sweep: Sweep) -> dict[str, list[Variant]]:
             for p, leaf in space.distributions.items()
             if below(p, "supervision.smoothing") and leaf.finite
         ]
-        for values in space.grid(list(dict.fromkeys([*space.teacher_paths, *smoothing]))):
-            point = Point(-1, space, values)
+        for point, candidates in sweep.taught_points(space, smoothing):
             asked = (point.tree().get("supervision") or {}).get("smoothing")
-            variant = (
-                None
-                if asked is None
-                else parse(Smoothing, asked, "experiment.supervision.smoothing")
-            )
-            for teacher in sweep.candidates(point):
+            where = "experiment.supervision.smoothing"
+            variant = None if asked is None else parse(Smoothing, asked, where)
+            for teacher in candidates:
                 _add(found, teacher, variant)
     return found
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +42,8 @@ class Sweep:
     """By case."""
     weights: WeightFiles = field(default_factory=WeightFiles)
     """Of teachers that were trained elsewhere."""
+    place: str = ""
+    """What messages call the file, where it is known."""
 
     @property
     def name(self) -> str:
@@ -87,9 +90,9 @@ class Sweep:
         return tuple(Stratum(fixed, tuple(spaces)) for fixed, spaces in found.values())
 
     @cached_property
-    def _taught(self) -> dict[str, list[AnyTrial]]:
-        """Keep candidates by what they depend on: they are far fewer than the points, and each is
-        asked for at every seed."""
+    def _taught(self) -> dict[str, list[AnyTrial] | str]:
+        """Keep candidates, or why there are none, by what they depend on: they are far fewer than
+        the points, and each is asked for at every seed."""
         return {}
 
     def choice(self, point: Point) -> TeacherChoice:
@@ -97,7 +100,7 @@ class Sweep:
 
     def candidates(self, point: Point) -> list[AnyTrial]:
         """Return the teachers that the point's teacher is chosen from, by seed; none if the point
-        has no teacher."""
+        has no teacher. :class:`InputError` if they cannot be built."""
         if "teacher" not in point.space.tree:
             return []
         own = {
@@ -105,8 +108,25 @@ class Sweep:
         }
         key = json.dumps([point.space.case, own])
         if key not in self._taught:
-            self._taught[key] = list(self._teachers_of(point))
-        return self._taught[key]
+            try:
+                self._taught[key] = list(self._teachers_of(point))
+            except InputError as error:
+                self._taught[key] = str(error)
+        found = self._taught[key]
+        if isinstance(found, str):
+            raise InputError(found)
+        return found
+
+    def taught_points(
+        self, space: Space, also: Sequence[str] = ()
+    ) -> Iterator[tuple[Point, list[AnyTrial]]]:
+        """Yield a point for every combination of what the teachers of ``space`` (and ``also`` the
+        leaves at these paths) depend on, with its candidates; without those whose teacher cannot be
+        built."""
+        for values in space.grid(list(dict.fromkeys([*space.teacher_paths, *also]))):
+            point = Point(-1, space, values)
+            with suppress(InputError):
+                yield point, self.candidates(point)
 
     def _teachers_of(self, point: Point) -> Iterator[AnyTrial]:
         """Yield what :meth:`candidates` keeps."""
@@ -127,13 +147,13 @@ class Sweep:
         return Experiment.taught({**tree, "seed": seed}, teacher, "experiment")
 
     def problem(self, point: Point) -> str | None:
-        """Return why the values of ``point`` do not fit together, so that it has no student; none
-        if they do."""
+        """Return why the values of ``point`` do not fit together, so that it has no student, or its
+        student no teacher; none if they do."""
         try:
             self.first_student(point)
         except InputError as error:
             values = ", ".join(f"{path} = {json.dumps(v)}" for path, v in point.values.items())
-            return f"{error} (at {values})"
+            return f"{self.place}: {error} (at {values})".removeprefix(": ")
         return None
 
     def point_id(self, point: Point) -> str:
@@ -154,8 +174,8 @@ class Sweep:
         """Yield every teacher that any point may need, each once."""
         seen: set[str] = set()
         for space in self.spaces:
-            for values in space.grid(space.teacher_paths):
-                for teacher in self.candidates(Point(-1, space, values)):
+            for _, candidates in self.taught_points(space):
+                for teacher in candidates:
                     if teacher.trial_id not in seen:
                         seen.add(teacher.trial_id)
                         yield teacher

@@ -32,6 +32,10 @@ class WeightFiles:
         """By experiment."""
         self.initial: dict[str, bytes] = {}
         """What the results are to hold of weights that trainings start from, by digest."""
+        self.teachers_by_digest: dict[str, str] = {}
+        """By digest that a sweep file names in the place of a teacher's path: where it does."""
+        self.initial_by_digest: dict[str, str] = {}
+        """The same of weights that trainings start from."""
         self._written: dict[str, str] = {}
         """By digest, as the sweep file writes it."""
 
@@ -45,6 +49,7 @@ class WeightFiles:
     def _read(self, described: Tree, where: str) -> Pretrained:
         written = described[KEY]
         if isinstance(written, str) and written.startswith(DIGEST):
+            self.teachers_by_digest[written] = f"{where}.{KEY}"
             return Pretrained.parse(described, where)  # what a results folder holds
         if not isinstance(written, str) or not written:
             raise InputError(f"{where}.{KEY}: needs the path of a file, not {json.dumps(written)}")
@@ -79,6 +84,7 @@ class WeightFiles:
     def _read_initial(self, init: Tree, parts: Tree, where: str) -> str:
         written = init[KEY]
         if isinstance(written, str) and written.startswith(DIGEST):
+            self.initial_by_digest[written] = f"{where}.{KEY}"
             return written
         if not isinstance(written, str) or not written:
             raise InputError(f"{where}.{KEY}: needs the path of a file, not {json.dumps(written)}")

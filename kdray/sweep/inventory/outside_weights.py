@@ -1,7 +1,10 @@
-"""The results hold the weights of teachers that were trained elsewhere, so that nothing needs their
-files afterwards: workers, other machines, and whoever goes on."""
+"""The results hold the weights that were trained elsewhere, of teachers and of what trainings start
+from, so that nothing needs their files afterwards: workers, other machines, and whoever goes on."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from kdray.core import InputError
 from kdray.machine.checked_file import Damaged, require_trial, unpack
@@ -12,25 +15,58 @@ from kdray.teachers import Pretrained
 from kdray.trials.files import initial_file, weights_file
 
 
-def store_outside_weights(sweep: Sweep, store: Store) -> None:
-    """Store the weights of each such teacher of ``sweep`` whose weights are not there intact, and
-    those that trainings start from; :class:`InputError` if nobody has a teacher's."""
-    for teacher in chain(sweep):
-        if not isinstance(teacher, Pretrained):
-            continue
-        name = weights_file(teacher.trial_id)
+class OutsideWeights(NamedTuple):
+    """Weights that a sweep needs and does not train."""
+
+    digest: str
+    file: str
+    """Their place within the results."""
+    packed: bytes | None
+    """What is to be there; none where the sweep file names the digest only."""
+    where: str
+    """Where it does, for messages."""
+    trial_id: str | None = None
+    """Of a teacher."""
+
+    def are_held(self, store: Store) -> bool:
+        """Whether the results hold them intact."""
         try:
-            kept = store.read(name)
+            kept = store.read(self.file)
             unpack(kept)
-            require_trial(kept, teacher.trial_id)
+            if self.trial_id is not None:
+                require_trial(kept, self.trial_id)
         except (FileNotFoundError, Damaged):
-            packed = sweep.weights.packed(teacher)
-            if packed is None:
-                raise InputError(
-                    f"{store.place}: holds no weights {teacher.weights}; give the path of their "
-                    "file"
-                ) from None
-            store.write(name, packed)
-    for digest, packed in sweep.weights.initial.items():
-        if not store.exists(initial_file(digest)):
-            store.write(initial_file(digest), packed)
+            return False
+        return True
+
+
+def check_outside_weights(sweep: Sweep, store: Store) -> None:
+    """Raise :class:`InputError` if the sweep names weights by a digest that the results do not
+    hold."""
+    for weights in _outside_weights(sweep):
+        if weights.packed is None and not weights.are_held(store):
+            place = f"{sweep.place}: {weights.where}".removeprefix(": ")
+            raise InputError(
+                f"{place}: {store.place} holds no weights {weights.digest} (allowed: the path of "
+                "their file, or the digest of weights that the results hold)"
+            )
+
+
+def store_outside_weights(sweep: Sweep, store: Store) -> None:
+    """Store those of the weights that are not there intact."""
+    for weights in _outside_weights(sweep):
+        if weights.packed is not None and not weights.are_held(store):
+            store.write(weights.file, weights.packed)
+
+
+def _outside_weights(sweep: Sweep) -> Iterator[OutsideWeights]:
+    """Yield everything that ``sweep`` does not train, each once."""
+    files = sweep.weights
+    for teacher in chain(sweep):
+        if isinstance(teacher, Pretrained):
+            digest, name = teacher.weights, weights_file(teacher.trial_id)
+            where = files.teachers_by_digest.get(digest, "")
+            yield OutsideWeights(digest, name, files.packed(teacher), where, teacher.trial_id)
+    for digest in {**files.initial_by_digest, **files.initial}:
+        where = files.initial_by_digest.get(digest, "")
+        yield OutsideWeights(digest, initial_file(digest), files.initial.get(digest), where)

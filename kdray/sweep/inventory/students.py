@@ -50,10 +50,14 @@ def students(
     sweep: Sweep, index: TrialIndex, point: Point
 ) -> Iterator[tuple[int, Experiment | None]]:
     """Yield the student of each seed of a point; none where its teacher is not there to be
-    chosen, and none at all where the point's values do not fit together."""
-    candidates, choice = sweep.candidates(point), sweep.choice(point)
+    chosen, and none at all where the point's values, or its teacher's, do not fit together."""
+    seeds, choice = sweep.file.seed_numbers, sweep.choice(point)
+    try:
+        candidates = sweep.candidates(point)
+    except InputError:
+        yield from ((seed, None) for seed in seeds)
+        return
     like: Experiment | None = None
-    seeds = sweep.file.seed_numbers
     for position, seed in enumerate(seeds):
         teacher = index.choose(candidates, choice, seed) if candidates else None
         if candidates and teacher is None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition.file import TeacherChoice
-from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.teacher_order import ancestors, chain
 from kdray.sweep.definition.teacher_variants import in_variants, teacher_variants
 from kdray.sweep.definition.trials import Sweep
@@ -139,9 +138,8 @@ def _choices(sweep: Sweep) -> Iterator[tuple[list[AnyTrial], TeacherChoice]]:
     """Yield every set of candidates that some point chooses its teacher from, each once."""
     seen: set[tuple[str, str]] = set()
     for space in sweep.spaces:
-        for values in space.grid(space.teacher_paths):
-            point = Point(-1, space, values)
-            candidates, choice = sweep.candidates(point), sweep.choice(point)
+        for point, candidates in sweep.taught_points(space):
+            choice = sweep.choice(point)
             if not candidates:
                 continue
             key = (candidates[0].trial_id, choice.model_dump_json())

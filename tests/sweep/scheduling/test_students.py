@@ -5,10 +5,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
 
 from kdray.results import Results
+from kdray.sweep.definition.read import load_sweep
 from kdray.sweep.definition.space import Point
-from tests.sweep.fakes import ALONE, Engine, go, sweep_of
+from kdray.sweep.plan import plan
+from tests.sweep.fakes import ALONE, TINY, Engine, changed, go, sweep_of
 
 DEPTHS = {
     "seeds": 1,
@@ -60,3 +66,60 @@ def test_what_was_built_keeps_the_point_of_its_experiment() -> None:
     sweep = sweep_of(DEPTHS)
     point = Point(0, sweep.spaces[0], {"model.depth": 14})
     assert sweep.point_id(point) == sweep.student(point, 0, None).point_id
+
+
+TEACHER_DEPTHS: dict[str, Any] = {
+    "seeds": 1,
+    "experiment.data.examples": 100,
+    "experiment.noise": {},
+    "experiment.training": {"epochs": 1, "batch_size": 50},
+    "experiment.teacher.seeds": 1,
+    "experiment.teacher.model": {"name": "wide_resnet", "depth": {"randint": [10, 17]}, "width": 1},
+    "evaluate": {"suite": [{"name": "clean"}]},
+}
+"""Of the depths 10 and 16 there is a teacher."""
+
+
+@pytest.fixture
+def few_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check before the start sees one combination, as it sees a sample of very many."""
+    monkeypatch.setattr("kdray.sweep.definition.check.MAX_CHECKED", 1)
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+@pytest.mark.usefixtures("few_checked")
+def test_a_teacher_that_cannot_be_built_is_a_failed_point_and_the_sweep_goes_on(
+    engine: Engine, results: Path, sampler: str
+) -> None:
+    search: dict[str, Any] = {} if sampler == "grid" else {"points": 7, "seed": 1}
+    changes = {**TEACHER_DEPTHS, "search": {"sampler": sampler, **search}}
+    before = plan(sweep_of(changes), results, cpus=2).students
+    assert before.total == 7
+    summary = go(results, changes)
+    members = Results(results).members().query("role == 'student'")
+    depths = [json.loads(text)["teacher.model.depth"] for text in members["swept"]]
+    assert sorted(depths) == [*range(10, 17)]
+    assert [outcome == "completed" for outcome in members["outcome"]] == [
+        depth in (10, 16) for depth in depths
+    ]
+    failed = members[members["outcome"] == "failed"]
+    assert set(summary.failures) == {f"point {point:.0f}" for point in failed["point"]}
+    for text, error in zip(failed["swept"], failed["error"], strict=True):
+        depth = json.loads(text)["teacher.model.depth"]
+        assert error.startswith("experiment.teacher.model")
+        assert error.endswith(f"(at teacher.model.depth = {depth})")
+    engine.ran.clear()
+    assert go(results, changes).failures == summary.failures
+    assert engine.ran == []
+    if sampler == "grid":
+        assert plan(sweep_of(changes), results, cpus=2).students.there == 7
+
+
+@pytest.mark.usefixtures("few_checked")
+def test_a_failed_point_names_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump(changed(TINY, TEACHER_DEPTHS)))
+    sweep = load_sweep(path)
+    problem = sweep.problem(list(sweep.grid())[1])
+    assert problem is not None
+    assert problem.startswith(f"{path}: experiment.teacher.model")
