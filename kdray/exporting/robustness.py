@@ -9,6 +9,7 @@ import pandas as pd
 
 from kdray.core.wording import pixels
 from kdray.exporting.markdown import code, table
+from kdray.results.metrics import metric_named
 from kdray.results.schema import KEYS, NUMBER_AXES, PARTS
 
 IN_COLUMNS_OF_THEIR_OWN = {"split", "dataset", "examples", "corruption", "severity"}
@@ -18,6 +19,14 @@ CONDITIONS = tuple(
     if axis not in {*IN_COLUMNS_OF_THEIR_OWN, *PARTS, *KEYS["robustness"]}
 )
 """Columns that say how hard it was."""
+HAVE_COLUMNS = {
+    *("name", "label", "split", "examples"),
+    *("sigmas", "ratios", "peaks", "sides", "radii"),
+    *CONDITIONS,
+}
+"""Parameters of an evaluation that columns hold, value by value."""
+OF_CORRUPTIONS = {"kinds", "severities"}
+"""The same of a number for one corruption; a mean is over them."""
 
 
 def sections(rows: pd.DataFrame) -> list[str]:
@@ -49,20 +58,37 @@ def _line(row: pd.Series) -> list[str]:
     value, low, high = (
         (f"{row[n]:.4f}" for n in ("value", "low", "high"))
         if share
-        else (pixels(row["value"]), "–", "–")
+        else (_plain(row["metric"], row["value"]), "–", "–")
     )
-    data = f"{row['dataset']}, {row['split']}"
-    examples = "–" if pd.isna(row["examples"]) else f"{row['examples']:.0f}"
+    how = _how(row)
     return [
-        code(row["label"]),
-        code(data),
-        _how(row),
+        _name(row),
+        code(_data(row)),
+        code(how) if how else "–",
         code(row["metric"]),
         value,
         low,
         high,
-        examples,
+        _examples(row) or "–",
     ]
+
+
+def _name(row: pd.Series) -> str:
+    """What the evaluation is called; one without a label by its kind."""
+    return code(row["label"] if pd.notna(row["label"]) else row["evaluation"])
+
+
+def _data(row: pd.Series) -> str:
+    return f"{row['dataset']}, {row['split']}"
+
+
+def _examples(row: pd.Series) -> str:
+    return "" if pd.isna(row["examples"]) else f"{row['examples']:.0f}"
+
+
+def _plain(metric: str, value: float) -> str:
+    """A number that is no share of the images."""
+    return pixels(value) if metric_named(metric).unit == "pixel units" else f"{value:g}"
 
 
 def _how(row: pd.Series) -> str:
@@ -70,19 +96,28 @@ def _how(row: pd.Series) -> str:
     told = [f"{name}={_short(row[name])}" for name in CONDITIONS if pd.notna(row[name])]
     if pd.notna(row["source_trial_id"]):
         told.append(f"images made on {row['source_trial_id']}")
-    smoothing = (
-        json.loads(row["evaluation_parameters"]).get("smoothing")
-        if pd.notna(row["evaluation_parameters"])
-        else None
-    )
-    if smoothing:
-        told.append(
-            "smoothed " + " ".join(f"{name}={value}" for name, value in sorted(smoothing.items()))
-        )
-    return code(", ".join(told)) if told else "–"
+    text = row["evaluation_parameters"]
+    given = json.loads(text) if pd.notna(text) else {}
+    if smoothing := given.pop("smoothing", None):
+        told.append("smoothed " + _fields(smoothing, " "))
+    held = HAVE_COLUMNS | (OF_CORRUPTIONS if pd.notna(row["corruption"]) else set())
+    told += [
+        f"{name}={_short(value)}"
+        for name, value in sorted(given.items())
+        if name not in held and not name.endswith(".version")
+    ]
+    return ", ".join(told)
+
+
+def _fields(given: dict[str, object], between: str) -> str:
+    return between.join(f"{name}={_short(value)}" for name, value in sorted(given.items()))
 
 
 def _short(value: object) -> str:
+    if isinstance(value, dict):
+        return f"({_fields(value, ', ')})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_short, value))}]"
     return pixels(value) if isinstance(value, float) else str(value)
 
 
@@ -90,32 +125,45 @@ def _corruptions(rows: pd.DataFrame) -> list[str]:
     """Per evaluation a table with a row for each corruption: accuracy by severity and over all, and
     what else there is."""
     parts = []
-    for label, mine in rows.groupby("label", sort=False):
-        accuracy = mine[mine["metric"] == "accuracy"]
-        over_all, others = accuracy[accuracy["severity"].isna()], mine[mine["metric"] != "accuracy"]
-        columns = {
-            **{
-                f"severity {severity:.0f}": _cells(one)
-                for severity, one in accuracy.groupby("severity")
-            },
-            "all": _cells(over_all),
-            "low": _cells(over_all, "low"),
-            "high": _cells(over_all, "high"),
-            **{
-                str(metric): _cells(one)
-                for metric, one in others[others["severity"].isna()].groupby("metric")
-            },
-        }
-        columns = {name: cells for name, cells in columns.items() if cells}
-        names = mine["corruption"].drop_duplicates()
-        lines = [
-            [code(name), *(cells.get(name, "–") for cells in columns.values())] for name in names
-        ]
-        parts += [
-            f"{code(label)}: accuracy by corruption and severity",
-            table(["corruption", *columns], lines),
-        ]
+    for _, mine in rows.groupby("evaluation_id", sort=False):
+        parts += [_measured_on(mine), _by_corruption(mine)]
     return parts
+
+
+def _measured_on(rows: pd.DataFrame) -> str:
+    """The heading of a table: the evaluation, of which images, how."""
+    first = rows.iloc[0]
+    counts = [_examples(first)] if first["metric"] == "accuracy" else []
+    where = ", ".join([code(_data(first)), *(f"{count} images" for count in counts if count)])
+    how = _how(first)
+    return (
+        f"{_name(first)} ({where}{f', {code(how)}' if how else ''}): accuracy by corruption and "
+        "severity"
+    )
+
+
+def _by_corruption(rows: pd.DataFrame) -> str:
+    accuracy = rows[rows["metric"] == "accuracy"]
+    over_all, others = accuracy[accuracy["severity"].isna()], rows[rows["metric"] != "accuracy"]
+    columns = {
+        **{
+            f"severity {severity:.0f}": _cells(one)
+            for severity, one in accuracy.groupby("severity")
+        },
+        "all": _cells(over_all),
+        "low": _cells(over_all, "low"),
+        "high": _cells(over_all, "high"),
+        **{
+            str(metric): _cells(one)
+            for metric, one in others[others["severity"].isna()].groupby("metric")
+        },
+    }
+    columns = {name: cells for name, cells in columns.items() if cells}
+    lines = [
+        [code(name), *(cells.get(name, "–") for cells in columns.values())]
+        for name in rows["corruption"].drop_duplicates()
+    ]
+    return table(["corruption", *columns], lines)
 
 
 def _cells(rows: pd.DataFrame, column: str = "value") -> dict[str, str]:
