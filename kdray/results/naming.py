@@ -3,8 +3,6 @@ everything."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import pandas as pd
 
 from kdray.results.schema import NUMBER_AXES
@@ -14,36 +12,29 @@ OF_TRIAL = ("dataset", "examples")
 apart."""
 
 
-def named_numbers(robustness: pd.DataFrame, asked: Collection[str] = ()) -> pd.DataFrame:
+def named_numbers(robustness: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``robustness`` with a number that is of no epoch, and their names in
-    ``column``.
-
-    ``asked`` are the ids of evaluations whose names do not depend on the others: those that a
-    sweep has labels for.
-    """
+    ``column``."""
     numbers = robustness[robustness["error"].isna() & robustness["epoch"].isna()]
-    return numbers.assign(column=column_names(numbers, asked))
+    return numbers.assign(column=column_names(numbers))
 
 
-def column_names(numbers: pd.DataFrame, asked: Collection[str] = ()) -> pd.Series[str]:
-    """A name for each row of a robustness table: label.metric, and in brackets the axes in which
-    the numbers of that name differ. Those of evaluations that are ``asked`` for come first."""
+def column_names(numbers: pd.DataFrame) -> pd.Series[str]:
+    """A name for each row of a robustness table: label.metric, and in brackets what tells its label
+    apart and the axes in which the numbers of that name differ."""
     named_by = numbers[["label", "metric", "evaluation_id", *NUMBER_AXES]]
     # Trials are measured alike: there are many rows, but few kinds of them.
     kinds = named_by.drop_duplicates().reset_index(drop=True)
-    names, is_asked = _names(kinds), kinds["evaluation_id"].isin(asked)
-    if is_asked.any() and not is_asked.all():
-        first = _names(kinds[is_asked])
-        is_taken = ~is_asked & names.isin(first)
-        names = names.where(~is_taken, names + "[" + kinds["evaluation_id"] + "]")
-        names = first.reindex(kinds.index).fillna(names)
+    names = _names(kinds)
     kind = named_by.groupby(list(named_by), dropna=False, sort=False).ngroup()
     return pd.Series(names.to_numpy()[kind.to_numpy()], index=numbers.index, dtype="str")
 
 
 def _names(numbers: pd.DataFrame) -> pd.Series[str]:
     """The names of rows that are all different."""
-    names = numbers["label"] + "." + numbers["metric"]
+    apart = numbers["label"].str.extract(r"\[(.*)\]$", expand=False)
+    names = numbers["label"].str.replace(r"\[.*", "", regex=True) + "." + numbers["metric"]
+    names = names.where(apart.isna(), names + "|" + apart.astype("str"))
     grouped = numbers.groupby(names)
     for column in NUMBER_AXES:
         if numbers[column].isna().all():

@@ -2,14 +2,17 @@
 what its labels mean.
 
 An evaluation is identified by its id; how it is called belongs to the sweep that calls it so. The
-label in a row of ``robustness`` is that of the sweep that asked first.
+label in a row of ``robustness`` is that of the sweep that asked first. In a sweep that has no label
+for the evaluation it holds as long as the sweep means no other evaluation by it; else a part of the
+id follows it: ``pgd[3301d69b]``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePath
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -19,6 +22,17 @@ from kdray.results.points.objective import Objective, Objectives
 
 Labels = Mapping[str, str]
 """Evaluation id to label."""
+LABELS, MONITORED_LABELS = ".labels.json", ".monitored.json"
+ID_LETTERS = 8
+"""Of an evaluation's id, where they tell it from another of its label."""
+
+
+class SweepLabels(NamedTuple):
+    """What a sweep calls its evaluations: those of trained networks, and those that are repeated
+    while a network trains, which may share a label with one of the others."""
+
+    trained: Labels
+    monitored: Labels
 
 
 def objectives_file(sweep: str) -> str:
@@ -28,7 +42,16 @@ def objectives_file(sweep: str) -> str:
 
 def labels_file(sweep: str) -> str:
     """The name within the results of the file with a sweep's labels."""
-    return f"sweeps/{sweep}.labels.json"
+    return f"sweeps/{sweep}{LABELS}"
+
+
+def monitored_labels_file(sweep: str) -> str:
+    """The same of what is measured while a network trains."""
+    return f"sweeps/{sweep}{MONITORED_LABELS}"
+
+
+NO_LABELS = SweepLabels({}, {})
+"""Of a sweep without a record."""
 
 
 def write_objectives(store: Store, sweep: str, objectives: Objectives) -> None:
@@ -45,35 +68,66 @@ def sweep_objectives(store: Store, sweep: str) -> Objectives:
         return Objectives(objectives=(Objective(),))
 
 
-def write_labels(store: Store, sweep: str, labels: Labels) -> None:
-    """Add ``labels`` to the record of ``sweep``; they replace what it called the same evaluations,
-    or what it meant by the same labels."""
-    before = _read_labels(store, labels_file(sweep))
+def write_labels(store: Store, sweep: str, labels: Labels, monitored: Labels | None = None) -> None:
+    """Add labels to the record of ``sweep``; they replace what it called the same evaluations, or
+    what it meant by the same labels."""
+    _write_labels(store, labels_file(sweep), labels)
+    if monitored:
+        _write_labels(store, monitored_labels_file(sweep), monitored)
+
+
+def _write_labels(store: Store, name: str, labels: Labels) -> None:
+    before = _read_labels(store, name)
     new = set(labels.values())
     kept = {each: label for each, label in before.items() if label not in new}
     if (now := {**kept, **labels}) != before:
-        store.write(labels_file(sweep), json.dumps(now, indent=1, sort_keys=True).encode())
+        store.write(name, json.dumps(now, indent=1, sort_keys=True).encode())
 
 
-def add_labels(store: Store, sweeps: Iterable[str], labels: Labels) -> None:
-    """Add to the records of ``sweeps`` what they do not say themselves: evaluations that they have
-    no label for, under labels that they do not use."""
+def add_labels(store: Store, labels: Labels, measured: Mapping[str, pd.DataFrame]) -> None:
+    """Add to the records of sweeps what they do not say themselves: evaluations that they have no
+    label for, under labels by which they mean nothing.
+
+    ``measured``: by sweep, the rows of robustness of its trials. Whatever these are called is in
+    use, though the sweep may be older than records are, and goes into the record where it is clear.
+    """
     records = sweep_labels(store)
-    for sweep in sweeps:
-        said = records.get(sweep, {})
+    for sweep, rows in measured.items():
+        said = records.get(sweep, NO_LABELS).trained
+        others = rows[rows["epoch"].isna() & ~rows["evaluation_id"].isin(said)]
+        meant: dict[str, set[str]] = {}
+        for each, label in zip(others["evaluation_id"], others["label"], strict=True):
+            meant.setdefault(label, set()).add(each)
+        used = {*said.values(), *meant}
+        clear = {
+            each: label
+            for label, ids in meant.items()
+            if label not in said.values() and len(ids) == 1
+            for each in ids
+        }
         new = {
             each: label
             for each, label in labels.items()
-            if each not in said and label not in said.values()
+            if each not in {*said, *clear} and label not in used
         }
-        write_labels(store, sweep, new)
+        write_labels(store, sweep, {**clear, **new})
 
 
-def sweep_labels(store: Store) -> dict[str, dict[str, str]]:
-    """What each sweep calls its evaluations: sweep to evaluation id to label."""
-    ending = labels_file("")[len("sweeps/") :]
-    names = store.names("sweeps", ending)
-    return {PurePath(name).name.removesuffix(ending): _read_labels(store, name) for name in names}
+def sweep_labels(store: Store) -> dict[str, SweepLabels]:
+    """What each sweep calls its evaluations."""
+    trained, monitored = (
+        {PurePath(name).name.removesuffix(ending): name for name in store.names("sweeps", ending)}
+        for ending in (LABELS, MONITORED_LABELS)
+    )
+    return {
+        sweep: SweepLabels(
+            *(
+                _read_labels(store, files[sweep]) if sweep in files else {}
+                for files in (trained, monitored)
+            )
+        )
+        for sweep in {**trained, **monitored}
+    }
 
 
 def _read_labels(store: Store, name: str) -> dict[str, str]:
@@ -84,40 +138,59 @@ def _read_labels(store: Store, name: str) -> dict[str, str]:
         return {}
 
 
-def with_labels_of(robustness: pd.DataFrame, labels: Labels) -> pd.DataFrame:
-    """``robustness`` with the labels of one sweep; what that has no label for keeps its own."""
-    asked = robustness["evaluation_id"].map(labels)
-    return robustness.assign(label=asked.where(asked.notna(), robustness["label"]))
+def with_labels_of(robustness: pd.DataFrame, labels: SweepLabels) -> pd.DataFrame:
+    """``robustness`` with the labels of one sweep; what that has no label for keeps its own, told
+    apart where the sweep means another evaluation by it."""
+    asked = robustness["evaluation_id"].map({**labels.monitored, **labels.trained})
+    own = robustness["label"]
+    is_taken = own.isin(set(labels.trained.values())) & robustness["epoch"].isna()
+    own = own.where(~is_taken, _told_apart(robustness))
+    return robustness.assign(label=asked.where(asked.notna(), own))
 
 
 def with_labels(
-    robustness: pd.DataFrame, members: pd.DataFrame, labels: Mapping[str, Labels]
+    robustness: pd.DataFrame, members: pd.DataFrame, labels: Mapping[str, SweepLabels]
 ) -> pd.DataFrame:
     """``robustness`` with a row for each label that the sweeps of its trial give a number; a number
-    that none of them has a label for keeps its own."""
+    that none of them has a label for keeps its own, told apart where one of them means another
+    evaluation by it."""
     taking_part = members[["sweep", "trial_id"]].dropna().drop_duplicates()
     pairs = robustness.reset_index(names="row")[["row", "trial_id", "evaluation_id", "label"]]
     pairs = pairs.merge(taking_part, on="trial_id", how="left")
-    given = pd.DataFrame(
-        [(s, each, label) for s, its in labels.items() for each, label in its.items()],
-        columns=["sweep", "evaluation_id", "given"],
-        dtype="str",
-    )
+    said = [
+        (sweep, each, label)
+        for sweep, its in labels.items()
+        for each, label in {**its.monitored, **its.trained}.items()
+    ]
+    given = pd.DataFrame(said, columns=["sweep", "evaluation_id", "given"], dtype="str")
     pairs = pairs.merge(given, on=["sweep", "evaluation_id"], how="left")
-    pairs["label"] = pairs["given"].where(pairs["given"].notna(), pairs["label"])
-    pairs = pairs[["row", "label"]].drop_duplicates()
-    rows = robustness.loc[pairs["row"]].reset_index(drop=True)
-    return rows.assign(label=pairs["label"].to_numpy())
-
-
-def disagree(robustness: pd.DataFrame, labels: Mapping[str, Labels]) -> bool:
-    """Whether any sweep calls an evaluation otherwise than a row of it does."""
-    stored: dict[str, set[str]] = {}
-    rows = robustness[["evaluation_id", "label"]].drop_duplicates()
-    for evaluation_id, label in rows.itertuples(index=False, name=None):
-        stored.setdefault(evaluation_id, set()).add(label)
-    return any(
-        stored.get(each, {label}) != {label}
-        for known in labels.values()
-        for each, label in known.items()
+    named = pairs.loc[pairs["given"].notna(), ["row", "given"]]
+    unnamed = pairs[~pairs["row"].isin(named["row"])]
+    used = pd.MultiIndex.from_tuples(
+        [(sweep, label) for sweep, its in labels.items() for label in its.trained.values()],
+        names=["sweep", "label"],
     )
+    is_taken = pd.MultiIndex.from_frame(unnamed[["sweep", "label"]]).isin(used)
+    taken = robustness.index.isin(unnamed.loc[is_taken, "row"]) & robustness["epoch"].isna()
+    own = robustness["label"].where(~taken, _told_apart(robustness))
+    unnamed = unnamed[["row"]].drop_duplicates().assign(given=lambda rows: own[rows["row"]].array)
+    both = pd.concat([named, unnamed]).drop_duplicates().sort_values("row", kind="stable")
+    rows = robustness.loc[both["row"]].reset_index(drop=True)
+    return rows.assign(label=both["given"].to_numpy())
+
+
+def _told_apart(robustness: pd.DataFrame) -> pd.Series[str]:
+    """The own label of each row with a part of the evaluation's id."""
+    return robustness["label"] + "[" + robustness["evaluation_id"].str[:ID_LETTERS] + "]"
+
+
+def disagree(robustness: pd.DataFrame, labels: Mapping[str, SweepLabels]) -> bool:
+    """Whether any sweep calls an evaluation otherwise than a row of it does, or means another one
+    by its label."""
+    stored = robustness[["evaluation_id", "label"]].drop_duplicates()
+    pairs = list(stored.itertuples(index=False, name=None))
+    for known in labels.values():
+        said, used = {**known.monitored, **known.trained}, set(known.trained.values())
+        if any(said[each] != label if each in said else label in used for each, label in pairs):
+            return True
+    return False

@@ -21,11 +21,13 @@ from kdray.results.filters import Where, check_columns, check_types, checked, ho
 from kdray.results.naming import named_numbers
 from kdray.results.points.identity import IDENTIFYING, with_point_ids
 from kdray.results.points.wilson import with_intervals
-from kdray.results.record import disagree, sweep_labels, with_labels, with_labels_of
+from kdray.results.record import NO_LABELS, disagree, sweep_labels, with_labels, with_labels_of
 from kdray.results.schema import KEYS, NOT_NEEDED, NUMBER_AXES, TableName
 
 INTERVAL = ("low", "high")
 """Columns of robustness that no file has."""
+LABELLED = ("trial_id", "evaluation_id", "label", "epoch")
+"""Columns of robustness from which the label of a row in a sweep follows."""
 NUMBERS = ("trial_id", "evaluation_id", "label", "evaluation", "metric", "value", "error", "checks")
 
 
@@ -109,10 +111,10 @@ class Tables:
             return self._frame("robustness", columns, conditions)
         asked = None
         if columns is not None:
-            asked = [*columns, "trial_id", "evaluation_id", "label", *(c[0] for c in conditions)]
+            asked = [*columns, *LABELLED, *(c[0] for c in conditions)]
         rows = self._frame("robustness", asked, [c for c in conditions if c[0] != "label"])
         rows = rows[rows["trial_id"].isin(self._parts(sweep)["trial_id"])]
-        rows = with_labels_of(rows, sweep_labels(self.store).get(sweep, {}))
+        rows = with_labels_of(rows, sweep_labels(self.store).get(sweep, NO_LABELS))
         found = matching(rows, [c for c in conditions if c[0] == "label"]).reset_index(drop=True)
         return found if columns is None else found[list(dict.fromkeys(columns))]
 
@@ -126,8 +128,9 @@ class Tables:
         epoch.
 
         Of one ``sweep``: its trials, a row for each ``role`` that one has in it, and numbers under
-        the labels that it gives evaluations; what else was measured of its trials is told apart. Of
-        all, a number that several sweeps call otherwise has a column for each name.
+        the labels that it gives evaluations; what else was measured of its trials has a part of the
+        evaluation's id in its name where the sweep means another by its label. Of all, a number
+        that several sweeps call otherwise has a column for each name.
         """
         frame = self.measured_trials(sweep)
         if sweep is None:
@@ -179,9 +182,7 @@ class Tables:
         """See :meth:`numbers`."""
         rows = self.robustness([*NUMBERS, *NUMBER_AXES], sweep=sweep)
         labels = sweep_labels(self.store)
-        if sweep is not None:
-            return named_numbers(rows, labels.get(sweep, {}))
-        if disagree(rows, labels):
+        if sweep is None and disagree(rows, labels):
             rows = with_labels(rows, self.members(["sweep", "trial_id"]), labels)
         return named_numbers(rows)
 

@@ -171,10 +171,15 @@ def _readable(found: Results) -> Iterator[AnyTrial]:
 def _record_labels(found: Results, suite: Suite, trial_ids: Collection[str]) -> None:
     """Let the sweeps of these trials call the evaluations as ``suite`` does, where they have no
     word for them."""
-    members = found.members(["sweep", "trial_id"])
+    members = found.members(["sweep", "trial_id"]).dropna()
     sweeps = members.loc[members["trial_id"].isin(trial_ids), "sweep"].unique()
+    rows = found.robustness(["trial_id", "evaluation_id", "label", "epoch"])
+    measured = {
+        str(sweep): rows[rows["trial_id"].isin(members.loc[members["sweep"].eq(sweep), "trial_id"])]
+        for sweep in sweeps
+    }
     labels = {fingerprint(evaluation): label_of(evaluation) for evaluation in suite.suite}
-    add_labels(found.store, map(str, sweeps), labels)
+    add_labels(found.store, labels, measured)
 
 
 def _warnings(suite: Suite, found: Results, trials: Sequence[AnyTrial]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from kdray.sweep.definition.trials import Sweep, data_of, data_remarks
 from kdray.sweep.execution.resources import check, this_machine
 from kdray.sweep.execution.runner import RayRunner
 from kdray.sweep.inventory.across import TrainedTrial
-from kdray.sweep.inventory.labels import evaluation_labels
+from kdray.sweep.inventory.labels import evaluation_labels, monitored_labels
 from kdray.sweep.inventory.left_behind import left_behind, left_behind_text
 from kdray.sweep.inventory.members import SweepMembers
 from kdray.sweep.inventory.outside_weights import check_outside_weights, store_outside_weights
@@ -76,7 +76,7 @@ def run(
     with only_driver(store, sweep.name), gc_threshold():
         store_outside_weights(sweep, store)
         write_objectives(store, sweep.name, sweep.file.objectives)
-        write_labels(store, sweep.name, evaluation_labels(sweep))
+        write_labels(store, sweep.name, evaluation_labels(sweep), monitored_labels(sweep))
         found = Results(store.location)
         account = Account(store, TrialIndex(found, retry_failed=retry_failed), progress)
         with Merging(store, account.index, progress.warn), runner:

@@ -63,8 +63,51 @@ def test_a_sweep_s_own_evaluations_are_named_without_regard_to_others(empty: Res
     write_labels(empty.store, "s", {"strong": "pgd"})
     frame = empty.frame("s")
     assert frame["pgd.accuracy"].tolist() == [0.2]
-    assert frame["pgd.accuracy[epsilon=0.1]"].tolist() == [0.4]
-    assert "pgd.accuracy" not in empty.frame()
+    assert frame["pgd.accuracy[weak]"].tolist() == [0.4]
+    assert empty.frame()["pgd.accuracy"].tolist() == [0.2], "it has no other sweep"
+
+
+def test_a_label_with_a_new_meaning_leaves_the_old_numbers_before_there_are_new_ones(
+    empty: Results,
+) -> None:
+    (trial,) = add_point(empty, 0, [0.5])
+    for sigma in (0.1, 0.2):
+        measure(empty, trial, f"old{sigma}", 0.4, sigma=sigma)
+        measure(empty, trial, f"noise{sigma}", 0.3, label="noise", sigma=sigma)
+    write_labels(empty.store, "s", {"new": "pgd", "newer": "noise"})
+    for frame in (empty.frame("s"), empty.frame()):
+        measured = {name for name in frame if "." in str(name)}
+        assert measured == {
+            "pgd.accuracy[old0.1]",
+            "pgd.accuracy[old0.2]",
+            "noise.accuracy[noise0.1]",
+            "noise.accuracy[noise0.2]",
+        }
+    rows = empty.robustness(["label"], sweep="s")
+    assert not set(rows["label"]) & {"pgd", "noise"}
+    assert empty.robustness(where=[("label", "==", "pgd")], sweep="s").empty
+
+
+def test_a_label_that_one_sweep_has_renamed_is_gone_though_another_shares_the_trial(
+    empty: Results,
+) -> None:
+    (shared,) = add_point(empty, 0, [0.5])
+    teach(empty, shared, "t")
+    measure(empty, shared, "e1", 0.2)
+    write_labels(empty.store, "s", {"e1": "renamed"})
+    assert [name for name in empty.frame() if "." in name] == ["renamed.accuracy"]
+
+
+def test_what_is_measured_while_training_may_share_a_label(empty: Results) -> None:
+    (trial,) = add_point(empty, 0, [0.5])
+    measure(empty, trial, "watched", 0.4, epoch=1)
+    measure(empty, trial, "own", 0.2)
+    write_labels(empty.store, "s", {"own": "pgd"})
+    assert set(empty.robustness(sweep="s")["label"]) == {"pgd"}
+    write_labels(empty.store, "s", {"own": "pgd"}, {"watched": "seen"})
+    rows = empty.robustness(sweep="s").set_index("evaluation_id")["label"]
+    assert rows.to_dict() == {"watched": "seen", "own": "pgd"}
+    assert set(empty.frame("s")["pgd.accuracy"]) == {0.2}
 
 
 @pytest.mark.parametrize("axes", [{}, {"examples": 10}])

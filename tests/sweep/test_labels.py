@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,20 @@ import pytest
 
 from kdray.cli.commands.status import execute
 from kdray.cli.parser import build_parser
+from kdray.core import parse
 from kdray.report.page.facts import facts
 from kdray.report.page.group import groups
 from kdray.report.page.trials import details
 from kdray.results import Results, SelectedOnTest
 from kdray.results.points.best import best_points
 from kdray.results.points.table import points
-from tests.sweep.fakes import ALONE, Engine, go
+from kdray.results.record import labels_file
+from kdray.robustness import AnyEvaluation
+from kdray.sweep.definition.file import Suite
+from kdray.sweep.evaluate import evaluate
+from kdray.sweep.inventory.labels import monitored_labels
+from kdray.sweep.scheduling.progress import Progress
+from tests.sweep.fakes import ALONE, Engine, go, sweep_of
 
 WEAK, STRONG = 0.02, 0.3
 SIGMA = "noise.input.sigma"
@@ -164,8 +172,92 @@ def test_a_label_that_is_given_to_another_evaluation_leaves_the_old_one_told_apa
     (group,) = groups(found, "tiny")
     assert group.points["a.accuracy"].tolist() == means
     (old,) = [name for name in found.frame("tiny") if name.startswith("a.accuracy[")]
-    assert str(WEAK) in old
+    weak = stored(found, WEAK, "tiny")
+    assert found.points(old, sweep="tiny")["mean"].tolist() == pytest.approx(weak)
     assert best_points(found, "tiny") == best(found, "a.accuracy", "tiny")
+
+
+def test_a_label_with_a_new_meaning_has_no_number_before_the_first_new_one(
+    engine: Engine, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    go(results, suite("a", a=WEAK))
+    engine.interrupt_after = engine.ended
+    with pytest.raises(KeyboardInterrupt):
+        go(results, suite("a", a=STRONG))
+    found = Results(results)
+    assert best_points(found, "tiny") == []
+    (group,) = groups(found, "tiny")
+    assert (group.best, group.leaders) == ([], [])
+    for name in ("a.accuracy", "a"):
+        assert name not in found.frame("tiny")
+        assert name not in found.frame()
+        assert name not in points(found, "tiny").columns.get_level_values(0)
+    assert "a.accuracy" not in group.metrics
+    assert "Evaluation a" not in dict(facts(group))
+    assert all("a.accuracy" not in numbers for numbers in page_numbers(found, "tiny").values())
+    assert found.robustness(where=[("label", "==", "a")], sweep="tiny").empty
+    assert "*" not in printed(results, capsys)
+
+
+def measure(results: Path, *listed: dict[str, Any]) -> None:
+    """``kdray evaluate`` all trials under these."""
+    parsed = tuple(parse(AnyEvaluation, each) for each in listed)
+    evaluate(results, Suite(suite=parsed), progress=Progress(io.StringIO()))
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_an_evaluation_that_comes_later_takes_no_label_of_the_sweep(
+    engine: Engine, results: Path, recorded: bool
+) -> None:
+    go(results, suite("pgd", pgd=WEAK))
+    if not recorded:  # as an older version left them
+        Results(results).store.delete(labels_file("tiny"))
+    measure(results, pgd("pgd", STRONG), pgd("more", 0.1))
+    found = Results(results)
+    (other,) = [name for name in found.frame("tiny") if name.startswith("pgd.accuracy[")]
+    means = {"pgd.accuracy": WEAK, "more.accuracy": 0.1, other: STRONG}
+    for name, epsilon in means.items():
+        expected = pytest.approx(stored(found, epsilon, "tiny"))
+        assert found.points(name, sweep="tiny")["mean"].tolist() == expected
+    assert best_points(found, "tiny") == best(found, "pgd.accuracy", "tiny")
+
+
+def watched(label: str, sigma: Any = 0.1, **more: Any) -> dict[str, Any]:
+    noise = {"name": "gaussian_noise", "split": "val", "sigmas": [sigma], "examples": 20}
+    return {
+        **suite(None, **more),
+        "experiment.training.monitor": {"suite": [{**noise, "label": label}]},
+    }
+
+
+def test_what_is_measured_while_training_is_called_as_the_sweep_does_now(
+    engine: Engine, results: Path
+) -> None:
+    go(results, watched("before", noisy=WEAK))
+    trained = len(engine.trained)
+    go(results, watched("noisy", noisy=WEAK))
+    assert len(engine.trained) == trained
+    rows = Results(results).robustness(sweep="tiny")
+    while_training = rows["epoch"].notna()
+    assert while_training.any()
+    assert set(rows["label"]) == {"noisy"}
+    measure(results, {"name": "clean", "label": "before"})
+    go(results, watched("noisy", noisy=WEAK))
+    assert "before.accuracy" in Results(results).frame("tiny")
+
+
+def test_a_monitor_that_is_swept_has_the_labels_of_all_its_values() -> None:
+    grid = {
+        "grid": [
+            {"suite": [{"name": "clean", "split": "val", "label": name, "seed": seed}]}
+            for seed, name in enumerate("ab")
+        ]
+    }
+    swept = sweep_of({**ALONE, "experiment.training.monitor": grid})
+    assert sorted(monitored_labels(swept).values()) == ["a", "b"]
+    teacher = {"suite": [{"name": "clean", "split": "val", "label": "t"}]}
+    taught = sweep_of({"experiment.teacher.training": {"monitor": teacher}})
+    assert list(monitored_labels(taught).values()) == ["t"]
 
 
 def test_a_choice_by_the_test_split_is_warned_of_under_the_sweep_s_own_label(

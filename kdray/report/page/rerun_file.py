@@ -56,13 +56,14 @@ def rerun_blocks(
     if (teacher := described.get("teacher")) is not None:
         selection = _teacher_selection(teacher.pop("seed", 0), member)
         described["teacher"] = _explicit(teacher, described, trial) | selection
-    labels = [label for label, _ in evaluations]
+    # What tells a label of the results apart stands in brackets, which a file must not have.
+    labels = [label.partition("[")[0] for label, _ in evaluations]
     suite = [
         {
             "label": label if labels.count(label) == 1 else f"{label}-{number}",
             **json.loads(evaluation),
         }
-        for number, (label, evaluation) in enumerate(evaluations)
+        for number, (label, (_, evaluation)) in enumerate(zip(labels, evaluations, strict=True))
     ]
     head = (
         f"# Trial {trial['trial_id']}: the one with seed {seed}.\nname: "

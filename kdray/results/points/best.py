@@ -129,6 +129,8 @@ def with_objectives(
     missing = [name for name in objectives.metrics if name not in frame]
     meant = numbers[numbers["label"].add(".").add(numbers["metric"]).isin(missing)]
     for name, its in meant.groupby(meant["label"] + "." + meant["metric"]):
+        if its["evaluation_id"].nunique() > 1:  # of a folder that does not say which is meant
+            continue
         once = its[~its.duplicated("trial_id", keep=False)]
         frame[name] = once.set_index("trial_id")["value"]
     columns = frame.reindex(columns=[name for name in objectives.metrics if name not in rows])

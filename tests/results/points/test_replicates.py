@@ -16,7 +16,7 @@ from kdray.results.points.best import best_points
 from kdray.results.points.objective import Objective, Objectives
 from kdray.results.points.replicates import replicates
 from kdray.results.points.table import points
-from kdray.results.record import add_labels, sweep_labels, write_labels, write_objectives
+from kdray.results.record import write_labels, write_objectives
 from tests.results.made import add_point
 
 SIGMA = "noise.input.sigma"
@@ -117,15 +117,6 @@ def test_a_trial_that_two_sweeps_share_has_the_labels_of_each(empty: Results) ->
     assert best_points(empty, "b") == [1]
     with pytest.warns(SelectedOnTest):
         assert empty.best("pgd.accuracy", sweep="b")["point"].tolist() == [1]
-
-
-def test_a_label_that_is_added_later_leaves_what_the_sweep_says(empty: Results) -> None:
-    write_labels(empty.store, "s", {"e1": "strong"})
-    add_labels(empty.store, ["s", "t"], {"e1": "other", "e2": "strong", "e3": "weak"})
-    assert sweep_labels(empty.store) == {
-        "s": {"e1": "strong", "e3": "weak"},
-        "t": {"e1": "other", "e2": "strong", "e3": "weak"},
-    }
 
 
 def test_a_label_without_a_record_is_that_of_its_row(empty: Results) -> None:
