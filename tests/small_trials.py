@@ -14,7 +14,8 @@ from kdray.core import canonical, parse
 from kdray.data import Dataset
 from kdray.methods import Method, TeacherSource
 from kdray.models import Classifier, build, fit, smallest_batch
-from kdray.results import Results, Store
+from kdray.results import TABLES, Results, Store
+from kdray.results.columns import NOTE
 from kdray.teachers import TeacherOracle
 from kdray.training import State, TrainingSetup
 from kdray.trials.context import fresh_state
@@ -26,12 +27,10 @@ CPU = torch.device("cpu")
 NOWHERE = Path("/nowhere")
 """A data folder: digits need none."""
 TIMINGS = {
-    "images_per_second",
-    "seconds",
-    "train_seconds",
-    "peak_memory",
-    "started_at",
-    "finished_at",
+    column.name
+    for columns in TABLES.values()
+    for column in columns
+    if column.role is NOTE and column.unit in ("s", "1/s", "bytes", "UTC")
 }
 """Columns that may differ between two runs of one trial."""
 

@@ -26,7 +26,8 @@ import pandas as pd
 import yaml
 
 from kdray.cli import main
-from tests.sweep.test_end_to_end import CHANCE, TINY
+from tests.small_trials import TIMINGS
+from tests.sweep.test_end_to_end import TINY
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = "KDRAY_TEST_FAULTS"
@@ -226,7 +227,7 @@ class Sweep:
         frames = []
         for name in Table._fields:
             frame = pd.read_parquet(self.results / name)
-            chance = (*CHANCE, "git_commit", *without)  # somebody may commit meanwhile
+            chance = (*TIMINGS, "git_commit", *without)  # somebody may commit meanwhile
             frame = frame.drop(columns=[column for column in chance if column in frame])
             keys = [key for key in ("trial_id", "epoch", "evaluation_id", "metric") if key in frame]
             frames.append(frame.sort_values(keys).reset_index(drop=True))

@@ -15,7 +15,8 @@ import pytest
 from kdray.results import Results, Store
 from kdray.results.files import store as store_module
 from tests.results.s3 import S3, Fault
-from tests.sweep.test_end_to_end import CHANCE, TINY, kdray
+from tests.small_trials import TIMINGS
+from tests.sweep.test_end_to_end import TINY, kdray
 
 pytestmark = [pytest.mark.ray, pytest.mark.faults]
 
@@ -33,7 +34,7 @@ def tables(location: str | Path) -> dict[str, pd.DataFrame]:
         "robustness": results.robustness(),
     }
     return {
-        name: frame.drop(columns=[column for column in CHANCE if column in frame]).reset_index(
+        name: frame.drop(columns=[column for column in TIMINGS if column in frame]).reset_index(
             drop=True
         )
         for name, frame in frames.items()

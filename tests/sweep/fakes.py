@@ -31,6 +31,7 @@ from kdray.trials.grant import Grant
 from kdray.trials.rows import write_member
 from kdray.trials.run import run_task
 from kdray.trials.task import Ended, Outcome, Task, TrialEvent, outcome_columns, reason_of
+from tests.small_trials import TIMINGS
 
 NOWHERE = Path("/nowhere")
 """A data folder: digits need none."""
@@ -209,16 +210,8 @@ def instead_of_ray() -> Iterator[Engine]:
 def tables(results: Path) -> dict[str, pd.DataFrame]:
     """The trials, epochs and robustness tables without timings."""
     found = Results(results)
-    timings = {
-        "images_per_second",
-        "seconds",
-        "train_seconds",
-        "peak_memory",
-        "started_at",
-        "finished_at",
-    }
     return {
-        name: frame.drop(columns=timings & set(frame))
+        name: frame.drop(columns=TIMINGS & set(frame))
         for name, frame in (
             ("trials", found.trials()),
             ("epochs", found.epochs()),

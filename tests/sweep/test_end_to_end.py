@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pytest
 
+from tests.small_trials import TIMINGS
+
 if TYPE_CHECKING:
     from tests.faults.support import Process  # which imports this module
 
@@ -37,16 +39,6 @@ evaluate:
     - {label: pgd2, name: pgd, epsilon: 0.1, step_size: 0.05, steps: 2}
     - {name: clean, split: val}
 """
-CHANCE = [
-    "images_per_second",
-    "train_seconds",
-    "seconds",
-    "peak_memory",
-    "started_at",
-    "finished_at",
-    "written_at",
-]
-"""Columns that differ from run to run."""
 
 
 def kdray(
@@ -64,7 +56,7 @@ def tables(results: Path) -> dict[str, pd.DataFrame]:
     out = {}
     for table in ("trials", "epochs", "robustness"):
         frame = pd.read_parquet(results / table)
-        frame = frame.drop(columns=[name for name in CHANCE if name in frame])
+        frame = frame.drop(columns=[name for name in TIMINGS if name in frame])
         keys = [name for name in ("trial_id", "epoch", "evaluation_id", "metric") if name in frame]
         out[table] = frame.sort_values(keys).reset_index(drop=True)
     return out
