@@ -36,6 +36,7 @@ from kdray.training import Training
 from kdray.training.averaging import AnyAverage
 from kdray.training.compute import ComputeOptions
 from kdray.training.optimizers import AnyOptimizer, AnySchedule
+from kdray.training.transforms import AnyTransform
 from kdray.trials.experiment import Experiment
 from tests.reference import fields
 
@@ -185,6 +186,7 @@ KINDS: dict[str, Any] = {
     "weight noise": AnyWeightNoise,
     "training": Training,
     "monitor": Monitor,
+    "transforms": AnyTransform,
     "averages": AnyAverage,
     "optimizers": AnyOptimizer,
     "schedules": AnySchedule,

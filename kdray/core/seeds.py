@@ -19,6 +19,7 @@ Stream = Literal[
     "model",
     "data_order",
     "augmentation",
+    "transforms",
     "input_noise",
     "label_noise",
     "dropout",

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.methods.base import OutputMethod
+from kdray.methods.base import OutputMethod, Targets
 from kdray.methods.kd import soft_cross_entropy
 from kdray.methods.standardization import LogitStandardization
 
@@ -24,7 +24,7 @@ from kdray.methods.standardization import LogitStandardization
 def additive_kd(
     logits: Float[Tensor, "B K"],
     compared: tuple[Float[Tensor, "B K"], Float[Tensor, "B K"]],
-    labels: Int64[Tensor, "B"],
+    labels: Targets,
     *,
     weight: float,
     temperature: float,
@@ -42,6 +42,7 @@ class AdditiveKD(LogitStandardization, OutputMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft")
     needs_teacher: ClassVar[bool] = True
+    takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = "robust_student eqs. 3, 4 (Hinton et al. 2015)"
 
     name: Literal["additive_kd"] = "additive_kd"
@@ -58,7 +59,7 @@ class AdditiveKD(LogitStandardization, OutputMethod):
     def compare(
         self,
         logits: Float[Tensor, "B K"],
-        labels: Int64[Tensor, "B"],
+        labels: Targets,
         teacher_logits: Float[Tensor, "B K"] | None,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         assert teacher_logits is not None  # an experiment without a teacher is refused

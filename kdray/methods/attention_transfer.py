@@ -62,6 +62,7 @@ class AttentionTransfer(Method):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "attention")
     needs_teacher: ClassVar[bool] = True
+    takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = "Zagoruyko, Komodakis 2017, section 3.1, eqs. 1, 2 (arXiv:1612.03928)"
 
     name: Literal["attention_transfer"] = "attention_transfer"
@@ -98,7 +99,7 @@ class AttentionTransfer(Method):
         assert step.teacher is not None  # an experiment without a teacher is refused
         answer = step.teacher(step.batch.clean, step.batch.labels, temperature=1.0)
         outputs = step.student(step.batch.images)
-        hard = functional.cross_entropy(outputs.logits, step.batch.labels)
+        hard = functional.cross_entropy(outputs.logits, step.batch.targets)
         pairs = zip(
             chosen(outputs.stages, self.student_stages),
             chosen(answer.stages, self.teacher_stages),

@@ -19,6 +19,9 @@ from kdray.data import Split, Views
 from kdray.methods.gradients import input_gradient
 from kdray.models import Classifier, Described, Outputs, Smoothing
 
+Targets = Int64[Tensor, "B"] | Float[Tensor, "B K"]
+"""Labels, or distributions over classes."""
+
 
 class Batch(NamedTuple):
     """What one training step sees."""
@@ -34,6 +37,13 @@ class Batch(NamedTuple):
     """Its place in the order of the epoch, where ``clean`` shows training images as they are."""
     positions: Int64[Tensor, "B"] | None = None
     """The position of each example in the training split; none: outside of a training."""
+    mixed: Float32[Tensor, "B K"] | None = None
+    """Distributions over classes, where labels are mixed; ``labels`` has their largest parts."""
+
+    @property
+    def targets(self) -> Targets:
+        """What cross-entropy is taken with: the labels, or their mixtures."""
+        return self.labels if self.mixed is None else self.mixed
 
 
 class EpochViews(NamedTuple):
@@ -132,6 +142,9 @@ class Method(Value):
     """Names of the loss terms; each becomes the column ``loss.NAME`` of the epochs. A stage may
     report only some of them."""
     needs_teacher: ClassVar[bool]
+    takes_distributions: ClassVar[bool] = False
+    """Whether labels may be distributions over classes (:attr:`Batch.targets`), as mixup makes
+    them."""
     differentiates_twice: ClassVar[bool] = False
     """Whether its loss has a gradient of the student in it, which is differentiated in turn."""
     paper: ClassVar[str]
@@ -185,7 +198,7 @@ class OutputMethod(Method):
     def losses(self, stage: str, step: TrainingStep) -> Losses:
         del stage
         logits = step.student.logits(step.batch.images)
-        return self.of(logits, step.batch.labels, self.ask(step))
+        return self.of(logits, step.batch.targets, self.ask(step))
 
     def ask(
         self, step: TrainingStep, images: Float32[Tensor, "B C H W"] | None = None
@@ -201,7 +214,7 @@ class OutputMethod(Method):
     def of(
         self,
         logits: Float[Tensor, "B K"],
-        labels: Int64[Tensor, "B"],
+        labels: Targets,
         teacher_logits: Float[Tensor, "B K"] | None,
     ) -> Losses:
         """The losses of a student that answers ``logits``."""
@@ -212,7 +225,7 @@ class OutputMethod(Method):
     def compare(
         self,
         logits: Float[Tensor, "B K"],
-        labels: Int64[Tensor, "B"],
+        labels: Targets,
         teacher_logits: Float[Tensor, "B K"] | None,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The total and its unweighted terms."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.methods.base import OutputMethod
+from kdray.methods.base import OutputMethod, Targets
 
 
 class CrossEntropy(OutputMethod):
@@ -23,6 +23,7 @@ class CrossEntropy(OutputMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy",)
     needs_teacher: ClassVar[bool] = False
+    takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = "every paper's student and teacher without distillation"
 
     name: Literal["cross_entropy"] = "cross_entropy"
@@ -32,7 +33,7 @@ class CrossEntropy(OutputMethod):
     def compare(
         self,
         logits: Float[Tensor, "B K"],
-        labels: Int64[Tensor, "B"],
+        labels: Targets,
         teacher_logits: Float[Tensor, "B K"] | None,  # noqa: ARG002
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)

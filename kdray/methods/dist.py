@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.methods.base import OutputMethod
+from kdray.methods.base import OutputMethod, Targets
 from kdray.methods.standardization import LogitStandardization
 from kdray.methods.unit import unit
 
@@ -49,6 +49,7 @@ class DIST(LogitStandardization, OutputMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "inter_class", "intra_class")
     needs_teacher: ClassVar[bool] = True
+    takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = "Huang et al. 2022, section 3 (arXiv:2205.10536)"
 
     name: Literal["dist"] = "dist"
@@ -68,7 +69,7 @@ class DIST(LogitStandardization, OutputMethod):
     def compare(
         self,
         logits: Float[Tensor, "B K"],
-        labels: Int64[Tensor, "B"],
+        labels: Targets,
         teacher_logits: Float[Tensor, "B K"] | None,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         assert teacher_logits is not None  # an experiment without a teacher is refused

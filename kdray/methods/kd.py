@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.methods.base import OutputMethod
+from kdray.methods.base import OutputMethod, Targets
 from kdray.methods.standardization import LogitStandardization
 
 
@@ -47,6 +47,7 @@ class KD(LogitStandardization, OutputMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft")
     needs_teacher: ClassVar[bool] = True
+    takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "noisy_collaboration eqs. 2, 3; smoothed_models section 1.1 (Hinton et al. 2015)"
     )
@@ -69,7 +70,7 @@ class KD(LogitStandardization, OutputMethod):
     def compare(
         self,
         logits: Float[Tensor, "B K"],
-        labels: Int64[Tensor, "B"],
+        labels: Targets,
         teacher_logits: Float[Tensor, "B K"] | None,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         assert teacher_logits is not None  # an experiment with kd and no teacher is refused

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.methods.base import OutputMethod, TrainedTeacher
+from kdray.methods.base import OutputMethod, Targets, TrainedTeacher
 from kdray.models import Described
 
 
@@ -32,6 +32,7 @@ class OutputRegression(OutputMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "regression")
     needs_teacher: ClassVar[bool] = True
+    takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = "robust_student eq. 2 (Ba, Caruana 2014)"
 
     name: Literal["output_regression"] = "output_regression"
@@ -58,7 +59,7 @@ class OutputRegression(OutputMethod):
     def compare(
         self,
         logits: Float[Tensor, "B K"],
-        labels: Int64[Tensor, "B"],
+        labels: Targets,
         teacher_logits: Float[Tensor, "B K"] | None,
     ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         assert teacher_logits is not None  # an experiment without a teacher is refused

@@ -63,6 +63,7 @@ class RKD(Method):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "distance", "angle")
     needs_teacher: ClassVar[bool] = True
+    takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = "Park et al. 2019, eqs. 5 to 9 (arXiv:1904.05068)"
 
     name: Literal["rkd"] = "rkd"
@@ -83,7 +84,7 @@ class RKD(Method):
         assert step.teacher is not None  # an experiment without a teacher is refused
         answer = step.teacher(step.batch.clean, step.batch.labels, temperature=1.0)
         outputs = step.student(step.batch.images)
-        hard = functional.cross_entropy(outputs.logits, step.batch.labels)
+        hard = functional.cross_entropy(outputs.logits, step.batch.targets)
         kind = torch.promote_types(outputs.embedding.dtype, torch.float32)
         distance, angle = relational(outputs.embedding.to(kind), answer.embedding.to(kind))
         total = hard + self.distance_weight * distance + self.angle_weight * angle

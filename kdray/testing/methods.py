@@ -133,6 +133,35 @@ def the_global_generator_does_not_matter(method: Method) -> None:
     )
 
 
+def distributions_that_are_certain_count_as_labels(method: Method) -> None:
+    """Where it takes distributions over classes for labels, those that are certain of a class are
+    this label."""
+    if not method.takes_distributions:
+        return
+    given = batch()
+    certainly = given._replace(mixed=torch.nn.functional.one_hot(given.labels, 10).float())
+    plain = losses(method, student_of(method), given).total
+    mixed = losses(method, student_of(method), certainly).total
+    assert _close(plain, mixed), (
+        f"the total is {plain.item():.6g} with labels and {mixed.item():.6g} with distributions "
+        "that are certain of them; take cross-entropy with Batch.targets"
+    )
+
+
+def distributions_matter(method: Method) -> None:
+    """Where it takes distributions over classes for labels, the classes beside the first count."""
+    if not method.takes_distributions:
+        return
+    given = batch()
+    hot = torch.nn.functional.one_hot(given.labels, 10).float()
+    halves = given._replace(mixed=(hot + hot.roll(1, 1)) / 2)
+    plain = losses(method, student_of(method), given).terms
+    mixed = losses(method, student_of(method), halves).terms
+    assert any(not torch.equal(plain[name], mixed[name]) for name in plain), (
+        "no term depends on distributions over classes; take cross-entropy with Batch.targets"
+    )
+
+
 def batch_student_and_teacher_stay_as_they_are(method: Method) -> None:
     """Computing losses and their gradient changes no input, no weight and no mode."""
     student, teacher, given = student_of(method).train(), teacher_of(method), batch()
@@ -188,6 +217,8 @@ METHOD_CONTRACTS: tuple[Contract, ...] = (
     every_stage_teaches_something_and_nothing_to_the_teacher,
     losses_are_finite_at_saturated_logits,
     the_global_generator_does_not_matter,
+    distributions_that_are_certain_count_as_labels,
+    distributions_matter,
     batch_student_and_teacher_stay_as_they_are,
     logits_are_the_students_for_its_own_input,
     a_checkpoint_goes_on_with_the_same_bits,

@@ -26,6 +26,7 @@ from kdray.training.compute import computing_in
 from kdray.training.keeping import METRIC, Best
 from kdray.training.settings import Training
 from kdray.training.state import Epoch, State, learning
+from kdray.training.transforms import Transformed, transformed
 
 
 class Diverged(Exception):
@@ -49,12 +50,18 @@ class TrainingSetup:
     """Images that the network needs at least; a smaller last batch is part of the one before it."""
 
     def teacher_views(self, views: Views, labels: Tensor) -> EpochViews | None:
-        """What the teacher sees of an epoch with these ``labels``; none: the student's noisy
-        images."""
-        if self.noise.teacher_sees == "noisy":
+        """What the teacher sees of an epoch with these ``labels``; none: images that nobody sees
+        again, because they are noisy or transformed."""
+        if self.noise.teacher_sees == "noisy" or self.training.transforms:
             return None
         stay = self.noise.labels is None or self.noise.labels.resample != "epoch"
         return EpochViews(self.dataset.train, views, labels if stay else None)
+
+    def transformed(self, images: Tensor, labels: Tensor, *counters: int) -> Transformed:
+        """A batch after the training's transforms; ``counters`` tell it from others."""
+        return transformed(
+            self.training.transforms, images, labels, self.data.classes, self.seed, *counters
+        )
 
 
 def train(state: State, setup: TrainingSetup) -> Iterator[Epoch]:
@@ -150,16 +157,18 @@ def train_batches(
     classifier.train()
     state.helper.train()
     with seeds.ambient(seed, "dropout", *counters):
-        for at, index, clean in views.batches(
-            dataset.train, setup.training.batch_size, least=setup.smallest_batch
+        for number, (at, index, shown) in enumerate(
+            views.batches(dataset.train, setup.training.batch_size, least=setup.smallest_batch)
         ):
+            clean, of_images, mixed = setup.transformed(shown, labels[index], *counters, number)
             images = clean if setup.noise.input is None else setup.noise.input(clean, noise_draws)
             batch = Batch(
                 images,
-                images if seen is None else clean,
-                labels[index],
+                images if setup.noise.teacher_sees == "noisy" else clean,
+                of_images,
                 None if seen is None else at,
                 index,
+                mixed,
             )
             with computing_in(setup.training.precision, device):
                 losses = setup.method.losses(
@@ -211,7 +220,8 @@ def student_images(setup: TrainingSetup, epoch: int) -> Iterator[Tensor]:
         draws=seeds.generator(setup.seed, "batch_norm", epoch, 1),
     )
     size, least = setup.training.batch_size, setup.smallest_batch
-    for _, _, clean in views.batches(split, size, least=least):
+    for number, (_, at, shown) in enumerate(views.batches(split, size, least=least)):
+        clean, *_ = setup.transformed(shown, split.labels[at], epoch, -1, number)
         yield clean if noise is None else noise(clean, draws)
 
 

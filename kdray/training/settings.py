@@ -6,12 +6,13 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from kdray.core import Effort, Value
+from kdray.core import Effort, Several, Value
 from kdray.robustness import Monitor
 from kdray.training.averaging import AnyAverage
 from kdray.training.compute import Precision
 from kdray.training.keeping import Best, Keep
 from kdray.training.optimizers import SGD, AnyOptimizer, AnySchedule, Constant
+from kdray.training.transforms import AnyTransform
 
 
 class Training(Value):
@@ -22,6 +23,9 @@ class Training(Value):
     epochs: Annotated[int, Field(ge=1), Effort(smoke=2, swept=False)]
     """Of the last stage; a method's earlier stages have their own."""
     batch_size: Annotated[int, Field(ge=1), Effort(smoke=16, swept=False)] = 128
+    transforms: Several[AnyTransform] = ()
+    """Augmentations that draw continuously, in this order, after the data's crops and flips. A
+    teacher sees them too, and is asked for every image of every epoch."""
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     """The gradient of all that learns is scaled down to this length in each step in which it is
     longer (torch's clip_grad_norm_); none: never."""
@@ -58,6 +62,13 @@ class Training(Value):
         if isinstance(self.keep, Best):
             # Pydantic would take a copy for nothing but a field of another value.
             object.__setattr__(self, "keep", self.keep.resolved(self.monitor))
+        return self
+
+    @model_validator(mode="after")
+    def _mixes_once(self) -> Training:
+        mixing = [each.name for each in self.transforms if each.mixes_labels]
+        if len(mixing) > 1:
+            raise ValueError(f"transforms: {mixing[0]} and {mixing[1]} both mix labels; say one")
         return self
 
     @model_validator(mode="after")

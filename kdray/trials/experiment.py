@@ -16,6 +16,7 @@ from kdray.core import (
     leaves,
     of_all_members,
     parse,
+    tag_of,
     value_types,
 )
 from kdray.data import AnyData
@@ -82,6 +83,7 @@ class Experiment(Value):
             _teacher_fits,
             _supervision_makes_sense,
             _votes_are_not_standardized,
+            _mixed_labels_are_understood,
         ):
             check(self)
         smoothing = self.supervision.smoothing
@@ -278,6 +280,28 @@ def _votes_are_not_standardized(experiment: Experiment) -> None:
         raise ValueError(
             "supervision.smoothing.aggregate: prediction gives shares of votes, 0 among them, "
             "which logit_standardization cannot compare (allowed: soft_prediction, logits)"
+        )
+
+
+def _mixed_labels_are_understood(experiment: Experiment) -> None:
+    """Whoever is given labels that are mixed takes distributions over classes."""
+    mixing = [each.name for each in experiment.training.transforms if each.mixes_labels]
+    if not mixing:
+        return
+    method = experiment.method
+    if not method.takes_distributions:
+        allowed = ", ".join(
+            str(tag_of(kind))
+            for kind in value_types(AnyMethod)
+            if issubclass(kind, Method) and kind.takes_distributions
+        )
+        raise ValueError(
+            f"training.transforms: {mixing[0]} mixes labels, and method {method.name} needs one "
+            f"label for each image (allowed: {allowed})"
+        )
+    if experiment.supervision.virtual is not None:
+        raise ValueError(
+            f"training.transforms: {mixing[0]} mixes labels, and a virtual teacher answers for one"
         )
 
 

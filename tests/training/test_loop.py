@@ -914,6 +914,17 @@ RESUMED = {
     "a memory of embeddings": distillation(
         method={"name": "crd", "negatives": 30, "dimensions": 8}
     ),
+    "transforms, mixed labels and an average": distillation(
+        data={"name": "digits", "examples": 300, "augment": "flip"},
+        teacher=description(data={"name": "digits", "examples": 300, "augment": "flip"}),
+        noise={"input": GAUSSIAN},
+        training={
+            "epochs": 3,
+            "batch_size": 50,
+            "transforms": [{"name": "trivial_augment"}, {"name": "cutmix"}],
+            "average": {"name": "ema", "decay": 0.8},
+        },
+    ),
     "a virtual teacher": experiment(
         supervision={"virtual": {}, "noise": [{"name": "signal_dependent", "sigma": 0.3}]},
         method={"name": "kd"},
