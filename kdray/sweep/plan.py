@@ -15,7 +15,7 @@ from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.teacher_order import chain
 from kdray.sweep.definition.teacher_variants import in_variants, teacher_variants
-from kdray.sweep.definition.trials import Sweep, data_remarks
+from kdray.sweep.definition.trials import Sweep, asking_remarks, data_remarks
 from kdray.sweep.execution.resources import (
     Node,
     at_once,
@@ -173,6 +173,7 @@ class _Planner:
     def look_at_data(self, root: Path) -> None:
         """Say what a user may not know of the data, if they are there."""
         self._plan.cautions += data_remarks(self._sweep, root)
+        self._plan.notes += asking_remarks(self._sweep)
 
     def find_room(self, role: Role, node: Node, max_concurrent: int | None) -> None:
         """Say how many trials of ``role`` run at once on ``node``, and what limits them."""

@@ -121,6 +121,23 @@ def test_time_is_unknown_where_no_like_trial_has_run_or_none_can(finished: Path)
     assert "the largest node (this machine) has 2" in larger.room["student"]
 
 
+def test_the_price_of_asking_a_teacher_for_views_that_nobody_sees_again_is_told(
+    results: Path,
+) -> None:
+    changed = {
+        "experiment.training.transforms": [{"name": "random_erasing"}],
+        "experiment.teacher.training.transforms": [],
+        "experiment.training.epochs": 7,
+    }
+    assert [note for note in planned(results, changed).notes if "asks its" in note] == [
+        "a student asks its mlp teacher 7 times for every training image, because "
+        "training.transforms draw a new view each time; without them once for every view of it "
+        "(at most 1), for all students"
+    ]
+    assert not any("asks its" in note for note in planned(results).notes)
+    assert not any("asks its" in note for note in planned(results, changed, ALONE).notes)
+
+
 def test_a_limit_limits_what_runs_at_once(results: Path) -> None:
     assert planned(results, max_concurrent=1).at_once == {"teacher": 1, "student": 1}
     assert planned(results, {"resources": {"student": {"cpu": 0.5}}}).at_once == {

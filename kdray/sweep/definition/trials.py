@@ -193,12 +193,34 @@ def data_remarks(sweep: Sweep, root: Path) -> Iterator[str]:
 def data_of(sweep: Sweep) -> Iterator[Any]:
     """Yield every data description that the sweep's points use at their edges."""
     seen: set[str] = set()
+    for student in edge_students(sweep):
+        for experiment in (student, *([] if student.teacher is None else [student.teacher])):
+            if fingerprint(experiment.data) not in seen:
+                seen.add(fingerprint(experiment.data))
+                yield experiment.data
+
+
+def edge_students(sweep: Sweep) -> Iterator[Experiment]:
+    """Yield a student of every point with one leaf at one of its edges."""
     for space in sweep.spaces:
         for _, values in space.corners():
             point = Point(-1, space, values)
             candidates = sweep.candidates(point)
-            student = sweep.student(point, 0, candidates[0] if candidates else None)
-            for experiment in (student, *candidates[:1]):
-                if fingerprint(experiment.data) not in seen:
-                    seen.add(fingerprint(experiment.data))
-                    yield experiment.data
+            yield sweep.student(point, 0, candidates[0] if candidates else None)
+
+
+def asking_remarks(sweep: Sweep) -> Iterator[str]:
+    """Yield what it costs that teachers are asked for views that nobody sees again."""
+    dearest: dict[str, Experiment] = {}
+    for student in edge_students(sweep):
+        if student.training.transforms and student.teacher is not None:
+            known = dearest.get(student.teacher.model.name)
+            if known is None or known.training.epochs < student.training.epochs:
+                dearest[student.teacher.model.name] = student
+    for teacher, student in dearest.items():
+        epochs, variants = student.training.epochs, student.data.augmentation.variants
+        yield (
+            f"a student asks its {teacher} teacher {epochs} times for every training image, "
+            "because training.transforms draw a new view each time; without them once for every "
+            f"view of it (at most {variants}), for all students"
+        )
