@@ -116,6 +116,24 @@ class DrawsAnywhere(Sound):
         return found._replace(total=found.total * (1 + torch.rand(())))
 
 
+class SmoothsDistributions(Sound):
+    """Takes distributions for something else than labels."""
+
+    takes_distributions: ClassVar[bool] = True
+
+    def of(self, logits: Tensor, batch: Batch, answer: Tensor) -> Losses:
+        smoothing = 0.0 if batch.mixed is None else 0.2
+        hard = functional.cross_entropy(logits, batch.targets, label_smoothing=smoothing)
+        soft = functional.mse_loss(logits, answer)
+        return Losses(hard + soft, {"hard": hard, "soft": soft}, logits)
+
+
+class OverlooksDistributions(Sound):
+    """Says that it takes distributions, and takes their first classes."""
+
+    takes_distributions: ClassVar[bool] = True
+
+
 class Scribbles(Sound):
     """Darkens the teacher's images in place."""
 
@@ -181,6 +199,11 @@ BROKEN: dict[type[Method], tuple[str, str]] = {
     ),
     Overflows: ("losses_are_finite_at_saturated_logits", "the total is inf with logits"),
     DrawsAnywhere: ("the_global_generator_does_not_matter", "TrainingStep.draws"),
+    SmoothsDistributions: (
+        "distributions_that_are_certain_count_as_labels",
+        "take cross-entropy with Batch.targets",
+    ),
+    OverlooksDistributions: ("distributions_matter", "no term depends on distributions"),
     Scribbles: ("batch_student_and_teacher_stay_as_they_are", "it changed the batch's clean"),
     OthersLogits: ("logits_are_the_students_for_its_own_input", "are not the student's"),
     Forgets: ("a_checkpoint_goes_on_with_the_same_bits", "after 1 of 2 epochs"),
