@@ -12,6 +12,7 @@ from kdray.cli.catalogue import entries
 from kdray.data import AnyData
 from kdray.methods import AnyMethod
 from kdray.methods.attack import Attack
+from kdray.methods.weight_perturbation import WeightPerturbation
 from kdray.models import AnyModel, Smoothing
 from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, AnyWeightNoise, Noise
 from kdray.results import TABLES
@@ -192,6 +193,7 @@ KINDS: dict[str, Any] = {
     "schedules": AnySchedule,
     "methods": AnyMethod,
     "attack": Attack,
+    "weight perturbation": WeightPerturbation,
     "models": AnyModel,
     "data": AnyData,
     "evaluations": AnyEvaluation,

@@ -23,11 +23,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+from jaxtyping import Float, Float32
 from pydantic import Field
+from torch import Tensor
 
 from kdray.core import OpenUnion, value_types
 from kdray.methods.additive_kd import AdditiveKD
 from kdray.methods.attack import Attack
+from kdray.methods.attacked import AttackedMethod
 from kdray.methods.base import Losses, Method, OutputMethod, TrainedTeacher, TrainingStep
 from kdray.methods.cross_entropy import CrossEntropy
 from kdray.methods.dist import DIST
@@ -42,7 +45,7 @@ AnyOutputMethod = Annotated[
 ]
 
 
-class Adversarial(Method):
+class Adversarial(AttackedMethod):
     """(1 - mix)·clean + mix·perturbed."""
 
     needs_teacher: ClassVar[bool] = False
@@ -75,6 +78,10 @@ class Adversarial(Method):
             self.mix > 0 and (self.perturbed.asks_teacher or self.attack.asks_teacher)
         )
 
+    @property
+    def is_attacked(self) -> bool:
+        return self.mix > 0
+
     def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
         for name, half, weight in (
             ("clean", self.clean, 1 - self.mix),
@@ -88,18 +95,21 @@ class Adversarial(Method):
         if self.mix > 0:
             self.attack.check_fits(student)
 
-    def losses(self, stage: str, step: TrainingStep) -> Losses:
-        del stage
+    def losses_of(
+        self,
+        step: TrainingStep,
+        examples: Float32[Tensor, "B C H W"] | None,
+        clean: Float[Tensor, "B K"] | None = None,
+    ) -> Losses:
         halves: list[tuple[str, float, Losses]] = []
-        adversarial = self.attack.examples(step) if self.mix > 0 else None
         if self.mix < 1:
             answer = self.clean.ask(step) if self.clean.asks_teacher else None
-            logits = step.student.logits(step.batch.images)
+            logits = step.student.logits(step.batch.images) if clean is None else clean
             halves.append(("clean", 1 - self.mix, self.clean.of(logits, step.batch.labels, answer)))
-        if adversarial is not None:
-            shown = adversarial if self.teacher_sees == "perturbed" else None
+        if examples is not None:
+            shown = examples if self.teacher_sees == "perturbed" else None
             answer = self.perturbed.ask(step, shown) if self.perturbed.asks_teacher else None
-            logits = step.student.logits(adversarial)
+            logits = step.student.logits(examples)
             halves.append(
                 ("perturbed", self.mix, self.perturbed.of(logits, step.batch.labels, answer))
             )

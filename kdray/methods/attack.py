@@ -25,7 +25,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdray.core import Effort, Value
-from kdray.methods.base import Method, TrainedTeacher, TrainingStep
+from kdray.methods.base import TrainingStep
 from kdray.models import Classifier, Described, has_dropout, is_stochastic
 from kdray.perturbations.attacks import Loss, Norm, Rise, pgd, random_start
 
@@ -140,20 +140,6 @@ class Attack(Value):
             with torch.no_grad():
                 fixed = step.student.logits(batch.images)
         return lambda _, answer: kl_by_image(fixed, answer)
-
-
-class AttackedMethod(Method):
-    """A method whose loss is of examples that an attack on the student has made."""
-
-    attack: Attack = Attack()
-
-    @property
-    def asks_teacher(self) -> bool:
-        return self.attack.asks_teacher
-
-    def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
-        del teacher
-        self.attack.check_fits(student)
 
 
 @contextmanager

@@ -118,6 +118,8 @@ class TrainingStep(NamedTuple):
     teacher: Teacher | None
     draws: torch.Generator
     """On the images' device: for what the method itself draws (an attack's starts)."""
+    epoch: int = 0
+    """The index of the epoch in the stage."""
 
 
 class Stage(NamedTuple):

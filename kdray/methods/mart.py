@@ -12,12 +12,13 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float32, Int64
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from kdray.methods.attack import Attack, AttackedMethod, kl_by_image
+from kdray.methods.attack import Attack, kl_by_image
+from kdray.methods.attacked import AttackedMethod
 from kdray.methods.base import Losses, TrainingStep
 
 
@@ -47,12 +48,16 @@ class MART(AttackedMethod):
     weight: Annotated[float, Field(ge=0)] = 5.0
     """λ, the weight of the divergence."""
 
-    def losses(self, stage: str, step: TrainingStep) -> Losses:
-        del stage
+    def losses_of(
+        self,
+        step: TrainingStep,
+        examples: Float32[Tensor, "B C H W"] | None,
+        clean: Float[Tensor, "B K"] | None = None,
+    ) -> Losses:
+        assert examples is not None
         labels = step.batch.labels
-        adversarial = self.attack.examples(step)
-        clean = step.student.logits(step.batch.images)
-        perturbed = step.student.logits(adversarial)
+        clean = step.student.logits(step.batch.images) if clean is None else clean
+        perturbed = step.student.logits(examples)
         doubt = 1 - clean.softmax(1).gather(1, labels[:, None])[:, 0]
         terms = {
             "boosted_cross_entropy": boosted_cross_entropy(perturbed, labels),

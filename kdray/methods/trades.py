@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+from jaxtyping import Float, Float32
 from pydantic import Field
+from torch import Tensor
 from torch.nn import functional
 
-from kdray.methods.attack import Attack, AttackedMethod, kl_by_image
+from kdray.methods.attack import Attack, kl_by_image
+from kdray.methods.attacked import AttackedMethod
 from kdray.methods.base import Losses, TrainingStep
 
 
@@ -23,6 +26,7 @@ class TRADES(AttackedMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "robust")
     needs_teacher: ClassVar[bool] = False
+    reuses_clean_pass: ClassVar[bool] = True
     paper: ClassVar[str] = "Zhang et al. 2019, arXiv:1901.08573, algorithm 1"
 
     name: Literal["trades"] = "trades"
@@ -32,13 +36,15 @@ class TRADES(AttackedMethod):
     beta: Annotated[float, Field(ge=0)] = 6.0
     """Weight of the divergence (the paper's 1/λ); 0: plain training, though the attack is made."""
 
-    def losses(self, stage: str, step: TrainingStep) -> Losses:
-        del stage
-        images = step.batch.images
-        clean = step.student.logits(images) if self.attack.shares_clean_pass else None
-        adversarial = self.attack.examples(step, clean)
-        clean = step.student.logits(images) if clean is None else clean
-        perturbed = step.student.logits(adversarial)
+    def losses_of(
+        self,
+        step: TrainingStep,
+        examples: Float32[Tensor, "B C H W"] | None,
+        clean: Float[Tensor, "B K"] | None = None,
+    ) -> Losses:
+        assert examples is not None
+        clean = step.student.logits(step.batch.images) if clean is None else clean
+        perturbed = step.student.logits(examples)
         terms = {
             "cross_entropy": functional.cross_entropy(clean, step.batch.labels),
             "robust": kl_by_image(clean, perturbed).mean(),

@@ -171,9 +171,10 @@ def train_batches(
                 mixed,
             )
             with computing_in(setup.training.precision, device):
-                losses = setup.method.losses(
-                    stage.name, TrainingStep(classifier, state.helper, batch, teacher, attack_draws)
+                step = TrainingStep(
+                    classifier, state.helper, batch, teacher, attack_draws, counters[0]
                 )
+                losses = setup.method.losses(stage.name, step)
             descend(state, setup.training, losses, gradients)
             if stage.name == "main" and state.averaged is not None:
                 state.averaged.average.after_step(state.averaged, classifier)

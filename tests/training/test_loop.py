@@ -911,6 +911,13 @@ RESUMED = {
             "attack": {"epsilon": 0.1, "step_size": 0.1, "steps": 1, "batch_norm": "batch"},
         },
     ),
+    "weights perturbed after a warm-up": experiment(
+        method={
+            "name": "trades",
+            "attack": {"loss": "kl_self", "epsilon": 0.1, "step_size": 0.1, "steps": 1},
+            "weight_perturbation": {"gamma": 0.05, "warmup": 2},
+        }
+    ),
     "a memory of embeddings": distillation(
         method={"name": "crd", "negatives": 30, "dimensions": 8}
     ),
