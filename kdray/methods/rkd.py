@@ -16,7 +16,7 @@ place in μ.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -25,36 +25,50 @@ from torch import Tensor
 from torch.nn import functional
 
 from kdray.methods.base import Losses, Method, TrainedTeacher, TrainingStep
-from kdray.methods.unit import unit
 from kdray.models import Described
 
-
-def differences(embedding: Float[Tensor, "B D"]) -> Float[Tensor, "B B D"]:
-    """e_j - e_i at [i, j]."""
-    return embedding[None] - embedding[:, None]
-
-
-def distances(apart: Float[Tensor, "B B D"]) -> Float[Tensor, "B B"]:
-    """ψ_D of all pairs: ‖e_j - e_i‖ over the mean of those that are not 0."""
-    lengths: Tensor = torch.linalg.vector_norm(apart, dim=2)
-    pairs = (lengths > 0).sum().clamp(min=1)
-    mean = lengths.sum() / pairs
-    return lengths / mean.masked_fill(mean == 0, 1.0)
+EQUAL = 1e-12
+"""Embeddings whose squared distance is no larger part of their squared lengths (from the batch's
+mean) are equal but for the rounding of float64; different ones of float32 are further apart, but
+for a few in their last bit."""
 
 
-def cosines(apart: Float[Tensor, "B B D"]) -> Float[Tensor, "B B B"]:
-    """ψ_A of all triplets, the vertex first."""
-    directions = unit(apart, 2)
-    return directions @ directions.transpose(1, 2)
+class Relations(NamedTuple):
+    """Distances and angles of all pairs and triplets of a batch."""
+
+    distances: Float[Tensor, "B B"]
+    """ψ_D at [i, j]: ‖e_j - e_i‖ over the mean of those that are not 0."""
+    cosines: Float[Tensor, "B B B"]
+    """ψ_A at [i, j, k], of which i is the vertex."""
+
+
+def relations(embedding: Float[Tensor, "B D"]) -> Relations:
+    """The relations of a batch, from the inner products of its embeddings alone: time and memory
+    grow with B²·D and B³, not with B³·D. In float64, as differences of products lose digits."""
+    centred = embedding.double() - embedding.double().mean(0)
+    products = centred @ centred.T
+    squared = products.diagonal()
+    # ⟨e_j - e_i, e_k - e_i⟩ at [i, j, k]
+    between = products + (squared[:, None, None] - products[:, :, None] - products[:, None, :])
+    squares = between.diagonal(dim1=1, dim2=2)
+    equal = squares <= EQUAL * (squared[:, None] + squared)
+    lengths = squares.masked_fill(equal, 1.0).sqrt().masked_fill(equal, 0.0)
+    mean = lengths.sum() / (~equal).sum().clamp(min=1)
+    distances = lengths / mean.masked_fill(mean == 0, 1.0)
+    scales = lengths.masked_fill(equal, torch.inf).reciprocal().to(embedding.dtype)
+    cosines = between.to(embedding.dtype) * scales[:, :, None] * scales[:, None, :]
+    return Relations(distances.to(embedding.dtype), cosines)
 
 
 def relational(
     student: Float[Tensor, "B D"], teacher: Float[Tensor, "B E"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """The losses of distances and of angles, the mean over all pairs and all triplets."""
-    ours, theirs = differences(student), differences(teacher)
-    distance = functional.smooth_l1_loss(distances(ours), distances(theirs))
-    return distance, functional.smooth_l1_loss(cosines(ours), cosines(theirs))
+    ours, theirs = relations(student), relations(teacher)
+    return (
+        functional.smooth_l1_loss(ours.distances, theirs.distances),
+        functional.smooth_l1_loss(ours.cosines, theirs.cosines),
+    )
 
 
 class RKD(Method):

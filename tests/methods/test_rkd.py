@@ -12,7 +12,7 @@ import torch
 from kdray.core import InputError, parse
 from kdray.data import Digits
 from kdray.methods import RKD, TrainedTeacher
-from kdray.methods.rkd import cosines, differences, distances, relational
+from kdray.methods.rkd import relational, relations
 from kdray.models import MLP, Described, Smoothing
 from kdray.testing.samples import draws
 from tests.methods.steps import Plain, hard, linear, step
@@ -92,14 +92,30 @@ def test_equal_embeddings_have_no_distance_and_no_angle_and_give_no_gradient_but
 ):
     student = STUDENT.clone()
     student[1] = student[0]
-    apart = differences(student)
-    assert distances(apart)[0, 1] == 0
-    assert not cosines(apart)[0, 1].any()
+    found = relations(student)
+    assert found.distances[0, 1] == 0
+    assert not found.cosines[0, 1].any()
+    assert not found.cosines[2].isnan().any()
     student.requires_grad_(True)
     sum(relational(student, TEACHER)).backward()  # type: ignore[union-attr]
     assert student.grad is not None
     assert student.grad.isfinite().all()
     assert student.grad[0].any()
+
+
+def test_relations_of_a_hundred_wide_embeddings_in_float32_keep_their_digits() -> None:
+    """Far from 0, as embeddings after a ReLU are, with two that are equal and two that nearly
+    are."""
+    wide = 50 + torch.randn(100, 512, generator=draws(3))
+    wide[1] = wide[0]
+    wide[3] = wide[2] + 1e-3 * torch.randn(512, generator=draws(4))
+    found = relations(wide)
+    apart = wide.double()[None] - wide.double()[:, None]
+    lengths = torch.linalg.vector_norm(apart, dim=2)
+    expected = lengths / (lengths.sum() / (lengths > 0).sum())
+    assert torch.allclose(found.distances.double(), expected, rtol=1e-6, atol=0)
+    turns = apart / lengths.masked_fill(lengths == 0, torch.inf)[:, :, None]
+    assert torch.allclose(found.cosines.double(), turns @ turns.transpose(1, 2), atol=2e-7)
 
 
 def test_embeddings_that_are_all_equal_have_a_finite_loss_without_a_gradient() -> None:
