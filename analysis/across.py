@@ -75,7 +75,7 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
 def described(snapshot: Snapshot) -> pd.DataFrame:
     """All students of all sweeps, with ``network``, ``training`` (of the data too; each its
     configuration as text), ``plain`` and ``swept`` (as text)."""
-    everyone = snapshot.everyone()
+    everyone = snapshot.all_students()
     members = snapshot.members[["sweep", "trial_id", "swept"]].drop_duplicates(
         ["sweep", "trial_id"]
     )

@@ -19,12 +19,12 @@ DATA = {
 }
 
 
-NAMED = 3
-"""Paths that a caption names of those that a mean is taken over."""
+MAX_NAMED_PATHS = 3
+"""How many of the paths that a mean is taken over a caption names."""
 
 
 def data_name(name: str) -> str:
-    """As people write the name of a data set."""
+    """The name of a data set as people write it."""
     return DATA.get(name, name)
 
 
@@ -55,11 +55,11 @@ def beyond_seeds(frame: pd.DataFrame, points: Sequence[str]) -> list[str]:
     differ = set(counts.index[counts.gt(1)])
     # supervision.noise, if supervision.noise.0.sigma says it closer; teacher.training.epochs, if
     # they are training.epochs.
-    told = {name for name in differ if not any(other.startswith(f"{name}.") for other in differ)}
+    closest = {name for name in differ if not any(other.startswith(f"{name}.") for other in differ)}
     return sorted(
         name
-        for name in told
-        if name.removeprefix("teacher.") == name or name[len("teacher.") :] not in told
+        for name in closest
+        if name.removeprefix("teacher.") == name or name[len("teacher.") :] not in closest
     )
 
 
@@ -72,9 +72,9 @@ def caption(
     band: str = "Error bars",
     over: str = "",
 ) -> str:
-    """``what`` is shown, then data set and number of seeds from ``frame`` (a row per trial;
-    ``data.name``, ``seed``), what ``band`` (error bars, bands, "±") means, and ``source``: "Noisy
-    Collaboration, figure 3".
+    """The caption: ``what`` is shown, then data set and number of seeds from ``frame`` (a row per
+    trial; ``data.name``, ``seed``), what ``band`` (error bars, bands, "±") means, and ``source``:
+    "Noisy Collaboration, figure 3".
 
     ``points`` are the columns whose values a point drawn has in common. No ``band``, no word about
     it. The deviation is over the seeds and over what else models of one point differ in
@@ -85,13 +85,18 @@ def caption(
     others = [] if over or not band else beyond_seeds(frame, points)
     kinds = (
         ["the seeds"] * (counted != "1 seed" or not others)
-        + others[:NAMED]
-        + ["more"] * (len(others) > NAMED)
+        + others[:MAX_NAMED_PATHS]
+        + ["more"] * (len(others) > MAX_NAMED_PATHS)
     )
     spanned = over or " and ".join(part for part in (", ".join(kinds[:-1]), kinds[-1]) if part)
     deviation = f"one standard deviation over {spanned}"
     spread = {"": "", "±": f"± is {deviation}"}.get(band, f"{band}: ± {deviation}")
     if band and counted == "1 seed" and not others and not over:
         spread = "No error bars: one seed has no spread"
-    told = [what.rstrip("."), f"{names}, {counted}", spread, f"After {source}" if source else ""]
-    return ". ".join(part.rstrip(".") for part in told if part) + "."
+    sentences = [
+        what.rstrip("."),
+        f"{names}, {counted}",
+        spread,
+        f"After {source}" if source else "",
+    ]
+    return ". ".join(part.rstrip(".") for part in sentences if part) + "."

@@ -21,11 +21,11 @@ from kdray.report.figures.style import GREY, GRID, INK, PAPER, SEQUENTIAL, conte
 from kdray.results.points.pareto import fronts
 
 LUMA = (0.299, 0.587, 0.114)
-"""Of red, green and blue: how light a colour looks (Rec. 601)."""
-BESIDE = 8
-"""Letters of a colour bar's label on one line, by inch of the figure's height: half of it is
-panels, the rest their names."""
-CELL: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
+"""How much red, green and blue add to the lightness of a colour (Rec. 601)."""
+LABEL_LETTERS_PER_INCH = 8
+"""How many letters of a colour bar's label fit on one line, for an inch of the figure's height:
+half of it is panels, the rest their names."""
+CELL_TEXT: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
 
 
 def bars(
@@ -41,8 +41,8 @@ def bars(
     first: int = 0,
     percent: bool = True,
 ) -> None:
-    """The mean of ``y`` at each value of ``x`` (``along``: their order), a bar beside the others
-    for each value of ``by``.
+    """Draw the mean of ``y`` at each value of ``x`` (``along``: their order), a bar beside the
+    others for each value of ``by``.
 
     A bar that is missing is marked "–".
     """
@@ -98,16 +98,16 @@ def heat_map(
     digits: int = 1,
     bar: bool = True,
 ) -> AxesImage:
-    """``values`` as coloured cells with their numbers; a missing one is hatched and marked "–".
+    """Draw ``values`` as coloured cells with their numbers; a missing one is hatched, marked "–".
 
     ``low`` and ``high``, in the units shown, are the ends of the colours; a ``bar`` with ``label``
     says what they mean, unless several panels share one (:func:`color_bar`).
     """
     shown = values.to_numpy(float) * (100 if percent else 1)
-    known = shown[np.isfinite(shown)]
+    finite = shown[np.isfinite(shown)]
     ends = Normalize(
-        known.min(initial=math.inf) if low is None else low,
-        known.max(initial=-math.inf) if high is None else high,
+        finite.min(initial=math.inf) if low is None else low,
+        finite.max(initial=-math.inf) if high is None else high,
     )
     colors = mpl.colormaps[SEQUENTIAL]
     with context():
@@ -126,7 +126,7 @@ def heat_map(
                     row,
                     f"{value:.{digits}f}",
                     color="#ffffff" if dark else "#000000",
-                    **CELL,
+                    **CELL_TEXT,
                 )
             else:
                 corner = (column - 0.5, row - 0.5)
@@ -135,7 +135,7 @@ def heat_map(
                         corner, 1, 1, facecolor="none", edgecolor=GRID, hatch="////", linewidth=0
                     )
                 )
-                axes.text(column, row, NONE, color=INK, **CELL)
+                axes.text(column, row, NONE, color=INK, **CELL_TEXT)
         axes.set_xticks(range(len(values.columns)), list(map(str, values.columns)))
         axes.set_yticks(range(len(values.index)), list(map(str, values.index)))
         axes.tick_params(length=0)
@@ -147,10 +147,10 @@ def heat_map(
 
 
 def color_bar(image: AxesImage, axes: Sequence[Axes], label: str) -> None:
-    """What the colours of ``image`` mean, beside the panels that share them."""
+    """Draw the bar of what the colours of ``image`` mean, beside the panels that share them."""
     figure = axes[0].get_figure(root=True)
     assert figure is not None
-    fitting = int(figure.get_figheight() * BESIDE)
+    fitting = int(figure.get_figheight() * LABEL_LETTERS_PER_INCH)
     with context():
         bar = figure.colorbar(
             image, ax=list(axes), label=fill(label, fitting), pad=0.01, fraction=0.03, aspect=30
@@ -170,8 +170,8 @@ def scatter(
     modes: tuple[Literal["max", "min"], Literal["max", "min"]] = ("max", "max"),
     percent: tuple[bool, bool] = (True, True),
 ) -> None:
-    """Points (a row each: the means ``x`` and ``y``; ``x std`` and ``y std`` where there are), and
-    their Pareto front: the steps beyond which nothing measured is better in both.
+    """Draw points (a row each: the means ``x`` and ``y``; ``x std`` and ``y std`` where there are),
+    and their Pareto front: the steps beyond which nothing measured is better in both.
     """
     scales = [100 if each else 1 for each in percent]
     for number, (key, part) in enumerate(groups(points, by, order)):
@@ -198,12 +198,11 @@ def scatter(
                 capsize=0,
                 label=label,
             )
-    known = points.dropna(subset=[x, y])
-    if known.empty:
+    complete = points.dropna(subset=[x, y])
+    if complete.empty:
         return
-    best = (
-        known[fronts(known[[x, y]].to_numpy(), modes) == 0].drop_duplicates([x, y]).sort_values(x)
-    )
+    front = complete[fronts(complete[[x, y]].to_numpy(), modes) == 0]
+    best = front.drop_duplicates([x, y]).sort_values(x)
     axes.step(
         best[x] * scales[0],
         best[y] * scales[1],

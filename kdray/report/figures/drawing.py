@@ -20,9 +20,9 @@ from matplotlib.ticker import MaxNLocator
 
 from kdray.report.figures.style import COLUMN, GREY, GRID, INK, PAGE, PAPER, context, look
 
-ALPHA = 0.16
-"""Of bands."""
-DODGE = 0.01
+BAND_ALPHA = 0.16
+"""Opacity of bands."""
+GROUP_OFFSET = 0.01
 """How far apart groups stand at the same x, as a share of the width."""
 
 
@@ -75,8 +75,8 @@ def lines(
     band: bool = False,
     markers: bool = True,
 ) -> None:
-    """The mean of ``y`` against ``x``, a line for each value of ``by`` (in ``order``, called as in
-    ``names``).
+    """Draw the mean of ``y`` against ``x``, a line for each value of ``by`` (in ``order``, called
+    as in ``names``).
 
     The groups take the looks of the palette from number ``first`` on. ``band``: for many values of
     ``x``, as of epochs; otherwise error bars, groups a little beside each other so that all are
@@ -100,10 +100,10 @@ def lines(
                     at, mean, color=style.color, linestyle=style.dashes, label=label
                 )
                 axes.fill_between(
-                    at, mean - std, mean + std, color=style.color, alpha=ALPHA, linewidth=0
+                    at, mean - std, mean + std, color=style.color, alpha=BAND_ALPHA, linewidth=0
                 )
             else:
-                beside = DODGE * width * (number - (len(parts) - 1) / 2)
+                beside = GROUP_OFFSET * width * (number - (len(parts) - 1) / 2)
                 several = np.where(std > 0, std, np.nan)
                 line = axes.errorbar(
                     at + beside,
@@ -128,8 +128,8 @@ def learning_curves(
     names: Mapping[Any, str] | None = None,
     percent: bool = True,
 ) -> None:
-    """``y`` against ``epoch``: a row for every epoch of every trained model, the seeds of a group
-    as one line with a band."""
+    """Draw ``y`` against ``epoch``: a row for every epoch of every trained model, the seeds of a
+    group as one line with a band."""
     lines(
         axes,
         epochs,
@@ -158,14 +158,14 @@ def groups(
 
 
 def reference(axes: Axes, frame: pd.DataFrame, y: str, label: str, *, percent: bool = True) -> None:
-    """A horizontal line at the mean of ``y``, with a band over its seeds: what does not depend on
-    what is swept."""
+    """Draw a horizontal line at the mean of ``y``, with a band over its seeds: what does not depend
+    on what is swept."""
     values = frame[y].dropna() * (100 if percent else 1)
     if values.empty:
         return
     mean, std = values.mean(), values.std(ddof=1) if len(values) > 1 else 0.0
     axes.axhline(mean, color=GREY, linestyle=(0, (1.2, 1.2)), linewidth=1.1, label=label)
-    axes.axhspan(mean - std, mean + std, color=GREY, alpha=ALPHA, linewidth=0)
+    axes.axhspan(mean - std, mean + std, color=GREY, alpha=BAND_ALPHA, linewidth=0)
 
 
 def marks(
@@ -175,8 +175,8 @@ def marks(
     label: str,
     position: int | None = None,
 ) -> None:
-    """Published numbers, as printed: hollow stars, in the colour of the group at ``position`` that
-    they belong to."""
+    """Draw published numbers, as printed: hollow stars, in the colour of the group at ``position``
+    that they belong to."""
     color = INK if position is None else look(position).color
     axes.plot(
         at,
@@ -193,7 +193,7 @@ def marks(
 
 
 def absent(axes: Axes, text: str) -> None:
-    """An empty, hatched panel that says what was not measured and how to get it."""
+    """Draw an empty, hatched panel that says what was not measured and how to get it."""
     with context():
         axes.set_xticks([])
         axes.set_yticks([])
@@ -224,7 +224,7 @@ def absent(axes: Axes, text: str) -> None:
 
 
 def labelled(axes: Axes, x: str, y: str, title: str = "") -> None:
-    """Labels with units of both axes, and the panel's title."""
+    """Label both axes, with units, and give the panel its title."""
     with context():
         axes.set_xlabel(x)
         axes.set_ylabel(y)
@@ -232,16 +232,16 @@ def labelled(axes: Axes, x: str, y: str, title: str = "") -> None:
 
 
 def from_zero(axes: Axes) -> None:
-    """The axis of what cannot be negative begins at zero where it would begin below, with room for
-    the markers there."""
+    """Let the axis of what cannot be negative begin at zero where it would begin below, with room
+    for the markers there."""
     low, high = axes.get_ylim()
     if low < 0:
         axes.set_ylim(bottom=-0.03 * high)
 
 
 def legend(figure: matplotlib.figure.Figure) -> None:
-    """One legend for all panels, below them, each name once; none for a single group. The figure
-    grows by its height."""
+    """Draw one legend for all panels, below them, each name once; none for a single group. The
+    figure grows by its height."""
     named: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):

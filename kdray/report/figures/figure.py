@@ -14,10 +14,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from kdray.report.figures.style import DPI, GREY, GRID, INK, PAPER, context
 
-THEMED = {INK: "ink", GREY: "grey", GRID: "grid", PAPER: "paper"}
+THEME_COLORS = {INK: "ink", GREY: "grey", GRID: "grid", PAPER: "paper"}
 """Colours that a page may set anew: ``--figure-ink`` and so on."""
-JOINS = "stroke-linejoin: round; stroke-linecap: butt"
-REFERENCE = re.compile(r'\b(id="|url\(#|href="#)')
+SVG_STYLE = "stroke-linejoin: round; stroke-linecap: butt"
+ID_OR_REFERENCE = re.compile(r'\b(id="|url\(#|href="#)')
 """What comes before an id, where it is given and where it is used."""
 
 
@@ -54,10 +54,10 @@ class Figure:
         text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
         # A style sheet inside would be the whole page's.
         text = re.sub(r"\s*<defs>\s*<style[^>]*>\*\{([^}]*)\}</style>\s*</defs>", "", text, count=1)
-        text = REFERENCE.sub(rf"\g<1>{re.sub(r'[^a-zA-Z0-9_-]', '-', self.name)}-", text)
-        for color, role in THEMED.items():
+        text = ID_OR_REFERENCE.sub(rf"\g<1>{re.sub(r'[^a-zA-Z0-9_-]', '-', self.name)}-", text)
+        for color, role in THEME_COLORS.items():
             text = text.replace(color, f"var(--figure-{role}, {color})")
-        opening = f'<svg role="img" aria-label="{escape(self.title)}" style="{JOINS}"'
+        opening = f'<svg role="img" aria-label="{escape(self.title)}" style="{SVG_STYLE}"'
         return text.replace("<svg", opening, 1)
 
     def _rendered(self, kind: str) -> bytes:

@@ -15,9 +15,9 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from kdray.report.figures.drawing import panels
 from kdray.report.figures.style import GREY, PAGE, PALETTE, PAPER, context
 
-TO_BLUE = LinearSegmentedColormap.from_list("to_blue", ["#c6c9ce", PALETTE[0]])
+GREY_TO_BLUE = LinearSegmentedColormap.from_list("to_blue", ["#c6c9ce", PALETTE[0]])
 """For lines, on a light and a dark ground: the highest stand out."""
-BEHIND = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.75}
+LABEL_BOX = {"boxstyle": "square,pad=0.1", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.75}
 """The ground of a label that lines run behind."""
 
 
@@ -43,7 +43,7 @@ def parallel_coordinates(
     across, heights = np.arange(len(columns)), np.column_stack(scaled)
     paths = [np.column_stack([across, heights[row]]) for row in order if np.isfinite(by_color[row])]
     with context():
-        drawn = LineCollection(paths, cmap=TO_BLUE, norm=ends, linewidths=1.0, alpha=0.85)
+        drawn = LineCollection(paths, cmap=GREY_TO_BLUE, norm=ends, linewidths=1.0, alpha=0.85)
         drawn.set_array(np.sort(finite))
         axes.add_collection(drawn)
         for position, labels in enumerate(ticks):
@@ -56,7 +56,7 @@ def parallel_coordinates(
                     textcoords="offset points",
                     va="center",
                     fontsize=7,
-                    bbox=BEHIND,
+                    bbox=LABEL_BOX,
                 )
         axes.set_xlim(-0.05, len(columns) - 0.55)
         axes.set_ylim(-0.06, 1.06)
@@ -75,8 +75,8 @@ def parallel_coordinates(
 def _scaled(
     values: pd.Series[Any],
 ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], list[tuple[float, str]]]:
-    """``values`` between 0 and 1 (NaN where missing), and what stands at which height of their
-    axis."""
+    """``values`` scaled to [0, 1] (NaN where missing), and the ticks of their axis: height and
+    label."""
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         low, high = float(values.min()), float(values.max())
         heights = (
@@ -84,11 +84,12 @@ def _scaled(
             if high > low
             else values.to_numpy(float) * 0 + 0.5
         )
-        known = sorted(values.dropna().unique())
-        if len(known) > 6:
-            known = list(np.linspace(low, high, 5))
+        marked = sorted(values.dropna().unique())
+        if len(marked) > 6:
+            marked = list(np.linspace(low, high, 5))
         return heights, [
-            ((value - low) / (high - low) if high > low else 0.5, f"{value:.3g}") for value in known
+            ((value - low) / (high - low) if high > low else 0.5, f"{value:.3g}")
+            for value in marked
         ]
     kinds = list(values.dropna().unique())
     place = {

@@ -49,8 +49,8 @@ class Look(NamedTuple):
 
 
 def look(position: int) -> Look:
-    """Of the group at ``position``; from the ninth on colours come back with another marker and
-    line style."""
+    """The look of the group at ``position``; from the ninth on colours come back with another
+    marker and line style."""
     turn = position // len(PALETTE)
     at, shifted = position % len(PALETTE), (position + 3 * turn) % len(PALETTE)
     return Look(PALETTE[at], MARKERS[shifted], DASHES[shifted], HATCHES[shifted])

@@ -16,7 +16,7 @@ from kdray.report.figures.latex import latex, latex_label
 
 
 class Spread(NamedTuple):
-    """What the seeds of one point gave."""
+    """Mean and standard deviation over the seeds of one point."""
 
     mean: float
     std: float
@@ -25,10 +25,10 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: pd.Series[float], scale: float = 1.0) -> Spread:
-        """Of one number per seed, times ``scale`` (100 for a fraction that is shown as a
+        """The spread of one number per seed, times ``scale`` (100 for a fraction that is shown as a
         percentage); NaN are left out."""
-        known = values.dropna().astype(float) * scale
-        return cls(float(known.mean()), float(known.std(ddof=1)), len(known))
+        numbers = values.dropna().astype(float) * scale
+        return cls(float(numbers.mean()), float(numbers.std(ddof=1)), len(numbers))
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Table:
         return made
 
     def to_csv(self) -> str:
-        """At full precision; a column of spreads becomes three: the mean under its own name, ``…
-        std`` and ``… n``."""
+        """The table as CSV at full precision; a column of spreads becomes three: the mean under its
+        own name, ``… std`` and ``… n``."""
         parts: dict[str, pd.Series[float]] = {}
         for name in self.frame:
             cells = self.frame[name]
@@ -74,14 +74,14 @@ class Table:
         return pd.DataFrame(parts).to_csv(index=False)
 
     def to_markdown(self) -> str:
-        """A table as GitHub shows it."""
-        rows = self._shown(lambda text: " ".join(text.replace("|", "\\|").split("\n")), "±")
+        """The table in Markdown, as GitHub shows it."""
+        rows = self._cell_texts(lambda text: " ".join(text.replace("|", "\\|").split("\n")), "±")
         rule = ["---" if left else "---:" for left in self._are_text()]
         return "".join(f"| {' | '.join(row)} |\n" for row in (rows[0], rule, *rows[1:]))
 
     def to_latex(self) -> str:
-        """A ``tabular`` in ``table``, with booktabs' rules."""
-        rows = [" & ".join(row) + r" \\" for row in self._shown(latex, r"$\pm$")]
+        """The table as a ``tabular`` in ``table``, with booktabs' rules."""
+        rows = [" & ".join(row) + r" \\" for row in self._cell_texts(latex, r"$\pm$")]
         columns = "".join("l" if left else "r" for left in self._are_text())
         return "\n".join(
             (
@@ -102,13 +102,13 @@ class Table:
         )
 
     def _are_text(self) -> list[bool]:
-        """Of each column, whether it has words in it."""
+        """Whether each column has words in it."""
         return [
             bool(self.frame[name].map(lambda cell: isinstance(cell, str)).any())
             for name in self.frame
         ]
 
-    def _shown(self, escaped: Callable[[str], str], plus_minus: str) -> list[list[str]]:
+    def _cell_texts(self, escaped: Callable[[str], str], plus_minus: str) -> list[list[str]]:
         cells = self.frame.astype(object).to_numpy().tolist()
         return [
             [escaped(str(name)) for name in self.frame],

@@ -11,19 +11,19 @@ import pandas as pd
 from kdray.core.wording import pixels
 from kdray.report.papers.snapshot import Snapshot
 
-ATTACK = ["norm", "epsilon", "steps", "restarts", "samples", "dataset", "examples"]
+ATTACK_COLUMNS = ["norm", "epsilon", "steps", "restarts", "samples", "dataset", "examples"]
 """Columns that two attacks must share to be one, whatever their labels and step sizes; besides
 what :func:`_stated` returns."""
 
-NO_PART = {*ATTACK, "name", "label", "split", "step_size", "lowest_run"}
+NO_PART = {*ATTACK_COLUMNS, "name", "label", "split", "step_size", "lowest_run"}
 """Fields of a PGD that have a column, or say nothing of its accuracy."""
 DEFAULTS = {"loss": "cross_entropy", "repeats": 1}
 """Of fields that an older version may have written."""
 
 
 def attacks(snapshot: Snapshot, trials: pd.DataFrame) -> list[pd.DataFrame]:
-    """List, of every white-box PGD on the plain form of ``trials``, those that it attacked: a frame
-    with a row each, the accuracy as ``value``, the lowest over the step sizes, each the worst of
+    """The white-box PGD attacks on ``trials`` without smoothing, a frame each with a row per trial
+    that it attacked: the accuracy as ``value``, the lowest over the step sizes, each the worst of
     its restarts per image.
 
     First the attack that most of them have, of several such the strongest.
@@ -37,7 +37,7 @@ def attacks(snapshot: Snapshot, trials: pd.DataFrame) -> list[pd.DataFrame]:
     for _, same in (
         rows[plain]
         .assign(stated=rows["evaluation_parameters"].map(stated))
-        .groupby([*ATTACK, "stated"], dropna=False)
+        .groupby([*ATTACK_COLUMNS, "stated"], dropna=False)
     ):
         lowest = same.groupby("of_trials")["value"].idxmin()
         found.append(same.loc[lowest].drop(columns=["of_trials", "stated"]).reset_index(drop=True))
@@ -60,8 +60,8 @@ def under_pgd(snapshot: Snapshot, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def attack_text(rows: pd.DataFrame) -> str:
-    """What :func:`under_pgd` took, for a caption: "PGD-20, ℓ∞, ε = 8/255, 10000 images, step size
-    2/255, worst of 5 starts"."""
+    """The attack of :func:`under_pgd` in words, for a caption: "PGD-20, ℓ∞, ε = 8/255, 10000
+    images, step size 2/255, worst of 5 starts"."""
     if rows.empty:
         return "PGD"
     first = rows.iloc[0]
@@ -71,15 +71,15 @@ def attack_text(rows: pd.DataFrame) -> str:
 
 
 def attack_name(rows: pd.DataFrame) -> str:
-    """The same, short enough for an axis: "PGD-20, ℓ∞, ε = 8/255, 10000 images"; what is not PGD's
-    default comes with it."""
+    """The attack, short enough for an axis: "PGD-20, ℓ∞, ε = 8/255, 10000 images"; what is not
+    PGD's default comes with it."""
     first = rows.iloc[0]
     norm = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}.get(first["norm"], str(first["norm"]))
-    told = [f"PGD-{first['steps']:.0f}", norm, f"ε = {pixels(first['epsilon'])}"]
+    parts = [f"PGD-{first['steps']:.0f}", norm, f"ε = {pixels(first['epsilon'])}"]
     if pd.notna(first["examples"]):
-        told.append(f"{first['examples']:.0f} images")
+        parts.append(f"{first['examples']:.0f} images")
     if first["samples"] > 1:
-        told.append(f"{first['samples']:.0f} samples of each gradient")
+        parts.append(f"{first['samples']:.0f} samples of each gradient")
     fields = _stated(first["evaluation_parameters"])
-    told += [f"{name} {value}" for name, value in fields.items() if not name.endswith(".version")]
-    return ", ".join(told)
+    parts += [f"{name} {value}" for name, value in fields.items() if not name.endswith(".version")]
+    return ", ".join(parts)

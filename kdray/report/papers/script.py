@@ -37,7 +37,7 @@ def run(title: str, draws: Sequence[Draw], argv: Sequence[str] | None = None) ->
         help="where pictures, tables and README.md go",
     )
     given = parser.parse_args(argv)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             snapshot = Snapshot(open_results(given.results))
@@ -47,16 +47,16 @@ def run(title: str, draws: Sequence[Draw], argv: Sequence[str] | None = None) ->
                     f"--results {given.results}"
                 )
         except InputError as error:
-            _say(f"error: {error}", sys.stderr)
+            _print(f"error: {error}", sys.stderr)
             return 2
         drawings = []
         for drawing in (drawing for draw in draws for drawing in drawn(draw, snapshot)):
             files = [] if isinstance(drawing, Missing) else drawing.save(given.out)
             names = ", ".join(file.name for file in files)
-            _say(f"{drawing.name}: {drawing.reason if isinstance(drawing, Missing) else names}")
+            _print(f"{drawing.name}: {drawing.reason if isinstance(drawing, Missing) else names}")
             drawings.append(drawing)
-    for text in dict.fromkeys(str(warning.message) for warning in told):
-        _say(f"warning: {text}", sys.stderr)
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        _print(f"warning: {text}", sys.stderr)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "README.md").write_text(readme(title, drawings), encoding="utf-8")
     return 0
@@ -93,5 +93,5 @@ def _section(drawing: Drawing) -> str:
             return f"{head}*Not drawn: {drawing.reason}*"
 
 
-def _say(text: str, where: TextIO | None = None) -> None:
+def _print(text: str, where: TextIO | None = None) -> None:
     print(text, file=where or sys.stdout, flush=True)

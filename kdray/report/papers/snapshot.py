@@ -12,7 +12,7 @@ from kdray.core import InputError
 from kdray.results import TABLES, Results
 from kdray.results.points.replicates import replicates
 
-BY = [
+NUMBER_COLUMNS = [
     column.name
     for column in TABLES["robustness"]
     if column.name not in ("split", "error", "seconds", "written_at")
@@ -21,7 +21,7 @@ BY = [
 
 
 class Snapshot:
-    """Results as they are when first looked at: each table is read once, for many figures."""
+    """The results as they were when first read: each table is read once, for many figures."""
 
     def __init__(self, results: Results) -> None:
         self.results = results
@@ -40,7 +40,7 @@ class Snapshot:
 
     @cached_property
     def robustness(self) -> pd.DataFrame:
-        """Of evaluations that did not fail."""
+        """The rows of evaluations that did not fail."""
         rows = self.results.robustness()
         return rows[rows["error"].isna()].reset_index(drop=True)
 
@@ -50,7 +50,7 @@ class Snapshot:
 
     @cached_property
     def sweeps(self) -> list[str]:
-        """With completed students, sorted."""
+        """The sweeps with completed students, sorted."""
         rows = self._replicates
         return sorted(rows.loc[rows["counts"], "sweep"].unique())
 
@@ -62,7 +62,7 @@ class Snapshot:
         :class:`InputError` if there are none, or if they were trained on several data sets
         (``data.name``).
         """
-        found = self._of(sweep, "student")
+        found = self._trained(sweep, "student")
         if found.empty:
             raise InputError(
                 f"no trained students of the sweep {sweep} in {self.results.store.place}: "
@@ -76,15 +76,15 @@ class Snapshot:
             )
         return found
 
-    def everyone(self) -> pd.DataFrame:
+    def all_students(self) -> pd.DataFrame:
         """The completed students of all sweeps, of whatever data set; a trial that several sweeps
         share has a row in each."""
-        found = [self._of(sweep, "student") for sweep in self.sweeps]
-        return pd.concat(found, ignore_index=True) if found else self._of("", "student")
+        found = [self._trained(sweep, "student") for sweep in self.sweeps]
+        return pd.concat(found, ignore_index=True) if found else self._trained("", "student")
 
     def teachers(self, sweep: str) -> pd.DataFrame:
-        """The same of its teachers; empty if there are none."""
-        return self._of(sweep, "teacher")
+        """The completed teachers of ``sweep``, with the same columns; empty if there are none."""
+        return self._trained(sweep, "teacher")
 
     def measured(
         self,
@@ -105,13 +105,15 @@ class Snapshot:
         asked = rows["metric"].eq(metric) & rows["split"].eq(split) & rows["epoch"].isna()
         if evaluation is not None:
             asked &= rows["evaluation"].eq(evaluation)
-        numbers = rows.loc[asked, BY]
+        numbers = rows.loc[asked, NUMBER_COLUMNS]
         both = {
-            name: f"trial.{name}" for name in trials.columns if name in BY and name != "trial_id"
+            name: f"trial.{name}"
+            for name in trials.columns
+            if name in NUMBER_COLUMNS and name != "trial_id"
         }
         return trials.rename(columns=both).merge(numbers, on="trial_id")
 
-    def _of(self, sweep: str, role: str) -> pd.DataFrame:
+    def _trained(self, sweep: str, role: str) -> pd.DataFrame:
         if role == "student":
             members = self._replicates
             members = members[members["sweep"].eq(sweep) & members["counts"]]
@@ -151,8 +153,8 @@ def _cells(text: str) -> dict[str, object]:
 
 
 def of_one_evaluation(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of :meth:`Snapshot.measured`'s rows those of the one evaluation that most trials have; the
-    first of several such."""
+    """Those of :meth:`Snapshot.measured`'s rows that are of the one evaluation that most trials
+    have; the first of several such."""
     if rows.empty:
         return rows
     models = rows.groupby("evaluation_id", sort=False)["trial_id"].transform("nunique")

@@ -26,7 +26,7 @@ from kdray.results.files.arrow_schema import arrow_schema, columns_digest
 from kdray.results.files.dictionary_encoding import Positions
 from kdray.results.files.newest import counting_positions, deciding, newest_silently, row_numbers
 from kdray.results.files.parquet_bytes import parquet_bytes
-from kdray.results.files.read import COMPACTED, Part, fetched, joined, parsed, side_by_side
+from kdray.results.files.read import COMPACTED, Part, fetched, joined, map_in_threads, parsed
 from kdray.results.files.store import Store
 from kdray.results.files.warn import DamagedFile, warn
 from kdray.results.schema import AXES, KEYS, SCHEMA_VERSION, TABLES, TableName
@@ -46,6 +46,8 @@ class Compacted(NamedTuple):
 
 
 class _Source(NamedTuple):
+    """A file that is to be merged."""
+
     name: str
     digest: bytes
     rows: pa.Table
@@ -63,7 +65,7 @@ def compact(store: Store) -> dict[TableName, Compacted]:
     done: dict[TableName, Compacted] = {}
     for table in TABLES:
         names = store.names(table, ".parquet")
-        damaged = _merged(store, table, names)
+        damaged = _merge(store, table, names)
         for problem in damaged:
             warn(problem, DamagedFile)
         done[table] = Compacted(len(names), len(store.names(table, ".parquet")), damaged)
@@ -93,23 +95,23 @@ def merge_small(
     ]
     if len(small) <= most:
         return set()
-    _merged(store, table, small)
+    _merge(store, table, small)
     return set(small).intersection(store.names(table, ".parquet"))
 
 
 def _ids_in(name: str) -> list[str]:
-    """Whose file it is, among other parts of its name."""
+    """The ids in the name of a file, among its other parts."""
     return PurePosixPath(name).stem.split("-")
 
 
-def _merged(store: Store, table: TableName, names: Sequence[str]) -> tuple[str, ...]:
-    """Put the rows of ``names`` into one new file, and delete them; what is wrong with those that
-    are damaged."""
-    found = [
-        _source(store, name, data) for name, data in side_by_side(partial(fetched, store), names)
+def _merge(store: Store, table: TableName, names: Sequence[str]) -> tuple[str, ...]:
+    """Put the rows of ``names`` into one new file and delete these; return what is wrong with those
+    that are damaged."""
+    read = [
+        _source(store, name, data) for name, data in map_in_threads(partial(fetched, store), names)
     ]
-    damaged = tuple(each for each in found if isinstance(each, str))
-    sources = [each for each in found if isinstance(each, _Source)]
+    damaged = tuple(each for each in read if isinstance(each, str))
+    sources = [each for each in read if isinstance(each, _Source)]
     if len(sources) < 2:
         return damaged
     whole = joined(
@@ -122,7 +124,9 @@ def _merged(store: Store, table: TableName, names: Sequence[str]) -> tuple[str, 
     merged = f"{table}/{COMPACTED}{uuid.uuid4().hex[:16]}.parquet"
     store.write(merged, parquet_bytes(rows))
     try:
-        right = _same(_read_back(store, merged), rows) and _as_good(kept, whole, table)
+        right = _are_equal(_read_back(store, merged), rows) and _readers_find_the_same(
+            kept, whole, table
+        )
     except FileNotFoundError:
         return damaged  # another process has merged it on; the old files are found next time
     if not right:
@@ -131,12 +135,12 @@ def _merged(store: Store, table: TableName, names: Sequence[str]) -> tuple[str, 
             f"{store.place}/{merged}: reads back otherwise than it was written; the old files stay"
         )
     digests = {source.name: source.digest for source in sources}
-    deque(side_by_side(partial(_delete_if, store, digests), digests), maxlen=0)
+    deque(map_in_threads(partial(_delete_if, store, digests), digests), maxlen=0)
     return damaged
 
 
 def _source(store: Store, name: str, data: bytes | str | None) -> _Source | str | None:
-    """A file that is to be merged, or what is wrong with it; None if it is gone."""
+    """What ``data`` of a file hold, or what is wrong with them; None if the file is gone."""
     if not isinstance(data, bytes):
         return data
     part = parsed(store, name, data)
@@ -146,7 +150,7 @@ def _source(store: Store, name: str, data: bytes | str | None) -> _Source | str 
 
 
 def _positions_of_different(rows: pa.Table, table: TableName) -> Positions:
-    """The positions of the rows by key, each of those once that stand in several files."""
+    """The positions of the rows, sorted by key; of equal rows from several files one stays."""
     distinct = row_numbers(rows, [*KEYS[table], *AXES[table], "written_at"])
     order = np.argsort(row_numbers(rows, KEYS[table]), kind="stable")
     return order[~pd.Series(distinct[order]).duplicated().to_numpy()]
@@ -157,7 +161,7 @@ def _read_back(store: Store, name: str) -> pa.Table | None:
     return part.rows if isinstance(part, Part) else None
 
 
-def _as_good(kept: Positions, whole: pa.Table, table: TableName) -> bool:
+def _readers_find_the_same(kept: Positions, whole: pa.Table, table: TableName) -> bool:
     """Whether a reader finds in the rows ``kept`` those that it finds in the ``whole``."""
     rows = whole.select([name for name in whole.column_names if name in deciding(table)])
     of_some, of_all = (
@@ -166,15 +170,15 @@ def _as_good(kept: Positions, whole: pa.Table, table: TableName) -> bool:
     return bool(np.array_equal(kept[of_some], of_all))
 
 
-def _same(one: pa.Table | None, other: pa.Table) -> bool:
+def _are_equal(one: pa.Table | None, other: pa.Table) -> bool:
     return (
         one is not None
         and bool(one.schema.equals(other.schema, check_metadata=True))
-        and all(_same_column(one[name], other[name]) for name in one.column_names)
+        and all(_are_equal_columns(one[name], other[name]) for name in one.column_names)
     )
 
 
-def _same_column(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
+def _are_equal_columns(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
     if not pa.types.is_floating(one.type):
         return bool(one.equals(other))
     # To Arrow a NaN is not itself.

@@ -19,28 +19,28 @@ trial's."""
 
 
 def forget(store: Store, trial_ids: Collection[str]) -> dict[str, int]:
-    """Delete every row, weights, checkpoints and logs of ``trial_ids``; how many rows of each table
-    and how many files.
+    """Delete every row, weights, checkpoints and logs of ``trial_ids``; return how many rows of
+    each table and how many files that were.
 
     A file that also holds rows of others is written anew without these, whole or not at all. One
     that cannot be read stays. Students that learned from a forgotten teacher stay too.
     """
-    gone: dict[str, int] = {}
+    deleted: dict[str, int] = {}
     for table in TABLES:
-        gone[table] = sum(
-            _without(store, name, trial_ids) for name in store.names(table, ".parquet")
+        deleted[table] = sum(
+            _delete_rows(store, name, trial_ids) for name in store.names(table, ".parquet")
         )
     for folder, suffix in FOLDERS.items():
         theirs = {f"{folder}/{trial_id}{suffix}" for trial_id in trial_ids}
         names = [name for name in store.names(folder, suffix) if name in theirs]
         for name in names:
             store.delete(name)
-        gone[folder] = len(names)
-    return gone
+        deleted[folder] = len(names)
+    return deleted
 
 
-def _without(store: Store, name: str, trial_ids: Collection[str]) -> int:
-    """Take the rows of ``trial_ids`` out of a file; how many there were."""
+def _delete_rows(store: Store, name: str, trial_ids: Collection[str]) -> int:
+    """Delete the rows of ``trial_ids`` from a file; return how many there were."""
     try:
         rows = pq.read_table(pa.BufferReader(store.read(name)))
     except (pa.ArrowException, OSError):

@@ -1,4 +1,4 @@
-"""The files of a table, read side by side, and their rows put together."""
+"""The files of a table, read in several threads, and their rows put together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from kdray.core import InputError
 from kdray.results.files.arrow_schema import arrow_schema, columns_digest
 from kdray.results.files.dictionary_encoding import encoded, is_encoded, text_columns
-from kdray.results.files.promised import check_columns_of_table, check_rows, check_statistics
+from kdray.results.files.file_names import check_columns_of_table, check_rows, check_statistics
 from kdray.results.files.store import Store
 from kdray.results.files.warn import DamagedFile, warn
 from kdray.results.filters import Where, expression
@@ -60,34 +60,34 @@ def read_parts(
     unnoticed. ``where`` may speak of columns that are read; a file that lacks one gives also rows
     that it does not hold of.
     """
-    found: dict[str, Part | str] = {}
+    by_name: dict[str, Part | str] = {}
     # A file that goes away meanwhile has been merged into one that is new, and a folder that
     # changes need not be listed whole: all is read when a listing has nothing new.
     for _ in range(LISTING_ATTEMPTS):
-        names = [name for name in store.names(table, ".parquet") if name not in found]
+        names = [name for name in store.names(table, ".parquet") if name not in by_name]
         if not names:
             break
         # Parsed one after another: threads that parse wide files are in each other's way.
-        for name, data in side_by_side(partial(fetched, store), names):
+        for name, data in map_in_threads(partial(fetched, store), names):
             if isinstance(data, bytes):
-                found[name] = parsed(
+                by_name[name] = parsed(
                     store, name, data, columns=columns, where=where, encode=text_columns(table)
                 )
             elif data is not None:
-                found[name] = data
-    read = [found[name] for name in sorted(found)]
+                by_name[name] = data
+    read = [by_name[name] for name in sorted(by_name)]
     for problem in (part for part in read if isinstance(part, str)):
         warn(problem, DamagedFile)
     parts = [part for part in read if isinstance(part, Part)]
     # The columns of today, which every file may have been written before.
     today = arrow_schema(table, {})
-    names_found = frozenset(today.names).union(*(part.schema.names for part in parts))
+    all_names = frozenset(today.names).union(*(part.schema.names for part in parts))
     empty = today.empty_table()
     if columns is not None:
         empty = empty.select([name for name in today.names if name in columns])
     rows = joined([empty, *(part.rows for part in parts if not is_encoded(part.rows))])
     large = [part.rows for part in parts if is_encoded(part.rows)]
-    return Parts(joined([encoded(rows, table), *large]) if large else rows, names_found)
+    return Parts(joined([encoded(rows, table), *large]) if large else rows, all_names)
 
 
 def read_part(
@@ -101,9 +101,9 @@ def read_part(
     )
 
 
-def side_by_side(act: Callable[[str], T], names: Iterable[str]) -> Iterator[tuple[str, T]]:
-    """What ``act`` gives for each of ``names``, in order; several run at a time, but no more than
-    :data:`MAX_FILES_AHEAD` ahead of the caller."""
+def map_in_threads(act: Callable[[str], T], names: Iterable[str]) -> Iterator[tuple[str, T]]:
+    """Yield each of ``names`` with what ``act`` returns for it, in order; several run at a time,
+    but no more than :data:`MAX_FILES_AHEAD` ahead of the caller."""
     with ThreadPoolExecutor(READ_THREADS) as pool:
         ahead: deque[tuple[str, Future[T]]] = deque()
         for name in names:
@@ -124,7 +124,7 @@ def fetched(store: Store, name: str) -> bytes | str | None:
     except OSError as error:
         if store.folder is None:
             raise  # not damaged, but out of reach: nothing may be computed again for that
-        return _left_out(store, name, error)
+        return _damage_text(store, name, error)
 
 
 def parsed(
@@ -172,7 +172,7 @@ def parsed(
     except InputError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
-        return _left_out(store, name, error)
+        return _damage_text(store, name, error)
     return Part(*_with_names_of_today(part, schema, names))
 
 
@@ -214,7 +214,8 @@ def _with_names_of_today(
     return rows.rename_columns([today.get(name, name) for name in rows.column_names]), whole
 
 
-def _left_out(store: Store, name: str, error: Exception) -> str:
+def _damage_text(store: Store, name: str, error: Exception) -> str:
+    """The text of a :class:`DamagedFile`."""
     return f"{store.place}/{name}: damaged, left out ({str(error).splitlines()[0]})"
 
 

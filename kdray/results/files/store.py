@@ -39,20 +39,20 @@ PATIENCE = 300.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds between two attempts: doubled from one to the next, and each cut by a random part of up
 to a half."""
-OPTIONS: dict[str, float] = {"connect_timeout": 5.0, "request_timeout": 20.0}
+TIMEOUTS: dict[str, float] = {"connect_timeout": 5.0, "request_timeout": 20.0}
 """Seconds that S3 may take to accept a connection, and may send nothing; also options of the URI,
 which come first."""
 REQUEST_ATTEMPTS = 3
-"""So often pyarrow sends a request to S3 before that is a failed attempt."""
+"""How often pyarrow sends a request to S3 before that counts as a failed attempt."""
 ONE_REQUEST = "allow_delayed_open"
 """pyarrow's option for S3 with which a small object is put by one request rather than by three."""
-LASTING = re.compile(
+LASTING_ERRORS = re.compile(
     r"AWS Error "
     r"(ACCESS_DENIED|NO_SUCH_BUCKET|RESOURCE_NOT_FOUND|INVALID_\w+|SIGNATURE_\w+|\w+_TOKEN|UNRECOGNIZED_CLIENT"
     r"|REQUEST_TIME_TOO_SKEWED|REQUEST_EXPIRED|\w+ \(HTTP status "
     r"(3|4(?!08|29))\d\d\))|PERMISSION_DENIED|UNAUTHENTICATED"
 )
-"""What an object store says that it would say again. All else is tried again: waiting costs less
+"""Errors of an object store that would come again. All others are tried again: waiting costs less
 than hours of training."""
 
 
@@ -71,7 +71,7 @@ class Store:
         if "://" in self.location:
             self.folder = None  # until it is known
             try:
-                self._files, root = self._insisting(partial(_file_system, self.location))
+                self._files, root = self._with_retries(partial(_file_system, self.location))
             except (pa.ArrowException, OSError) as error:
                 problem = re.sub("://.*@", "://", str(error)).removeprefix(f"{self.place}: ")
                 raise InputError(f"{self.place}: {problem}") from None
@@ -87,8 +87,8 @@ class Store:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
-    def _insisting(self, act: Callable[[], T], name: str = "") -> T:
-        """What ``act`` gives; on an object store it is tried again while that or the network fails.
+    def _with_retries(self, act: Callable[[], T], name: str = "") -> T:
+        """Return what ``act`` returns; on an object store try it again while it fails.
 
         ConnectionError if that does not help, and another OSError for what would not change: both
         name the file.
@@ -110,7 +110,7 @@ class Store:
                 raise
             except OSError as error:
                 problem = f"{where}: {' '.join(str(error).split())}"
-                if LASTING.search(problem):
+                if LASTING_ERRORS.search(problem):
                     raise OSError(problem) from None
                 if time.monotonic() - began + pause > PATIENCE:
                     raise ConnectionError(problem) from None
@@ -142,7 +142,7 @@ class Store:
                     "logs",
                     ".tmp",
                 ):
-                    self._insisting(partial(self._files.create_dir, self._path(folder)), folder)
+                    self._with_retries(partial(self._files.create_dir, self._path(folder)), folder)
             probe = f".tmp/{uuid.uuid4().hex}"
             self.write(probe, b"")
             self.delete(probe)
@@ -169,22 +169,22 @@ class Store:
         """The schema version of the folder, None if it has none yet; :class:`InputError` if it is
         newer than this kdray."""
         try:
-            found = int(json.loads(self.read("schema.json"))["kdray_schema"] + 0)
+            version = int(json.loads(self.read("schema.json"))["kdray_schema"] + 0)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
             raise InputError(
                 f"{self.place}/schema.json: damaged; delete it, it is written anew"
             ) from None
-        if found > SCHEMA_VERSION:
+        if version > SCHEMA_VERSION:
             raise InputError(
-                f"{self.place}: results of schema {found}, this kdray reads up to "
+                f"{self.place}: results of schema {version}, this kdray reads up to "
                 f"{SCHEMA_VERSION}; update kdray"
             )
-        return found
+        return version
 
     def read(self, name: str) -> bytes:
-        return self._insisting(partial(self._read, name), name)
+        return self._with_retries(partial(self._read, name), name)
 
     def _read(self, name: str) -> bytes:
         with self._files.open_input_file(self._path(name)) as file:
@@ -200,7 +200,7 @@ class Store:
 
     def write(self, name: str, data: bytes) -> None:
         if self.folder is None:
-            self._insisting(partial(self._put, name, data), name)
+            self._with_retries(partial(self._put, name, data), name)
             return
         target = self.folder / name
         unfinished = self.folder / ".tmp" / uuid.uuid4().hex
@@ -224,13 +224,13 @@ class Store:
             file.write(data)
 
     def exists(self, name: str) -> bool:
-        info = self._insisting(partial(self._files.get_file_info, self._path(name)), name)
+        info = self._with_retries(partial(self._files.get_file_info, self._path(name)), name)
         return bool(info.type == fs.FileType.File)
 
     def delete(self, name: str) -> None:
         """Delete a file; nothing happens if it is not there."""
         with suppress(FileNotFoundError):  # also of a deletion whose answer was lost
-            self._insisting(partial(self._files.delete_file, self._path(name)), name)
+            self._with_retries(partial(self._files.delete_file, self._path(name)), name)
 
     def names(self, folder: str, suffix: str) -> list[str]:
         """The files of ``folder`` that end in ``suffix``, sorted, relative to the store."""
@@ -239,7 +239,7 @@ class Store:
     def sizes(self, folder: str, suffix: str) -> dict[str, int]:
         """The bytes of each of :meth:`names`."""
         selector = fs.FileSelector(self._path(folder), allow_not_found=True)
-        infos = self._insisting(partial(self._files.get_file_info, selector), folder)
+        infos = self._with_retries(partial(self._files.get_file_info, selector), folder)
         found = {info.base_name: info.size for info in infos if info.type == fs.FileType.File}
         return {
             f"{folder}/{name}": found[name]
@@ -251,7 +251,7 @@ class Store:
 def _file_system(uri: str) -> tuple[fs.FileSystem, str]:
     """The file system of a URI, and the path on it."""
     place, _, query = uri.partition("?")
-    asked = dict(parse_qsl(query, keep_blank_values=True))
+    in_uri = dict(parse_qsl(query, keep_blank_values=True))
     if not uri.startswith("s3://"):
         files, root = fs.FileSystem.from_uri(uri)
         return files, str(root)
@@ -261,17 +261,17 @@ def _file_system(uri: str) -> tuple[fs.FileSystem, str]:
             "percent-encoded (/ as %2F)"
         )
     options = {
-        name: _seconds(name, asked.pop(name)) if name in asked else default
-        for name, default in OPTIONS.items()
+        name: _seconds(name, in_uri.pop(name)) if name in in_uri else default
+        for name, default in TIMEOUTS.items()
     }
-    files, root = fs.FileSystem.from_uri(f"{place}?{urlencode(asked)}" if asked else place)
+    files, root = fs.FileSystem.from_uri(f"{place}?{urlencode(in_uri)}" if in_uri else place)
     # pyarrow's own way to make the same file system in another process: the only one to what a URI
     # cannot say.
-    again, (found,) = files.__reduce__()
-    if ONE_REQUEST in found:
-        found[ONE_REQUEST] |= ONE_REQUEST not in asked
+    rebuild, (arguments,) = files.__reduce__()
+    if ONE_REQUEST in arguments:
+        arguments[ONE_REQUEST] |= ONE_REQUEST not in in_uri
     retrying = fs.AwsStandardS3RetryStrategy(max_attempts=REQUEST_ATTEMPTS)
-    return again({**found, **options, "retry_strategy": retrying}), str(root)
+    return rebuild({**arguments, **options, "retry_strategy": retrying}), str(root)
 
 
 def _seconds(name: str, text: str) -> float:

@@ -1,4 +1,4 @@
-"""What the reader warns of, told where the user asked."""
+"""The warnings of the reader, which name the line of the user's code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SeveralTeachers(UserWarning):
 
 
 def warn(message: str, kind: type[Warning]) -> None:
-    """A warning that names the line outside this package that led here."""
+    """Warn, naming the line outside this package that led here."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals["__name__"].startswith("kdray.results"):
         level, frame = level + 1, frame.f_back

@@ -32,7 +32,7 @@ from kdray.report import (
     spread,
 )
 from kdray.report.figures.caption import beyond_seeds
-from kdray.report.figures.drawing import DODGE
+from kdray.report.figures.drawing import GROUP_OFFSET
 from kdray.report.figures.style import PALETTE
 
 SEEDS = pd.DataFrame(
@@ -72,7 +72,7 @@ def test_lines_are_means_in_percent_with_bars_of_one_sample_deviation() -> None:
     assert y == pytest.approx([60, 80])
     assert bar[0] == pytest.approx(100 * math.sqrt(0.02))
     assert other == pytest.approx([30])  # what has no number at x = 1 ends before it
-    assert abs(x - [0, 1]).max() <= DODGE
+    assert abs(x - [0, 1]).max() <= GROUP_OFFSET
 
 
 def test_the_middle_of_three_seeds_is_their_mean() -> None:

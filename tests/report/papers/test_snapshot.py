@@ -48,7 +48,7 @@ def test_students_of_a_sweep_in_its_order_with_what_was_swept(folder: Folder) ->
     assert snapshot.sweeps == ["other", "s"]
     assert len(snapshot.teachers("s")) == 1
     assert snapshot.teachers("other").empty
-    assert snapshot.everyone()["sweep"].value_counts().to_dict() == {"s": 6, "other": 2}
+    assert snapshot.all_students()["sweep"].value_counts().to_dict() == {"s": 6, "other": 2}
 
 
 def test_no_students_and_several_data_sets_are_refused_by_name(folder: Folder) -> None:

@@ -1,7 +1,7 @@
 """What the name of a results file says about its rows, and whether they agree.
 
 A file that one act wrote is named by ids. One that holds another trial's rows under such a name,
-after a copy that went wrong, is as good as damaged: what its name promises is missing.
+after a copy that went wrong, is as good as damaged: the rows that its name says are missing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NAMES: Mapping[str, tuple[re.Pattern[str], ...]] = {
 }
 """By table: the names of the files that hold the rows of one act, by column. Merged files, and
 those that people named, may hold the rows of many."""
-_TELLING: Mapping[str, tuple[str, ...]] = {
+_COLUMNS_OF_EVERY_FILE: Mapping[str, tuple[str, ...]] = {
     "trials": ("trial_id", "status"),
     "epochs": ("trial_id", "stage", "epoch"),
     "robustness": ("trial_id", "evaluation_id", "metric"),
@@ -46,8 +46,8 @@ _TELLING: Mapping[str, tuple[str, ...]] = {
 
 
 @cache
-def promised(name: str) -> Mapping[str, str]:
-    """Return what the name of a file says of all its rows: column to value."""
+def columns_in_name(name: str) -> Mapping[str, str]:
+    """The columns whose value in all rows of a file its name says: column to value."""
     path = PurePosixPath(name)
     for pattern in _NAMES.get(path.parts[0], ()):
         if found := pattern.fullmatch(path.stem):
@@ -58,7 +58,7 @@ def promised(name: str) -> Mapping[str, str]:
 def check_columns_of_table(name: str, columns: Collection[str]) -> None:
     """Raise ValueError if a file in the folder of one table lacks the columns of that table."""
     table = name.partition("/")[0]
-    lacking = [each for each in _TELLING.get(table, ()) if each not in columns]
+    lacking = [each for each in _COLUMNS_OF_EVERY_FILE.get(table, ()) if each not in columns]
     if lacking:
         raise ValueError(f"it is no part of {table}, which have {', '.join(lacking)}")
 
@@ -66,7 +66,7 @@ def check_columns_of_table(name: str, columns: Collection[str]) -> None:
 def check_rows(name: str, rows: pa.Table) -> None:
     """Raise ValueError if ``rows`` are of something else than the file's name says, as far as
     their columns tell."""
-    for column, value in promised(name).items():
+    for column, value in columns_in_name(name).items():
         at = rows.schema.get_field_index(column)
         if at < 0:
             continue
@@ -79,17 +79,17 @@ def check_rows(name: str, rows: pa.Table) -> None:
 def check_statistics(name: str, file: pq.FileMetaData, schema: pa.Schema) -> None:
     """Raise ValueError if the statistics of any row group say that it holds something else than
     the file's name says; of a large file, of which not all is read."""
-    for column, value in promised(name).items():
+    for column, value in columns_in_name(name).items():
         at = schema.get_field_index(column)
         for group in range(file.num_row_groups if at >= 0 else 0):
-            known = file.row_group(group).column(at).statistics
-            if known is None or not known.has_min_max:
+            statistics = file.row_group(group).column(at).statistics
+            if statistics is None or not statistics.has_min_max:
                 continue
-            for each in (known.min, known.max):
+            for each in (statistics.min, statistics.max):
                 _check(column, value, each)
 
 
 def _check(column: str, value: str, held: object) -> None:
-    """Raise ValueError unless ``held`` is the promised ``value``."""
+    """Raise ValueError unless ``held`` is the ``value`` that the name says."""
     if held != value:
         raise ValueError(f"its rows are of {column} {held}, its name says otherwise")
