@@ -47,7 +47,7 @@ from kdray.robustness import (
     SignalToNoise,
     Transfer,
 )
-from kdray.sweep.definition.samplers import CMAES, GP, NSGAII, QMC, TPE, Random
+from kdray.sweep.definition.samplers import CMAES, GP, NSGAII, TPE, Proposer
 from kdray.testing import Contract
 from kdray.training.optimizers import MultiStep, StepDecay
 
@@ -93,14 +93,14 @@ FIELDS: dict[type[Value], dict[str, Any]] = {
     PredictionScores: {"images": (0,), "under": SignalToNoise(ratios=(10.0,))},
     Transfer: {"attack": FGSM()},
     Occlusion: {"sides": (2, 4)},
-    Random: {"points": 7},
-    QMC: {"points": 7},
-    TPE: {"points": 7, "startup": 3},
-    GP: {"points": 7, "startup": 3},
-    CMAES: {"points": 7, "startup": 3, "population": 4},
-    NSGAII: {"points": 7, "population": 4},
+    Proposer: {"points": 7},
+    TPE: {"startup": 3},
+    GP: {"startup": 3},
+    CMAES: {"startup": 3, "population": 4},
+    NSGAII: {"population": 4},
 }
-"""Values for the fields that have no default, or whose default is too large for a test."""
+"""Values for the fields that have no default, or whose default is too large for a test; those of a
+base class are for every kind of it."""
 
 
 MISSING = frozenset({FromPlugin, *({Timm} if importlib.util.find_spec("timm") is None else ())})
@@ -113,7 +113,11 @@ def members(union: Any) -> list[type[Value]]:
 
 
 def instance(kind: type[Value]) -> Any:
-    given = FIELDS.get(kind, {})
+    given = {
+        name: value
+        for base in reversed(kind.__mro__)
+        for name, value in FIELDS.get(base, {}).items()
+    }
     lacking = [
         name
         for name, field in kind.model_fields.items()
