@@ -9,12 +9,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import pandas as pd
+
 from kdray.core import InputError, fingerprint, parse
 from kdray.core.yaml import read_yaml
 from kdray.data import AnyData, data_root
 from kdray.results import Results, open_results
 from kdray.results.record import add_labels
-from kdray.results.schema import TRAINED_STATUS
+from kdray.results.schema import NOT_NEEDED, TRAINED_STATUS
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.file import Request, Role, Suite
 from kdray.sweep.definition.teacher_variants import Variant, in_variants, variants_of_students
@@ -31,6 +33,9 @@ from kdray.sweep.scheduling.progress import Progress
 from kdray.sweep.scheduling.scheduler import Scheduler, Sources
 from kdray.trials.experiment import AnyTrial, parse_trial, stored_experiment
 from kdray.trials.task import Reason, ReasonKind, Task, measurable
+
+ROLES: tuple[Role, ...] = ("student", "teacher")
+"""Of a trial that is both, in one sweep or in two, the first counts."""
 
 
 def load_suite(path: str | os.PathLike[str]) -> Suite:
@@ -140,11 +145,11 @@ def _measuring_only(task: Task) -> Task:
 def _chosen(
     found: Results, roles: Collection[Role], trials: Collection[str] | None
 ) -> tuple[list[TrainedTrial], dict[str, Reason]]:
-    """The trained trials in ``roles``, and among ``trials`` if these are given; and, by trial, why
-    others of them cannot be measured: another version of kdray made them. InputError if one of
-    ``trials`` is not there."""
+    """The trained trials that have one of ``roles`` in any sweep, and among ``trials`` if these are
+    given; and, by trial, why others of them cannot be measured: another version of kdray made them.
+    InputError if one of ``trials`` is not there."""
     table = found.trials()
-    table = table[table["status"].isin(TRAINED_STATUS) & table["role"].isin(roles)]
+    table = _in_roles(table[table["status"].isin(TRAINED_STATUS)], found, roles)
     if trials is not None:
         unknown = sorted(set(trials) - set(table["trial_id"]))
         if unknown:
@@ -159,6 +164,22 @@ def _chosen(
         except InputError as error:
             foreign[trial_id] = Reason(kind=ReasonKind.EXPERIMENT, text=str(error))
     return chosen, foreign
+
+
+def _in_roles(trials: pd.DataFrame, found: Results, roles: Collection[Role]) -> pd.DataFrame:
+    """The rows of ``trials`` that have one of ``roles`` in any sweep, which is their ``role`` then;
+    of those that no sweep asks for the role says for which one asked first."""
+    asked = found.members(["trial_id", "role"], [("outcome", "!=", NOT_NEEDED)])
+    taken: dict[str, set[str]] = {}
+    for trial_id, role in asked.dropna().itertuples(index=False, name=None):
+        taken.setdefault(trial_id, set()).add(role)
+    chosen = [
+        next((role for role in ROLES if role in roles and role in taken.get(each, {first})), None)
+        for each, first in zip(trials["trial_id"], trials["role"], strict=True)
+    ]
+    return trials.assign(role=pd.Series(chosen, index=trials.index, dtype="str")).dropna(
+        subset="role"
+    )
 
 
 def _readable(found: Results) -> Iterator[AnyTrial]:

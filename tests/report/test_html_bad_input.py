@@ -129,20 +129,17 @@ def test_a_point_with_fewer_seeds_than_the_sweep_lacks_some_even_if_nothing_fail
     assert "very trial completed" not in page.text
 
 
-def test_points_that_share_the_best_place_are_no_winner(tmp_path: Path) -> None:
+def test_of_points_that_share_the_best_place_the_first_is_marked(tmp_path: Path) -> None:
     write_made(tmp_path, Made(**{**FEW, "points": 3}))
     part = tmp_path / "trials" / "part-0.parquet"
     pd.read_parquet(part).assign(val_accuracy=[0.95, 0.93, 0.93, 0.95, 0.8, 0.8]).to_parquet(part)
     page = outline(render(Results(tmp_path)))
-    assert (
-        "2 points share the highest val_accuracy, 0.940: 0 and 1. There is no single best."
-        in page.text
-    )
+    assert "Point 1 has the same; the first in the sweep's order is called the best." in page.text
     marks = [
         row.all("td")[0].text
         for row in page.all("table", class_="points")[0].all("tbody")[0].all("tr")
     ]
-    assert marks == ["shares the best", "shares the best", ""]
+    assert marks == ["best", "", ""]
     assert (
         "Against point 0 (noise.input.sigma = 0), the first of those that share the best place"
         in page.text

@@ -18,7 +18,7 @@ from kdray.sweep.evaluate import evaluate, load_suite
 from kdray.sweep.plan import plan
 from kdray.sweep.scheduling.account import Summary
 from kdray.sweep.scheduling.progress import Progress
-from tests.sweep.fakes import TINY, Engine, go, sweep_of, tables
+from tests.sweep.fakes import ALONE, TINY, Engine, go, sweep_of, tables
 
 CLEAN = {"name": "clean", "label": "again"}
 NOISE = {"name": "gaussian_noise", "sigmas": [0.1], "examples": 20}
@@ -108,6 +108,21 @@ def test_only_what_is_missing_is_measured(engine: Engine, finished: Path, tmp_pa
     summary = measure(finished, suite, role="student")
     assert (summary.ran, summary.there) == ({one}, set(others))
     assert [labels for _, labels in engine.measured] == [["pgd1", "clean"]]
+
+
+def test_a_role_is_what_a_trial_is_in_a_sweep(engine: Engine, finished: Path, noise: Suite) -> None:
+    """Teachers that another sweep has as students are both."""
+    alone = {**ALONE, "experiment.model.hidden": [16], "experiment.noise": {}}
+    go(finished, alone, {"name": "alone"})
+    members = Results(finished).members()
+    (_, alone_as_students), (_, of_tiny) = members[members["role"].eq("student")].groupby("sweep")
+    teachers = set(members.loc[members["role"].eq("teacher"), "trial_id"])
+    assert set(alone_as_students["trial_id"]) == teachers
+    measure(finished, noise, role="student")
+    assert measured(finished) == {*of_tiny["trial_id"], *teachers}
+    first = [{**NOISE, "label": "t", "seed": 1}]
+    measure(finished, load_suite(suite_file(finished, first)), role="teacher")
+    assert measured(finished, "t") == teachers
 
 
 def test_roles_and_trials_narrow_it_down(engine: Engine, finished: Path, noise: Suite) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pandas as pd
 
 from kdray.core.wording import NONE, counted, duration, listed, value_text
-from kdray.report.figures.caption import data_name
 from kdray.report.page.evaluation_facts import evaluations
 from kdray.report.page.group import Group
 
@@ -39,10 +38,7 @@ def facts(group: Group) -> list[tuple[str, str]]:
 
 def _described(group: Group) -> Iterator[tuple[str, str]]:
     students = group.students
-    yield (
-        "Data",
-        f"{data_name(group.data)}" + _of(students, "data.examples", ", {} training examples"),
-    )
+    yield ("Data", group.data_title + _of(students, "data.examples", ", {} training examples"))
     yield (
         "Trials",
         f"{counted(len(students), 'student')}, {counted(len(group.teachers), 'teacher')}",

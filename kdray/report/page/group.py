@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdray.core.wording import point_text
+from kdray.core.wording import point_text, value_text
 from kdray.report.figures.caption import data_name
 from kdray.results import Results
 from kdray.results.metrics import ACCURACIES, is_headline
-from kdray.results.points.best import leaders, with_objectives
+from kdray.results.points.best import leaders, the_best, with_objectives
 from kdray.results.points.objective import Objective, Objectives
-from kdray.results.points.replicates import replicates, swept_values
+from kdray.results.points.replicates import data_sets, replicates, swept_values
 from kdray.results.record import sweep_objectives
 from kdray.results.schema import NOT_NEEDED
 
@@ -28,11 +28,14 @@ DATA = "data.name"
 
 @dataclass(frozen=True)
 class Group:
-    """The trials of ``sweep`` on the data set ``data``, joined with their part in it."""
+    """The trials of ``sweep`` on one data set, of the name ``data``, joined with their part in
+    it."""
 
     results: Results
     sweep: str
     data: str
+    apart: str
+    """In which the data set differs from others of that name in the sweep; mostly nothing."""
     alone: bool
     """Whether the sweep has no other data set."""
     students: pd.DataFrame
@@ -44,7 +47,12 @@ class Group:
 
     @property
     def title(self) -> str:
-        return self.sweep if self.alone else f"{self.sweep} on {data_name(self.data)}"
+        return self.sweep if self.alone else f"{self.sweep} on {self.data_title}"
+
+    @property
+    def data_title(self) -> str:
+        """The data set, as people write it."""
+        return data_name(self.data) + (f" ({self.apart})" if self.apart else "")
 
     @cached_property
     def aims(self) -> Objectives:
@@ -97,9 +105,8 @@ class Group:
 
     @property
     def best(self) -> list[int]:
-        """The best point, none if several share the first place; of several objectives the Pareto
-        front."""
-        return self.leaders if len(self.aims.objectives) > 1 or len(self.leaders) == 1 else []
+        """The best point, or, of several objectives, those of the Pareto front."""
+        return the_best(self.leaders, self.aims)
 
     @cached_property
     def leaders(self) -> list[int]:
@@ -204,18 +211,34 @@ def _of_sweep(
     teachers, _ = _joined(teachers, frame)
     # Of a trial without a row of its own (its teacher failed) nothing is known but that it is of
     # this sweep.
-    kinds = (
-        list(dict.fromkeys(students[DATA].dropna()))
-        or list(dict.fromkeys(teachers[DATA].dropna()))[:1]
-        or [""]
-    )
-    students[DATA] = students[DATA].fillna(kinds[0])
+    of_students, of_teachers = (data_sets(each["experiment"]) for each in (students, teachers))
+    kinds = list(dict.fromkeys(of_students.dropna())) or list(of_teachers.dropna())[:1] or ["{}"]
+    of_students = of_students.fillna(kinds[0])
     found = []
-    for data in kinds:
-        part = students[students[DATA].eq(data)]
+    for kind, apart in zip(kinds, _told_apart([json.loads(text) for text in kinds]), strict=True):
+        name = str(json.loads(kind).get("name", ""))
+        part = students[of_students.eq(kind)]
+        part = part.assign(**{DATA: part[DATA].fillna(name)})
         is_asked = teachers["trial_id"].isin(part["teacher_id"]) | (len(kinds) == 1)
-        paths = _varying(part, swept)
-        found.append(Group(results, sweep, data, len(kinds) == 1, part, teachers[is_asked], paths))
+        asked, paths = teachers[is_asked], _varying(part, swept)
+        found.append(Group(results, sweep, name, apart, len(kinds) == 1, part, asked, paths))
+    return found
+
+
+def _told_apart(kinds: Sequence[dict[str, Any]]) -> list[str]:
+    """For each data set, the fields in which those of its name differ."""
+    found = []
+    for kind in kinds:
+        others = [each for each in kinds if each.get("name") == kind.get("name")]
+        names = sorted({name for each in others for name in each})
+        differing = [
+            name for name in names if any(each.get(name) != kind.get(name) for each in others)
+        ]
+        stated = (
+            f"{name} {value_text(kind[name])}" if name in kind else f"{name} by default"
+            for name in differing
+        )
+        found.append(", ".join(stated))
     return found
 
 

@@ -93,8 +93,8 @@ def lines(group: Group) -> list[Line]:
 def _marks(group: Group) -> dict[int, str]:
     """Return the marks of the best points, and of the front of clean against robust accuracy."""
     several = len(group.aims.objectives) > 1
-    first = "Pareto front" if several else "best" if group.best else "shares the best"
-    marks = dict.fromkeys(group.leaders, first)
+    first = "Pareto front" if several else "best"
+    marks = dict.fromkeys(group.best, first)
     if not several and (pair := trade_off(group)) is not None:
         known = group.points.dropna(subset=list(pair))
         for point in known.loc[fronts(known[list(pair)].to_numpy(), ["max", "max"]) == 0, "point"]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from kdray.core import InputError
 from kdray.core.wording import NONE, count_range, counted, is_missing, point_text, value_text
-from kdray.report.page.group import DATA, Group, records
+from kdray.report.page.group import Group, records
 from kdray.report.page.headline_metrics import clean, is_share, robust
 from kdray.results.metrics import SIZES
 
@@ -122,16 +122,18 @@ def named(group: Group, baseline: Baseline | None) -> str:
         return f"the case {chosen}"
     exists = group.points["point"].eq(chosen).any()
     about = f" ({group.about(chosen)})" if exists else ""
+    shares = len(group.leaders) > len(group.best)
     first = (
-        ", the best by the objective"
-        if group.best[:1] == [chosen]
-        else ", the first of those that share the best place"
+        ", the first of those that share the best place"
+        if shares
+        else ", the best by the objective"
     )
     return f"point {chosen}{about}" + (first if baseline is None else "")
 
 
 def _comparison(group: Group, chosen: Baseline, metric: str) -> Comparison:
-    where = None if group.alone else [(DATA, "==", group.data)]
+    points = [int(point) for point in group.points["point"]]
+    where = None if group.alone else [("point", "in", points)]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # few or equal seeds: the table says so with gaps

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from kdray.core.wording import counted, is_missing, listed, mean_and_deviation, value_text
-from kdray.report.figures.caption import data_name
 from kdray.report.page.difference_sentence import difference_sentence
 from kdray.report.page.failures import Doubt, Failure
 from kdray.report.page.group import Group, records
@@ -50,7 +48,7 @@ def _only_teachers(group: Group) -> str:
     trained = int(group.teachers["status"].isin(TRAINED_STATUS).sum())
     return (
         f"Of the sweep “{group.sweep}” only teachers have been trained so far ({trained:,} of the "
-        f"{len(group.teachers):,} begun, on {data_name(group.data)}): no student has a result yet."
+        f"{len(group.teachers):,} begun, on {group.data_title}): no student has a result yet."
     )
 
 
@@ -65,7 +63,7 @@ def _swept(group: Group) -> str:
     taught = f", taught by {counted(teachers, 'trained teacher')}" if teachers else ""
     what = f" ({listed(varied, MAX_PATHS)})" if varied else ""
     return (
-        f"The sweep “{group.sweep}” trained students on {data_name(group.data)} at "
+        f"The sweep “{group.sweep}” trained students on {group.data_title} at "
         f"{counted(points, 'point')}{what}, with {counted(seeds, 'seed')} each: "
         f"{counted(len(students), 'student')} in all{taught}."
     )
@@ -81,8 +79,8 @@ def _path(values: pd.Series[Any], path: str) -> str:
 
 
 def _best(group: Group) -> list[str]:
-    """List what is to be said of the best point, of several that share its place, or of the Pareto
-    front."""
+    """List what is to be said of the best point and of those that share its place, or of the
+    Pareto front."""
     if not group.best:
         return _no_best(group)
     if len(group.aims.objectives) > 1:
@@ -96,6 +94,11 @@ def _best(group: Group) -> list[str]:
         f"{mean_and_deviation(row[metric], row[f'{metric} std'])} over "
         f"{counted(int(row['n']), 'seed')}{_interval(group, point)}."
     )
+    shared = group.leaders[1:]
+    if shared:
+        points = listed(map(str, shared), MAX_POINTS)
+        which = f"Point {points} has" if len(shared) == 1 else f"Points {points} have"
+        first += f" {which} the same; the first in the sweep's order is called the best."
     others = [
         f"{name} {mean_and_deviation(row[name], row[f'{name} std'])}"
         for name in (clean(group), robust(group))
@@ -106,14 +109,6 @@ def _best(group: Group) -> list[str]:
 
 def _no_best(group: Group) -> list[str]:
     """Say why no point is called the best; nothing if none has completed."""
-    metric = group.objective.metric
-    if group.leaders:
-        number = mean_and_deviation(group.numbers(group.leaders[0])[metric], math.nan)
-        names = listed(map(str, group.leaders), MAX_POINTS)
-        return [
-            f"{counted(len(group.leaders), 'point')} share the {_extreme(group)} {metric}, "
-            f"{number}: {names}. There is no single best."
-        ]
     if group.completed.empty:
         return []
     metrics = listed(group.aims.metrics)

@@ -20,10 +20,11 @@ from kdray.results.points.estimates import Floats, bootstrap_interval, spread, t
 from kdray.results.points.objective import Objectives, metric_of, to_compare, violation
 from kdray.results.points.pareto import fronts
 from kdray.results.points.replicates import (
+    POINT,
     as_table,
     by_point,
     check_same_data,
-    data_of,
+    data_sets,
     measured_replicates,
     replicates,
 )
@@ -85,18 +86,20 @@ def pareto(
 
 
 def best_points(tables: Tables, sweep: str) -> list[int]:
-    """The numbers of the best points of ``sweep`` by its own objectives: one, or, of several
-    objectives, its Pareto front; the same of each data set, if it has several. Of points that share
-    the first place the first in the sweep's order.
-    """
+    """The numbers of the best points of ``sweep`` by its own objectives (:func:`the_best`), of each
+    data set, if it has several."""
     objectives = sweep_objectives(tables.store, sweep)
     rows = with_objectives(replicates(tables, sweep), tables, sweep, objectives)
-    data = {text: data_of(text).get("name") for text in rows["experiment"].dropna().unique()}
-    found = []
-    for _, its in rows.groupby(rows["experiment"].map(data), dropna=True):
-        leading = leaders(its, objectives)
-        found += leading if len(objectives.objectives) > 1 else leading[:1]
+    found: list[int] = []
+    for _, its in rows.groupby(data_sets(rows["experiment"]), dropna=True):
+        found += the_best(leaders(its, objectives), objectives)
     return sorted(found)
+
+
+def the_best(leading: list[int], objectives: Objectives) -> list[int]:
+    """What is called the best of the points that no other surpasses: of several objectives all, the
+    Pareto front; of one the first in the sweep's order."""
+    return leading if len(objectives.objectives) > 1 else leading[:1]
 
 
 def leaders(rows: pd.DataFrame, objectives: Objectives) -> list[int]:
@@ -152,9 +155,11 @@ def split_of(tables: Tables, metric: str, sweep: str) -> str | None:
 def _of_whole_points(
     tables: Tables, metrics: list[str], sweep: str | None, where: Where
 ) -> pd.DataFrame:
-    """The replicates that have the metrics, of points that can be the best."""
+    """The replicates of points that can be the best: all their seeds have the metrics."""
     rows = measured_replicates(tables, metrics, sweep, where)
-    rows = rows[rows["complete"] & rows[metrics].notna().all(axis=1)]
+    known = rows[metrics].notna().all(axis=1)
+    of_all_seeds = known.groupby([rows[name] for name in POINT], dropna=False).transform("all")
+    rows = rows[rows["complete"] & of_all_seeds]
     for name in rows["sweep"].unique():
         objectives = sweep_objectives(tables.store, name)
         if objectives.constraints:
@@ -168,7 +173,7 @@ def _breaking_constraints(tables: Tables, sweep: str, objectives: Objectives) ->
     rows = with_objectives(replicates(tables, sweep), tables, sweep, objectives)
     limits = objectives.constraints
     metrics = list(dict.fromkeys(map(metric_of, limits)))
-    means = rows.groupby("point")[metrics].mean()
+    means = rows.groupby("point")[metrics].mean(skipna=False)
     kept = [
         all(violation(each, [dict(zip(metrics, row, strict=True))]) <= 0 for each in limits)
         for row in means.itertuples(index=False, name=None)

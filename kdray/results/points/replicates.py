@@ -43,6 +43,7 @@ CHOSEN_FOR_ALL = ("best_validation", "best_test")
 OF_TRIAL = ["seed", "status", "teacher_id", "experiment"]
 TRAINING_ONLY = (
     "augment",
+    "normalization",
     "omit_classes",
     "train_examples",
     "train_per_class",
@@ -164,12 +165,10 @@ def _as_column(values: list[Any]) -> pd.Series[Any]:
 
 def check_same_data(rows: pd.DataFrame, what: str) -> None:
     """Raise :class:`InputError` if the trials were trained and measured on different data."""
-    described = {text: data_of(text) for text in rows["experiment"].dropna().unique()}
-    kinds = {json.dumps(data, sort_keys=True): data for data in described.values()}
+    kinds = list(map(json.loads, data_sets(rows["experiment"]).dropna().unique()))
     if len(kinds) > 1:
         raise InputError(
-            f"{what}: {different(*list(kinds.values())[:2])}; choose one of them with "
-            "sweep= or where="
+            f"{what}: {different(*kinds[:2])}; choose one of them with sweep= or where="
         )
 
 
@@ -182,6 +181,13 @@ def data_of(experiment: str) -> dict[str, Any]:
     """What an experiment's accuracies are measured on."""
     data = json.loads(experiment).get("data") or {}
     return {name: value for name, value in data.items() if name not in TRAINING_ONLY}
+
+
+def data_sets(experiments: pd.Series[str]) -> pd.Series[str]:
+    """The same of each experiment, as JSON; none where the experiment is not known."""
+    kinds = experiments.dropna().unique()
+    texts = {text: json.dumps(data_of(text), sort_keys=True) for text in kinds}
+    return experiments.map(texts).astype(object)
 
 
 def _in_words(data: dict[str, Any], other: dict[str, Any]) -> str:

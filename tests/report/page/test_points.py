@@ -11,6 +11,7 @@ import pytest
 
 from kdray.report.figures.tables import Spread
 from kdray.report.page.points import Cell, columns, first_metrics, lines, table
+from kdray.results.points.best import best_points
 from kdray.results.points.objective import Objective
 from tests.report.page.small import ALPHA, SIGMA, Small, attacked, two_by_two
 
@@ -98,11 +99,16 @@ def test_the_best_of_an_objective_that_is_minimised_is_the_lowest(tmp_path: Path
     assert [line.mark for line in lines(made.group())] == ["best", ""]
 
 
-def test_points_that_share_the_first_place_say_so(tmp_path: Path) -> None:
+def test_of_points_that_share_the_first_place_the_first_is_the_best_as_everywhere(
+    tmp_path: Path,
+) -> None:
     made = Small(tmp_path)
     made.point(0, [0.5, 0.7], {SIGMA: 0.0})
     made.point(1, [0.7, 0.5], {SIGMA: 0.1})
-    assert [line.mark for line in lines(made.group())] == ["shares the best"] * 2
+    group = made.group()
+    assert [line.mark for line in lines(group)] == ["best", ""]
+    assert best_points(group.results, "s") == group.best == [0]
+    assert group.results.best("val_accuracy")["point"].tolist() == [0]
 
 
 def test_of_two_objectives_the_front_is_marked(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_one_point_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     assert comparisons(made.group(), None) == ("", [])
 
 
-def test_points_that_share_the_best_place_are_no_best(tmp_path: Path) -> None:
+def test_of_points_that_share_the_best_place_the_first_is_the_baseline(tmp_path: Path) -> None:
     made = Small(tmp_path)
     made.point(0, [0.5, 0.6], {SIGMA: 0.0})
     made.point(1, [0.6, 0.5], {SIGMA: 0.1})

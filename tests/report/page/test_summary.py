@@ -78,9 +78,13 @@ def test_points_that_share_the_best_place(tmp_path: Path) -> None:
     made = Small(tmp_path)
     for point in range(2):
         made.point(point, [0.5, 0.6], {SIGMA: point / 10})
-    assert sentences(made)[1] == (
-        "2 points share the highest val_accuracy, 0.550: 0 and 1. There is no single best."
+    said = " Point 1 has the same; the first in the sweep's order is called the best."
+    assert sentences(made)[1].startswith(
+        f"Point 0 ({SIGMA} = 0) has the highest val_accuracy: 0.550"
     )
+    assert sentences(made)[1].endswith(said)
+    made.point(2, [0.6, 0.5], {SIGMA: 0.2})
+    assert " Points 1 and 2 have the same; the first " in sentences(made)[1]
 
 
 def test_the_pareto_front_of_two_objectives(tmp_path: Path) -> None:

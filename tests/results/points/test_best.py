@@ -11,6 +11,7 @@ import pytest
 from kdray.core import InputError
 from kdray.results import Results, SelectedOnTest, Store, open_results, write_rows
 from kdray.results.metrics import default_mode
+from kdray.results.points.best import best_points
 from kdray.results.points.table import points as table_of_points
 from tests.results.made import add_point
 
@@ -123,8 +124,8 @@ def test_the_best_come_first(two: Results) -> None:
 
 
 def test_choosing_by_the_test_split_is_warned_of(empty: Results) -> None:
-    add_point(empty, 0, [0.5], metric="test_accuracy")
-    add_point(empty, 1, [0.5], metric="pgd.accuracy", train_seconds=3.0)
+    add_point(empty, 0, [0.5], {SIGMA: 0.0}, metric="test_accuracy")
+    add_point(empty, 1, [0.5], {SIGMA: 0.1}, metric="pgd.accuracy", train_seconds=3.0)
     for metric in ("test_accuracy", "pgd.accuracy"):
         with pytest.warns(SelectedOnTest, match=f"{metric} is of the test split") as caught:
             empty.best(metric)
@@ -284,3 +285,29 @@ def test_a_diverged_seed_does_not_count_though_it_has_numbers(empty: Results) ->
     write_rows(empty.store, "trials", second, [{**kept, "status": "diverged"}], {})
     table = empty.points("val_accuracy")
     assert table[["n", "mean"]].to_numpy().tolist() == [[1, 0.5]], f"only {first}"
+
+
+def test_data_sets_of_one_name_have_a_best_point_each(empty: Results) -> None:
+    for number, (resize, value) in enumerate([(8, 0.6), (8, 0.7), (16, 0.9), (16, 0.8)]):
+        data = {"name": "digits", "resize": resize}
+        add_point(empty, number, [value], {"data.resize": resize, SIGMA: number / 10}, data=data)
+    assert best_points(empty, "s") == [1, 2]
+    with pytest.raises(InputError, match=r"data\.resize=8"):
+        empty.best("val_accuracy")
+
+
+def test_what_is_changed_for_training_only_leaves_one_best_point(empty: Results) -> None:
+    for number, fields in enumerate([{}, {"normalization": "none"}, {"train_examples": 50}]):
+        data = {"name": "digits", **fields}
+        add_point(empty, number, [0.5 + number / 10], {SIGMA: number / 10}, data=data)
+    assert best_points(empty, "s") == [2]
+    assert empty.best("val_accuracy")["point"].tolist() == [2]
+    assert empty.compare(0, "val_accuracy")["n"].tolist() == [1, 1]
+
+
+def test_a_point_of_which_a_seed_lacks_the_metric_is_not_the_best(empty: Results) -> None:
+    first, second = add_point(empty, 0, [0.5, 0.6], {SIGMA: 0.0}, metric="pgd.accuracy")
+    add_point(empty, 1, [0.3, 0.4], {SIGMA: 0.1}, metric="pgd.accuracy")
+    empty.store.delete(f"robustness/{second}-pgd.parquet")
+    with pytest.warns(SelectedOnTest):
+        assert empty.best("pgd.accuracy", count=2)["point"].tolist() == [1], f"only {first}"
