@@ -12,6 +12,7 @@ from kdray.cli.catalogue import entries
 from kdray.data import AnyData
 from kdray.methods import AnyMethod
 from kdray.methods.attack import Attack
+from kdray.methods.igdm import IndirectGradient
 from kdray.methods.weight_perturbation import WeightPerturbation
 from kdray.models import AnyModel, Smoothing
 from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, AnyWeightNoise, Noise
@@ -194,6 +195,7 @@ KINDS: dict[str, Any] = {
     "methods": AnyMethod,
     "attack": Attack,
     "weight perturbation": WeightPerturbation,
+    "indirect gradient": IndirectGradient,
     "models": AnyModel,
     "data": AnyData,
     "evaluations": AnyEvaluation,

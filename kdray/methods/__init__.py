@@ -25,6 +25,7 @@ from kdray.methods.dist import DIST
 from kdray.methods.dkd import DKD
 from kdray.methods.fitnet import FitNet
 from kdray.methods.gradient_matching import GradientMatching
+from kdray.methods.iad import IAD
 from kdray.methods.kd import KD
 from kdray.methods.margin import Margin
 from kdray.methods.mart import MART
@@ -49,7 +50,8 @@ AnyMethod = Annotated[
     | CRD
     | Adversarial
     | TRADES
-    | MART,
+    | MART
+    | IAD,
     OpenUnion(Method),
 ]
 
@@ -57,6 +59,7 @@ __all__ = [
     "CRD",
     "DIST",
     "DKD",
+    "IAD",
     "KD",
     "MART",
     "RKD",

@@ -17,6 +17,7 @@ Methods of robust distillation that are settings of it, each half ``kd`` with α
             teacher_sees: clean, attack.loss: kl_teacher_clean
     AdaAD   (Huang et al. 2023, CVPR)                 mix: their α (1), both temperatures: 1,
             teacher_sees: perturbed, attack.loss: kl_teacher
+    IGDM    (Lee et al. 2024, arXiv:2312.03286)       indirect_gradient beside any of them
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from kdray.methods.base import Losses, Method, OutputMethod, TrainedTeacher, Tra
 from kdray.methods.cross_entropy import CrossEntropy
 from kdray.methods.dist import DIST
 from kdray.methods.dkd import DKD
+from kdray.methods.igdm import IndirectGradient, indirect_gradient
 from kdray.methods.kd import KD
 from kdray.methods.margin import Margin
 from kdray.methods.output_regression import OutputRegression
@@ -63,20 +65,28 @@ class Adversarial(AttackedMethod):
     perturbed: AnyOutputMethod = CrossEntropy()
     teacher_sees: Literal["perturbed", "clean"] = "perturbed"
     """What the teacher is shown in the perturbed half."""
+    indirect_gradient: IndirectGradient | None = None
+    """Match the teacher's input gradient through its answers on both sides of the image (IGDM);
+    none: without it."""
 
     @classmethod
     def term_names(cls) -> tuple[str, ...]:
         """Those of every loss that a half may be, under the half's name."""
         methods = [kind for kind in value_types(AnyOutputMethod) if issubclass(kind, Method)]
         terms = dict.fromkeys(term for kind in methods for term in kind.term_names())
-        return tuple(f"{half}_{term}" for half in ("clean", "perturbed") for term in terms)
+        of_halves = (f"{half}_{term}" for half in ("clean", "perturbed") for term in terms)
+        return (*of_halves, "indirect_gradient")
 
     @property
     def asks_teacher(self) -> bool:
         """Of the halves that count, and of the attack."""
         return (self.mix < 1 and self.clean.asks_teacher) or (
-            self.mix > 0 and (self.perturbed.asks_teacher or self.attack.asks_teacher)
+            self.mix > 0 and (self.perturbed.asks_teacher or self._asks_beside_halves)
         )
+
+    @property
+    def _asks_beside_halves(self) -> bool:
+        return self.attack.asks_teacher or self.indirect_gradient is not None
 
     @property
     def is_attacked(self) -> bool:
@@ -94,6 +104,11 @@ class Adversarial(AttackedMethod):
                 raise ValueError(str(error).replace("method.", f"method.{name}.", 1)) from None
         if self.mix > 0:
             self.attack.check_fits(student)
+        elif self.indirect_gradient is not None:
+            raise ValueError(
+                "method.indirect_gradient: is of images that the attack has made, and mix 0 makes "
+                "none (allowed: mix above 0, or indirect_gradient: null)"
+            )
 
     def losses_of(
         self,
@@ -113,15 +128,30 @@ class Adversarial(AttackedMethod):
             halves.append(
                 ("perturbed", self.mix, self.perturbed.of(logits, step.batch.labels, answer))
             )
-        return Losses(
-            sum(
-                (weight * losses.total for _, weight, losses in halves[1:]),
-                halves[0][1] * halves[0][2].total,
-            ),
-            {
-                f"{half}_{term}": value
-                for half, _, losses in halves
-                for term, value in losses.terms.items()
-            },
-            halves[0][2].logits,
+        total = sum(
+            (weight * losses.total for _, weight, losses in halves[1:]),
+            halves[0][1] * halves[0][2].total,
         )
+        terms = {
+            f"{half}_{term}": value
+            for half, _, losses in halves
+            for term, value in losses.terms.items()
+        }
+        if examples is not None and self.indirect_gradient is not None:
+            matched = self.matched_gradient(step, examples, halves[-1][2].logits)
+            terms["indirect_gradient"] = matched
+            total = total + self.indirect_gradient.weight_in(step.epoch) * matched
+        return Losses(total, terms, halves[0][2].logits)
+
+    @staticmethod
+    def matched_gradient(
+        step: TrainingStep, examples: Float32[Tensor, "B C H W"], perturbed: Float[Tensor, "B K"]
+    ) -> Float[Tensor, ""]:
+        """IGDM's term of a student that answers ``perturbed`` to ``examples``."""
+        assert step.teacher is not None  # an experiment without a teacher is refused
+        opposite = 2 * step.batch.images - examples
+        plus, minus = (
+            step.teacher(images, step.batch.labels, temperature=1.0).logits
+            for images in (examples, opposite)
+        )
+        return indirect_gradient((perturbed, step.student.logits(opposite)), (plus, minus))

@@ -169,7 +169,7 @@ def test_terms_are_those_of_every_loss_it_may_have_twice() -> None:
         f"{half}_{term}"
         for half in ("clean", "perturbed")
         for term in (*("cross_entropy", "soft", "regression", "margin"), *DKD.terms, *DIST.terms)
-    }
+    } | {"indirect_gradient"}
 
 
 @pytest.mark.parametrize("half", [{"name": "dkd"}, {"name": "dist"}])

@@ -277,6 +277,19 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "teacher's (16, 8, 8): both must be "
         "vectors, or maps of which the student's is at least as large",
     ),
+    "an indirect gradient of images that are not made": (
+        {
+            "teacher": description(),
+            "method": {
+                "name": "adversarial",
+                "mix": 0,
+                "clean": {"name": "kd"},
+                "indirect_gradient": {},
+            },
+        },
+        "method.indirect_gradient: is of images that the attack has made, and mix 0 makes none "
+        "(allowed: mix above 0, or indirect_gradient: null)",
+    ),
     "an attack in expectation over nothing": (
         {"method": attacked(samples=4)},
         "method.attack.samples: 4 passes of a model that draws nothing are all the same; use 1",
