@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
@@ -193,7 +194,14 @@ class Listener(FIFOScheduler):  # type: ignore[misc]  # ray is not typed
 
 def resources_of(config: dict[str, Any]) -> tune.PlacementGroupFactory:
     """What Ray gives to a trial."""
-    return tune.PlacementGroupFactory([bundle(Grant.model_validate_json(config["grant"]))])
+    return _placement(config["grant"])
+
+
+@cache
+def _placement(grant: str) -> tune.PlacementGroupFactory:
+    """One value for all trials of a grant: Tune looks for those of free workers by comparing it
+    with each, which takes long for others that are only equal."""
+    return tune.PlacementGroupFactory([bundle(Grant.model_validate_json(grant))])
 
 
 def run_trials(
