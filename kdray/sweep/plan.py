@@ -32,7 +32,7 @@ from kdray.sweep.inventory.outside_weights import check_outside_weights
 from kdray.sweep.inventory.speeds import Speeds
 from kdray.sweep.inventory.students import Counts, students
 from kdray.sweep.inventory.trials import TrialIndex, considered
-from kdray.sweep.scheduling.idle import idle_text
+from kdray.sweep.scheduling.idle_cpus import idle_text
 from kdray.sweep.search.history import points_asked
 from kdray.trials.experiment import Experiment
 

@@ -160,6 +160,10 @@ def test_weights_in_the_results_that_are_damaged_are_stored_again(
     ("init", "message"),
     [
         ({"weights": "absent.pt"}, r"experiment\.init\.weights: absent\.pt: cannot be read"),
+        (
+            {"weights": "sha256:12"},
+            r"init\.weights: 'sha256:12' is no digest \(allowed: the path of",
+        ),
         ({"weights": 3}, r"experiment\.init\.weights: needs the path of a file, not 3"),
         ({"weights": "OTHER"}, r"init\.weights: .* does not fit mlp.*head\.bias is 7 in the file"),
         ({"weights": "OTHER", "part": True}, r"init\.part: unknown key, did you mean 'partial'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,10 @@ class WeightFiles:
         return self._pretrained[key]
 
     def _read(self, described: Tree, where: str) -> Pretrained:
-        written = described[KEY]
-        if isinstance(written, str) and written.startswith(DIGEST):
+        written = _path_or_digest(described[KEY], f"{where}.{KEY}")
+        if written.startswith(DIGEST):
             self.teachers_by_digest[written] = f"{where}.{KEY}"
             return Pretrained.parse(described, where)  # what a results folder holds
-        if not isinstance(written, str) or not written:
-            raise InputError(f"{where}.{KEY}: needs the path of a file, not {json.dumps(written)}")
         path = self._folder / Path(written).expanduser()
         imported = read_pretrained(described, path, where)
         self._imported[imported.pretrained.trial_id] = imported
@@ -82,12 +81,10 @@ class WeightFiles:
         return self._inits[key]
 
     def _read_initial(self, init: Tree, parts: Tree, where: str) -> str:
-        written = init[KEY]
-        if isinstance(written, str) and written.startswith(DIGEST):
+        written = _path_or_digest(init[KEY], f"{where}.{KEY}")
+        if written.startswith(DIGEST):
             self.initial_by_digest[written] = f"{where}.{KEY}"
             return written
-        if not isinstance(written, str) or not written:
-            raise InputError(f"{where}.{KEY}: needs the path of a file, not {json.dumps(written)}")
         partial = parse(Init, {**init, KEY: UNKNOWN}, where).partial
         top = where.removesuffix(".init")
         data: ImageData = parse(AnyData, parts["data"], f"{top}.data")  # type: ignore[arg-type]
@@ -121,3 +118,15 @@ class WeightFiles:
         no file, but the digest."""
         imported = self._imported.get(pretrained.trial_id)
         return None if imported is None else imported.packed()
+
+
+def _path_or_digest(written: Any, where: str) -> str:
+    """What a sweep file says of weights; :class:`InputError` if it is neither."""
+    if not isinstance(written, str) or not written:
+        raise InputError(f"{where}: needs the path of a file, not {json.dumps(written)}")
+    if written.startswith(DIGEST) and re.fullmatch(r"[0-9a-f]{64}", written[len(DIGEST) :]) is None:
+        raise InputError(
+            f"{where}: {written!r} is no digest (allowed: the path of a file, or {DIGEST} and 64 "
+            "of the digits 0-9 and a-f)"
+        )
+    return written

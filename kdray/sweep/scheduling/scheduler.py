@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.scheduling.account import Account
-from kdray.sweep.scheduling.idle import idle_text
+from kdray.sweep.scheduling.idle_cpus import idle_text
 from kdray.sweep.scheduling.jobs import Job, JobBatch, Jobs, JobSource, Phase
 from kdray.sweep.scheduling.queue import JobQueue
 from kdray.trials.grant import Grant

@@ -9,7 +9,7 @@ import pytest
 
 from kdray.sweep.definition.file import Request
 from kdray.sweep.plan import plan
-from kdray.sweep.scheduling.idle import idle_text
+from kdray.sweep.scheduling.idle_cpus import idle_text
 from tests.sweep.fakes import Engine, go, sweep_of
 
 ONE_TEACHER = {"experiment.teacher.seeds": 1}
