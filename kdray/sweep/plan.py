@@ -156,6 +156,8 @@ class _Planner:
                 of_teacher = variants.get(teacher.trial_id, ())
                 suite = in_variants(self._sweep.suite("teacher"), of_teacher)
             task = self._index.task("teacher", teacher, suite, weights_needed=True)
+            if self._index.problem(teacher) is not None and self._index.all_settled([teacher]):
+                task = None  # also where a teacher of its own has failed
             self._plan.teachers.add(task)
             self._speeds.add("teacher", task)
 

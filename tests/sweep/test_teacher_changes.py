@@ -12,6 +12,7 @@ import pytest
 from kdray.results import Results
 from kdray.results.points.table import points
 from kdray.sweep.plan import plan
+from kdray.trials.experiment import Experiment
 from kdray.trials.task import Task
 from tests.sweep.fakes import TINY, Engine, go, instead_of_ray, sweep_of
 
@@ -188,3 +189,39 @@ def test_a_trained_teacher_needs_its_own_teacher_no_more(engine: Engine, results
     assert set(summary.failures) == {grand}
     members = Results(results).members()
     assert set(members.loc[members["trial_id"] != grand, "outcome"]) == {"completed"}
+
+
+def test_what_a_teacher_of_a_teacher_failed_of_is_said_to_the_end(
+    engine: Engine, results: Path
+) -> None:
+    diverges = {
+        "epochs": 2,
+        "batch_size": 10,
+        "optimizer": {"name": "sgd", "learning_rate": 1e36, "momentum": 0.9},
+    }
+    top = {"model": {"name": "mlp", "hidden": [20]}, "training": diverges}
+    middle = {"model": {"name": "mlp", "hidden": [12]}, "method": {"name": "kd"}, "teacher": top}
+    chain = {
+        "experiment.teacher.teacher": middle,
+        "experiment.teacher.method": {"name": "kd"},
+        "experiment.teacher.seeds": 1,
+        "evaluate": {},
+    }
+    summary = go(results, chain)
+    assert len(engine.ran) == 1
+    (teacher,) = sweep_of(chain).teachers()
+    assert isinstance(teacher.teacher, Experiment)
+    assert teacher.teacher.teacher is not None
+    second, first = teacher.teacher, teacher.teacher.teacher
+    why = f"its teacher {second.trial_id} failed: its teacher {first.trial_id} failed: Diverged: "
+    assert str(summary.failures[teacher.trial_id]).startswith(why)
+    said = str(summary.failures[f"every student of teacher {teacher.trial_id}"])
+    assert said.startswith(f"its teacher {teacher.trial_id} failed: {why}")
+    left = plan(sweep_of(chain), results, cpus=2)
+    assert (left.teachers.there, left.teachers.total) == (3, 3)
+    assert (left.students.there, left.students.total) == (4, 4)
+    again = plan(sweep_of(chain), results, cpus=2, retry_failed=True)
+    assert (again.teachers.train, again.students.pending) == (3, 4)
+    engine.ran.clear()
+    assert go(results, chain).failures == summary.failures
+    assert engine.ran == []

@@ -13,6 +13,7 @@ from kdray.results import Results
 from kdray.results.metrics import ACCURACIES, SIZES
 from kdray.robustness import AnyEvaluation, Evaluation, label_of
 from kdray.sweep.definition.file import Role, TeacherChoice
+from kdray.sweep.definition.teacher_order import ancestors
 from kdray.teachers import Pretrained
 from kdray.trials.experiment import AnyTrial
 from kdray.trials.files import weights_file
@@ -98,14 +99,25 @@ class TrialIndex:
 
     def all_settled(self, candidates: Iterable[AnyTrial]) -> bool:
         """Whether each has completed, or has failed and is not tried again by this command."""
-        return all(self._is_settled(one.trial_id) for one in candidates)
+        return all(self._is_settled(one) for one in candidates)
 
-    def _is_settled(self, trial_id: str) -> bool:
-        record = self._records.get(trial_id)
-        if record is None or record.completed:
-            return record is not None
-        asked_again = self._retry_failed and trial_id not in self._tried
-        return record.reason is not None and not (record.reason.is_transient or asked_again)
+    def _is_settled(self, trial: AnyTrial) -> bool:
+        if self.completed(trial.trial_id):
+            return True
+        reason = self.problem(trial)
+        tried = (one.trial_id in self._tried for one in ancestors(trial))
+        asked_again = self._retry_failed and not any(tried)
+        return reason is not None and not (reason.is_transient or asked_again)
+
+    def problem(self, trial: AnyTrial) -> Reason | None:
+        """Why there is no trained model of ``trial``: it failed, or a teacher above it did."""
+        record = self._records.get(trial.trial_id)
+        if record is not None:
+            return None if record.completed else record.reason
+        if trial.teacher is None:
+            return None
+        reason = self.problem(trial.teacher)
+        return reason and reason.prefixed(f"its teacher {trial.teacher.trial_id} failed")
 
     def choose(
         self, candidates: Sequence[AnyTrial], choice: TeacherChoice, seed: int

@@ -317,8 +317,8 @@ class Students:
         """Why a student has no teacher: what the same command tries again comes first, since all
         candidates wait for it."""
         asked = considered(self._sweep.candidates(point), self._sweep.choice(point), seed)
-        found = [(c.trial_id, self._index.outcome(c.trial_id, ())) for c in asked]
-        failed = [(name, why) for name, (_, why) in found if why is not None]
+        found = [(c.trial_id, self._index.problem(c)) for c in asked]
+        failed = [(name, why) for name, why in found if why is not None]
         if not failed:
             return Reason(kind=ReasonKind.MACHINE, text="its teacher is not there")
         for trial_id, reason in failed:

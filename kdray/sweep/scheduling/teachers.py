@@ -84,7 +84,7 @@ class Teachers:
         is_trained = index.completed(teacher.trial_id) and index.has_weights(teacher.trial_id)
         if above is None or is_trained or index.completed(above.trial_id):
             return True
-        reason = index.outcome(above.trial_id, ())[1]
+        reason = index.problem(above)
         assert reason is not None
         problem = reason.prefixed(f"its teacher {above.trial_id} failed")
         self._members.failed(self._members.row("teacher", teacher), problem)
