@@ -22,6 +22,9 @@ CONTEXT = 640 * 2**20
 library handles. 0.3 to 0.5 GB were seen; more is assumed, because on a GPU that is shared nobody
 can tell it from what the other processes hold."""
 
+REPEATABLE_WORKSPACES = (":4096:8", ":16:8")
+"""Values of CUBLAS_WORKSPACE_CONFIG with which cuBLAS gives the same bits again."""
+
 
 def cpus() -> int:
     """CPUs that this process may use (its affinity; the machine's count can be wrong in a
@@ -94,10 +97,23 @@ def make_repeatable(device: torch.device, threads: int) -> None:
     machine."""
     torch.set_num_threads(threads)
     if device.type == "cuda":
-        # Must be in the environment before the first product on the GPU.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # Must be in the environment before the first product on the GPU, each of which would raise
+        # with another value.
+        if os.environ.get("CUBLAS_WORKSPACE_CONFIG") not in REPEATABLE_WORKSPACES:
+            os.environ["CUBLAS_WORKSPACE_CONFIG"] = REPEATABLE_WORKSPACES[0]
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True)
+        use_tf32(False)  # as torch comes, cuDNN's convolutions round their operands to it
+
+
+def use_tf32(allowed: bool) -> bool:
+    """Say whether products of float32 on a GPU may have operands of 10 bits of precision (TF32);
+    whether they might before."""
+    before = torch.backends.cudnn.allow_tf32
+    # torch's older switches: whoever reads them after the newer ones were set gets an error.
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    return before
 
 
 def device_memory(device: torch.device) -> int | None:

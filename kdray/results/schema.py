@@ -38,8 +38,9 @@ _REASON_KIND = Column(
     NOTE,
     _TEXT,
     "",
-    "what the error is of: machine, memory (of a GPU), experiment, input (a file that the node "
-    "lacks); the same command tries all but experiment again; none in files of version 1",
+    "what the error is of: machine, memory (of a GPU), device (a GPU that failed), experiment, "
+    "input (a file that the node lacks); the same command tries all but experiment again; none in "
+    "files of version 1",
 )
 
 TABLES: dict[TableName, tuple[Column, ...]] = {

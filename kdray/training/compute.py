@@ -7,15 +7,17 @@ bits depend on it.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
 
 from kdray.core import Value
+from kdray.machine import hardware
 from kdray.models import Classifier
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 
 class ComputeOptions(Value):
@@ -52,4 +54,15 @@ DEFAULT_COMPUTE = ComputeOptions()
 def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """Within it convolutions and products of matrices have operands of this precision; all else
     stays float32."""
-    return nullcontext() if precision == "float32" else torch.autocast(device.type, torch.bfloat16)
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+@contextmanager
+def rounding_operands(precision: Precision) -> Iterator[None]:
+    """Within it, backward passes too, a GPU's products of float32 may round their operands if
+    ``precision`` says so; without it they never do."""
+    before = hardware.use_tf32(precision == "tf32")
+    try:
+        yield
+    finally:
+        hardware.use_tf32(before)

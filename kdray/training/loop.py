@@ -22,7 +22,7 @@ from kdray.methods import Batch, EpochViews, Losses, Method, Stage, TeacherSourc
 from kdray.models import Classifier
 from kdray.perturbations import Noise
 from kdray.robustness import Gradients, Subject, score
-from kdray.training.compute import computing_in
+from kdray.training.compute import computing_in, rounding_operands
 from kdray.training.keeping import METRIC, Best
 from kdray.training.settings import Training
 from kdray.training.state import Epoch, State, learning
@@ -156,7 +156,7 @@ def train_batches(
     teacher = None if setup.oracle is None else setup.oracle.epoch(*counters, views=seen)
     classifier.train()
     state.helper.train()
-    with seeds.ambient(seed, "dropout", *counters):
+    with seeds.ambient(seed, "dropout", *counters), rounding_operands(setup.training.precision):
         for number, (at, index, shown) in enumerate(
             views.batches(dataset.train, setup.training.batch_size, least=setup.smallest_batch)
         ):
@@ -206,6 +206,7 @@ def average_after(state: State, setup: TrainingSetup, epoch: int, epochs: int) -
         with (
             seeds.ambient(setup.seed, "batch_norm", epoch),
             computing_in(setup.training.precision, device),
+            rounding_operands(setup.training.precision),
         ):
             averaged.settle(state.classifier, student_images(setup, epoch))
 

@@ -30,9 +30,10 @@ class Training(Value):
     """The gradient of all that learns is scaled down to this length in each step in which it is
     longer (torch's clip_grad_norm_); none: never."""
     precision: Precision = "float32"
-    """bfloat16: mixed precision, where forward and backward passes of training have operands of 16
-    bits, the teacher's too; weights, optimiser and losses stay float32, and whatever is measured is
-    measured in float32."""
+    """tf32: on a GPU, products in training have operands of 10 bits of precision (a CPU has no such
+    products); bfloat16: mixed precision, where forward and backward passes of training have
+    operands of 16 bits, the teacher's too; weights, optimiser and losses stay float32, and whatever
+    is measured is measured in float32."""
     keep: Keep = "last"
     """Which weights are stored and measured: after the last epoch, or of the first epoch (of the
     last stage) with the best val_accuracy; or, of those that training.monitor looks at, with the

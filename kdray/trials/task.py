@@ -18,7 +18,25 @@ from kdray.trials.experiment import AnyTrial, Experiment, says_something
 
 MAX_SUMMARY_METRICS = 4
 """Numbers of an event that its summary shows."""
-_GPU_MEMORY_MESSAGES = ("CUDA out of memory", "CUDA error: out of memory", "_ALLOC_FAILED")
+_GPU_MESSAGES = (
+    "CUDA error",
+    "CUDA driver error",
+    "HIP error",
+    "cuDNN error",
+    "CUDNN_STATUS",
+    "CUBLAS_STATUS",
+    "CUSOLVER_STATUS",
+    "CUFFT_",
+)
+"""Of errors that a GPU's libraries raise, in any case of letters."""
+_GPU_MEMORY_MESSAGES = (
+    "out of memory",
+    "_ALLOC_FAILED",
+    # A library that cannot allocate what it needs to begin with says only this.
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+)
+"""Of those that are about memory."""
 
 
 class Task(Value):
@@ -64,6 +82,9 @@ class ReasonKind(StrEnum):
     """A disk, a worker process, stored weights: the same command tries again."""
     MEMORY = "memory"
     """A GPU's memory ran out: more of the GPU may help, and the same command tries again."""
+    DEVICE = "device"
+    """A GPU has failed (an assertion in a kernel, an address, its memory): this process can compute
+    nothing more on it. The same command tries again."""
     EXPERIMENT = "experiment"
     """The same experiment would fail again: it is tried again only if the user asks."""
     INPUT = "input"
@@ -214,6 +235,13 @@ class Ended(BaseModel):
         return any(reason.kind is ReasonKind.MEMORY for reason in self.reasons)
 
     @property
+    def spends_process(self) -> bool:
+        """Whether the process that ran it is to be used no more: its memory is in pieces, or the
+        GPU answers nothing but the error."""
+        spending = (ReasonKind.MEMORY, ReasonKind.DEVICE)
+        return any(reason.kind in spending for reason in self.reasons)
+
+    @property
     def text(self) -> str:
         return str(self.outcome)
 
@@ -256,11 +284,15 @@ def _kind_of(error: BaseException) -> ReasonKind:
         case RuntimeError():
             # CUDA's libraries raise one class for all that goes wrong: only the message, looked at
             # here and never again, says whether it was memory.
-            on_device = isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
-            if any(message in str(error) for message in _GPU_MEMORY_MESSAGES):
-                return ReasonKind.MEMORY
-            return ReasonKind.MACHINE if on_device else ReasonKind.EXPERIMENT
+            if not (isinstance(error, torch.AcceleratorError) or _is_in(error, _GPU_MESSAGES)):
+                return ReasonKind.EXPERIMENT
+            return ReasonKind.MEMORY if _is_in(error, _GPU_MEMORY_MESSAGES) else ReasonKind.DEVICE
     return ReasonKind.EXPERIMENT
+
+
+def _is_in(error: BaseException, messages: Iterable[str]) -> bool:
+    text = str(error).lower()
+    return any(message.lower() in text for message in messages)
 
 
 def joined(*reasons: Reason | None) -> Reason | None:

@@ -32,9 +32,10 @@ from tests.sweep.test_end_to_end import TINY
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = "KDRAY_TEST_FAULTS"
 """Environment variable of a worker: where the faults are."""
+ASSERTION = "CUDA error: device-side assert triggered"
 PATIENCE = 300.0
 """Seconds after which a test gives up; a machine may be busy."""
-Deed = Literal["kill", "segfault", "memory", "gpu memory", "wait"]
+Deed = Literal["kill", "segfault", "memory", "gpu memory", "gpu failure", "wait"]
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,11 @@ def wreck() -> None:
     from kdray.trials import run as trial
 
     folder = Path(os.environ[FOLDER])
-    running = ""
+    running, destroyed = "", False
 
     def strike(step: str) -> None:
+        if destroyed:
+            raise torch.AcceleratorError(ASSERTION)
         node = ray.get_runtime_context().get_node_id()
         with (folder / "events").open("a") as file:
             file.write(f"{running}\t{step}\t{os.getpid()}\t{node}\n")
@@ -101,6 +104,10 @@ def wreck() -> None:
                 raise MemoryError("a test has taken it")
             case "gpu memory":
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
+            case "gpu failure":  # from then on whatever this process asks of the GPU fails
+                nonlocal destroyed
+                destroyed = True
+                raise torch.AcceleratorError(ASSERTION)
             case "wait":
                 while not (folder / "go on").exists():
                     time.sleep(0.02)

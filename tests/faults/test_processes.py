@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 from tests.faults.support import (
+    ASSERTION,
     PATIENCE,
     Fault,
     Sweep,
@@ -162,6 +163,28 @@ def test_a_trial_that_runs_out_of_a_gpus_memory_has_twice_the_share_in_another_p
     assert trials.drop(index=[hungry, measuring])["retried"].isna().all()
     assert sweep.of(measuring).count("epoch 3") == 1, "it was trained again only to be measured"
     assert_as_undisturbed(sweep, without=["gpu", "retried"])
+
+
+def test_a_gpu_that_fails_in_a_trial_is_no_fault_of_the_next_one(
+    tmp_path: Path, address: str
+) -> None:
+    failing, *others = undisturbed().ids("student")
+    sweep = Sweep(tmp_path, Fault("gpu failure", "epoch 2", (failing,)), address=address)
+    done = sweep.run()
+    assert done.returncode == 1, done.stderr
+    assert sweep.errors() == {failing: f"failed: AcceleratorError: {ASSERTION}"}
+    events = sweep.events()
+    (place,) = [
+        number
+        for number, event in enumerate(events)
+        if (event.trial_id, event.step) == (failing, "epoch 2")
+    ]
+    assert all(event.pid != events[place].pid for event in events[place + 1 :])
+    assert {event.trial_id for event in events} >= {failing, *others}
+    sweep.plan()
+    again = sweep.run()  # a GPU's failure is tried again unasked
+    assert again.returncode == 0, again.stderr
+    assert_as_undisturbed(sweep)
 
 
 def test_a_loss_that_is_not_finite_is_a_row_and_is_not_tried_again(

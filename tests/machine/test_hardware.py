@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -127,6 +128,31 @@ def test_the_device_is_what_ray_granted(monkeypatch: pytest.MonkeyPatch) -> None
         match=r"Ray granted GPU 3 but torch finds no CUDA device: .*; see 'kdray doctor'",
     ):
         hardware.device(["3"])
+
+
+@pytest.fixture
+def _as_before() -> Iterator[None]:
+    yield
+    torch.use_deterministic_algorithms(False)
+    hardware.use_tf32(True)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [(None, ":4096:8"), (":16:8", ":16:8"), (":4096:2", ":4096:8"), ("", ":4096:8")],
+)
+@pytest.mark.usefixtures("_as_before")
+def test_a_gpu_repeats_its_products_whatever_the_environment_says(
+    given: str | None, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", given)
+    hardware.make_repeatable(GPU, threads=torch.get_num_threads())
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == used
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from kdray.results import Results, Store
 from kdray.robustness import score
 from kdray.sweep.definition.file import Request
 from kdray.teachers import load_classifier
+from kdray.training import State, train
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions, computing_in
 from kdray.trials.experiment import Experiment
 from kdray.trials.grant import Grant
@@ -31,6 +32,9 @@ from tests.small_trials import (
     description,
     digits,
     distillation,
+    experiment,
+    fresh,
+    setup,
     store_in,
     stored,
 )
@@ -243,3 +247,25 @@ def test_kernels_are_asked_for_beside_the_cpus() -> None:
     request = parse(Request, {"cpu": 2, "kernels": {"channels_last": True}})
     assert request.kernels == ComputeOptions(channels_last=True)
     assert Request().kernels == DEFAULT_COMPUTE
+
+
+def test_operands_are_rounded_to_tf32_only_where_that_is_asked_for_and_only_in_training() -> None:
+    switches = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [switch.allow_tf32 for switch in switches]
+    for precision in ("float32", "tf32", "bfloat16"):
+        described = experiment(training={"epochs": 1, "batch_size": 50, "precision": precision})
+        state = fresh(described)
+        seen: dict[bool, set[bool]] = {True: set(), False: set()}
+
+        def note(*_: Any, state: State = state, seen: dict[bool, set[bool]] = seen) -> None:
+            if state.classifier.training:
+                seen[True] |= {switch.allow_tf32 for switch in switches}
+            else:
+                seen[False].add([switch.allow_tf32 for switch in switches] != before)
+
+        state.classifier.network.register_forward_hook(note)
+        for parameter in state.classifier.parameters():
+            parameter.register_hook(note)
+        list(train(state, setup(described)))
+        assert seen == {True: {precision == "tf32"}, False: {False}}
+    assert [switch.allow_tf32 for switch in switches] == before

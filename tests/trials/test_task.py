@@ -61,8 +61,17 @@ def test_the_bound_means_nothing_without_a_trained_teacher() -> None:
         (MemoryError(), "machine"),
         (Damaged("weights/0.safetensors is missing"), "machine"),
         (NoCudaDevice("Ray granted GPU 0 but torch finds no CUDA device"), "machine"),
-        (torch.AcceleratorError("CUDA error: device-side assert triggered"), "machine"),
-        (RuntimeError("CUDA error: an illegal memory access was encountered"), "machine"),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), "device"),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), "device"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), "device"),
+        (RuntimeError("CUDA driver error: out of memory"), "memory"),
+        (RuntimeError("HIP error: out of memory"), "memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "memory"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"), "memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling x"), "memory"),
+        (RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling x"), "memory"),
+        (RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"), "memory"),
+        (RuntimeError("the search ran out of memory cells"), "experiment"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "memory"),
         (torch.AcceleratorError("CUDA error: out of memory"), "memory"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling x"), "memory"),
@@ -115,6 +124,17 @@ def test_more_of_a_gpu_may_help_where_anything_ran_out_of_its_memory() -> None:
     assert Ended(outcome=Outcome.FAILED, reason=memory).out_of_memory
     assert Ended(outcome=Outcome.FAILED, measured=(measured(SHAPE), measured(memory))).out_of_memory
     assert not Ended(outcome=Outcome.FAILED, reason=DISK).out_of_memory
+
+
+def test_a_process_is_spent_where_a_gpu_has_no_memory_or_has_failed() -> None:
+    def ended(kind: ReasonKind) -> Ended:
+        return Ended(outcome=Outcome.FAILED, reason=Reason(kind=kind, text="x"))
+
+    spent = {kind for kind in ReasonKind if ended(kind).spends_process}
+    assert spent == {ReasonKind.MEMORY, ReasonKind.DEVICE}
+    assert not ended(ReasonKind.DEVICE).out_of_memory
+    failed = Reason(kind=ReasonKind.DEVICE, text="x")
+    assert Ended(outcome=Outcome.COMPLETED, measured=(measured(failed),)).spends_process
 
 
 @pytest.mark.parametrize(

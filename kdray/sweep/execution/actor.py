@@ -80,7 +80,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is not typed
 
     def step(self) -> dict[str, Any]:
         if self._spent:
-            raise RuntimeError("this process has run out of memory and is not used again")
+            raise RuntimeError("this process is not used again: see its last trial")
         if self._ended:  # the driver has no other job for this process yet
             self.cleanup()
             time.sleep(IDLE_POLL_SECONDS)
@@ -91,7 +91,7 @@ class TrialActor(tune.Trainable):  # type: ignore[misc]  # ray is not typed
         # Tune ends the process of a trial that raises: so it reports its last event first, and
         # raises when asked for another.
         self._ended = isinstance(event, Ended)
-        self._spent = isinstance(event, Ended) and event.out_of_memory
+        self._spent = isinstance(event, Ended) and event.spends_process
         return {
             "event": event.model_dump_json(),
             "pid": os.getpid(),

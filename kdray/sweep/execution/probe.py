@@ -24,7 +24,7 @@ from kdray.sweep.execution.appetite import hungriest
 from kdray.sweep.execution.rehearsal import batch_size, rehearse
 from kdray.sweep.execution.resources import share_for
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
-from kdray.trials.task import Task
+from kdray.trials.task import ReasonKind, Task, reason_of
 
 
 class Meter(Protocol):
@@ -45,6 +45,7 @@ class CudaMeter:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        torch.cuda.init()  # before it nothing can be reset
         torch.cuda.reset_peak_memory_stats(device)
 
     def total(self) -> int:
@@ -162,7 +163,9 @@ def probe(
     remedy = f"the {total / GIB:.4g} GiB of a GPU; make training.batch_size or the model smaller"
     try:
         rehearse(task, data_root=data_root, device=device, kernels=kernels)
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if reason_of(error).kind is not ReasonKind.MEMORY:
+            raise
         raise InputError(f"{tried} needs more than {remedy}") from None
     # Never less for CUDA itself than what caps on the allocator leave it.
     needed = meter.peak() + max(meter.context(), hardware.CONTEXT)

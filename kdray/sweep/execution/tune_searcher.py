@@ -80,8 +80,8 @@ class JobSearcher(Searcher):  # type: ignore[misc]  # ray is not typed
         if trial_id in self._active:
             stop = self._guarded(lambda: self._read(trial_id, result))
             last = self._last.get(trial_id)
-            # A worker that has run out of memory ends by itself when it is asked for more.
-            if not isinstance(last, Ended) or last.out_of_memory:
+            # A worker whose process is spent ends by itself when it is asked for more.
+            if not isinstance(last, Ended) or last.spends_process:
                 return bool(stop)
             self._job_ended(trial_id)
             self._idle[trial_id] = monotonic()
@@ -122,7 +122,7 @@ class JobSearcher(Searcher):  # type: ignore[misc]  # ray is not typed
     def _job_ended(self, trial_id: str) -> None:
         self._workerless.discard(trial_id)
         job, last = self._active.pop(trial_id), self._last.pop(trial_id, None)
-        # Also of a worker that ended after its last event, because it had run out of memory.
+        # Also of a worker that ended after its last event, because its process was spent.
         finished = last if isinstance(last, Ended) else None
         self._guarded(lambda: self._jobs.ended(job, finished))
 

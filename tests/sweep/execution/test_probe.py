@@ -22,7 +22,7 @@ from kdray.sweep.execution import appetite as counting
 from kdray.sweep.execution import probe as module
 from kdray.sweep.execution import rehearsal
 from kdray.sweep.execution.appetite import Kept, appetite, hungriest
-from kdray.sweep.execution.probe import probe
+from kdray.sweep.execution.probe import CudaMeter, probe
 from kdray.sweep.execution.rehearsal import brief, rehearse
 from kdray.training import train
 from kdray.training.compute import ComputeOptions
@@ -326,3 +326,14 @@ def test_a_probe_asks_its_teacher_whatever_others_left(
         counts.append(list(asked))
     assert counts[0] == counts[1]
     assert list(tmp_path.rglob("*.table")) == []
+
+
+def test_cuda_is_started_before_its_memory_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def reset(_: torch.device) -> None:
+        assert done == ["init"], "Invalid device argument : did you call init?"  # as torch says it
+
+    monkeypatch.setattr("torch.cuda.init", lambda: done.append("init"))
+    monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", reset)
+    CudaMeter(torch.device("cuda", 0))
