@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from kdray.cli import main
-from kdray.core import InputError
+from kdray.core import InputError, tag_of
 from kdray.sweep.definition.read import load_sweep, sweep_from
+from kdray.sweep.definition.samplers import CMAES, members_of_search, names_of
 
 GOOD = {
     "name": "good",
@@ -33,6 +34,7 @@ GOOD = {
 
 CHOICE = {"experiment.noise.input.sigma": {"choice": [0, 0.2]}}
 """Something to search."""
+PROPOSERS = [kind for kind in members_of_search() if not kind.enumerates]
 WRONG = [
     (
         {
@@ -186,7 +188,7 @@ WRONG = [
     ),
     (
         {"search": {"sampler": "?"}},
-        "search.sampler: unknown name '?' (allowed: grid, random, qmc, tpe, gp, cmaes, nsgaii)",
+        f"search.sampler: unknown name '?' (allowed: grid, {', '.join(map(tag_of, PROPOSERS))})",
     ),
     (
         {"search": {"sampler": "tpee", "points": 3}},
@@ -201,7 +203,8 @@ WRONG = [
     ({"search": {"sampler": "tpe", "points": 3}}, "search.sampler: there is nothing to search"),
     (
         {"search": {"sampler": "cmaes", "points": 3}, **CHOICE},
-        "search.sampler: cmaes needs 2 ranges of numbers or more; use random, qmc, tpe, gp or nsgaii",
+        "search.sampler: cmaes needs 2 ranges of numbers or more; use "
+        f"{names_of(kind for kind in PROPOSERS if kind is not CMAES)}",
     ),
     (
         {
