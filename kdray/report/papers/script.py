@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
+import pandas as pd
+
 from kdray.core import InputError
 from kdray.report.figures.figure import Figure, Missing
 from kdray.report.figures.tables import Table
@@ -39,6 +41,8 @@ def run(title: str, draws: Sequence[Draw], argv: Sequence[str] | None = None) ->
     given = parser.parse_args(argv)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        # How quickly columns are added is no concern of who draws a few hundred rows.
+        warnings.simplefilter("ignore", pd.errors.PerformanceWarning)
         try:
             snapshot = Snapshot(open_results(given.results))
             if not snapshot.sweeps:

@@ -80,8 +80,7 @@ class Snapshot:
         """The completed students of all sweeps, of whatever data set; a trial that several sweeps
         share has a row in each."""
         found = [self._trained(sweep, "student") for sweep in self.sweeps]
-        # Copied into one piece: pandas warns of a column that is added to a frame in many.
-        return pd.concat(found, ignore_index=True).copy() if found else self._trained("", "student")
+        return pd.concat(found, ignore_index=True) if found else self._trained("", "student")
 
     def teachers(self, sweep: str) -> pd.DataFrame:
         """The completed teachers of ``sweep``, with the same columns; empty if there are none."""
