@@ -187,6 +187,11 @@ class ImageData(Value):
         train, val, test = self.read(root)
         return train.labels, val.labels, test.labels
 
+    def training_labels(self, root: Path) -> Tensor:
+        """Return the labels of the images that are trained on."""
+        labels = self.split_labels(root)[0]
+        return labels[self._trained_on(labels)]
+
     @abstractmethod
     def read(self, root: Path) -> tuple[Split, Split, Split]:
         """The train, validation and test splits at their native shape."""

@@ -4,6 +4,7 @@ adversarial weight perturbation."""
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import ClassVar
 
 from jaxtyping import Float, Float32
@@ -38,6 +39,10 @@ class AttackedMethod(Method):
     def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
         del teacher
         self.attack.check_fits(student)
+
+    def cautions(self) -> Iterator[str]:
+        if self.is_attacked and self.attack.epsilon == 0:
+            yield "method.attack.epsilon: 0 leaves images as they are, so that nothing is attacked"
 
     def losses(self, stage: str, step: TrainingStep) -> Losses:
         del stage

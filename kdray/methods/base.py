@@ -8,6 +8,8 @@ teacher.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -15,7 +17,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 
 from kdray.core import Value
-from kdray.data import Split, Views
+from kdray.data import ImageData, Split, Views
 from kdray.methods.gradients import input_gradient
 from kdray.models import Classifier, Described, Outputs, Smoothing
 
@@ -166,6 +168,15 @@ class Method(Value):
         """Raise ValueError, with the field that is wrong, unless both networks have what it
         compares; ``teacher``: none where the teacher is virtual or there is none."""
         del student, teacher
+
+    def check_data(self, data: ImageData, root: Path) -> None:
+        """Raise :class:`kdray.core.InputError`, with the field that is wrong, unless it can be
+        trained on ``data``, whose files are below ``root``."""
+        del data, root
+
+    def cautions(self) -> Iterator[str]:
+        """What a user is warned of before anything is trained, each with its field."""
+        return iter(())
 
     def stages(self, epochs: int) -> tuple[Stage, ...]:
         """What is trained in turn; ``epochs`` are those of the last stage, "main", whose weights

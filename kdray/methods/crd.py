@@ -20,6 +20,7 @@ copied: B·M products instead of B·N copies of an embedding.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdray.core import Effort, InputError
-from kdray.data import Split, to_unit
+from kdray.data import ImageData, Split, to_unit
 from kdray.methods.base import Losses, Method, Teacher, TrainedTeacher, TrainingStep
 from kdray.methods.unit import unit
 from kdray.models import Classifier, Described
@@ -156,6 +157,9 @@ class CRD(Method):
             raise ValueError(f"method {self.name} needs embeddings, and a virtual teacher has none")
         if teacher.smoothing is not None:
             raise ValueError("supervision.smoothing: a smoothed teacher has no embedding")
+
+    def check_data(self, data: ImageData, root: Path) -> None:
+        self.check_negatives(data.training_labels(root))
 
     def helper(self, student: Classifier, teacher: Teacher | None, train: Split) -> nn.Module:
         assert teacher is not None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from kdray.core import InputError, fingerprint
 from kdray.core.garbage import gc_threshold
 from kdray.data import data_root
 from kdray.results import Results, Store
 from kdray.results.record import write_labels, write_objectives
 from kdray.sweep.definition.plugins import worker_env
-from kdray.sweep.definition.trials import Sweep, data_of, data_remarks
+from kdray.sweep.definition.trials import Sweep, data_of, data_remarks, edge_students, trained_for
 from kdray.sweep.execution.resources import check, this_machine
 from kdray.sweep.execution.runner import RayRunner
 from kdray.sweep.inventory.across import TrainedTrial
@@ -95,6 +96,22 @@ def check_data(sweep: Sweep, root: Path) -> None:
         data.prepare(root)
         for evaluation in (*sweep.file.evaluate.suite, *sweep.finals):
             evaluation.check(data, root)
+    _check_methods(sweep, root)
+
+
+def _check_methods(sweep: Sweep, root: Path) -> None:
+    """:class:`InputError` unless every method can be trained on the data that it is used for."""
+    checked: set[tuple[str, str]] = set()
+    for student in edge_students(sweep):
+        for place, each in trained_for(student):
+            key = (fingerprint(each.data), fingerprint(each.method))
+            if key in checked:
+                continue
+            checked.add(key)
+            try:
+                each.method.check_data(each.data, root)
+            except InputError as error:
+                raise InputError(f"{place}.{error}") from None
 
 
 def _sources(sweep: Sweep, account: Account, found: Results) -> Sources:

@@ -24,6 +24,7 @@ from kdray.results.points.table import points
 from kdray.sweep.definition.file import Request
 from kdray.sweep.execution.resources import Node
 from kdray.sweep.plan import plan
+from kdray.sweep.run import check_data
 from kdray.sweep.scheduling.lock import only_driver
 from kdray.sweep.scheduling.queue import DIED, MAX_DEATHS
 from kdray.trials.experiment import configuration_columns
@@ -64,6 +65,26 @@ def study(results: Path, sweep: str = "tiny") -> optuna.Study:
 def files(results: Path) -> dict[Path, bytes]:
     """Every table's files, as they are."""
     return {path: path.read_bytes() for path in results.rglob("*.parquet")}
+
+
+def test_a_method_that_needs_more_examples_than_there_are_is_refused_before_the_start() -> None:
+    crd = {"experiment.method": {"name": "crd", "negatives": {"grid": [5, 1000]}}}
+    said = (
+        r"^experiment.method.negatives: 1000 are more than the \d+ training examples that there "
+        r"are of other classes$"
+    )
+    with pytest.raises(InputError, match=said):
+        check_data(sweep_of(crd), Path("/nowhere"))
+    check_data(sweep_of(crd, {"experiment.method.negatives": 5}), Path("/nowhere"))
+
+
+def test_an_attack_that_leaves_images_as_they_are_is_warned_of_once_and_with_its_place() -> None:
+    none = {"name": "trades", "attack": {"epsilon": {"grid": [0, 0.1]}, "steps": 1}}
+    method = {"experiment.teacher.method": none, "experiment.method": {"name": "kd"}}
+    text = "method.attack.epsilon: 0 leaves images as they are, so that nothing is attacked"
+    assert list(sweep_of(method).cautions()) == [f"experiment.teacher.{text}"]
+    unused = {"name": "adversarial", "mix": 0, "clean": {"name": "kd"}, "attack": {"epsilon": 0}}
+    assert list(sweep_of({"experiment.method": unused}).cautions()) == []
 
 
 def is_teacher(task: Task) -> bool:

@@ -71,6 +71,12 @@ class Sweep:
         """Yield what a user is warned of before anything starts."""
         for evaluation in (*self.file.evaluate.suite, *self.finals):
             yield from (f"{label_of(evaluation)}: {caution}" for caution in evaluation.cautions())
+        yield from dict.fromkeys(
+            f"{place}.{caution}"
+            for student in edge_students(self)
+            for place, each in trained_for(student)
+            for caution in each.method.cautions()
+        )
 
     def grid(self) -> Iterator[Point]:
         """Yield every point, in stable order: cases in order, in them branches, the last leaf of
@@ -207,6 +213,18 @@ def edge_students(sweep: Sweep) -> Iterator[Experiment]:
             point = Point(-1, space, values)
             candidates = sweep.candidates(point)
             yield sweep.student(point, 0, candidates[0] if candidates else None)
+
+
+def trained_for(student: Experiment) -> Iterator[tuple[str, Experiment]]:
+    """Yield the student and the teachers above it that kdray trains, each with its place in the
+    sweep file."""
+    place = "experiment"
+    found: AnyTrial = student
+    while isinstance(found, Experiment):
+        yield place, found
+        if found.teacher is None:
+            return
+        place, found = f"{place}.teacher", found.teacher
 
 
 def asking_remarks(sweep: Sweep) -> Iterator[str]:
