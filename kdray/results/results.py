@@ -59,7 +59,8 @@ class Results(Tables):
         sweep's order.
 
         Warns with :class:`SelectedOnTest` if the metric is of the test split.
-        :class:`kdray.InputError` if the points are of different data.
+        :class:`kdray.InputError` if the points are of different data, or of sweeps that mean
+        different evaluations by the metric.
         """
         return best(self, metric, mode, sweep, checked(where), count)
 
@@ -78,7 +79,7 @@ class Results(Tables):
         front, 1 for that of the others, and so on (non-dominated sorting, Deb et al. 2002).
         ``modes``: "max" or "min" for each; by default less is better of sizes, seconds, memory and
         losses, and more of all else. Points that lack a metric are left out. Points of different
-        data: InputError.
+        data, or of sweeps that mean different evaluations by a metric: InputError.
         """
         return pareto(self, metrics, modes, sweep, checked(where))
 

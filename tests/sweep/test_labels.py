@@ -11,7 +11,7 @@ import pytest
 
 from kdray.cli.commands.status import execute
 from kdray.cli.parser import build_parser
-from kdray.core import parse
+from kdray.core import InputError, parse
 from kdray.report.page.facts import facts
 from kdray.report.page.group import groups
 from kdray.report.page.trials import details
@@ -129,6 +129,27 @@ def test_two_sweeps_may_call_unlike_evaluations_alike(
         "pgd.accuracy[epsilon=0.02,step_size=0.02]",
         "pgd.accuracy[epsilon=0.3,step_size=0.3]",
     ], "over several sweeps they are told apart"
+
+
+def test_points_of_two_sweeps_are_not_compared_by_unlike_evaluations(
+    engine: Engine, results: Path
+) -> None:
+    go(results, suite(None, pgd=WEAK, same=0.1))
+    second = {"name": "second", "experiment.model.hidden": [4]}
+    go(results, suite(None, pgd=STRONG, same=0.1), second)
+    found = Results(results)
+    refused = "mean different evaluations by pgd.accuracy; choose one of them with sweep="
+    for ask in (
+        lambda: found.best("pgd.accuracy"),
+        lambda: found.pareto(["val_accuracy", "pgd.accuracy"]),
+        lambda: found.compare(0, "pgd.accuracy", sweep="tiny", across=True),
+    ):
+        with pytest.raises(InputError, match=refused):
+            ask()
+    assert len(found.points("pgd.accuracy")) == 4, "a table beside each other is no comparison"
+    assert len(found.best("same.accuracy", count=9)) == 4
+    assert len(found.compare(0, "same.accuracy", sweep="tiny", across=True)) == 3
+    assert len(found.compare({SIGMA: 0}, "pgd.accuracy")) == 2
 
 
 def test_a_label_that_is_renamed_takes_its_numbers_along(

@@ -38,5 +38,7 @@ def learning_figure(group: Group, prefix: str) -> Iterator[Figure]:
         "minimised (its terms differ between methods). Curves that are still rising at their "
         f"right end would gain from more epochs.{remark}"
     )
-    text = caption(what, epochs, ["point"], band="Bands")
+    # Terms of the loss are measured, not configured.
+    terms = [name for name in map(str, epochs) if name.startswith("loss.")]
+    text = caption(what, epochs.drop(columns=terms), ["point"], band="Bands")
     yield Figure(f"{prefix}-epochs", "Learning curves", text, figure)

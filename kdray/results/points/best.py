@@ -24,6 +24,7 @@ from kdray.results.points.replicates import (
     as_table,
     by_point,
     check_same_data,
+    check_same_evaluations,
     data_sets,
     measured_replicates,
     replicates,
@@ -47,6 +48,7 @@ def best(
     _check_modes([mode])
     rows = _of_whole_points(tables, [metric], sweep, where)
     check_same_data(rows, f"the best {metric}")
+    check_same_evaluations(tables, rows, [metric], f"the best {metric}")
     if any(split_of(tables, metric, name) == "test" for name in rows["sweep"].unique()):
         warn(
             f"{metric} is of the test split: chosen by it, it no longer says how well a "
@@ -77,6 +79,7 @@ def pareto(
         )
     rows = _of_whole_points(tables, metrics, sweep, where)
     check_same_data(rows, "pareto")
+    check_same_evaluations(tables, rows, metrics, "pareto")
     found = by_point(rows)
     numbers: list[dict[str, Any]] = [
         {"n": len(seeds), **seeds[metrics].mean()} for _, seeds in found

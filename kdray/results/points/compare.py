@@ -22,6 +22,7 @@ from kdray.results.points.estimates import holm
 from kdray.results.points.replicates import (
     as_table,
     by_point,
+    check_same_evaluations,
     data_of,
     different,
     measured_replicates,
@@ -59,6 +60,8 @@ def compare(
 ) -> pd.DataFrame:
     """See :meth:`Results.compare`."""
     rows = measured_replicates(tables, [metric], None if across else sweep, where)
+    if across:
+        check_same_evaluations(tables, rows[rows[metric].notna()], [metric], "compare")
     points = [
         Compared(identity, seeds[seeds[metric].notna()]) for identity, seeds in by_point(rows)
     ]

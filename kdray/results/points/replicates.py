@@ -172,6 +172,26 @@ def check_same_data(rows: pd.DataFrame, what: str) -> None:
         )
 
 
+def check_same_evaluations(
+    tables: Tables, rows: pd.DataFrame, metrics: Iterable[str], what: str
+) -> None:
+    """Raise :class:`InputError` if the sweeps of ``rows`` mean different evaluations by one of
+    ``metrics``."""
+    sweeps = [str(name) for name in rows["sweep"].unique()]
+    for metric in (name for name in metrics if "." in name and len(sweeps) > 1):
+        meant = {}
+        for sweep in sweeps:
+            numbers = tables.numbers(sweep)
+            meant[sweep] = set(numbers.loc[numbers["column"].eq(metric), "evaluation_id"])
+        first = next((sweep for sweep in sweeps if meant[sweep]), None)
+        for sweep in sweeps:
+            if first is not None and meant[sweep] and meant[sweep] != meant[first]:
+                raise InputError(
+                    f"{what}: {first} and {sweep} mean different evaluations by {metric}; choose "
+                    "one of them with sweep="
+                )
+
+
 def different(one: dict[str, Any], other: dict[str, Any]) -> str:
     """How two data sets differ, in one line."""
     return f"different data cannot be compared: {_in_words(one, other)} and {_in_words(other, one)}"

@@ -162,14 +162,17 @@ class Small:
             "robustness": self.numbers,
         }
         extra = {
-            name: type(value)
-            for row in self.trials
-            for name, value in row.items()
-            if "." in name and value is not None
+            table: {
+                name: type(value)
+                for row in tables[table]
+                for name, value in row.items()
+                if "." in name and value is not None
+            }
+            for table in ("trials", "epochs")
         }
         for table, rows in tables.items():
             if rows:
-                write_rows(store, table, self.sweep, rows, extra if table == "trials" else {})
+                write_rows(store, table, self.sweep, rows, extra.get(table, {}))
         if self.objectives is not None:
             store.write(objectives_file(self.sweep), self.objectives.model_dump_json().encode())
         return Results(self.path)

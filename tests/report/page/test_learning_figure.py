@@ -52,3 +52,13 @@ def test_failed_trials_have_no_curve(tmp_path: Path) -> None:
     (figure,) = learning_figure(made.group(), "s0")
     assert panels_of(figure)[0].lines[0].get_ydata() == pytest.approx([40, 60])
     assert "1 seed" in figure.caption
+
+
+def test_terms_of_the_loss_are_nothing_that_models_differ_in(tmp_path: Path) -> None:
+    made = Small(tmp_path)
+    for trial in made.point(0, [0.9, 0.8]):
+        made.learning(trial, 0.1, 0.5)
+    for number, row in enumerate(made.epochs):
+        row["loss.kd"] = number / 10
+    (figure,) = learning_figure(made.group(), "s0")
+    assert "over the seeds." in figure.caption
