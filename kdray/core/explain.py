@@ -38,6 +38,10 @@ def parse(
         return TypeAdapter(kind).validate_json(json.dumps(data), context=context)
     except ValidationError as error:
         raise InputError(explain(error, kind, where)) from None
+    except (RecursionError, MemoryError):
+        raise
+    except Exception as error:  # of a plug-in's own check
+        raise InputError(f"{where}: {describe(error)}".removeprefix(": ")) from error
 
 
 def explain(error: ValidationError, kind: Any, where: str = "") -> str:

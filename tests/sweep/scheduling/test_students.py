@@ -4,13 +4,16 @@ on."""
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from kdray.core import InputError
 from kdray.results import Results
+from kdray.sweep.definition.plugins import load_plugin, unload_plugin
 from kdray.sweep.definition.read import load_sweep
 from kdray.sweep.definition.space import Point
 from kdray.sweep.plan import plan
@@ -123,3 +126,49 @@ def test_a_failed_point_names_its_file(tmp_path: Path) -> None:
     problem = sweep.problem(list(sweep.grid())[1])
     assert problem is not None
     assert problem.startswith(f"{path}: experiment.teacher.model")
+
+
+PICKY = """
+from typing import Literal
+
+from kdray.methods import CrossEntropy
+
+
+class Picky(CrossEntropy):
+    \"\"\"Cross-entropy that one number makes fail.\"\"\"
+
+    name: Literal["picky"] = "picky"
+    version = 1
+    number: int = 0
+
+    def check_fits(self, student, teacher):
+        1 / (self.number - 3)
+"""
+
+
+@pytest.fixture
+def picky(tmp_path: Path) -> Iterator[None]:
+    path = tmp_path / "picky.py"
+    path.write_text(PICKY)
+    plugin = load_plugin(str(path))
+    yield
+    unload_plugin(plugin)
+
+
+@pytest.mark.usefixtures("picky")
+def test_a_check_of_a_plugin_that_fails_itself_is_a_failed_point(
+    engine: Engine, results: Path
+) -> None:
+    method = {"name": "picky", "number": {"randint": [0, 6]}}
+    search = {"search": {"sampler": "random", "points": 6}, "seeds": 1}
+    summary = go(results, ALONE, {"experiment.method": method, **search}, {"experiment.noise": {}})
+    (reason,) = map(str, summary.failures.values())
+    assert reason == "experiment: ZeroDivisionError: division by zero (at method.number = 3)"
+    assert len(engine.ran) == 5
+
+
+@pytest.mark.usefixtures("picky")
+def test_such_a_check_is_said_in_one_line_before_anything_starts() -> None:
+    with pytest.raises(InputError, match="ZeroDivisionError") as raised:
+        sweep_of(ALONE, {"experiment.method": {"name": "picky", "number": 3}})
+    assert "\n" not in str(raised.value)
