@@ -166,11 +166,8 @@ def with_labels(
     pairs = pairs.merge(given, on=["sweep", "evaluation_id"], how="left")
     named = pairs.loc[pairs["given"].notna(), ["row", "given"]]
     unnamed = pairs[~pairs["row"].isin(named["row"])]
-    used = pd.MultiIndex.from_tuples(
-        [(sweep, label) for sweep, its in labels.items() for label in its.trained.values()],
-        names=["sweep", "label"],
-    )
-    is_taken = pd.MultiIndex.from_frame(unnamed[["sweep", "label"]]).isin(used)
+    used = {(sweep, label) for sweep, its in labels.items() for label in its.trained.values()}
+    is_taken = [pair in used for pair in zip(unnamed["sweep"], unnamed["label"], strict=True)]
     taken = robustness.index.isin(unnamed.loc[is_taken, "row"]) & robustness["epoch"].isna()
     own = robustness["label"].where(~taken, _told_apart(robustness))
     unnamed = unnamed[["row"]].drop_duplicates().assign(given=lambda rows: own[rows["row"]].array)

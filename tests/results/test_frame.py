@@ -142,3 +142,12 @@ def test_rows_of_a_sweep_have_its_labels(empty: Results) -> None:
     assert found.to_dict("records") == [{"value": 0.2}]
     assert empty.robustness(sweep="s")["label"].tolist() == ["attack"]
     assert empty.robustness(where=[("label", "==", "attack")]).empty
+
+
+def test_a_sweep_may_have_labels_only_of_what_is_measured_while_training(empty: Results) -> None:
+    (trial,) = add_point(empty, 0, [0.5])
+    measure(empty, trial, "watched", 0.4, epoch=1)
+    measure(empty, trial, "other", 0.2)
+    write_labels(empty.store, "s", {}, {"watched": "seen"})
+    assert [name for name in empty.frame() if "." in name] == ["pgd.accuracy"]
+    assert set(empty.robustness(sweep="s")["label"]) == {"pgd", "seen"}
