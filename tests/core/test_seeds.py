@@ -23,6 +23,7 @@ def test_the_streams_are_those_of_the_design_and_of_what_came_later() -> None:
         "attack",
         "evaluation",
         "batch_norm",
+        "transforms",
     }
 
 
