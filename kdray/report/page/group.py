@@ -249,6 +249,7 @@ def _joined(members: pd.DataFrame, frame: pd.DataFrame) -> tuple[pd.DataFrame, t
     parts = members.drop(columns="swept").reset_index(drop=True)
     own = [name for name in parts if name not in frame or name in ("trial_id", "role")]
     joined = parts[own].merge(frame.drop(columns="role"), on="trial_id", how="left")
+    joined = joined.copy()  # in one piece: a frame of hundreds of columns may be in many
     for path in swept:
         its = pd.Series([_hashable(each.get(path)) for each in values], dtype=object)
         # What a case sets rather than sweeps stands in the trial's own column.
