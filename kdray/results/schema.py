@@ -55,7 +55,8 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
             NOTE,
             _TEXT,
             "",
-            "identity of the point: a hash of its experiment without seeds; none for a teacher",
+            "identity of the point: a hash of its experiment without its own seed and its "
+            "teacher's; none for a teacher",
         ),
         Column("point", NOTE, _INT, "", "number of the point, for people; none for a teacher"),
         Column("order", NOTE, _INT, "", "position among the sweep's teachers, or its students"),

@@ -104,8 +104,12 @@ class Experiment(Value):
     @property
     def point_id(self) -> str:
         """The identity of the point that the trial is a replicate of: the fingerprint of the
-        experiment with its own seed and those of its teachers set to 0."""
-        return fingerprint(_without_seeds(self))
+        experiment with its own seed and that of its teacher set to 0. A seed further up is none
+        that a sweep chooses among, but as it is written."""
+        teacher = self.teacher
+        if isinstance(teacher, Experiment):
+            teacher = teacher.model_copy(update={"seed": 0})
+        return fingerprint(self.model_copy(update={"seed": 0, "teacher": teacher}))
 
     @classmethod
     def parse(cls, data: object, where: str = "") -> Experiment:
@@ -148,13 +152,6 @@ def stored_experiment(text: str, trial_id: str, where: str) -> AnyTrial:
             f"{experiment.trial_id} now; 'kdray run' on its sweep trains it anew"
         )
     return experiment
-
-
-def _without_seeds(experiment: Experiment) -> Experiment:
-    """``experiment`` with the first seed, taught by a teacher with the first seed."""
-    above = experiment.teacher
-    teacher = _without_seeds(above) if isinstance(above, Experiment) else above
-    return experiment.model_copy(update={"seed": 0, "teacher": teacher})
 
 
 def _network_fits(experiment: Experiment) -> None:

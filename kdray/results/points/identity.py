@@ -1,4 +1,5 @@
-"""The identity of a point: the fingerprint of its experiment without seeds.
+"""The identity of a point: the fingerprint of its experiment without the seeds that its replicates
+differ in.
 
 The sweep writes it into ``members``. Rows of schema version 1 lack it: theirs follows from the
 ``experiment`` in ``trials``, or from the other seeds of the point.
@@ -18,16 +19,17 @@ IDENTIFYING = {"sweep", "role", "case", "swept", "trial_id"}
 
 
 def point_id_of(experiment: str) -> str:
-    """The identity of the point of a trial, from the canonical JSON of its experiment."""
-    text = json.dumps(_without_seeds(json.loads(experiment)), sort_keys=True, separators=(",", ":"))
+    """The identity of the point of a trial, from the canonical JSON of its experiment: with its own
+    seed and that of its teacher as 0, which canonical JSON omits."""
+    replicate = _without_seed(json.loads(experiment))
+    if isinstance(teacher := replicate.get("teacher"), dict):
+        replicate["teacher"] = _without_seed(teacher)
+    text = json.dumps(replicate, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _without_seeds(experiment: dict[str, Any]) -> dict[str, Any]:
-    """An experiment whose own seed and those of its teachers are 0, which canonical JSON omits."""
-    teacher = experiment.get("teacher")
-    rest = {name: part for name, part in experiment.items() if name != "seed"}
-    return rest | {"teacher": _without_seeds(teacher)} if isinstance(teacher, dict) else rest
+def _without_seed(experiment: dict[str, Any]) -> dict[str, Any]:
+    return {name: part for name, part in experiment.items() if name != "seed"}
 
 
 def with_point_ids(members: pd.DataFrame, trials: Callable[[], pd.DataFrame]) -> pd.DataFrame:

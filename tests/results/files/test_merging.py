@@ -280,3 +280,20 @@ def test_status_tells_of_both(
     assert told.err == ""
     for sweep, students in (("tiny", 4), ("other", 2)):
         assert f"{sweep}: teachers: 2 completed; students: {students} completed" in told.out
+
+
+@pytest.mark.parametrize("select", ["each", "best_validation"])
+def test_seeds_that_are_written_above_the_teacher_are_points_of_their_own(
+    made: Made, folder: Path, select: str
+) -> None:
+    chain: dict[str, Any] = {
+        SIGMA: 0,
+        "experiment.teacher.method": {"name": "kd"},
+        "experiment.teacher.teacher": {"model": {"name": "mlp", "hidden": [4]}},
+        "experiment.teacher.select": select,
+    }
+    written = "experiment.teacher.teacher.seed"
+    for seed in (0, 1):
+        copy(made({**chain, written: seed}), folder)
+    for results in (folder, made({**chain, written: {"grid": [0, 1]}})):
+        assert Results(results).points("val_accuracy")["n"].tolist() == [2, 2]

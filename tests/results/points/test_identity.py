@@ -9,13 +9,24 @@ import pytest
 from kdray.core import canonical_json
 from kdray.results import Results, write_rows
 from kdray.results.points.identity import point_id_of
-from tests.small_trials import distillation, experiment
+from kdray.trials.experiment import Experiment
+from tests.small_trials import description, distillation, experiment
+
+
+def chained(own: int = 0, teachers: int = 0, above: int = 0) -> Experiment:
+    """A student of a student, with its seed and those of the two that teach above it."""
+    teacher = description(seed=teachers, teacher=description(seed=above), method={"name": "kd"})
+    return distillation(seed=own, teacher=teacher)
+
 
 TRIALS = {
     "without a teacher": experiment(),
     "with a seed": experiment(seed=3),
     "with a teacher": distillation(),
     "with seeds": distillation(seed=2).model_copy(update={"teacher": experiment(seed=5)}),
+    "with a teacher's teacher": chained(),
+    "with the seed of one": chained(above=3),
+    "with seeds all the way up": chained(1, 2, 3),
 }
 
 
@@ -34,6 +45,13 @@ def test_seeds_of_student_and_teacher_are_no_part_of_it_and_all_else_is() -> Non
     assert other_seeds.point_id == taught.point_id
     longer = taught.training.model_copy(update={"epochs": 99})
     assert taught.model_copy(update={"training": longer}).point_id != taught.point_id
+
+
+def test_a_seed_that_is_written_further_up_is_a_part_of_it() -> None:
+    """Only the teacher of the student is chosen among seeds."""
+    assert chained(7, 9).point_id == chained().point_id
+    assert chained(7, 9, above=1).point_id == chained(above=1).point_id
+    assert chained(above=1).point_id != chained(above=0).point_id
 
 
 def first_schema(results: Results, name: str, renamed: dict[str, str]) -> None:
