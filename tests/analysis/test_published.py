@@ -11,6 +11,7 @@ from kdray.report.papers.published import PUBLISHED
 
 ROWS = pd.read_csv(PUBLISHED, keep_default_na=False)
 COUNTS = {
+    "baselines": {"Table 1": 9},
     "noisy_collaboration": {"Figure 5": 7 * 19, "text, section 4.3": 2, "text, section 4.4": 2},
     "smoothed_models": {"Table 1": 4, "Table 2": 4 * 2, "Table 3": 6 * 2},
     "current_understanding": {

@@ -1,0 +1,78 @@
+"""The methods that everybody compares with: numbers of the sweeps in sweeps/baselines/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import baselines as script
+from kdray.report import Figure, Missing, Table
+from kdray.report.papers.script import drawn
+from tests.analysis.made import APART, Sweeps, cells
+
+PGD = {
+    "norm": "linf",
+    "epsilon": 8 / 255,
+    "steps": 20,
+    "restarts": 1,
+    "samples": 1,
+    "examples": 100,
+}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Sweeps:
+    return Sweeps(tmp_path / "results", "cifar100")
+
+
+def test_losses_stand_beside_the_published_table(made: Sweeps) -> None:
+    made.point(script.LOSSES, 0, 0.8, role="teacher", seeds=[0])
+    made.point(script.LOSSES, 1, 0.725, case="student")
+    made.point(script.LOSSES, 2, 0.74, case="dkd")
+    made.point(script.LOSSES, 3, 0.7, case="mine")
+    table = script.losses(made.snapshot())
+    assert list(table.frame.iloc[:, 0]) == ["teacher", "student", "dkd", "mine"]
+    dkd = cells(table, "dkd")
+    spread = dkd["Test accuracy, %"]
+    assert (spread.mean, dkd["n"]) == (pytest.approx(74), 2)
+    assert spread.std == pytest.approx(100 * APART / 2**0.5)
+    assert dkd["Test accuracy, % (published)"] == 76.32
+    assert "Zhao et al. 2022" in table.caption
+
+
+def test_each_method_has_its_robust_accuracy_and_its_hours(made: Sweeps) -> None:
+    for point, (case, value, seconds) in enumerate((("ard", 0.5, 7200.0), ("plain", 0.0, 3600.0))):
+        trials = made.point(
+            "robust-distillation", point, 0.8 - point / 10, case=case, train_seconds=seconds
+        )
+        made.numbers_of(trials, "pgd", "pgd", value, **PGD)
+        if case == "ard":
+            made.numbers_of(trials, "autoattack", "autoattack", 0.45, examples=100)
+    drawings = list(script.robust_accuracy(made.snapshot()))
+    table, missing = drawings
+    assert isinstance(table, Table)
+    assert isinstance(missing, Missing)
+    assert "noise-or-adversarial" in missing.reason
+    ard, plain = cells(table, "ard"), cells(table, "plain")
+    (attack,) = [name for name in table.frame if str(name).startswith("PGD")]
+    assert (ard[attack].mean, plain[attack].mean) == (pytest.approx(50), 0)
+    assert ard["AutoAttack (%)"].mean == pytest.approx(45)
+    assert plain["AutoAttack (%)"].mean != plain["AutoAttack (%)"].mean  # not measured
+    assert (ard["hours"].mean, plain["hours"].mean) == (2, 1)
+    figure, _ = script.trade_off(made.snapshot())
+    assert isinstance(figure, Figure)
+    assert "hours" in figure.caption
+
+
+def test_what_is_not_there_is_said(made: Sweeps) -> None:
+    made.point("another", 0, 0.5)
+    made.point("robust-distillation", 0, 0.5, case="ard")
+    said = [
+        drawing.reason
+        for draw in script.DRAWS
+        for drawing in drawn(draw, made.snapshot())
+        if isinstance(drawing, Missing)
+    ]
+    assert len(said) == 5
+    assert "no student of robust-distillation was attacked with PGD" in said
