@@ -65,7 +65,8 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
             MEASURE,
             _TEXT,
             "",
-            "completed, pruned, failed, or not needed (the sweep's file no longer asks for it)",
+            "completed, pruned, failed, or not needed (the sweep's file no longer asks for it, or "
+            "no longer gives it up by what it was given up by)",
         ),
         Column(
             "earlier_outcome",
@@ -76,6 +77,15 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
         ),
         Column("error", NOTE, _TEXT, "", "why the outcome is failed, or was given up"),
         _REASON_KIND,
+        Column(
+            "judged_by",
+            NOTE,
+            _TEXT,
+            "",
+            "identity of what may give the student up: early stopping (its point's first seed) or "
+            "racing (the others), with what they compare by; none where nothing does, and in "
+            "earlier files",
+        ),
         Column(
             "teacher_selection",
             NOTE,
@@ -292,7 +302,7 @@ TRAINED_STATUS = ("completed", "imported")
 """Of trials that have a trained model."""
 PRUNED, NOT_NEEDED = "pruned", "not needed"
 """Values of the column ``outcome`` of members: the sweep gave the trial up; its file no longer asks
-for it."""
+for it, or for what gave it up."""
 
 RENAMED: dict[TableName, dict[str, str]] = {
     "members": {"parameters": "swept"},

@@ -32,6 +32,7 @@ from kdray.sweep.inventory.outside_weights import check_outside_weights
 from kdray.sweep.inventory.speeds import Speeds
 from kdray.sweep.inventory.students import Counts, students
 from kdray.sweep.inventory.trials import TrialIndex, considered
+from kdray.sweep.inventory.verdicts import overruled_text
 from kdray.sweep.scheduling.idle_cpus import idle_text
 from kdray.sweep.search.history import points_asked
 from kdray.trials.experiment import Experiment
@@ -211,8 +212,13 @@ class _Planner:
 
     def finished(self) -> Plan:
         """Return the plan, with what the file no longer asks for and the time that is left."""
-        plan = self._plan
-        gone = left_behind_text(self._sweep.name, self._asked.left_behind())
-        plan.notes[:0] = [] if gone is None else [gone]
+        plan, left = self._plan, self._asked.left_behind()
+        gone = {row["trial_id"] for row in left}
+        overruled = [row for row in self._members.overruled() if row["trial_id"] not in gone]
+        said = (
+            left_behind_text(self._sweep.name, left),
+            overruled_text(self._sweep.name, overruled),
+        )
+        plan.notes[:0] = [text for text in said if text is not None]
         plan.seconds = None if plan.students.pending else self._speeds.seconds(plan.at_once)
         return plan

@@ -20,6 +20,7 @@ from kdray.sweep.inventory.left_behind import left_behind, left_behind_text
 from kdray.sweep.inventory.members import SweepMembers
 from kdray.sweep.inventory.outside_weights import check_outside_weights, store_outside_weights
 from kdray.sweep.inventory.trials import TrialIndex
+from kdray.sweep.inventory.verdicts import overruled_text
 from kdray.sweep.scheduling.account import Account, Summary
 from kdray.sweep.scheduling.across import across_sources
 from kdray.sweep.scheduling.lock import only_driver
@@ -146,10 +147,14 @@ def _sources(sweep: Sweep, account: Account, found: Results) -> Sources:
 
 
 def _leave_behind(sweep: Sweep, account: Account, members: SweepMembers, found: Results) -> None:
-    """Take out of the sweep what its file, which has changed, cannot ask for: before the first
-    trial, so that a look at the tables never mixes the old with the new."""
+    """Take out of the sweep what its file, which has changed, cannot ask for, and verdicts that do
+    not count by it: before the first trial, so that a look at the tables never mixes the old with
+    the new."""
     points = points_asked(sweep, account.index, found)
     rows = left_behind(sweep, account.index, members.earlier(), points)
     members.drop(rows)
     if (text := left_behind_text(sweep.name, rows)) is not None:
+        account.progress.say(text)
+    overruled = members.drop(members.overruled())
+    if (text := overruled_text(sweep.name, overruled)) is not None:
         account.progress.say(text)

@@ -51,4 +51,4 @@ class Racing(Value):
 
     p: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Of Wilcoxon's signed-rank test, one-sided, seeds paired, below which it is worse; from n
-    seeds it is 2^-n at least. What was given up stays so when it is raised."""
+    seeds it is 2^-n at least. What was given up is judged anew when it changes."""

@@ -15,6 +15,7 @@ from kdray.sweep.definition.file import Role
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.trials import Sweep
 from kdray.sweep.inventory.trials import TrialIndex, chosen_by
+from kdray.sweep.inventory.verdicts import judges
 from kdray.trials.experiment import AnyTrial
 from kdray.trials.rows import member_file, write_member
 from kdray.trials.task import Outcome, Reason, outcome_columns
@@ -28,6 +29,7 @@ class SweepMembers:
 
     def __init__(self, sweep: Sweep, found: Results, ledger: TrialIndex) -> None:
         self._sweep, self._store, self._ledger = sweep, found.store, ledger
+        self._judges = judges(sweep)
         known = found.members()
         known = (
             known[known["sweep"] == sweep.name]
@@ -53,6 +55,8 @@ class SweepMembers:
         row["order"] = self._orders[place]
         if point is None:
             return row
+        first = experiment.seed == self._sweep.file.seed_numbers[0]
+        row["judged_by"] = self._judges.of(first_seed=first)
         if candidates := self._sweep.candidates(point):
             known = [(candidate, self._ledger.get(candidate.trial_id)) for candidate in candidates]
             choice = self._sweep.choice(point)
@@ -92,12 +96,22 @@ class SweepMembers:
             self._unwritten[place] = row
 
     def given_up(self, row: Row) -> str | None:
-        """Why a trial was given up, in this run or an earlier one."""
+        """Why a trial was given up, in this run or by a verdict of an earlier one that counts."""
         known = self._unwritten.get(_place(row)) or self._known.get(_place(row), {})
         outcome = known.get("outcome")
         if outcome == NOT_NEEDED:  # until the file asked for it again
             outcome = known.get("earlier_outcome")
-        return (known.get("error") or "given up") if outcome == PRUNED else None
+        if outcome != PRUNED or not self._judges.uphold(known.get("judged_by")):
+            return None
+        return known.get("error") or "given up"
+
+    def overruled(self) -> list[Row]:
+        """The rows of those that were given up by what is not, or not so, in the sweep's file."""
+        return [
+            row
+            for row in self._known.values()
+            if row["outcome"] == PRUNED and not self._judges.uphold(row.get("judged_by"))
+        ]
 
     def trial_ids(self) -> set[str]:
         """Everybody that the sweep has asked for at some time."""

@@ -149,7 +149,7 @@ class Students:
                     continue
                 last = student
                 row = self._members.row("student", student, point)  # takes its place in order
-                given_up = given_up or self._given_up(row) is not None
+                given_up = given_up or self._members.given_up(row) is not None
                 counts.add(None if given_up else self._index.task("student", student, self._suite))
             asked.add(point, last)
         if not search.enumerates:
@@ -202,7 +202,7 @@ class Students:
         point, or is there."""
         row = self._members.row("student", student, state.point)
         given_up = self._account.summary.given_up.get(student.trial_id)
-        if (reason := self._given_up(row) or given_up) is not None:
+        if (reason := self._members.given_up(row) or given_up) is not None:
             self._give_up(state, student, row, reason)
             completed = False
         else:
@@ -222,14 +222,6 @@ class Students:
         self.cached.add(student.trial_id)
         self._members.there(row, outcome, why)
         return outcome is Outcome.COMPLETED
-
-    def _given_up(self, row: Row) -> str | None:
-        """Why a trial was given up before; nobody is, where nothing competes (any more)."""
-        return (
-            self._members.given_up(row)
-            if self._racing is not None or self._early is not None
-            else None
-        )
 
     def _give_up(self, state: PointState, student: Experiment, row: Row, reason: str) -> None:
         state.given_up = state.given_up or reason
@@ -265,7 +257,7 @@ class Students:
             if student.trial_id not in missing:
                 self._is_there(student, row)
                 continue
-            self._account.summary.saved += self._given_up(row) is None
+            self._account.summary.saved += self._members.given_up(row) is None
             self._give_up(state, student, row, lost)
         self._members.write()
 

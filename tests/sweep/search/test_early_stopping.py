@@ -13,9 +13,12 @@ import pytest
 
 from kdray.results import Results
 from kdray.results.points.objective import Objective
+from kdray.results.points.table import points
 from kdray.sweep.definition.stopping import EarlyStopping, Racing
+from kdray.sweep.inventory.verdicts import Judges
 from kdray.sweep.plan import plan
 from kdray.sweep.search.early_stopping import Race, Stopper, _bracket, _pruners, _shares
+from kdray.sweep.status import sweeps
 from tests.sweep.fakes import ALONE, Engine, assert_same_bits, go, sweep_of, tables
 
 MAX, MIN = Objective(), Objective(metric="clean.loss", mode="min")
@@ -250,6 +253,116 @@ def test_what_was_given_up_stays_so_when_the_file_asks_for_it_again(
     assert engine.ran == []
     assert len(summary.given_up) == sum(row["outcome"] == "pruned" for row in before)
     assert members(results)[["trial_id", "outcome", "error"]].to_dict("records") == before
+
+
+LABELS: dict[str, Any] = {
+    "objective": {"metric": "a.accuracy"},
+    "evaluate": {
+        "suite": [
+            {"name": "clean", "label": "a", "split": "val"},
+            {"name": "fgsm", "label": "b", "split": "val", "epsilon": 0.05},
+        ]
+    },
+}
+
+
+def relabelled(*labels: str) -> dict[str, Any]:
+    suite = zip(LABELS["evaluate"]["suite"], labels, strict=True)
+    return {"evaluate": {"suite": [each | {"label": label} for each, label in suite]}}
+
+
+EXCHANGED = relabelled("b", "a")
+RENAMED: dict[str, Any] = {"objective": {"metric": "x.accuracy"}, **relabelled("x", "y")}
+NO_LONGER = (
+    "1 trial of 'tiny' is no longer given up: the objective, or the settings of racing or early "
+    "stopping, have changed"
+)
+
+
+@pytest.fixture(scope="module")
+def raced_by_label_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.sweep.fakes import instead_of_ray
+
+    folder = tmp_path_factory.mktemp("raced_by_label") / "results"
+    with instead_of_ray():
+        assert len(go(folder, RACE, LABELS).given_up) == 1
+    return folder
+
+
+SMALLEST: dict[str, Any] = {"objective": {"metric": "a.accuracy", "mode": "min"}}
+LIMITED: dict[str, Any] = {"constraints": ["b.accuracy >= 0.01"]}
+MORE_CAUTIOUS: dict[str, Any] = {"search": {"racing": {"p": 0.07}}}
+STOPPING_ALONE: dict[str, Any] = {"search": {"early_stopping": {"pruner": "median"}}}
+
+
+@pytest.mark.parametrize("change", [EXCHANGED, LIMITED, MORE_CAUTIOUS])
+def test_who_was_given_up_by_something_else_is_judged_anew(
+    raced_by_label_once: Path, results: Path, engine: Engine, change: dict[str, Any]
+) -> None:
+    shutil.copytree(raced_by_label_once, results)
+    assert NO_LONGER in plan(sweep_of(RACE, LABELS, change), results, cpus=2).notes
+    said = io.StringIO()
+    for _ in range(2):
+        assert len(go(results, RACE, LABELS, change, said=said).given_up) == 1
+        assert engine.trained == [], "it loses again by the seeds that are there"
+    assert said.getvalue().count(NO_LONGER) == 1
+    (before,), (after,) = (
+        its.loc[its["outcome"] == "pruned", "judged_by"]
+        for its in (members(raced_by_label_once), members(results))
+    )
+    assert before != after
+
+
+@pytest.mark.parametrize("change", [SMALLEST, STOPPING_ALONE, {"search": {}}])
+def test_a_verdict_on_something_else_does_not_count(
+    raced_by_label_once: Path, results: Path, engine: Engine, change: dict[str, Any]
+) -> None:
+    shutil.copytree(raced_by_label_once, results)
+    planned = plan(sweep_of(RACE, LABELS, change), results, cpus=2)
+    assert NO_LONGER in planned.notes
+    assert planned.students.train == 1
+    said = io.StringIO()
+    engine.interrupt_after = 0
+    with pytest.raises(KeyboardInterrupt):
+        go(results, RACE, LABELS, change, said=said)
+    (status,) = sweeps(Results(results))
+    assert status.given_up == {}
+    assert set(points(Results(results), "tiny")["n"]) == {4, 5}
+    engine.interrupt_after = None
+    assert go(results, RACE, LABELS, change, said=said).given_up == {}
+    assert said.getvalue().count(NO_LONGER) == 1
+    assert set(members(results)["outcome"]) == {"completed"}
+
+
+def test_a_verdict_goes_on_counting_while_it_is_about_the_same(
+    raced_by_label_once: Path, results: Path, engine: Engine
+) -> None:
+    shutil.copytree(raced_by_label_once, results)
+    before = members(results)
+    said = io.StringIO()
+    go(results, RACE, LABELS, RENAMED, said=said)
+    engine.interrupt_after = 0
+    with pytest.raises(KeyboardInterrupt):
+        go(results, RACE, LABELS, SMALLEST)
+    engine.interrupt_after = None
+    engine.ran.clear()
+    go(results, RACE, LABELS, said=said)  # the file as it was takes its verdicts back
+    assert engine.ran == []
+    assert "no longer" not in said.getvalue()
+    columns = ["trial_id", "outcome", "error", "judged_by"]
+    assert members(results)[columns].to_dict("records") == before[columns].to_dict("records")
+
+
+def test_a_verdict_of_before_there_were_records_of_it_counts(
+    results: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(Judges, "of", lambda *_, **__: None)
+        go(results, RACE, LABELS)
+    assert members(results)["judged_by"].isna().all()
+    engine.ran.clear()
+    assert len(go(results, RACE, LABELS, EXCHANGED).given_up) == 1
+    assert engine.trained == []
 
 
 EARLY: dict[str, Any] = {
