@@ -60,8 +60,9 @@ def store(s3: S3) -> Store:
 @pytest.mark.parametrize("fault", TRANSIENT)
 @pytest.mark.parametrize("act", ACTS)
 def test_what_fails_for_a_while_is_done_in_the_end(
-    s3: S3, store: Store, act: str, fault: Fault
+    s3: S3, store: Store, act: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(store_module, "PATIENCE", 60)  # how long three attempts take says nothing
     s3.fail(fault, fault, fault)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", OutOfReach)
