@@ -12,17 +12,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from kdray.core import parse
+from kdray.core import InputError, parse
 from kdray.results.files.store import Store
+from kdray.results.files.warn import DamagedFile, warn
 from kdray.results.points.objective import Objective, Objectives
 
 Labels = Mapping[str, str]
 """Evaluation id to label."""
 LABELS, MONITORED_LABELS = ".labels.json", ".monitored.json"
+OWNER = "sweep"
+"""Key of the name of the sweep whose record a file is; no evaluation's id."""
 ID_LETTERS = 8
 """Of an evaluation's id, where they tell it from another of its label."""
 
@@ -56,32 +59,32 @@ NO_LABELS = SweepLabels({}, {})
 
 def write_objectives(store: Store, sweep: str, objectives: Objectives) -> None:
     """Write the objectives with which ``sweep`` is run now."""
-    store.write(objectives_file(sweep), objectives.model_dump_json().encode())
+    _write_record(store, objectives_file(sweep), sweep, objectives.model_dump(mode="json"))
 
 
 def sweep_objectives(store: Store, sweep: str) -> Objectives:
     """The objectives and constraints that ``sweep`` was last run with; those of a sweep file that
     says none where the file is damaged or of before there were any: the next run writes it anew."""
     try:
-        return parse(Objectives, json.loads(store.read(objectives_file(sweep))))
-    except (FileNotFoundError, ValueError):
+        return parse(Objectives, _read_record(store, objectives_file(sweep), sweep))
+    except InputError:
         return Objectives(objectives=(Objective(),))
 
 
 def write_labels(store: Store, sweep: str, labels: Labels, monitored: Labels | None = None) -> None:
     """Add labels to the record of ``sweep``; they replace what it called the same evaluations, or
     what it meant by the same labels."""
-    _write_labels(store, labels_file(sweep), labels)
+    _write_labels(store, labels_file(sweep), sweep, labels)
     if monitored:
-        _write_labels(store, monitored_labels_file(sweep), monitored)
+        _write_labels(store, monitored_labels_file(sweep), sweep, monitored)
 
 
-def _write_labels(store: Store, name: str, labels: Labels) -> None:
-    before = _read_labels(store, name)
+def _write_labels(store: Store, name: str, sweep: str, labels: Labels) -> None:
+    before = _read_labels(store, name, sweep)
     new = set(labels.values())
     kept = {each: label for each, label in before.items() if label not in new}
     if (now := {**kept, **labels}) != before:
-        store.write(name, json.dumps(now, indent=1, sort_keys=True).encode())
+        _write_record(store, name, sweep, now)
 
 
 def add_labels(store: Store, labels: Labels, measured: Mapping[str, pd.DataFrame]) -> None:
@@ -122,7 +125,7 @@ def sweep_labels(store: Store) -> dict[str, SweepLabels]:
     return {
         sweep: SweepLabels(
             *(
-                _read_labels(store, files[sweep]) if sweep in files else {}
+                _read_labels(store, files[sweep], sweep) if sweep in files else {}
                 for files in (trained, monitored)
             )
         )
@@ -130,12 +133,32 @@ def sweep_labels(store: Store) -> dict[str, SweepLabels]:
     }
 
 
-def _read_labels(store: Store, name: str) -> dict[str, str]:
+def _read_labels(store: Store, name: str, sweep: str) -> dict[str, str]:
+    found = _read_record(store, name, sweep)
+    return {str(each): str(label) for each, label in found.items()}
+
+
+def _write_record(store: Store, name: str, sweep: str, record: Mapping[str, Any]) -> None:
+    """Write a part of the record of ``sweep``, which says whose it is."""
+    text = json.dumps({**record, OWNER: sweep}, indent=1, sort_keys=True)
+    store.write(name, text.encode())
+
+
+def _read_record(store: Store, name: str, sweep: str) -> dict[str, Any]:
+    """What a file holds of the record of ``sweep``; nothing where it is missing or damaged, or says
+    that it is another sweep's, which a :class:`DamagedFile` names. Files of before they said whose
+    they are count as the sweep's whose name they have."""
     try:
         found = json.loads(store.read(name))
-        return {str(each): str(label) for each, label in found.items()}
-    except (FileNotFoundError, ValueError, AttributeError):
+    except (FileNotFoundError, ValueError):
         return {}
+    if not isinstance(found, dict):
+        return {}
+    if (owner := found.pop(OWNER, sweep)) != sweep:
+        problem = f"it is of the sweep {owner!r}, its name says otherwise"
+        warn(f"{store.place}/{name}: damaged, left out ({problem})", DamagedFile)
+        return {}
+    return found
 
 
 def with_labels_of(robustness: pd.DataFrame, labels: SweepLabels) -> pd.DataFrame:

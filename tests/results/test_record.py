@@ -1,11 +1,25 @@
-"""What a sweep calls its evaluations, and what others may add to that."""
+"""What a sweep calls its evaluations, what others may add to that, and whose record a file is."""
 
 from __future__ import annotations
 
-import pandas as pd
+import json
 
-from kdray.results import Results
-from kdray.results.record import SweepLabels, add_labels, sweep_labels, write_labels
+import pandas as pd
+import pytest
+
+from kdray.results import DamagedFile, Results
+from kdray.results.points.objective import Objective, Objectives
+from kdray.results.record import (
+    SweepLabels,
+    add_labels,
+    labels_file,
+    monitored_labels_file,
+    objectives_file,
+    sweep_labels,
+    sweep_objectives,
+    write_labels,
+    write_objectives,
+)
 
 NAMES = ["evaluation_id", "label", "epoch"]
 
@@ -49,3 +63,46 @@ def test_a_label_of_what_is_measured_while_training_is_free(empty: Results) -> N
     assert sweep_labels(empty.store) == {
         "s": SweepLabels({"e1": "clean", "new": "noise"}, {"watched": "noise"})
     }
+
+
+SMALLEST = Objectives(objectives=(Objective(metric="parameters", mode="min"),), seeds=3)
+FILES = [objectives_file, labels_file, monitored_labels_file]
+
+
+@pytest.fixture
+def recorded(empty: Results) -> Results:
+    write_objectives(empty.store, "s", SMALLEST)
+    write_labels(empty.store, "s", {"e1": "clean"}, {"watched": "noise"})
+    return empty
+
+
+def test_the_record_of_another_sweep_is_left_out(recorded: Results) -> None:
+    store = recorded.store
+    for file in FILES:
+        store.write(file("t"), store.read(file("s")))
+    with pytest.warns(
+        DamagedFile, match=r"t\.objectives\.json: damaged, left out \(it is of .*'s'"
+    ):
+        assert sweep_objectives(store, "t").metrics == ("val_accuracy",)
+    with pytest.warns(DamagedFile, match="damaged, left out") as caught:
+        assert sweep_labels(store) == {
+            "s": SweepLabels({"e1": "clean"}, {"watched": "noise"}),
+            "t": SweepLabels({}, {}),
+        }
+    assert len(caught) == 2
+    write_objectives(store, "t", SMALLEST)
+    with pytest.warns(DamagedFile):
+        write_labels(store, "t", {"e2": "pgd"}, {"watched": "clean"})
+    assert sweep_objectives(store, "t") == SMALLEST
+    assert sweep_labels(store)["t"] == SweepLabels({"e2": "pgd"}, {"watched": "clean"})
+
+
+def test_a_record_of_before_it_said_whose_it_is_is_read(recorded: Results) -> None:
+    store = recorded.store
+    before = sweep_labels(store)
+    for file in FILES:
+        whole = json.loads(store.read(file("s")))
+        assert whole.pop("sweep") == "s"
+        store.write(file("s"), json.dumps(whole).encode())
+    assert sweep_objectives(store, "s") == SMALLEST
+    assert sweep_labels(store) == before

@@ -18,6 +18,8 @@ _ID = "[0-9a-f]{16}"
 _SWEEP = r"(?P<sweep>[A-Za-z0-9][A-Za-z0-9_.\-]*)"
 """The name of a sweep: a file whose name begins otherwise (with a word and a space, say) was named
 by people."""
+_TRAINING = "-training"
+"""Ends the name of a file with what was measured while a network trained."""
 _NAMES: Mapping[str, tuple[re.Pattern[str], ...]] = {
     table: tuple(map(re.compile, patterns))
     for table, patterns in (
@@ -26,7 +28,7 @@ _NAMES: Mapping[str, tuple[re.Pattern[str], ...]] = {
         (
             "robustness",
             [
-                f"(?P<trial_id>{_ID})-training",
+                f"(?P<trial_id>{_ID}){_TRAINING}",
                 f"(?P<trial_id>{_ID})-(?P<evaluation_id>{_ID})",
                 f"(?P<source_trial_id>{_ID})-(?P<evaluation_id>{_ID})-{_ID}",
             ],
@@ -74,6 +76,9 @@ def check_rows(name: str, rows: pa.Table) -> None:
         # Most files have one row, of which this takes a tenth of the time.
         for held in [cells[0].as_py()] if len(cells) == 1 else cells.unique().to_pylist():
             _check(column, value, held)
+    if (at := rows.schema.get_field_index("epoch")) >= 0:
+        nulls = rows.column(at).null_count
+        _check_moment(name, with_epoch=len(rows) - nulls, without=nulls)
 
 
 def check_statistics(name: str, file: pq.FileMetaData, schema: pa.Schema) -> None:
@@ -87,9 +92,26 @@ def check_statistics(name: str, file: pq.FileMetaData, schema: pa.Schema) -> Non
                 continue
             for each in (statistics.min, statistics.max):
                 _check(column, value, each)
+    at = schema.get_field_index("epoch")
+    for group in range(file.num_row_groups if at >= 0 else 0):
+        statistics = file.row_group(group).column(at).statistics
+        if statistics is not None and statistics.has_null_count:
+            _check_moment(name, with_epoch=statistics.num_values, without=statistics.null_count)
 
 
 def _check(column: str, value: str, held: object) -> None:
     """Raise ValueError unless ``held`` is the ``value`` that the name says."""
     if held != value:
         raise ValueError(f"its rows are of {column} {held}, its name says otherwise")
+
+
+def _check_moment(name: str, *, with_epoch: int, without: int) -> None:
+    """Raise ValueError if a file of what was measured while a network trained has rows of no epoch,
+    or one of what was measured of the trained network has rows of an epoch."""
+    if not name.startswith("robustness/") or not columns_in_name(name):
+        return
+    is_training = PurePosixPath(name).stem.endswith(_TRAINING)
+    if without and is_training:
+        raise ValueError("its rows are of a trained network, its name says otherwise")
+    if with_epoch and not is_training:
+        raise ValueError("its rows are of epochs of a training, its name says otherwise")

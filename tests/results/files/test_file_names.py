@@ -22,7 +22,9 @@ WRONG: list[tuple[TableName, str, dict[str, Any]]] = [
     ("robustness", f"{ONE}-{ASKED}", NUMBER | {"evaluation_id": OTHER}),
     ("robustness", f"{ONE}-{ASKED}-{OTHER}", NUMBER | {"source_trial_id": TWO}),
     ("robustness", f"{ONE}-{ASKED}-{OTHER}", NUMBER),
-    ("robustness", f"{ONE}-training", NUMBER | {"trial_id": TWO}),
+    ("robustness", f"{ONE}-training", NUMBER | {"trial_id": TWO, "epoch": 1}),
+    ("robustness", f"{ONE}-training", NUMBER),
+    ("robustness", f"{ONE}-{ASKED}", NUMBER | {"epoch": 1}),
     ("members", f"s-0-{ONE}", MEMBER | {"trial_id": TWO}),
     ("members", f"s-0-{ONE}", MEMBER | {"sweep": "t"}),
     ("members", f"s-teacher-{ONE}", MEMBER | {"trial_id": TWO}),
@@ -34,6 +36,8 @@ RIGHT: list[tuple[TableName, str, dict[str, Any]]] = [
     ("trials", ONE, {"trial_id": ONE, "status": "completed"}),
     ("trials", "by hand", {"trial_id": TWO, "status": "completed"}),
     ("epochs", f"compacted-{ONE}", EPOCH | {"trial_id": TWO}),
+    ("robustness", f"{ONE}-training", NUMBER | {"epoch": 1}),
+    ("robustness", f"compacted-{ONE}", NUMBER | {"epoch": 1}),
     ("robustness", f"{ONE}-{ASKED}-{OTHER}", NUMBER | {"trial_id": TWO, "source_trial_id": ONE}),
     ("members", f"a-1-s-12-{ONE}", MEMBER | {"sweep": "a-1-s"}),
     ("members", f"s-driver-{ASKED}", MEMBER | {"trial_id": None}),
@@ -85,6 +89,19 @@ def test_a_file_of_several_row_groups(empty: Results, other: bool) -> None:
             assert read(empty, "robustness") == 0
     else:
         assert read(empty, "robustness") == len(rows)
+
+
+@pytest.mark.parametrize(("name", "epoch"), [("training", 1), (ASKED, None)])
+def test_a_row_that_is_not_of_the_moment_that_the_name_says_is_found_among_many(
+    empty: Results, name: str, epoch: int | None
+) -> None:
+    rows = [NUMBER | {"image": image, "epoch": epoch} for image in range(ROWS_PER_GROUP + 1)]
+    write_rows(empty.store, "robustness", f"{ONE}-{name}", rows, {})
+    assert read(empty, "robustness") == len(rows)
+    rows[7]["epoch"] = None if epoch else 1
+    write_rows(empty.store, "robustness", f"{ONE}-{name}", rows, {})
+    with pytest.warns(DamagedFile, match="its rows are"):
+        assert read(empty, "robustness") == 0
 
 
 @pytest.mark.parametrize("table", ["trials", "epochs", "robustness", "members"])
