@@ -107,8 +107,8 @@ class Finals(Value):
     """What is measured of the best points only, once all are there."""
 
     points: Annotated[int, Field(ge=1)]
-    """So many, by the objectives: front by front of several, in each by the first objective; only
-    those that keep to the constraints."""
+    """So many of each data set, by the objectives: front by front of several, in each by the first
+    objective; only those that keep to the constraints."""
     suite: Annotated[Several[AnyEvaluation], Field(min_length=1)]
 
 

@@ -39,11 +39,19 @@ class BestPoints(ListedJobs):
 def _wanted(
     sweep: Sweep, complete: Sequence[tuple[PointState, Score]]
 ) -> Iterator[tuple[Role, AnyTrial, Sequence[AnyEvaluation]]]:
-    """Yield the trials of the best points and what is measured of them, each trial once."""
+    """Yield the trials of the best points of each data set, which no number compares with another,
+    and what is measured of them, each trial once."""
     best, suite = sweep.file.evaluate.best, sweep.finals
     if best is None:
         return
-    chosen = best_points(complete, sweep.file.objectives, best.points)
+    groups: dict[str, list[tuple[PointState, Score]]] = {}
+    for state, score in complete:
+        groups.setdefault(state.data_set, []).append((state, score))
+    chosen = [
+        state
+        for its in groups.values()
+        for state in best_points(its, sweep.file.objectives, best.points)
+    ]
     seen: set[str] = set()
     trials = [student for state in chosen for student in state.students]
     for student in trials:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kdray.sweep.definition.space import Point
+from kdray.sweep.inventory.across import images
 from kdray.sweep.search.early_stopping import Race, Stopper
 from kdray.trials.experiment import Experiment
 
@@ -24,3 +25,8 @@ class PointState:
     seen: tuple[int, float] | None = None
     race: Race | None = None
     stopper: Stopper | None = None
+
+    @property
+    def data_set(self) -> str:
+        """What tells the images that its students are measured on from others."""
+        return images(self.students[0].data)

@@ -71,7 +71,8 @@ class Progress:
         self._running: dict[str, RunningTrial] = {}
         self._names: dict[str, str] = {}
         """By trial: kept for when it is measured without its place in the sweep."""
-        self._best: tuple[float, str] | None = None
+        self._best: dict[str, tuple[float, str]] = {}
+        """By data set: value and point."""
         self._objective: tuple[str, str] | None = None
         self._began = self._logged = self._published = time.monotonic()
         self._publish: tuple[Store, str] | None = None
@@ -88,7 +89,7 @@ class Progress:
 
     def aim(self, metric: str, mode: str) -> None:
         """From now on show the best point by ``metric``."""
-        self._objective, self._best = (metric, mode), None
+        self._objective, self._best = (metric, mode), {}
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
@@ -143,15 +144,16 @@ class Progress:
         (self._failed if failed else self._done).add(trial_id)
         self._tick()
 
-    def point(self, value: float, parameters: Mapping[str, object]) -> None:
-        """A point is complete; the best so far is shown."""
-        better = self._best is None or (
-            value > self._best[0]
+    def point(self, value: float, parameters: Mapping[str, object], data_set: str = "") -> None:
+        """A point is complete; the best so far of each data set is shown."""
+        known = self._best.get(data_set)
+        better = known is None or (
+            value > known[0]
             if self._objective and self._objective[1] == "max"
-            else value < self._best[0]
+            else value < known[0]
         )
         if better:
-            self._best = (value, swept_text(parameters))
+            self._best[data_set] = (value, swept_text(parameters))
 
     def _print(self, text: Text) -> None:
         with suppress(OSError):  # a log on a full disk: the results are more important
@@ -189,10 +191,14 @@ class Progress:
         return ", ".join(parts)
 
     def _best_text(self) -> str:
-        if self._best is None or self._objective is None:
+        if not self._best or self._objective is None:
             return ""
-        value, point = self._best
-        return f"best {self._objective[0]} {value:.4f}" + (f" ({point})" if point else "")
+        best = [
+            f"{value:.4f}" + (f" ({point})" if point else "")
+            for value, point in self._best.values()
+        ]
+        each = " of each data set:" if len(best) > 1 else ""
+        return f"best {self._objective[0]}{each} {', '.join(best)}"
 
     def _times(self, *, final: bool = False) -> str:
         elapsed = time.monotonic() - self._began

@@ -294,7 +294,7 @@ class Students:
             if state.race is not None and (values := self._values(state.students)) is not None:
                 state.race.complete(values, state.point.number)
             case = {"case": state.point.space.case} if state.point.space.case else {}
-            self._account.progress.point(worth.values[0], case | state.point.values)
+            self._account.progress.point(worth.values[0], case | state.point.values, state.data_set)
 
     def _without_teacher(self, point: Point, seed: int) -> str:
         """What a summary calls a student without a teacher: those that lack the same one, whatever
