@@ -12,6 +12,7 @@ from kdray.results import Results
 from kdray.results.points.objective import Score
 from kdray.sweep.definition.space import Point
 from kdray.sweep.definition.trials import Sweep
+from kdray.sweep.inventory.across import images
 from kdray.sweep.inventory.curves import LearningCurves
 from kdray.sweep.inventory.left_behind import CHOICE_CHANGED, AskedTrials, left_behind_text
 from kdray.sweep.inventory.members import Row, SweepMembers
@@ -176,7 +177,11 @@ class Students:
             self._account.summary.failures[called] = reason
             self._members.point_failed(point, reason)
         taught = [student for _, student in found if student is not None]
-        rivals = point.space.stratum(point.values) if not self._sweep.file.search.enumerates else ""
+        stratum = (
+            point.space.stratum(point.values) if not self._sweep.file.search.enumerates else ""
+        )
+        # Numbers of other images say nothing of these.
+        rivals = f"{stratum}\n{images(taught[0].data) if taught else ''}"
         if self._racing is not None and rivals not in self._races:
             self._races[rivals] = Race(self._racing, self._objectives.objectives[0])
         if self._early is not None and rivals not in self._stoppers:

@@ -482,6 +482,30 @@ def test_a_search_competes_with_itself_only(engine: Engine, results: Path) -> No
         assert (stratum.groupby("point")["outcome"].apply(lambda o: (o == "completed").all())).any()
 
 
+@pytest.mark.parametrize(
+    "search", [{"racing": {"p": 0.1}}, {"sampler": "random", "points": 2, "racing": {"p": 0.1}}]
+)
+def test_points_on_other_images_do_not_race(
+    engine: Engine, results: Path, search: dict[str, Any]
+) -> None:
+    """The point that learns nothing is alone on its images."""
+    cases = [
+        {"name": "learns", "set": {"experiment.data.examples": 200}},
+        {
+            "name": "learns nothing",
+            "set": {
+                "experiment.data.examples": 240,
+                "experiment.training.optimizer.learning_rate": 0.00001,
+            },
+        },
+    ]
+    rate = {"experiment.training.optimizer": {"name": "sgd", "learning_rate": 0.1}}
+    summary = go(results, RACE, rate, {"search": search, "cases": cases})
+    assert summary.given_up == {}
+    assert set(members(results)["outcome"]) == {"completed"}
+    assert engine.trained
+
+
 def watching(label: str) -> dict[str, Any]:
     return {
         "search.early_stopping.metric": f"{label}.accuracy",
