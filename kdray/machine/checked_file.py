@@ -50,9 +50,15 @@ def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def require_trial(data: bytes, trial_id: str) -> None:
     """:class:`Damaged` if a file under the name of a trial says that it is another one's: folders
     are merged by copying, and a copy may have got another name."""
-    found = json.loads(_header(data)[0]).get("trial_id", trial_id)
-    if found != trial_id:
-        raise Damaged(f"it is of trial {found}")
+    require_fact(data, "trial_id", trial_id, "trial")
+
+
+def require_fact(data: bytes, fact: str, expected: str, what: str) -> None:
+    """:class:`Damaged` if a file says otherwise of what it is of; one that says nothing is
+    believed."""
+    found = json.loads(_header(data)[0]).get(fact, expected)
+    if found != expected:
+        raise Damaged(f"it is of {what} {found}")
 
 
 def _header(data: bytes) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kdray.core import canonical_json
 from kdray.data import AnyData
-from kdray.machine.checked_file import Damaged, pack, require_trial, unpack
+from kdray.machine.checked_file import Damaged, pack, require_fact, require_trial, unpack
 from kdray.models import Classifier, build, fitted, normalizer, storage_key
 from kdray.results import Store
 from kdray.teachers import Init, Pretrained, load_classifier, load_teacher
@@ -63,7 +63,9 @@ class TrainedModels:
         """The weights that a training starts from; :class:`Damaged` where they are not there."""
         name = initial_file(init.weights)
         try:
-            return unpack(self.store.read(name))[0]
+            packed = self.store.read(name)
+            require_fact(packed, "weights", init.weights, "weights")
+            return unpack(packed)[0]
         except FileNotFoundError:
             raise Damaged(
                 f"{name} is missing; the same command stores it again, if the file that it came "
@@ -78,10 +80,12 @@ class TrainedModels:
             return {}
         name = f"normalizations/{key}.safetensors"
         try:
-            return unpack(self.store.read(name))[0]
+            packed = self.store.read(name)
+            require_fact(packed, "key", key, "data")
+            return unpack(packed)[0]
         except (FileNotFoundError, Damaged):
             tensors = fitted(data, data.load(self.data_root))
-            self.store.write(name, pack(tensors, {"data": canonical_json(data)}))
+            self.store.write(name, pack(tensors, {"key": key, "data": canonical_json(data)}))
             return tensors
 
     def teacher(self, experiment: AnyTrial) -> Classifier | None:

@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from kdray.data import Digits
 from kdray.machine.checked_file import Damaged, pack, require_trial
+from kdray.models import storage_key
 from kdray.results import Store
-from kdray.trials.files import checkpoint_file, weights_file
+from kdray.sweep.inventory.outside_weights import OutsideWeights
+from kdray.teachers import Init
+from kdray.teachers.weights_file import digest
+from kdray.trials.files import checkpoint_file, initial_file, weights_file
 from kdray.trials.trained import TrainedModels
 from tests.small_trials import NOWHERE, do, experiment, fresh, store_in
 
@@ -53,3 +58,32 @@ def test_a_checkpoint_of_another_trial_is_not_gone_on_from(tmp_path: Path) -> No
     clean = store_in(tmp_path / "clean")
     do(mine, clean)
     assert store.read(weights_file(mine.trial_id)) == clean.read(weights_file(mine.trial_id))
+
+
+def test_weights_to_start_from_are_those_that_were_named(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    named, other = ({"w": torch.full((2,), number)} for number in (0.0, 1.0))
+    store.write(initial_file(digest(named)), pack(other, {"weights": digest(other)}))
+    models = TrainedModels(store, NOWHERE, torch.device("cpu"))
+    with pytest.raises(Damaged, match=f"it is of weights {digest(other)}"):
+        models.initial(Init(weights=digest(named)))
+    held = OutsideWeights(digest(named), initial_file(digest(named)), None, "init")
+    assert not held.are_held(store)
+    store.write(initial_file(digest(named)), pack(named, {"weights": digest(named)}))
+    assert torch.equal(models.initial(Init(weights=digest(named)))["w"], named["w"])
+    assert held.are_held(store)
+
+
+def test_whitening_fitted_to_other_images_is_fitted_anew(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    models = TrainedModels(store, NOWHERE, torch.device("cpu"))
+    few, many = (Digits(normalization="gcn_zca", examples=count) for count in (300, 600))
+    right, foreign = (models.stored_fit(data)["matrix"] for data in (few, many))
+    assert not torch.equal(right, foreign)
+    place = "normalizations/{}.safetensors"
+    name = place.format(storage_key(few))
+    store.write(name, store.read(place.format(storage_key(many))))
+    assert torch.equal(models.stored_fit(few)["matrix"], right)
+    # A file of before there was a key is believed.
+    store.write(name, pack({"matrix": foreign, "mean": foreign[0].clone()}, {"data": "{}"}))
+    assert torch.equal(models.stored_fit(few)["matrix"], foreign)

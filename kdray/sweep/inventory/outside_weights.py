@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from kdray.core import InputError
-from kdray.machine.checked_file import Damaged, require_trial, unpack
+from kdray.machine.checked_file import Damaged, require_fact, require_trial, unpack
 from kdray.results import Store
 from kdray.sweep.definition.teacher_order import chain
 from kdray.sweep.definition.trials import Sweep
@@ -33,7 +33,9 @@ class OutsideWeights(NamedTuple):
         try:
             kept = store.read(self.file)
             unpack(kept)
-            if self.trial_id is not None:
+            if self.trial_id is None:
+                require_fact(kept, "weights", self.digest, "weights")
+            else:
                 require_trial(kept, self.trial_id)
         except (FileNotFoundError, Damaged):
             return False
