@@ -82,7 +82,7 @@ class Experiment(Value):
             _teacher_is_asked,
             _teacher_fits,
             _supervision_makes_sense,
-            _votes_are_not_standardized,
+            _logarithms_of_votes_are_not_compared,
             _mixed_labels_are_understood,
         ):
             check(self)
@@ -267,8 +267,9 @@ def _supervision_makes_sense(experiment: Experiment) -> None:
     )
 
 
-def _votes_are_not_standardized(experiment: Experiment) -> None:
-    """A share of 0 has no logarithm that a mean over classes could be taken of."""
+def _logarithms_of_votes_are_not_compared(experiment: Experiment) -> None:
+    """A share of 0 has no logarithm that a mean over classes, or a difference, could be taken
+    of."""
     smoothing, method = experiment.supervision.smoothing, experiment.method
     if smoothing is None or smoothing.aggregate != "prediction":
         return
@@ -277,6 +278,12 @@ def _votes_are_not_standardized(experiment: Experiment) -> None:
         raise ValueError(
             "supervision.smoothing.aggregate: prediction gives shares of votes, 0 among them, "
             "which logit_standardization cannot compare (allowed: soft_prediction, logits)"
+        )
+    if getattr(method, "indirect_gradient", None) is not None:
+        raise ValueError(
+            "supervision.smoothing.aggregate: prediction gives shares of votes, 0 among them, "
+            "whose logarithms method.indirect_gradient cannot subtract (allowed: soft_prediction, "
+            "logits)"
         )
 
 

@@ -515,9 +515,10 @@ def test_a_stored_experiment_is_the_trial_that_its_row_says() -> None:
     [
         {"name": "kd", "logit_standardization": True},
         {"name": "adversarial", "perturbed": {"name": "kd", "logit_standardization": True}},
+        {"name": "adversarial", "perturbed": {"name": "kd"}, "indirect_gradient": {}},
     ],
 )
-def test_votes_are_not_standardized(method: dict[str, Any]) -> None:
+def test_logarithms_of_votes_are_not_compared(method: dict[str, Any]) -> None:
     teacher = description(model={"name": "mlp", "hidden": [8], "input_sigma": 0.1})
     smoothing = {"samples": 8, "aggregate": "prediction"}
     with pytest.raises(InputError, match=r"^supervision\.smoothing\.aggregate: prediction gives"):
