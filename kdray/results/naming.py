@@ -3,6 +3,9 @@ everything."""
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import Any
+
 import pandas as pd
 
 from kdray.results.schema import NUMBER_AXES
@@ -43,14 +46,23 @@ def _names(numbers: pd.DataFrame) -> pd.Series[str]:
         differs = grouped[column].transform("nunique", dropna=False) > 1
         if column in OF_TRIAL:
             differs &= grouped["evaluation_id"].transform("nunique") > 1
-        stated = numbers[column].map(
-            lambda value, c=column: f"{c}={value:g}" if isinstance(value, float) else f"{c}={value}"
-        )
-        names = names.where(~differs | numbers[column].isna(), names + "|" + stated)
+        stated = f"|{column}=" + numbers[column].map(_short(numbers[column]))
+        names = names.where(~differs | numbers[column].isna(), names + stated)
     # Evaluations that differ in something without a column (their seed) are named by identity.
     unlike = numbers.groupby(names)["evaluation_id"].transform("nunique") > 1
     names = names.where(~unlike, names + "|" + numbers["evaluation_id"])
     return names.map(_bracketed)
+
+
+def _short(values: pd.Series[Any]) -> dict[Any, str]:
+    """How each of ``values`` is written: a fraction in six digits, or in all that it has where
+    another one is the same in six."""
+    found = values.dropna().unique()
+    short = {value: f"{value:g}" if isinstance(value, float) else str(value) for value in found}
+    times = Counter(short.values())
+    return {
+        value: text if times[text] == 1 else repr(float(value)) for value, text in short.items()
+    }
 
 
 def _bracketed(name: str) -> str:

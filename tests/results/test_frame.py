@@ -151,3 +151,27 @@ def test_a_sweep_may_have_labels_only_of_what_is_measured_while_training(empty: 
     write_labels(empty.store, "s", {}, {"watched": "seen"})
     assert [name for name in empty.frame() if "." in name] == ["pgd.accuracy"]
     assert set(empty.robustness(sweep="s")["label"]) == {"pgd", "seen"}
+
+
+def test_strengths_that_are_the_same_in_six_digits_have_a_column_each(empty: Results) -> None:
+    (trial,) = add_point(empty, 0, [0.5])
+    rows = [
+        {
+            "trial_id": trial,
+            "evaluation_id": "one",
+            "metric": "accuracy",
+            "label": "pgd",
+            "evaluation": "pgd",
+            "split": "test",
+            "value": value,
+            "epsilon": epsilon,
+        }
+        for value, epsilon in ((0.9, 0.0313725), (0.1, 8 / 255), (0.5, 0.1))
+    ]
+    write_rows(empty.store, "robustness", f"{trial}-one", rows, {})
+    frame = empty.frame("s")
+    assert {name: frame[name].item() for name in frame if name.startswith("pgd.")} == {
+        "pgd.accuracy[epsilon=0.0313725]": 0.9,
+        f"pgd.accuracy[epsilon={8 / 255!r}]": 0.1,
+        "pgd.accuracy[epsilon=0.1]": 0.5,
+    }
