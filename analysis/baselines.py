@@ -26,6 +26,7 @@ from kdray.report import (
     caption,
     labelled,
     legend,
+    of_one_evaluation,
     panels,
     published,
     run,
@@ -79,16 +80,16 @@ def cases(trials: pd.DataFrame) -> pd.DataFrame:
 
 def measured(snapshot: Snapshot, sweep: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The students of ``sweep`` with what :func:`cases` is of, and the rows of the PGD that most of
-    them have; InputError if no student was attacked."""
+    them have, as has the one AutoAttack; InputError if no student was attacked."""
     students = snapshot.students(sweep)
     found = attacks(snapshot, students)
     if not found:
         raise InputError(f"no student of {sweep} was attacked with PGD")
-    strong = snapshot.measured(students, evaluation="autoattack")
+    strong = of_one_evaluation(snapshot.measured(students, evaluation="autoattack"))
     return students.assign(
         clean=students["test_accuracy"],
         pgd=mean_of_each(students, found[0]),
-        autoattack=mean_of_each(students, strong[strong["source_trial_id"].isna()]),
+        autoattack=mean_of_each(students, strong),
         hours=students["train_seconds"] / HOUR,
     ), found[0]
 
@@ -115,7 +116,8 @@ def robust_accuracy(snapshot: Snapshot) -> Iterator[Table | Missing]:
         )
         what = (
             "Test accuracy on clean images, under PGD and under AutoAttack (where it was "
-            "measured), and the hours of the student's own training"
+            "measured; of several such evaluations the one that most students have), and the hours "
+            "of the student's own training"
         )
         yield Table(name, title, caption(what, attacked, ["point"], band="±"), frame)
 

@@ -49,6 +49,7 @@ def test_each_method_has_its_robust_accuracy_and_its_hours(made: Sweeps) -> None
         made.numbers_of(trials, "pgd", "pgd", value, **PGD)
         if case == "ard":
             made.numbers_of(trials, "autoattack", "autoattack", 0.45, examples=100)
+            made.numbers_of(trials[:1], "few", "autoattack", 0.95, examples=10)
     drawings = list(script.robust_accuracy(made.snapshot()))
     table, missing = drawings
     assert isinstance(table, Table)
