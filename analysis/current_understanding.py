@@ -24,15 +24,18 @@ from kdray.report import (
     Figure,
     Snapshot,
     Table,
+    attack_name,
     caption,
     heat_map,
     labelled,
     legend,
     lines,
+    of_one_evaluation,
     only,
     panels,
     published,
     run,
+    under_pgd,
 )
 from kdray.report.papers.published_table import Column, Line, mean_of_each, published_table
 
@@ -173,15 +176,12 @@ def table_4(snapshot: Snapshot) -> Table:
 def table_5(snapshot: Snapshot) -> Table:
     """Table 5: adversarial training with teacher-free distillation."""
     students = snapshot.students("adversarial-teacher-free")
-    measured = snapshot.measured(students, evaluation="autoattack")
+    measured = of_one_evaluation(snapshot.measured(students, evaluation="autoattack"))
     attack = "AutoAttack"
     if measured.empty:
-        measured = snapshot.measured(students, evaluation="pgd")
-        measured = measured[measured["steps"].eq(measured["steps"].max())]
-        attack = (
-            f"PGD ({_range(measured['steps'])} steps, {_range(measured['restarts'])} restarts, "
-            "in place of AutoAttack)"
-        )
+        measured = under_pgd(snapshot, students)
+        attack = "PGD" if measured.empty else attack_name(measured)
+        attack += " (in place of AutoAttack)"
     students = students.assign(
         **{
             "Clean Accuracy": students["test_accuracy"],
@@ -307,10 +307,6 @@ def _regularised(students: pd.DataFrame) -> tuple[pd.DataFrame, float]:
     )
     means = reg.groupby(TEMPERATURE)["val_accuracy"].mean()
     return reg, float(means.index.to_numpy()[means.to_numpy().argmax()])
-
-
-def _range(numbers: pd.Series[float]) -> str:
-    return " or ".join(f"{number:g}" for number in sorted(numbers.dropna().unique()))
 
 
 DRAWS: tuple[Draw, ...] = (table_1, table_2, table_3, table_4, table_5, figure_1, figure_2)

@@ -118,9 +118,13 @@ def test_table_5_says_what_stands_for_autoattack(made: Sweeps, measured: str) ->
         ("at_no_teacher", "student_of_at_teacher", "at_tf_kd_reg", "at_tf_kd_self")
     ):
         trials = made.point("adversarial-teacher-free", point, 0.8, case=case)
-        made.numbers_of(trials, "pgd20", "pgd", 0.4, steps=20, restarts=5, epsilon=8 / 255)
+        linf = {"norm": "linf", "steps": 20, "restarts": 5, "samples": 1, "examples": 100}
+        made.numbers_of(trials, "pgd20", "pgd", 0.4, **linf, epsilon=8 / 255)
+        weak = {**linf, "norm": "l2", "epsilon": 0.5}
+        made.numbers_of(trials[:1], "pgd20 in l2", "pgd", 0.9, **weak)
         if measured == "autoattack":
             made.numbers_of(trials, "autoattack", "autoattack", 0.3)
+            made.numbers_of(trials[:1], "autoattack of few", "autoattack", 0.9, examples=10)
     table = script.table_5(made.snapshot())
     attacked = cells(table, "ResNet18 (AT) Tf KD-self")
     assert attacked["Attacked, %"].mean == (
