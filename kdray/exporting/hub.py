@@ -13,6 +13,7 @@ import yaml
 
 from kdray.exporting.loading import Trial
 from kdray.results.metrics import metric_named
+from kdray.results.naming import named_numbers
 from kdray.results.schema import PARTS
 
 TASK = {"type": "image-classification", "name": "Image classification"}
@@ -27,10 +28,10 @@ def front_matter(trial: Trial, robustness: pd.DataFrame) -> str:
         "results": [
             {
                 "task": dict(TASK),
-                "dataset": {"type": data, "name": data, "split": split},
+                "dataset": {"type": measured_on, "name": measured_on, "split": split},
                 "metrics": metrics,
             }
-            for split, metrics in _metrics(trial, robustness)
+            for measured_on, split, metrics in _metrics(trial, robustness)
         ],
     }
     described = {
@@ -52,25 +53,28 @@ def _tags(experiment: Any) -> list[str]:
     return tags
 
 
-def _metrics(trial: Trial, robustness: pd.DataFrame) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield the numbers of each split: its accuracy, and what the evaluations measured."""
-    whole = robustness[robustness[list(PARTS)].isna().all(axis=1) & robustness["error"].isna()]
-    whole = whole[[metric_named(str(metric)).headline for metric in whole["metric"]]]
-    for split in ("test", "val"):
-        found = [("Accuracy", "accuracy", trial.row[f"{split}_accuracy"])]
-        for _, row in whole[whole["split"] == split].iterrows():
-            found.append((_name(row), str(row["metric"]), row["value"]))
+def _metrics(
+    trial: Trial, robustness: pd.DataFrame
+) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """Yield a data set, a split of it, and the numbers that are of it: accuracies, and what the
+    evaluations measured, each under the name that frames have."""
+    own = trial.experiment.data.name
+    whole = robustness[robustness[list(PARTS)].isna().all(axis=1)]
+    numbers = named_numbers(whole)
+    numbers = numbers[[metric_named(str(metric)).headline for metric in numbers["metric"]]]
+    found: dict[tuple[str, str], list[tuple[str, str, float]]] = {
+        (own, split): [("Accuracy", "accuracy", trial.row[f"{split}_accuracy"])]
+        for split in ("test", "val")
+    }
+    for _, row in numbers.iterrows():
+        measured_on = own if pd.isna(row["dataset"]) else str(row["dataset"])
+        number = (str(row["column"]), str(row["metric"]), row["value"])
+        found.setdefault((measured_on, str(row["split"])), []).append(number)
+    for (data, split), each in found.items():
         metrics = [
             {"name": name, "type": metric, "value": round(float(value), 6)}
-            for name, metric, value in found
+            for name, metric, value in each
             if pd.notna(value)
         ]
         if metrics:
-            yield split, metrics
-
-
-def _name(row: pd.Series) -> str:
-    """Return what tells a number from the others of its evaluation."""
-    corruption = "" if pd.isna(row["corruption"]) else f" {row['corruption']}"
-    severity = "" if pd.isna(row["severity"]) else f" {row['severity']:.0f}"
-    return f"{row['label']}{corruption}{severity} {row['metric']}"
+            yield data, split, metrics

@@ -17,6 +17,8 @@ from kdray.cli.parser import build_parser
 from kdray.core import InputError
 from kdray.data import to_unit
 from kdray.exporting import FORMATS, Disagreement, export, load_model
+from kdray.exporting.hub import front_matter
+from kdray.exporting.loading import find
 from kdray.results import Results, Store, write_rows
 from kdray.results.record import labels_file, write_labels
 from kdray.trials.experiment import Experiment
@@ -278,6 +280,31 @@ def test_a_card_for_the_hub_begins_with_what_the_hub_reads(store: Store, tmp_pat
         assert accuracy["type"] == "accuracy"
         assert accuracy["value"] == pytest.approx(row[f"{split}_accuracy"], abs=1e-6)
     assert "&id" not in front
+
+
+def test_numbers_for_the_hub_say_what_they_are_of(store: Store) -> None:
+    rows = [
+        {"label": "noise", "dataset": "digits", "sigma": 0.05, "value": 0.9},
+        {"label": "noise", "dataset": "digits", "sigma": 0.3, "value": 0.4},
+        {"label": "elsewhere", "dataset": "usps", "value": 0.6},
+    ]
+    same = {"metric": "accuracy", "split": "test", "evaluation": "gaussian_noise"}
+    made = [{**same, "evaluation_id": row["label"], **row} for row in rows]
+    found = Results(store.location)
+    frame = pd.DataFrame(made).reindex(columns=found.robustness().columns)
+    front = front_matter(find(found, STUDENT.trial_id), frame)
+    results = yaml.safe_load(front.strip("-\n"))["model-index"][0]["results"]
+    of = {
+        (result["dataset"]["name"], metric["name"]): metric["value"]
+        for result in results
+        for metric in result["metrics"]
+        if metric["name"] != "Accuracy"
+    }
+    assert of == {
+        ("digits", "noise.accuracy[sigma=0.05]"): 0.9,
+        ("digits", "noise.accuracy[sigma=0.3]"): 0.4,
+        ("usps", "elsewhere.accuracy"): 0.6,
+    }
 
 
 def test_the_command_offers_every_format() -> None:
