@@ -210,9 +210,7 @@ def edge_students(sweep: Sweep) -> Iterator[Experiment]:
     """Yield a student of every point with one leaf at one of its edges."""
     for space in sweep.spaces:
         for _, values in space.corners():
-            point = Point(-1, space, values)
-            candidates = sweep.candidates(point)
-            yield sweep.student(point, 0, candidates[0] if candidates else None)
+            yield sweep.first_student(Point(-1, space, values))
 
 
 def trained_for(student: Experiment) -> Iterator[tuple[str, Experiment]]:
