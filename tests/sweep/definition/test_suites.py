@@ -1,5 +1,4 @@
-"""The shipped suites, and all that can be measured put through the trials of a sweep by one
-command."""
+"""The shipped suites, and every evaluation, put through the trials of a sweep by one command."""
 
 from __future__ import annotations
 
@@ -8,18 +7,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kdray.core import parse
+from kdray.core import InputError, canonical, parse
+from kdray.data import Digits
 from kdray.results import Results
-from kdray.robustness import AnyEvaluation, label_of
+from kdray.robustness import AnyEvaluation, Evaluation, label_of
 from kdray.sweep.definition.file import Suite
 from kdray.sweep.definition.smoke import shrink
 from kdray.sweep.evaluate import load_suite
-from tests.contracts.members import members
+from tests.contracts.members import instance, members
 from tests.shipped import FOLDER, SUITES
-from tests.sweep.fakes import Engine
+from tests.sweep.fakes import NOWHERE, Engine
 from tests.sweep.test_evaluate import measure
-
-NEEDS_FILES = {"out_of_distribution", "official_corruptions"}
 
 
 @pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
@@ -28,30 +26,44 @@ def test_a_shipped_suite_is_valid_and_says_how_to_run_it(path: Path) -> None:
     assert f"--suite sweeps/suites/{path.name}" in path.read_text()
 
 
-def test_the_full_suite_has_every_evaluation_that_needs_no_files() -> None:
-    names = {evaluation.name for evaluation in load_suite(FOLDER / "suites" / "full.yaml").suite}
-    assert (
-        names
-        == {str(kind.model_fields["name"].default) for kind in members(AnyEvaluation)} - NEEDS_FILES
-    )
+def needs_files(evaluation: Evaluation) -> bool:
+    """Whether models of digits cannot be measured without what somebody has to fetch."""
+    data = Digits()
+    try:
+        evaluation.check(data, NOWHERE)
+    except InputError:
+        return True
+    return evaluation.misfit(data) is not None
 
 
-def test_the_full_suite_measures_every_trial_without_an_error(
-    engine: Engine, finished: Path
-) -> None:
-    tree = yaml.safe_load(
-        (FOLDER / "suites" / "full.yaml")
-        .read_text()
-        .replace("8/255", "0.03")
-        .replace("2/255", "0.01")
-    )
-    small = parse(Suite, shrink({"evaluate": {"suite": tree}})["evaluate"])
-    assert measure(finished, small).exit_status == 0
-    rows, trials = Results(finished).robustness(), Results(finished).trials()
+def measures_every_trial_without_an_error(results: Path, suite: Suite, engine: Engine) -> None:
+    """Every trial has rows of every evaluation of ``suite``, and a second run has nothing to do."""
+    assert measure(results, suite).exit_status == 0
+    rows, trials = Results(results).robustness(), Results(results).trials()
     assert rows["error"].isna().all()
-    for evaluation in small.suite:
+    for evaluation in suite.suite:
         of_students = evaluation.needs_teacher
         wanted = trials.loc[(trials["role"] == "student") | (not of_students), "trial_id"]
         assert set(rows.loc[rows["label"] == label_of(evaluation), "trial_id"]) == set(wanted)
     engine.ran.clear()
-    assert measure(finished, small).ran == set()
+    assert measure(results, suite).ran == set()
+
+
+def shrunk(suite: list[dict[str, object]]) -> Suite:
+    return parse(Suite, shrink({"evaluate": {"suite": suite}})["evaluate"])
+
+
+def test_the_full_suite_measures_every_trial(engine: Engine, finished: Path) -> None:
+    text = (FOLDER / "suites" / "full.yaml").read_text()
+    tree = yaml.safe_load(text.replace("8/255", "0.03").replace("2/255", "0.01"))
+    measures_every_trial_without_an_error(finished, shrunk(tree), engine)
+
+
+def test_every_evaluation_that_needs_no_files_measures_every_trial(
+    engine: Engine, finished: Path
+) -> None:
+    every = [instance(kind) for kind in members(AnyEvaluation)]
+    tree = [
+        {**canonical(each), "label": f"own-{each.name}"} for each in every if not needs_files(each)
+    ]
+    measures_every_trial_without_an_error(finished, shrunk(tree), engine)
