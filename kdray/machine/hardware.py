@@ -103,6 +103,8 @@ def make_repeatable(device: torch.device, threads: int) -> None:
             os.environ["CUBLAS_WORKSPACE_CONFIG"] = REPEATABLE_WORKSPACES[0]
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True)
+        # Else every fresh tensor is filled before a kernel writes it: a fifth of a step's launches.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         use_tf32(False)  # as torch comes, cuDNN's convolutions round their operands to it
 
 
