@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kdray.core import InputError
-from kdray.data import Augmentation, Digits, Examples, Split, Views, data_root, to_unit
+from kdray.data import (
+    Augmentation,
+    Digits,
+    Examples,
+    Split,
+    Views,
+    augmentation,
+    data_root,
+    to_unit,
+)
 from kdray.data.augmentation import Augment, crop
 from kdray.data.base import _fit
 from kdray.data.splits import sample, stratified
@@ -210,6 +219,18 @@ def test_without_augmentation_images_are_those_at_their_position() -> None:
 
 def test_a_batch_larger_than_the_split_is_the_split() -> None:
     assert [len(batch.position) for batch in epoch(numbered(), size=100)] == [23]
+
+
+@pytest.mark.parametrize("at_once", [1, 2 * 5 * 128, 10**6])
+def test_an_epoch_is_the_same_however_many_batches_are_augmented_at_once(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = epoch(numbered(), augment="crop_flip")
+    monkeypatch.setitem(augmentation.AUGMENTED_AT_ONCE, "cpu", at_once)
+    for batch, same in zip(epoch(numbered(), augment="crop_flip"), expected, strict=True):
+        assert batch.at == same.at
+        assert torch.equal(batch.position, same.position)
+        assert torch.equal(batch.images, same.images)
 
 
 def test_equal_generators_give_equal_epochs() -> None:
