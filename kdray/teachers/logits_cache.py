@@ -12,7 +12,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,9 +31,20 @@ WRN-40-2 is 1.6 times as fast on 32 images as on 256, whose feature maps its cac
 WINDOW = 64 * 2**20
 """Bytes of answers that a trial takes out of the table at a time."""
 
+READS_AHEAD = {"cpu": False, "cuda": True}
+"""Whether the next window is read while the device works on this one, by the type of device."""
+
 Rows = NDArray[np.int64]
 Ask = Callable[[Float32[Tensor, "B C H W"], Int64[Tensor, "B"]], Float32[Tensor, "B D"]]
 """The network's answer for images in [0, 1] and the labels of these."""
+
+
+class Read(NamedTuple):
+    """What a table has of some rows."""
+
+    values: Float32[Tensor, "n D"]
+    intact: NDArray[np.bool_]
+    """By row: whether it has the answer."""
 
 
 class LogitsCache:
@@ -51,6 +64,9 @@ class LogitsCache:
         self._ask, self._split, self._width, self._table = ask, split, width, table
         self._say = say
         self._size = min(at_once, len(split.labels))
+        self._reader = ThreadPoolExecutor(
+            1, "read-ahead"
+        )  # which starts no thread until it is used
 
     def of(self, views: Views) -> EpochLogits:
         """The answers for the views of an epoch; those that nobody has asked for yet are computed
@@ -60,19 +76,35 @@ class LogitsCache:
             self._fill(self._table, rows, views)
         return EpochLogits(self, views, rows, max(1, WINDOW // (4 * self._width)))
 
-    def take(self, rows: Rows, views: Views) -> Float32[Tensor, "n D"]:
-        """The answers in ``rows``, computed where the table has none that is intact."""
+    def read(self, rows: Rows) -> Read:
+        """What the table has of ``rows``, in memory that a copy to the device need not wait for."""
         if self._table is None:
-            values = np.empty((len(rows), self._width), np.float32)
-            missing = np.arange(len(rows))
+            found, intact = (
+                np.empty((len(rows), self._width), np.float32),
+                np.zeros(len(rows), bool),
+            )
         else:
-            values, intact = self._table.read(rows)
-            (missing,) = np.nonzero(~intact)
+            found, intact = self._table.read(rows)
+        values = torch.from_numpy(found)
+        return Read(values.pin_memory() if self._split.device.type == "cuda" else values, intact)
+
+    def read_ahead(self, rows: Rows) -> Future[Read] | None:
+        """The same in another thread, while the device trains; none on a CPU, which would train
+        the less meanwhile."""
+        if self._table is None or not READS_AHEAD[self._split.device.type]:
+            return None
+        return self._reader.submit(self.read, rows)
+
+    def completed(self, rows: Rows, read: Read, views: Views) -> Float32[Tensor, "n D"]:
+        """The answers in ``rows`` on the device, computed where the table had none that was
+        intact."""
+        values = read.values.numpy()
+        (missing,) = np.nonzero(~read.intact)
         for chosen in _batches(rows[missing] // views.augmentation.variants, self._size):
             values[missing[chosen]] = self._computed(rows[missing[chosen]], views)
         if self._table is not None and len(missing):
             self._table.write(rows[missing], values[missing])
-        return torch.from_numpy(values).to(self._split.device)
+        return read.values.to(self._split.device, non_blocking=True)
 
     def _fill(self, table: Table, rows: Rows, views: Views) -> None:
         """Compute what is missing, side by side with other processes that do."""
@@ -114,14 +146,28 @@ class EpochLogits:
     def __init__(self, answers: LogitsCache, views: Views, rows: Rows, window: int) -> None:
         self._answers, self._views, self._rows, self._window = answers, views, rows, window
         self._start, self._held = 0, torch.empty(0)
+        self._ahead: tuple[slice, Future[Read] | None] = (slice(0, 0), None)
+        """The window after the one that is held, and what the table has of it."""
 
     def __getitem__(self, at: slice) -> Float32[Tensor, "B D"]:
         """Of a batch, by its place in the epoch's order."""
         if not self._start <= at.start < at.stop <= self._start + len(self._held):
-            self._start = at.start
-            stop = max(at.stop, at.start + self._window)
-            self._held = self._answers.take(self._rows[self._start : stop], self._views)
+            self._start, self._held = at.start, self._taken(at)
         return self._held[at.start - self._start : at.stop - self._start]
+
+    def _taken(self, at: slice) -> Float32[Tensor, "n D"]:
+        """The window that begins with a batch, in whole batches of its size."""
+        size, count = at.stop - at.start, len(self._rows)
+        length = max(1, self._window // size) * size
+        window = slice(at.start, min(at.start + length, count))
+        foreseen, reading = self._ahead
+        read = reading.result() if reading is not None and foreseen == window else None
+        rows = self._rows[window]
+        held = self._answers.completed(rows, read or self._answers.read(rows), self._views)
+        if window.stop < count:
+            following = slice(window.stop, min(window.stop + length, count))
+            self._ahead = following, self._answers.read_ahead(self._rows[following])
+        return held
 
 
 def _batches(position: Rows, size: int) -> Iterator[Rows]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from threading import current_thread
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kdray.core import parse, seeds
 from kdray.data import Augmentation, Digits, Split, Views
 from kdray.data.augmentation import Augment
 from kdray.machine.node_cache import NotShared
+from kdray.machine.node_cache.rows import Index, Table
 from kdray.methods import Batch, EpochViews, Teacher
 from kdray.models import MLP, Classifier, Model, WideResNet, build, fit
 from kdray.models.base import Network, Outputs
@@ -162,14 +166,35 @@ def test_an_answer_has_the_same_bits_whoever_computes_it_first(
     assert torch.equal(epoch(oracle(network(WIDE), "other"), 0).logits, expected)
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("window", [1, 2000, 10**6])
 def test_answers_may_be_taken_out_in_small_parts(
-    window: int, monkeypatch: pytest.MonkeyPatch
+    window: int, ahead: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = epoch(oracle(network(WIDE)), 0).logits
     monkeypatch.setattr(answers, "WINDOW", window)
+    monkeypatch.setitem(answers.READS_AHEAD, "cpu", ahead)
     for name in ("teacher", None):
         assert torch.equal(epoch(oracle(network(WIDE), name), 0).logits, expected)
+
+
+@pytest.mark.parametrize(("ahead", "asked"), [(False, []), (True, [(32, 64), (64, 90)])])
+def test_where_a_device_works_meanwhile_the_next_part_is_read_ahead(
+    *, ahead: bool, asked: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[tuple[str, int]] = []
+    table_read = Table.read
+
+    def noting(table: Table, index: Index) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        read.append((current_thread().name, len(index)))
+        return table_read(table, index)
+
+    monkeypatch.setattr(Table, "read", noting)
+    monkeypatch.setattr(answers, "WINDOW", 4 * 10 * 50)
+    monkeypatch.setitem(answers.READS_AHEAD, "cpu", ahead)
+    epoch(oracle(network(WIDE)), 0)
+    assert [size for _, size in read] == [32, 32, 26]  # each part once
+    assert [size for name, size in read if name != "MainThread"] == [b - a for a, b in asked]
 
 
 @pytest.mark.parametrize("augment", ["none", "flip", "crop", "crop_flip"])
