@@ -54,6 +54,12 @@ def groups(module: nn.Module, convolution_scale: float) -> list[dict[str, Any]]:
     return [group for group in listed if group["params"]]
 
 
+def fuses(module: nn.Module) -> bool | None:
+    """Whether a step is one kernel for many parameters: on a GPU, where each kernel costs a
+    launch; none: torch's own way for a CPU, in whose bits the results on disk were computed."""
+    return True if all(p.is_cuda for p in module.parameters()) else None
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum."""
 
@@ -68,6 +74,7 @@ class SGD(Optimizer):
             self.momentum,
             weight_decay=self.weight_decay,
             nesterov=self.nesterov and self.momentum > 0,
+            fused=fuses(module),
         )
 
 
@@ -90,6 +97,7 @@ class Adam(Moments):
             self.learning_rate,
             (self.beta1, self.beta2),
             weight_decay=self.weight_decay,
+            fused=fuses(module),
         )
 
 
@@ -107,6 +115,7 @@ class AdamW(Moments):
             self.learning_rate,
             (self.beta1, self.beta2),
             weight_decay=self.weight_decay,
+            fused=fuses(module),
         )
 
 
