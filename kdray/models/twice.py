@@ -14,9 +14,9 @@ zeros that is added. All can be had from what their first derivative needs:
   that for x is -(γ·φ·x̂ + ⟨x̂, v⟩·dx + ⟨x̂, g⟩·γ/σ·P·v) / (σ·N), and that for γ is φ;
 * ReLU's is the same mask again.
 
-First derivatives have the same bits as torch's, second ones differ by rounding. A derivative that
-is to be differentiated (``create_graph``) is for the images alone: weights get none then, and there
-is no third.
+First derivatives have the same bits as torch's (on a GPU: as its own kernels of batch norm, not
+those of cuDNN), second ones differ by rounding. A derivative that is to be differentiated
+(``create_graph``) is for the images alone: weights get none then, and there is no third.
 """
 
 from __future__ import annotations
@@ -258,7 +258,6 @@ class _Ours(TorchFunctionMode):
 
 
 def differentiable_twice(device: torch.device) -> AbstractContextManager[object]:
-    """Within it a network's forward pass is made of these layers where they were measured to win:
-    on a CPU in float32."""
-    wins = device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    return _Ours() if wins else nullcontext()
+    """Within it a network's forward pass is made of these layers, unless its operands are rounded
+    to bfloat16, which torch does to its own layers only."""
+    return nullcontext() if torch.is_autocast_enabled(device.type) else _Ours()
