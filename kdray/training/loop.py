@@ -291,21 +291,30 @@ class Totals:
     """Sums over the examples of an epoch, kept on the device until they are asked for."""
 
     def __init__(self, device: torch.device) -> None:
-        self._total, self._correct = torch.zeros(2, dtype=torch.float64, device=device)
-        self._terms: dict[str, Tensor] = {}
+        self._correct = torch.zeros((), dtype=torch.int64, device=device)
+        self._sums: dict[tuple[str, ...], Tensor] = {}
+        """Of the total and its terms, by the names of the terms that a step has."""
         self._examples = 0
 
+    @torch.no_grad()
     def add(self, losses: Losses, labels: Tensor) -> None:
+        """Take over the losses of a batch with these ``labels``."""
         count = len(labels)
         self._examples += count
-        self._total = self._total + losses.total.detach().double() * count
         self._correct = self._correct + (losses.logits.argmax(1) == labels).sum()
-        for name, value in losses.terms.items():
-            weighted = value.detach().double() * count
-            self._terms[name] = self._terms[name] + weighted if name in self._terms else weighted
+        means = torch.stack([losses.total, *losses.terms.values()])
+        weighted = means.double() * count
+        names = tuple(losses.terms)
+        self._sums[names] = self._sums[names] + weighted if names in self._sums else weighted
 
     def means(self) -> tuple[float, dict[str, float], float]:
         """The total loss, its terms, and the accuracy."""
-        summed = torch.stack([self._total, self._correct, *self._terms.values()])
-        total, accuracy, *terms = (summed / self._examples).tolist()
-        return total, dict(zip(self._terms, terms, strict=True)), accuracy
+        # One copy from the device for all of them.
+        listed = torch.cat([self._correct.double()[None], *self._sums.values()]).tolist()
+        accuracy, *sums = (number / self._examples for number in listed)
+        total, terms = 0.0, dict.fromkeys((name for names in self._sums for name in names), 0.0)
+        for names in self._sums:
+            total += sums.pop(0)
+            for name in names:
+                terms[name] += sums.pop(0)
+        return total, terms, accuracy
