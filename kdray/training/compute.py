@@ -25,7 +25,8 @@ class ComputeOptions(Value):
 
     channels_last: bool | None = None
     """Keep the channels of a pixel side by side in memory; none: on a CPU, where it was measured to
-    win (a fifth of a step of WRN-16-2 in float32), and not on a GPU."""
+    win (a fifth of a step of WRN-16-2 in float32), and on a GPU in bfloat16, whose convolutions
+    want it so."""
     compile: bool = False
     """Let torch.compile make kernels for this network, before the first epoch (minutes; it needs a
     C++ compiler). A method that differentiates the network twice is computed as ever: compiled code
@@ -35,13 +36,15 @@ class ComputeOptions(Value):
         """Whether a network is compiled that is differentiated once, or ``twice``."""
         return self.compile and not twice
 
-    def lays_channels_last(self, device: torch.device) -> bool:
-        """Whether a network on ``device`` is laid out so."""
-        return device.type == "cpu" if self.channels_last is None else self.channels_last
+    def lays_channels_last(self, device: torch.device, precision: Precision) -> bool:
+        """Whether a network on ``device`` that trains in ``precision`` is laid out so."""
+        if self.channels_last is not None:
+            return self.channels_last
+        return device.type == "cpu" or precision == "bfloat16"
 
-    def prepare(self, classifier: Classifier, *, twice: bool) -> None:
-        """Have ``classifier`` computed so from now on."""
-        if self.lays_channels_last(classifier.device):
+    def prepare(self, classifier: Classifier, precision: Precision, *, twice: bool) -> None:
+        """Have ``classifier``, which trains in ``precision``, computed so from now on."""
+        if self.lays_channels_last(classifier.device, precision):
             classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.compiles(twice=twice):
             # The draws of dropout and of noisy layers stay those of torch's own generator.

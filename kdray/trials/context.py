@@ -66,7 +66,9 @@ class TrialContext:
     def student(self, experiment: Experiment) -> Classifier:
         """What learns, untrained, with the kernels that it is trained by."""
         classifier = self.models.untrained(experiment)
-        self.grant.compute.prepare(classifier, twice=experiment.method.differentiates_twice)
+        self.grant.compute.prepare(
+            classifier, experiment.training.precision, twice=experiment.method.differentiates_twice
+        )
         return classifier
 
 

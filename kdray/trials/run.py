@@ -226,7 +226,9 @@ def _store_trained(
             "train_seconds": state.seconds,
             "peak_memory": memory,
             "started_at": datetime.fromisoformat(started_at),
-            "channels_last": context.grant.compute.lays_channels_last(context.models.device),
+            "channels_last": context.grant.compute.lays_channels_last(
+                context.models.device, experiment.training.precision
+            ),
             "compiled": context.grant.compute.compiles(
                 twice=experiment.method.differentiates_twice
             ),

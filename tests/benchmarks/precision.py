@@ -54,7 +54,7 @@ class Course:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         data = drawn(images)
         classifier = network(STUDENT, data).to(device)
-        way.kernels.prepare(classifier, twice=method.differentiates_twice)
+        way.kernels.prepare(classifier, way.precision, twice=method.differentiates_twice)
         training = TRAINING.model_copy(update={"precision": way.precision})
         self._state = State.before(classifier, nn.Identity(), training)
         self._lesson = TrainingSetup(

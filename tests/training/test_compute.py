@@ -20,7 +20,7 @@ from kdray.robustness import score
 from kdray.sweep.definition.file import Request
 from kdray.teachers import load_classifier
 from kdray.training import State, train
-from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions, computing_in
+from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions, Precision, computing_in
 from kdray.trials.experiment import Experiment
 from kdray.trials.grant import Grant
 from kdray.trials.run import run_task
@@ -229,18 +229,22 @@ def test_what_is_differentiated_twice_is_not_compiled(store: Store, other: Store
     assert told(other, described) == (True, False)
 
 
-def test_channels_are_last_on_a_cpu_unless_told() -> None:
-    cpu, gpu = CPU, torch.device("cuda")
-    assert (DEFAULT_COMPUTE.lays_channels_last(cpu), DEFAULT_COMPUTE.lays_channels_last(gpu)) == (
-        True,
-        False,
-    )
+@pytest.mark.parametrize(
+    ("device", "precision", "expected"),
+    [
+        (CPU, "float32", True),
+        (torch.device("cuda"), "float32", False),
+        (torch.device("cuda"), "tf32", False),
+        (torch.device("cuda"), "bfloat16", True),
+    ],
+)
+def test_channels_are_last_where_it_is_faster_unless_told(
+    device: torch.device, precision: Precision, *, expected: bool
+) -> None:
+    assert DEFAULT_COMPUTE.lays_channels_last(device, precision) == expected
     for chosen in (True, False):
         kernels = ComputeOptions(channels_last=chosen)
-        assert (kernels.lays_channels_last(cpu), kernels.lays_channels_last(gpu)) == (
-            chosen,
-            chosen,
-        )
+        assert kernels.lays_channels_last(device, precision) == chosen
 
 
 def test_kernels_are_asked_for_beside_the_cpus() -> None:
