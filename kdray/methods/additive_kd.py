@@ -42,6 +42,7 @@ class AdditiveKD(LogitStandardization, OutputMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft")
     needs_teacher: ClassVar[bool] = True
+    same_operations: ClassVar[bool] = True
     takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = "robust_student eqs. 3, 4 (Hinton et al. 2015)"
 

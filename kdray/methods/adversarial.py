@@ -52,6 +52,7 @@ class Adversarial(AttackedMethod):
 
     needs_teacher: ClassVar[bool] = False
     """What its two losses need."""
+    same_operations: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "smoothed_models section 2.2; current_understanding table 5 (Madry et al. 2017)"
     )
@@ -87,6 +88,17 @@ class Adversarial(AttackedMethod):
     @property
     def _asks_beside_halves(self) -> bool:
         return self.attack.asks_teacher or self.indirect_gradient is not None
+
+    @property
+    def is_replayable(self) -> bool:
+        halves_are = self.clean.is_replayable and self.perturbed.is_replayable
+        asks_of_perturbed = self.perturbed.asks_teacher and self.teacher_sees == "perturbed"
+        return (
+            super().is_replayable
+            and halves_are
+            and not asks_of_perturbed
+            and self.indirect_gradient is None
+        )
 
     @property
     def is_attacked(self) -> bool:

@@ -32,6 +32,14 @@ class AttackedMethod(Method):
         return self.attack.asks_teacher
 
     @property
+    def is_replayable(self) -> bool:
+        return (
+            super().is_replayable
+            and self.attack.loss != "kl_teacher"
+            and self.weight_perturbation is None
+        )
+
+    @property
     def is_attacked(self) -> bool:
         """Whether its loss has examples in it."""
         return True

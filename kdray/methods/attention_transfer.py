@@ -62,6 +62,7 @@ class AttentionTransfer(Method):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "attention")
     needs_teacher: ClassVar[bool] = True
+    same_operations: ClassVar[bool] = True
     takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = "Zagoruyko, Komodakis 2017, section 3.1, eqs. 1, 2 (arXiv:1612.03928)"
 

@@ -151,6 +151,11 @@ class Method(Value):
     them."""
     differentiates_twice: ClassVar[bool] = False
     """Whether its loss has a gradient of the student in it, which is differentiated in turn."""
+    same_operations: ClassVar[bool] = False
+    """Whether a step's operations are the same in every step of a stage, so that they can be
+    replayed as a CUDA graph: they do not depend on the epoch, draw from nothing but
+    :attr:`TrainingStep.draws` and torch's own generator, copy nothing from the processor, keep the
+    helper's buffers where they are, and ask the teacher about the batch's own images only."""
     paper: ClassVar[str]
     """Where the loss is written down."""
 
@@ -163,6 +168,11 @@ class Method(Value):
     def asks_teacher(self) -> bool:
         """Whether it needs somebody to answer."""
         return self.needs_teacher
+
+    @property
+    def is_replayable(self) -> bool:
+        """Whether :attr:`same_operations` is true with these hyperparameters."""
+        return self.same_operations
 
     def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
         """Raise ValueError, with the field that is wrong, unless both networks have what it

@@ -23,6 +23,7 @@ class CrossEntropy(OutputMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy",)
     needs_teacher: ClassVar[bool] = False
+    same_operations: ClassVar[bool] = True
     takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = "every paper's student and teacher without distillation"
 

@@ -49,6 +49,7 @@ class DIST(LogitStandardization, OutputMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "inter_class", "intra_class")
     needs_teacher: ClassVar[bool] = True
+    same_operations: ClassVar[bool] = True
     takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = "Huang et al. 2022, section 3 (arXiv:2205.10536)"
 

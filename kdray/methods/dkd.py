@@ -61,6 +61,7 @@ class DKD(LogitStandardization, OutputMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "target", "non_target")
     needs_teacher: ClassVar[bool] = True
+    same_operations: ClassVar[bool] = True
     paper: ClassVar[str] = "Zhao et al. 2022, eqs. 1 to 7 (arXiv:2203.08679)"
 
     name: Literal["dkd"] = "dkd"

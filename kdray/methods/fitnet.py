@@ -87,6 +87,7 @@ class FitNet(LogitStandardization, Method):
 
     terms: ClassVar[tuple[str, ...]] = (*AdditiveKD.terms, "hint", "hint_classifier")
     needs_teacher: ClassVar[bool] = True
+    same_operations: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "robust_student sections II.C, V.A and eq. 3 (Romero et al. 2014, eqs. 3, 4)"
     )

@@ -73,6 +73,7 @@ class GradientMatching(LogitStandardization, Method):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft", "gradient")
     needs_teacher: ClassVar[bool] = True
+    same_operations: ClassVar[bool] = True
     differentiates_twice: ClassVar[bool] = True
     paper: ClassVar[str] = "robust_student eqs. 3, 16"
 

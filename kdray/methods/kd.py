@@ -47,6 +47,7 @@ class KD(LogitStandardization, OutputMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft")
     needs_teacher: ClassVar[bool] = True
+    same_operations: ClassVar[bool] = True
     takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "noisy_collaboration eqs. 2, 3; smoothed_models section 1.1 (Hinton et al. 2015)"

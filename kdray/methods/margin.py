@@ -38,6 +38,7 @@ class Margin(LogitStandardization, OutputMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft", "margin")
     needs_teacher: ClassVar[bool] = True
+    same_operations: ClassVar[bool] = True
     paper: ClassVar[str] = "robust_student eqs. 3, 15"
 
     name: Literal["margin"] = "margin"

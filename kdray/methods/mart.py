@@ -41,6 +41,7 @@ class MART(AttackedMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("boosted_cross_entropy", "robust")
     needs_teacher: ClassVar[bool] = False
+    same_operations: ClassVar[bool] = True
     paper: ClassVar[str] = "Wang et al. 2020, ICLR (openreview rklOg6EFwS), section 3"
 
     name: Literal["mart"] = "mart"

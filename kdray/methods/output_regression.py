@@ -32,6 +32,7 @@ class OutputRegression(OutputMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "regression")
     needs_teacher: ClassVar[bool] = True
+    same_operations: ClassVar[bool] = True
     takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = "robust_student eq. 2 (Ba, Caruana 2014)"
 

@@ -77,6 +77,7 @@ class RKD(Method):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "distance", "angle")
     needs_teacher: ClassVar[bool] = True
+    same_operations: ClassVar[bool] = True
     takes_distributions: ClassVar[bool] = True
     paper: ClassVar[str] = "Park et al. 2019, eqs. 5 to 9 (arXiv:1904.05068)"
 

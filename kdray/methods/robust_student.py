@@ -26,6 +26,7 @@ class RobustStudent(LogitStandardization, Method):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "soft", "gradient", "margin")
     needs_teacher: ClassVar[bool] = True
+    same_operations: ClassVar[bool] = True
     differentiates_twice: ClassVar[bool] = True
     paper: ClassVar[str] = "robust_student eq. 17"
 

@@ -26,6 +26,7 @@ class TRADES(AttackedMethod):
 
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy", "robust")
     needs_teacher: ClassVar[bool] = False
+    same_operations: ClassVar[bool] = True
     reuses_clean_pass: ClassVar[bool] = True
     paper: ClassVar[str] = "Zhang et al. 2019, arXiv:1901.08573, algorithm 1"
 

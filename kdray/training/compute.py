@@ -15,6 +15,7 @@ import torch
 
 from kdray.core import Value
 from kdray.machine import hardware
+from kdray.methods import Method
 from kdray.models import Classifier
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -32,6 +33,11 @@ class ComputeOptions(Value):
     C++ compiler). A method that differentiates the network twice is computed as ever: compiled code
     can be differentiated once."""
 
+    cuda_graph: bool = False
+    """Replay the forward and backward passes of a whole batch on a GPU as one CUDA graph, instead
+    of launching every kernel; the bits are the same. A method whose steps differ is computed as
+    ever, and so is everything on a CPU."""
+
     def compiles(self, *, twice: bool) -> bool:
         """Whether a network is compiled that is differentiated once, or ``twice``."""
         return self.compile and not twice
@@ -41,6 +47,10 @@ class ComputeOptions(Value):
         if self.channels_last is not None:
             return self.channels_last
         return device.type == "cpu" or precision == "bfloat16"
+
+    def replays(self, device: torch.device, method: Method) -> bool:
+        """Whether the steps of ``method`` on ``device`` are replayed as a CUDA graph."""
+        return self.cuda_graph and device.type == "cuda" and method.is_replayable
 
     def prepare(self, classifier: Classifier, precision: Precision, *, twice: bool) -> None:
         """Have ``classifier``, which trains in ``precision``, computed so from now on."""

@@ -26,6 +26,7 @@ from kdray.training.compute import computing_in, rounding_operands
 from kdray.training.keeping import METRIC, Best
 from kdray.training.settings import Training
 from kdray.training.state import Epoch, State, learning
+from kdray.training.steps import ReplayedSteps, Steps
 from kdray.training.transforms import Transformed, transformed
 
 
@@ -48,6 +49,8 @@ class TrainingSetup:
     seed: int
     smallest_batch: int = 1
     """Images that the network needs at least; a smaller last batch is part of the one before it."""
+    cuda_graph: bool = False
+    """Whether steps are replayed as a CUDA graph."""
 
     def teacher_views(self, views: Views, labels: Tensor) -> EpochViews | None:
         """What the teacher sees of an epoch with these ``labels``; none: images that nobody sees
@@ -76,27 +79,40 @@ def train(state: State, setup: TrainingSetup) -> Iterator[Epoch]:
             state.optimizer = setup.training.optimizer.build(
                 learning(state.classifier, state.helper)
             )
+        steps = steps_of(state, setup, stage)
         for epoch in range(done, stage.epochs):
             # The main stage's streams are the same whatever came before it.
             counters = (epoch,) if stage.name == "main" else (epoch, -1 - number)
-            state.history.append(train_epoch(state, setup, stage, epoch, counters))
+            state.history.append(train_epoch(state, setup, stage, epoch, counters, steps))
             if stage.name == "main":
                 keep(state, setup.training)
             yield state.history[-1]
         done = 0
 
 
+def steps_of(state: State, setup: TrainingSetup, stage: Stage) -> Steps:
+    """How the gradients of a stage's steps are computed."""
+    kind = ReplayedSteps if setup.cuda_graph else Steps
+    learned = learning(state.classifier, state.helper)
+    return kind(setup.method, stage.name, setup.training.precision, learned)
+
+
 def train_epoch(
-    state: State, setup: TrainingSetup, stage: Stage, epoch: int, counters: tuple[int, ...]
+    state: State,
+    setup: TrainingSetup,
+    stage: Stage,
+    epoch: int,
+    counters: tuple[int, ...],
+    steps: Steps,
 ) -> Epoch:
-    """Train the epoch with index ``epoch`` of ``stage`` and measure it."""
+    """Train the epoch with index ``epoch`` of ``stage`` in ``steps``, and measure it."""
     began = perf_counter()
     training, dataset = setup.training, setup.dataset
     factor = training.schedule.factor(epoch, stage.epochs)
     rate = training.optimizer.set_rate(state.optimizer, factor)
     totals = Totals(dataset.train.device)
     gradients = Gradients(state.classifier) if training.gradients and stage.name == "main" else None
-    train_batches(state, setup, stage, counters, totals, gradients)
+    train_batches(state, setup, stage, counters, steps, totals, gradients)
     loss, terms, accuracy = totals.means()  # the epoch's one wait for the device
     where = f"in epoch {epoch + 1} of {stage.epochs}" + (
         "" if stage.name == "main" else f" of stage {stage.name}"
@@ -135,6 +151,7 @@ def train_batches(
     setup: TrainingSetup,
     stage: Stage,
     counters: tuple[int, ...],
+    steps: Steps,
     totals: Totals,
     gradients: Gradients | None,
 ) -> None:
@@ -146,6 +163,7 @@ def train_batches(
     noise_draws, attack_draws = (
         seeds.generator(seed, s, *counters, device=device) for s in ("input_noise", "attack")
     )
+    attack_draws = steps.draws_of(attack_draws)
     views = Views.drawn(
         len(labels),
         setup.data.augmentation,
@@ -170,22 +188,18 @@ def train_batches(
                 index,
                 mixed,
             )
-            with computing_in(setup.training.precision, device):
-                step = TrainingStep(
-                    classifier, state.helper, batch, teacher, attack_draws, counters[0]
-                )
-                losses = setup.method.losses(stage.name, step)
-            descend(state, setup.training, losses, gradients)
+            losses = steps(
+                TrainingStep(classifier, state.helper, batch, teacher, attack_draws, counters[0])
+            )
+            descend(state, setup.training, gradients)
             if stage.name == "main" and state.averaged is not None:
                 state.averaged.average.after_step(state.averaged, classifier)
             totals.add(losses, batch.labels)
 
 
-def descend(state: State, training: Training, losses: Losses, gradients: Gradients | None) -> None:
+def descend(state: State, training: Training, gradients: Gradients | None) -> None:
     """Take a step of the optimiser, adding what its gradient is before it is clipped to
     ``gradients``."""
-    state.optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()
     if gradients is not None:
         gradients.add()
     if training.clip_grad_norm is not None:

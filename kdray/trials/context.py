@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from kdray.core import seeds
+from kdray.core import seeds, tag_of
 from kdray.data import Dataset
 from kdray.machine import hardware
 from kdray.machine.checked_file import Damaged, require_trial
@@ -88,6 +88,15 @@ def training_setup(
             say=context.log.say,
         )
     training, images = experiment.training, len(dataset.train.labels)
+    compute, method = context.grant.compute, experiment.method
+    replayed = compute.replays(dataset.train.device, method)
+    if compute.cuda_graph and not replayed:
+        why = (
+            f"the steps of method {tag_of(type(method))} differ as it is set"
+            if dataset.train.device.type == "cuda"
+            else "it has no GPU"
+        )
+        context.log.say(f"no CUDA graph: {why}")
     has_single_batch = images % training.batch_size == 1
     return TrainingSetup(
         data=experiment.data,
@@ -98,6 +107,7 @@ def training_setup(
         oracle=oracle,
         seed=experiment.seed,
         smallest_batch=smallest_batch(*experiment.network) if has_single_batch else 1,
+        cuda_graph=replayed,
     )
 
 

@@ -24,7 +24,7 @@ from kdray.perturbations import Noise
 from kdray.teachers import Supervision, TeacherOracle, frozen
 from kdray.training import Epoch, State, TrainingSetup
 from kdray.training.compute import ComputeOptions, Precision
-from kdray.training.loop import train_epoch
+from kdray.training.loop import steps_of, train_epoch
 from tests.benchmarks.distillation import DATA, ONLY, STUDENT, TEACHER, TRAINING, drawn, network
 from tests.benchmarks.figures import Figure, run
 from tests.benchmarks.measuring import timed
@@ -66,10 +66,11 @@ class Course:
             oracle=oracle,
             seed=0,
         )
+        self._steps = steps_of(self._state, self._lesson, ONLY)
 
     def epoch(self) -> tuple[float, Epoch]:
         """Seconds of an epoch, always of the same views; it ends by waiting for the device."""
-        return timed(lambda: train_epoch(self._state, self._lesson, ONLY, 0, (0,)))
+        return timed(lambda: train_epoch(self._state, self._lesson, ONLY, 0, (0,), self._steps))
 
 
 def compared(method: Method, ways: dict[str, Way], images: int, repeats: int) -> Iterator[Figure]:

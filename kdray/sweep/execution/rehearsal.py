@@ -19,7 +19,7 @@ from kdray.teachers import frozen
 from kdray.teachers.logits_cache import LOGITS_AT_ONCE
 from kdray.training import Diverged, State
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
-from kdray.training.loop import keep, train_epoch
+from kdray.training.loop import keep, steps_of, train_epoch
 from kdray.trials.context import TrialContext, fresh_state, training_setup
 from kdray.trials.experiment import AnyTrial, Experiment
 from kdray.trials.files import weights_file
@@ -98,7 +98,8 @@ def train_a_little(experiment: Experiment, dataset: Dataset, context: TrialConte
             else 0
         )
         with suppress(Diverged):  # a few steps at the full rate may
-            state.history.append(train_epoch(state, setup, stage, epoch, (epoch,)))
+            steps = steps_of(state, setup, stage)
+            state.history.append(train_epoch(state, setup, stage, epoch, (epoch,), steps))
             if stage.name == "main":
                 keep(state, training)
 
