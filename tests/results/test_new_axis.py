@@ -13,7 +13,7 @@ import kdray.results
 
 # The schema with one more column, before anything has read it.
 path = Path(kdray.results.__path__[0]) / "schema.py"
-column = 'Column("angle", AXIS, _FLOAT, "degrees", "of a rotation"),'
+column = 'Column("own_axis", AXIS, _FLOAT, "", "of an evaluation that is added here"),'
 before = 'Column("side", AXIS'
 text = path.read_text().replace(before, column + "\\n        " + before)
 schema = types.ModuleType("kdray.results.schema")
@@ -27,15 +27,15 @@ from kdray.robustness.base import accuracy
 store = Store(sys.argv[1])
 store.create()
 write_rows(store, "trials", "t", [{"trial_id": "t", "status": "completed"}], {})
-common = {"trial_id": "t", "evaluation_id": "e", "label": "turned", "split": "test"}
-rows = [{**common, **accuracy(right, 10, angle=15.0 * right).row()} for right in range(6)]
+common = {"trial_id": "t", "evaluation_id": "e", "label": "added", "split": "test"}
+rows = [{**common, **accuracy(right, 10, own_axis=15.0 * right).row()} for right in range(6)]
 for file in ("one", "copy"):
     write_rows(store, "robustness", file, rows, {})
 for _ in range(2):
     results = Results(sys.argv[1])
     assert len(results.robustness()) == 6
-    names = [name for name in results.frame() if name.startswith("turned")]
-    assert names == [f"turned.accuracy[angle={15 * right}]" for right in range(6)], names
+    names = [name for name in results.frame() if name.startswith("added")]
+    assert names == [f"added.accuracy[own_axis={15 * right}]" for right in range(6)], names
     compact(store)
 assert len(store.names("robustness", ".parquet")) == 1
 """
