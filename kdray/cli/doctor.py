@@ -43,6 +43,7 @@ def examine(data_root: Path) -> Iterator[Finding]:
     yield _attacks()
     yield _memory()
     yield _ray()
+    yield from left_by_ray(Path.home())
     yield from data_findings(data_root)
 
 
@@ -136,6 +137,20 @@ def _ray_versions() -> str:
     """Return which version of Ray is installed, which kdray allows, and which was tried."""
     (allowed,) = (r for r in requires("kdray") or [] if r.startswith("ray["))
     return f"{version('ray')} is installed, kdray allows {allowed}, tried with {RAY_TRIED}"
+
+
+def left_by_ray(home: Path) -> Iterator[Finding]:
+    """Say what Ray keeps in the ``home`` folder: the token that lets drivers and nodes in."""
+    token = home / ".ray" / "auth_token"
+    if not token.is_file():
+        return
+    readable = token.stat().st_mode & 0o077
+    remedy = f"; other users can read it: chmod 600 {token}" if readable else ""
+    text = (
+        f"{token} is of Ray, which makes it as it starts (from 2.59 on): who has it may run code "
+        f"in your Rays; it can go when none runs{remedy}"
+    )
+    yield Finding("Ray's token", None, text)
 
 
 def data_findings(root: Path) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import requires, version
 from pathlib import Path
 
-from kdray.cli.doctor import RAY_TRIED, Finding, _ray_versions, data_findings
+from kdray.cli.doctor import RAY_TRIED, Finding, _ray_versions, data_findings, left_by_ray
 from kdray.core import tag_of, value_types
 from kdray.data import AnyData, Digits, ImageData, OwnData
 from kdray.data.cinic10 import NAMES, PARTS
@@ -21,6 +21,22 @@ def test_ray_is_told_with_the_versions_that_are_allowed_and_tried() -> None:
 def test_the_readme_says_the_same() -> None:
     (allowed,) = (r for r in requires("kdray") or [] if r.startswith("ray["))
     assert f"(`{allowed}`, tried with {RAY_TRIED})" in (ROOT / "sweeps/README.md").read_text()
+
+
+def test_the_token_that_ray_leaves_in_the_home_folder_is_told(tmp_path: Path) -> None:
+    assert list(left_by_ray(tmp_path)) == []
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("secret")
+    token.chmod(0o644)
+    (finding,) = left_by_ray(tmp_path)
+    assert finding.ok is None
+    assert finding.text.startswith(f"{token} is of Ray")
+    assert finding.text.endswith(f"other users can read it: chmod 600 {token}")
+    assert "secret" not in finding.text
+    token.chmod(0o600)
+    (finding,) = left_by_ray(tmp_path)
+    assert "chmod" not in finding.text
 
 
 def test_every_data_set_with_files_of_its_own_is_looked_for(tmp_path: Path) -> None:

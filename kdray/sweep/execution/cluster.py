@@ -110,16 +110,21 @@ def _join(address: str, runtime_env: Mapping[str, Any]) -> None:
             logging_level=logging.CRITICAL,
             runtime_env=dict(runtime_env) or None,
         )
-    except (ConnectionError, ValueError) as error:
-        raise InputError(
-            f"--address {address}: no Ray cluster there ({str(error).splitlines()[0]})"
-        ) from None
-    except ray.exceptions.AuthenticationError:
-        raise InputError(
-            f"--address {address}: the cluster does not take this machine's token: set "
-            "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the token that the "
-            "cluster was started with"
-        ) from None
+    except (ConnectionError, ValueError, ray.exceptions.AuthenticationError) as error:
+        raise InputError(f"--address {address}: {_why_not_joined(error)}") from None
+
+
+def _why_not_joined(error: Exception) -> str:
+    """Return in one line why ``ray.init`` raised ``error``, and what to set if it is a token."""
+    refusal = ray.exceptions.AuthenticationError
+    # A head that refuses is tried again as one that is not there yet; the error of the last attempt
+    # is then in the text of the cause only.
+    if isinstance(error, refusal) or refusal.__name__ in str(error.__cause__ or error.__context__):
+        return (
+            "the cluster does not take this machine's token: set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the token that the cluster was started with"
+        )
+    return f"no Ray cluster there ({str(error).splitlines()[0]})"
 
 
 def _start(node: Node, runtime_env: Mapping[str, Any]) -> None:

@@ -39,6 +39,7 @@ README, SLURM, KUBERAY, ON_PREMISES, AWS = (
 )
 DOCKERFILE = CLUSTERS / "Dockerfile"
 OURS, THEIRS = "kdray", "ray"
+TOKEN_MODE, TOKEN_FILE = "RAY_AUTH_MODE=token", "~/.ray/auth_token"
 
 
 # Command lines
@@ -128,6 +129,12 @@ def test_a_wrong_kdray_is_found_wherever_a_line_has_it(line: str) -> None:
         ours(arguments)
 
 
+def test_whoever_asks_a_ray_on_machines_of_their_own_shows_the_token() -> None:
+    asking = [line for line in shell_lines(README) if "'" in line and "/bin/ray " in line]
+    assert len(asking) == 3
+    assert all(f"'{TOKEN_MODE} ~/kdray/bin/ray " in line for line in asking)
+
+
 def test_what_must_be_changed_is_said_at_the_top_and_marked() -> None:
     for path in (KUBERAY, ON_PREMISES, AWS):
         lines = path.read_text().splitlines()
@@ -154,6 +161,14 @@ class TestLauncher:
         assert head["dashboard_host"] == "127.0.0.1"
         assert head["autoscaling_config"] == "~/ray_bootstrap_config.yaml"
         assert worker["address"] == f"$RAY_HEAD_IP:{head['port']}"
+
+    def test_every_node_has_the_token_and_asks_for_it(self, path: Path) -> None:
+        config = yaml.safe_load(path.read_text())
+        (there,) = (there for there, here in config["file_mounts"].items() if here == TOKEN_FILE)
+        assert there in (TOKEN_FILE, "/home/ray/.ray/auth_token"), "where Ray looks for it"
+        started = [config[f"{kind}_start_ray_commands"][1] for kind in ("head", "worker")]
+        in_container = f"-e {TOKEN_MODE}" in config.get("docker", {}).get("run_options", [])
+        assert in_container or all(line.startswith(f"{TOKEN_MODE} ") for line in started)
 
     def test_every_node_is_there_from_the_start(self, path: Path) -> None:
         config = prepare_config(yaml.safe_load(path.read_text()))
@@ -250,7 +265,12 @@ class Workers(Strict):
     template: PodTemplate
 
 
+class AuthOptions(Strict):
+    mode: Literal["token"]
+
+
 class Cluster(Strict):
+    authOptions: AuthOptions
     rayVersion: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     headGroupSpec: Head
     workerGroupSpecs: Annotated[list[Workers], Field(min_length=1)]
