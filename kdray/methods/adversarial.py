@@ -22,6 +22,7 @@ Methods of robust distillation that are settings of it, each half ``kd`` with α
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from jaxtyping import Float, Float32
@@ -103,6 +104,15 @@ class Adversarial(AttackedMethod):
     @property
     def is_attacked(self) -> bool:
         return self.mix > 0
+
+    def cautions(self, epochs: int) -> Iterator[str]:
+        yield from super().cautions(epochs)
+        matched = self.indirect_gradient
+        if matched is not None and matched.ramp > epochs:
+            yield (
+                f"method.indirect_gradient.ramp: {matched.ramp} epochs are more than the {epochs} "
+                "of the training, so that the weight never is whole"
+            )
 
     def check_fits(self, student: Described, teacher: TrainedTeacher | None) -> None:
         for name, half, weight in (

@@ -48,9 +48,15 @@ class AttackedMethod(Method):
         del teacher
         self.attack.check_fits(student)
 
-    def cautions(self) -> Iterator[str]:
+    def cautions(self, epochs: int) -> Iterator[str]:
         if self.is_attacked and self.attack.epsilon == 0:
             yield "method.attack.epsilon: 0 leaves images as they are, so that nothing is attacked"
+        perturbation = self.weight_perturbation
+        if perturbation is not None and perturbation.gamma > 0 and perturbation.warmup >= epochs:
+            yield (
+                f"method.weight_perturbation.warmup: {perturbation.warmup} of {epochs} epochs are "
+                "without it, so that no weight is perturbed"
+            )
 
     def losses(self, stage: str, step: TrainingStep) -> Losses:
         del stage

@@ -184,8 +184,10 @@ class Method(Value):
         trained on ``data``, whose files are below ``root``."""
         del data, root
 
-    def cautions(self) -> Iterator[str]:
-        """What a user is warned of before anything is trained, each with its field."""
+    def cautions(self, epochs: int) -> Iterator[str]:
+        """What a user is warned of before anything is trained, each with its field; ``epochs`` are
+        those of the last stage."""
+        del epochs
         return iter(())
 
     def stages(self, epochs: int) -> tuple[Stage, ...]:

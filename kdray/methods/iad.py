@@ -15,6 +15,7 @@ epochs of warm-up are from that code.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -23,6 +24,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
+from kdray.core import Effort
 from kdray.methods.attack import kl_by_image
 from kdray.methods.attacked import AttackedMethod
 from kdray.methods.base import Losses, TrainingStep
@@ -44,7 +46,7 @@ class IAD(AttackedMethod):
     """τ of the teacher's term; the student's own is not softened."""
     beta: Annotated[float, Field(ge=0)] = 0.1
     """β; 0: the teacher is always trusted (ARD), the larger, the surer it has to be."""
-    warmup: Annotated[int, Field(ge=0)] = 60
+    warmup: Annotated[int, Field(ge=0), Effort(smoke=1, memory=0)] = 60
     """Epochs at the beginning in which the teacher is always trusted."""
     guidance: Literal["trusted", "full"] = "trusted"
     """The weight of the teacher's term: a, or 1 whatever a is."""
@@ -52,6 +54,14 @@ class IAD(AttackedMethod):
     @property
     def asks_teacher(self) -> bool:
         return True
+
+    def cautions(self, epochs: int) -> Iterator[str]:
+        yield from super().cautions(epochs)
+        if self.warmup >= epochs:
+            yield (
+                f"method.warmup: in {self.warmup} of {epochs} epochs the teacher is always "
+                "trusted, so that this is ARD"
+            )
 
     def losses_of(
         self,

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from kdray.core import Value
+from kdray.core import Effort, Value
 from kdray.methods.attack import kl_by_image
 
 Logits = Float[Tensor, "B K"]
@@ -39,7 +39,7 @@ class IndirectGradient(Value):
 
     weight: Annotated[float, Field(ge=0)] = 20.0
     """α, of the divergence beside both halves; 0: without it."""
-    ramp: Annotated[int, Field(ge=0)] = 0
+    ramp: Annotated[int, Field(ge=0), Effort(smoke=2)] = 0
     """Epochs over which the weight grows evenly from weight/ramp to weight; 0: it is whole from
     the first."""
 

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call
 
-from kdray.core import Value
+from kdray.core import Effort, Value
 from kdray.models import Classifier, Outputs
 
 _TINY = 1e-12  # a gradient of exactly zero has no direction: the layer stays as it is
@@ -47,7 +47,7 @@ class WeightPerturbation(Value):
 
     gamma: Annotated[float, Field(ge=0)] = 0.005
     """γ, how long the perturbation of a layer may be beside its weights; 0: none."""
-    warmup: Annotated[int, Field(ge=0)] = 0
+    warmup: Annotated[int, Field(ge=0), Effort(smoke=1, memory=0)] = 0
     """Epochs at the beginning without it."""
 
     def is_due(self, epoch: int) -> bool:

@@ -87,6 +87,38 @@ def test_an_attack_that_leaves_images_as_they_are_is_warned_of_once_and_with_its
     assert list(sweep_of({"experiment.method": unused}).cautions()) == []
 
 
+ATTACK = {"epsilon": 0.1, "steps": 1}
+ADVERSARIAL = {"name": "adversarial", "attack": ATTACK, "perturbed": {"name": "kd"}}
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        (
+            {**ADVERSARIAL, "weight_perturbation": {"warmup": 3}},
+            "method.weight_perturbation.warmup: 3 of 3 epochs are without it, so that no weight is "
+            "perturbed",
+        ),
+        (
+            {"name": "iad", "attack": ATTACK, "warmup": 4},
+            "method.warmup: in 4 of 3 epochs the teacher is always trusted, so that this is ARD",
+        ),
+        (
+            {**ADVERSARIAL, "indirect_gradient": {"ramp": 4}},
+            "method.indirect_gradient.ramp: 4 epochs are more than the 3 of the training, so that "
+            "the weight never is whole",
+        ),
+    ],
+)
+def test_what_would_begin_after_the_last_epoch_is_warned_of(
+    method: dict[str, Any], text: str
+) -> None:
+    changes = {"experiment.method": method, "experiment.training.epochs": 3}
+    assert list(sweep_of(changes).cautions()) == [f"experiment.{text}"]
+    in_time = {**changes, "experiment.training.epochs": 5}
+    assert list(sweep_of(in_time).cautions()) == []
+
+
 def is_teacher(task: Task) -> bool:
     return task.role == "teacher"
 

@@ -75,7 +75,7 @@ class Sweep:
             f"{place}.{caution}"
             for student in edge_students(self)
             for place, each in trained_for(student)
-            for caution in each.method.cautions()
+            for caution in each.method.cautions(each.training.epochs)
         )
 
     def grid(self) -> Iterator[Point]:

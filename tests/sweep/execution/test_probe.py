@@ -16,6 +16,8 @@ from torch import Tensor
 from kdray.core import InputError, canonical, parse
 from kdray.core.wording import GIB
 from kdray.machine import hardware
+from kdray.methods import IAD, TRADES
+from kdray.methods.weight_perturbation import WeightPerturbation
 from kdray.models import Classifier
 from kdray.robustness.base import BLOCK
 from kdray.sweep.execution import appetite as counting
@@ -337,3 +339,9 @@ def test_cuda_is_started_before_its_memory_is_asked_for(monkeypatch: pytest.Monk
     monkeypatch.setattr("torch.cuda.init", lambda: done.append("init"))
     monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", reset)
     CudaMeter(torch.device("cuda", 0))
+
+
+def test_what_begins_after_some_epochs_is_rehearsed_from_the_first() -> None:
+    perturbed = TRADES(weight_perturbation=WeightPerturbation(warmup=5))
+    assert brief(perturbed).weight_perturbation == WeightPerturbation(warmup=0)
+    assert brief(IAD()).warmup == 0
