@@ -1,6 +1,7 @@
 # make quickstart: a distillation sweep on real digits, finished and tabulated.   make test: the tests.
 # make tour: the quickstart's report, and analysis/tour.ipynb executed on its results.
 # make faults: kills, full disks, lost nodes and networks; each sweep must end as an undisturbed one.
+# make ray-versions: the tests that start a Ray and a smoke sweep, with the lowest Ray that pyproject.toml names and the highest there is.
 # make bench: what kdray costs, in less than half an hour, as a table that is printed and written to bench/figures.md.
 # make smoke: every sweep in sweeps/ from end to end, each shrunk to less than a minute.
 # All create .venv and install what they need first; a second run skips that.
@@ -10,7 +11,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart tour test smoke faults lint bench clean
+.PHONY: quickstart tour test smoke faults ray-versions ray-lowest ray-highest lint bench clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/kdray run sweeps/quickstart.yaml --results results
@@ -27,6 +28,16 @@ smoke: $(VENV)/.installed
 
 faults: $(VENV)/.installed
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m faults
+
+ray-versions: ray-lowest ray-highest
+
+ray-lowest: RAY = ==$(shell sed -n 's/.*"ray\[tune\]>=\([0-9.]*\).*/\1/p' pyproject.toml)
+ray-lowest ray-highest:
+	test -x $(VENV)-$@/bin/python || $(PYTHON) -m venv $(VENV)-$@
+	$(VENV)-$@/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(VENV)-$@/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'ray[tune]$(RAY)'
+	$(VENV)-$@/bin/python -m pytest -n $(WORKERS) --dist loadfile -m 'ray and not smoke and not faults'
+	$(VENV)-$@/bin/python -m pytest -m smoke tests/sweep/definition/test_shipped.py -k quickstart
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -48,4 +59,4 @@ $(VENV)/.installed-bench: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-ray-*

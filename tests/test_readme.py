@@ -51,7 +51,7 @@ TARGETS = sorted(
     {
         (name, target)
         for name, block in blocks("sh")
-        for target in re.findall(r"^make (\w+)", block, re.MULTILINE)
+        for target in re.findall(r"^make ([\w-]+)", block, re.MULTILINE)
     }
 )
 SUITES = re.findall(r"<<'END'\n(.*?)^END", REFERENCE, re.DOTALL | re.MULTILINE)

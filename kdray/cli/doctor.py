@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from packaging.requirements import Requirement
 
 from kdray.core import InputError, tag_of, value_types
 from kdray.data import AnyData, ImageData
 from kdray.machine import hardware
 from kdray.machine.torchvision import torchvision_part
 from kdray.sweep.execution.resources import Node
-
-RAY_TRIED = "2.60.0"
-"""The newest version of Ray with which the whole test suite ran; pyproject says the oldest."""
 
 
 class Finding(NamedTuple):
@@ -48,21 +46,31 @@ def examine(data_root: Path) -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    for requirement in requires("kdray") or []:
-        if "extra ==" in requirement:
-            continue
-        name = (
-            requirement.split(";")[0]
-            .split("[")[0]
-            .split(">")[0]
-            .split("<")[0]
-            .split("=")[0]
-            .strip()
-        )
-        try:
-            yield Finding(name, True, version(name))
-        except PackageNotFoundError:
-            yield Finding(name, False, "not installed: pip install kdray installs it")
+    for requirement in map(Requirement, requires("kdray") or []):
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield package(requirement)
+
+
+def package(requirement: Requirement) -> Finding:
+    """Say which version is installed of what ``requirement`` names, and whether kdray takes it."""
+    try:
+        installed = version(requirement.name)
+    except PackageNotFoundError:
+        text = "not installed: pip install kdray installs it"
+        return Finding(requirement.name, False, text)
+    if requirement.specifier.contains(installed, prereleases=True):
+        return Finding(requirement.name, True, installed)
+    return Finding(
+        requirement.name,
+        False,
+        f"{installed} is installed, kdray is tested with {tested(requirement)}: "
+        f"pip install '{requirement}'",
+    )
+
+
+def tested(requirement: Requirement) -> str:
+    """Return the range of versions that kdray is tested with, the lowest first."""
+    return ",".join(sorted(map(str, requirement.specifier), reverse=True))
 
 
 def _torch() -> Iterator[Finding]:
@@ -128,15 +136,15 @@ def _ray() -> Finding:
 
     try:
         with cluster(None, Node("this machine", 1, 0), {}) as nodes:
-            return Finding("Ray starts", True, f"{len(nodes)} node; {_ray_versions()}")
+            return Finding("Ray starts", True, f"{len(nodes)} node; {ray_versions()}")
     except Exception as error:
         return Finding("Ray starts", False, " ".join(str(error).split()))
 
 
-def _ray_versions() -> str:
-    """Return which version of Ray is installed, which kdray allows, and which was tried."""
-    (allowed,) = (r for r in requires("kdray") or [] if r.startswith("ray["))
-    return f"{version('ray')} is installed, kdray allows {allowed}, tried with {RAY_TRIED}"
+def ray_versions() -> str:
+    """Return which version of Ray is installed, and which kdray is tested with."""
+    (ray,) = (r for r in map(Requirement, requires("kdray") or []) if r.name == "ray")
+    return f"{version('ray')} is installed, kdray is tested with {tested(ray)}"
 
 
 def left_by_ray(home: Path) -> Iterator[Finding]:

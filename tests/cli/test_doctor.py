@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
-from importlib.metadata import requires, version
+import tomllib
 from pathlib import Path
 
-from kdray.cli.doctor import RAY_TRIED, Finding, _ray_versions, data_findings, left_by_ray
+import pytest
+from packaging.requirements import Requirement
+
+from kdray.cli import doctor
+from kdray.cli.doctor import Finding, data_findings, left_by_ray
 from kdray.core import tag_of, value_types
 from kdray.data import AnyData, Digits, ImageData, OwnData
 from kdray.data.cinic10 import NAMES, PARTS
 from tests.readme import ROOT
 
 
-def test_ray_is_told_with_the_versions_that_are_allowed_and_tried() -> None:
-    assert _ray_versions() == (
-        f"{version('ray')} is installed, kdray allows ray[tune]>=2.58, tried with {RAY_TRIED}"
-    )
+def test_ray_is_told_with_the_versions_that_it_is_tested_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wanted = ["pandas>=2", "ray[tune]<2.61,>=2.58", "timm>=1; extra == 'timm'"]
+    monkeypatch.setattr(doctor, "requires", lambda _: wanted)
+    monkeypatch.setattr(doctor, "version", lambda _: "2.60.0")
+    assert doctor.ray_versions() == "2.60.0 is installed, kdray is tested with >=2.58,<2.61"
 
 
-def test_the_readme_says_the_same() -> None:
-    (allowed,) = (r for r in requires("kdray") or [] if r.startswith("ray["))
-    assert f"(`{allowed}`, tried with {RAY_TRIED})" in (ROOT / "sweeps/README.md").read_text()
+@pytest.mark.parametrize(
+    ("installed", "ok"), [("2.57.1", False), ("2.58.0", True), ("2.60.2", True), ("2.61.0", False)]
+)
+def test_a_version_that_kdray_was_not_tested_with_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, installed: str, ok: bool
+) -> None:
+    monkeypatch.setattr(doctor, "version", lambda _: installed)
+    finding = doctor.package(Requirement("ray[tune]<2.61,>=2.58"))
+    assert finding.ok is ok
+    told = f"{installed} is installed, kdray is tested with >=2.58,<2.61: pip install 'ray[tune]"
+    assert ok or finding.text.startswith(told)
+
+
+def test_the_readme_says_the_same_range_of_ray_as_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (ray,) = (each for each in project["dependencies"] if each.startswith("ray["))
+    assert f"(`{ray}`: what `make ray-versions` tests)" in (ROOT / "sweeps/README.md").read_text()
 
 
 def test_the_token_that_ray_leaves_in_the_home_folder_is_told(tmp_path: Path) -> None:
