@@ -160,9 +160,12 @@ class Sweep:
         *faults: Fault,
         address: str | None = None,
         resources: dict[str, Any] | None = None,
+        within: Sequence[str] = (),
     ) -> None:
-        """``address``: of the Ray to run on; none: it starts its own."""
+        """``address``: of the Ray to run on; none: it starts its own. ``within``: the command that
+        runs the driver as its arguments say."""
         self.folder, self.results = folder, folder / "results"
+        self.within = within
         self.arguments = [] if address is None else ["--address", address]
         variables = {FOLDER: str(folder), "PYTHONPATH": str(REPOSITORY)}
         runtime_env = {
@@ -186,7 +189,12 @@ class Sweep:
         # A shell starts what it puts into the background with SIGINT ignored, these tests perhaps
         # among them.
         with subprocess.Popen(
-            [sys.executable, "-m", "kdray", "run", "tiny.yaml", *self.arguments, *arguments],
+            [
+                *self.within,
+                *(sys.executable, "-m", "kdray", "run", "tiny.yaml"),
+                *self.arguments,
+                *arguments,
+            ],
             cwd=self.folder,
             text=True,
             stdout=subprocess.PIPE,

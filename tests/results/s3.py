@@ -58,8 +58,8 @@ class S3(ThreadingHTTPServer):
     page = 1000
     """Objects in one listing at most."""
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), Handler)
         self.buckets: dict[str, dict[str, bytes]] = {BUCKET: {}}
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.requests: list[Request] = []
@@ -79,7 +79,7 @@ class S3(ThreadingHTTPServer):
         self, prefix: str = "results", *, bucket: str = BUCKET, key: str = KEY, more: str = ""
     ) -> str:
         """Where pyarrow finds ``prefix``."""
-        host = f"127.0.0.1:{self.server_port}"
+        host = f"{self.server_address[0]}:{self.server_port}"
         user = f"{key}:{quote(SECRET, safe='')}"
         return f"s3://{user}@{bucket}/{prefix}?scheme=http&endpoint_override={host}&region=us-east-1{more}"
 
