@@ -1,4 +1,4 @@
-"""What a module imports, read from its text."""
+"""What a module imports, and which private names it uses, read from its text."""
 
 from __future__ import annotations
 
@@ -31,3 +31,24 @@ def imports(path: Path, package: str = "") -> set[str]:
                 str(given.value) for given in node.args[:1] if isinstance(given, ast.Constant)
             }
     return found
+
+
+NAMED_TUPLE = {"_replace", "_fields", "_asdict", "_make"}
+"""Public, though they do not look it."""
+
+
+def private_names(path: Path) -> set[str]:
+    """Every private name in an import, of an argument, or of an object other than ``self`` and
+    ``cls`` that the file at ``path`` uses."""
+    found = {name for name in imports(path) if any(map(is_private, name.split(".")))}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.keyword) and is_private(node.arg or ""):
+            found.add(str(node.arg))
+        elif isinstance(node, ast.Attribute) and is_private(node.attr):
+            owner = ast.unparse(node.value)
+            found |= {f"{owner}.{node.attr}"} if owner not in ("self", "cls") else set()
+    return found
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in NAMED_TUPLE

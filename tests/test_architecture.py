@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import kdray
-from tests.imports import imports
+from tests.imports import imports, private_names
 
 PACKAGE = Path(kdray.__file__).parent
 
@@ -154,6 +155,57 @@ def test_sweep_alone_imports_ray_and_optuna() -> None:
         "sweep",
         "results.points.importance",
     }  # which hands it numbers of its own, for their variances
+
+
+def test_nothing_private_of_ray_is_used() -> None:
+    """Where Ray is imported no private name of anything but the object itself is."""
+    found = {
+        f"{module(path)}: {name}"
+        for path in files()
+        if "ray" in {name.split(".")[0] for name in imports(path)}
+        for name in private_names(path)
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("import ray._private.services", "ray._private.services"),
+        (
+            "from ray.air.integrations.wandb import (\n    A,\n    _B)",
+            "ray.air.integrations.wandb._B",
+        ),
+        ("ray.init(_memory=1)", "_memory"),
+        ("callback._logger_actor_cls = Logging", "callback._logger_actor_cls"),
+        ("self._node._replace(cpu=0)", None),
+    ],
+)
+def test_every_use_of_a_private_name_is_seen(line: str, found: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "some.py"
+    path.write_text(line)
+    assert private_names(path) == ({found} if found else set())
+
+
+def test_ray_calls_public_what_is_taken_from_it() -> None:
+    """By its own marks, which say too what may still change (developer API)."""
+    for path in files():
+        for name in imports(path):
+            if not name.startswith("ray.") or name.count(".") < 2:
+                continue
+            home, _, member = name.rpartition(".")
+            taken = getattr(import_module(home), member)
+            assert hasattr(taken, "_annotated_type"), f"{module(path)} takes {name}"
+
+
+@pytest.mark.parametrize("name", ["actor", "callback_adapter", "tune_searcher"])
+def test_nothing_private_of_rays_classes_is_overridden(name: str) -> None:
+    for ours in vars(import_module(f"kdray.sweep.execution.{name}")).values():
+        if isinstance(ours, type) and ours.__module__.startswith("kdray."):
+            theirs = [base for base in ours.__mro__ if base.__module__.startswith("ray.")]
+            private = {each for each in vars(ours) if each.startswith("_") and each[1] != "_"}
+            taken = {each for base in theirs for each in vars(base)}
+            assert private & taken - {"_abc_impl"} == set(), ours
 
 
 @pytest.mark.parametrize(
