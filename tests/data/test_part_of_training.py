@@ -11,7 +11,7 @@ import torch
 
 from kdray.core import InputError, parse, value_types
 from kdray.data import MNIST, TRAINING_ONLY, AnyData, Arrays, Dataset, Digits
-from kdray.results.points import replicates
+from kdray.results.points import data_sets
 
 NOWHERE = Path("/nowhere")
 
@@ -98,6 +98,6 @@ def test_a_part_without_a_class_is_told(tmp_path: Path) -> None:
 
 
 def test_what_changes_training_only_is_listed_alike_for_data_and_for_results() -> None:
-    assert TRAINING_ONLY == replicates.TRAINING_ONLY
+    assert TRAINING_ONLY == data_sets.TRAINING_ONLY
     for kind in value_types(AnyData):
         assert set(TRAINING_ONLY) <= set(kind.model_fields)

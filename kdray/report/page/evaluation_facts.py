@@ -8,27 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from kdray.core.wording import listed, pixels, value_text
+from kdray.core.wording import listed
 from kdray.report.page.group import Group
+from kdray.report.settings import parameter_text
 
-PIXELS = ("epsilon", "step_size")
-"""Parameters that are differences of pixel values."""
-PARAMETER_NAMES = {
-    "epsilon": "ε",
-    "step_size": "step size",
-    "sigma": "noise σ",
-    "sigmas": "noise σ",
-    "snr": "signal-to-noise ratio",
-    "ratios": "signal-to-noise ratios",
-    "peaks": "photons at white",
-}
-"""Names of parameters in words; of the others ``_`` becomes a space."""
 ATTACK_COLUMNS = ("norm", "epsilon", "step_size", "steps", "restarts", "samples")
 """Columns that hold a parameter with its default; only attacks fill them."""
 NO_PARAMETERS = ("name", "label", "split", "examples")
 """Fields of an evaluation that every description has in a place of its own."""
-MAX_VALUES = 12
-"""Of one parameter."""
 
 
 def evaluations(group: Group) -> Iterator[tuple[str, str]]:
@@ -54,26 +41,6 @@ def _settings(given: dict[str, Any], rows: pd.DataFrame) -> Iterator[str]:
     stated = {name: value for name, value in given.items() if name not in NO_PARAMETERS}
     for name, value in {**defaults, **stated}.items():
         yield parameter_text(name, value)
-
-
-def parameter_text(name: str, value: Any) -> str:
-    """Write a parameter of an evaluation in words: ``ε 8/255``."""
-    return f"{_name(name)} {_value(name, value)}"
-
-
-def _name(parameter: str) -> str:
-    return PARAMETER_NAMES.get(parameter, parameter.replace("_", " "))
-
-
-def _value(name: str, value: Any) -> str:
-    if isinstance(value, dict):
-        fields = (
-            f"{PARAMETER_NAMES.get(key, key)} {_value(key, one)}" for key, one in value.items()
-        )
-        return f"({', '.join(fields)})"
-    if isinstance(value, list):
-        return listed([_value(name, each) for each in value], MAX_VALUES)
-    return pixels(value) if name in PIXELS else value_text(value)
 
 
 def _images(rows: pd.DataFrame) -> str:

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kdray.core.wording import point_text, value_text
+from kdray.core.wording import point_text
 from kdray.report.figures.caption import data_name
 from kdray.results import Results
 from kdray.results.metrics import ACCURACIES, is_headline
 from kdray.results.points.best import leaders, the_best, with_objectives
+from kdray.results.points.data_sets import data_sets, told_apart
 from kdray.results.points.objective import Objective, Objectives
-from kdray.results.points.replicates import data_sets, replicates, swept_values
+from kdray.results.points.replicates import replicates, swept_values
 from kdray.results.record import sweep_objectives
 from kdray.results.schema import NOT_NEEDED
 
@@ -215,30 +216,13 @@ def _of_sweep(
     kinds = list(dict.fromkeys(of_students.dropna())) or list(of_teachers.dropna())[:1] or ["{}"]
     of_students = of_students.fillna(kinds[0])
     found = []
-    for kind, apart in zip(kinds, _told_apart([json.loads(text) for text in kinds]), strict=True):
+    for kind, apart in zip(kinds, told_apart([json.loads(text) for text in kinds]), strict=True):
         name = str(json.loads(kind).get("name", ""))
         part = students[of_students.eq(kind)]
         part = part.assign(**{DATA: part[DATA].fillna(name)})
         is_asked = teachers["trial_id"].isin(part["teacher_id"]) | (len(kinds) == 1)
         asked, paths = teachers[is_asked], _varying(part, swept)
         found.append(Group(results, sweep, name, apart, len(kinds) == 1, part, asked, paths))
-    return found
-
-
-def _told_apart(kinds: Sequence[dict[str, Any]]) -> list[str]:
-    """For each data set, the fields in which those of its name differ."""
-    found = []
-    for kind in kinds:
-        others = [each for each in kinds if each.get("name") == kind.get("name")]
-        names = sorted({name for each in others for name in each})
-        differing = [
-            name for name in names if any(each.get(name) != kind.get(name) for each in others)
-        ]
-        stated = (
-            f"{name} {value_text(kind[name])}" if name in kind else f"{name} by default"
-            for name in differing
-        )
-        found.append(", ".join(stated))
     return found
 
 

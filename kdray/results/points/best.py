@@ -16,6 +16,7 @@ from kdray.core import InputError
 from kdray.results.files.warn import SelectedOnTest, warn
 from kdray.results.filters import Where
 from kdray.results.metrics import Mode, default_mode
+from kdray.results.points.data_sets import data_sets
 from kdray.results.points.estimates import Floats, bootstrap_interval, spread, t_interval
 from kdray.results.points.objective import Objectives, metric_of, to_compare, violation
 from kdray.results.points.pareto import fronts
@@ -25,7 +26,6 @@ from kdray.results.points.replicates import (
     by_point,
     check_same_data,
     check_same_evaluations,
-    data_sets,
     measured_replicates,
     replicates,
 )

@@ -17,14 +17,13 @@ import pandas as pd
 from kdray.core import InputError
 from kdray.core.names import composed
 from kdray.results.filters import Where, check_columns
+from kdray.results.points.data_sets import data_of, different
 from kdray.results.points.differences import Difference, of_independent, of_pairs
 from kdray.results.points.estimates import holm
 from kdray.results.points.replicates import (
     as_table,
     by_point,
     check_same_evaluations,
-    data_of,
-    different,
     measured_replicates,
 )
 from kdray.results.tables import Tables

@@ -18,6 +18,7 @@ from kdray.results.files.dictionary_encoding import decoded
 from kdray.results.files.read import read_parts
 from kdray.results.files.warn import SeveralTeachers, warn
 from kdray.results.filters import Where, check_columns, matching
+from kdray.results.points.data_sets import data_sets, different
 from kdray.results.record import sweep_objectives
 from kdray.results.schema import KEYS, NOT_NEEDED, PRUNED, TABLES, TRAINED_STATUS
 from kdray.results.tables import Tables
@@ -41,15 +42,6 @@ OF_MEMBER = [
 CHOSEN_FOR_ALL = ("best_validation", "best_test")
 """Selections of a teacher that give all seeds of a point the same one."""
 OF_TRIAL = ["seed", "status", "teacher_id", "experiment"]
-TRAINING_ONLY = (
-    "augment",
-    "normalization",
-    "omit_classes",
-    "train_examples",
-    "train_per_class",
-    "train_sample_seed",
-)
-"""Fields of a data set that leave the images alone on which accuracies are measured."""
 
 
 def sweeps(tables: Tables) -> list[str]:
@@ -190,34 +182,6 @@ def check_same_evaluations(
                     f"{what}: {first} and {sweep} mean different evaluations by {metric}; choose "
                     "one of them with sweep="
                 )
-
-
-def different(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """How two data sets differ, in one line."""
-    return f"different data cannot be compared: {_in_words(one, other)} and {_in_words(other, one)}"
-
-
-def data_of(experiment: str) -> dict[str, Any]:
-    """What an experiment's accuracies are measured on."""
-    data = json.loads(experiment).get("data") or {}
-    return {name: value for name, value in data.items() if name not in TRAINING_ONLY}
-
-
-def data_sets(experiments: pd.Series[str]) -> pd.Series[str]:
-    """The same of each experiment, as JSON; none where the experiment is not known."""
-    kinds = experiments.dropna().unique()
-    texts = {text: json.dumps(data_of(text), sort_keys=True) for text in kinds}
-    return experiments.map(texts).astype(object)
-
-
-def _in_words(data: dict[str, Any], other: dict[str, Any]) -> str:
-    """A data set with the fields in which it differs from the ``other``."""
-    differing = {
-        name: value for name, value in data.items() if name != "name" and other.get(name) != value
-    }
-    listed = (f"data.{name}={json.dumps(value)}" for name, value in sorted(differing.items()))
-    stated = ", ".join(listed)
-    return f"{data.get('name')} ({stated})" if stated else str(data.get("name"))
 
 
 def _is_complete(rows: pd.DataFrame, tables: Tables) -> pd.Series[bool]:
