@@ -21,6 +21,7 @@ from kdray.report.figures.drawing import labelled, legend, panels
 from kdray.report.figures.figure import Figure, Missing
 from kdray.report.figures.tables import Spread, Table
 from kdray.report.papers.attacks import attack_name, attack_text, attacks
+from kdray.report.papers.comparable import by_data_set
 from kdray.report.papers.script import run
 from kdray.report.papers.snapshot import Snapshot
 from kdray.results.points.pareto import fronts
@@ -34,20 +35,14 @@ the spread of seeds."""
 WATCHED = ("training.monitor", "training.gradients")
 """Columns of what is measured while training, which does not change it."""
 
-STRENGTHS = (
-    "noise.input.sigma",
-    "noise.input.snr",
-    "noise.input.peak",
-    "noise.labels.rate",
-    "teacher.noise.input.sigma",
-    "teacher.noise.labels.rate",
-    "model.dropout",
-    "teacher.model.dropout",
-    "model.weight_noise.rank",
-    "supervision.smoothing.samples",
-    "supervision.virtual.probability",
-)
-"""Columns of which none may hold anything but 0 in a plain student."""
+NOISES = ("noise.input", "noise.labels", "model.weight_noise")
+"""Sections that only something noisy has."""
+DRAWS = ("model.dropout", "supervision.smoothing.samples", "supervision.virtual.probability")
+"""Columns that hold anything but 0 only where something else is drawn."""
+STRENGTHS = ("sigma", "rate", "probability")
+"""Fields of a noise by which, at 0, it does nothing."""
+PLAIN = ("cross_entropy", "kd")
+"""Methods of a plain student and of an ordinary teacher."""
 
 
 def points(rows: pd.DataFrame) -> pd.DataFrame:
@@ -76,10 +71,7 @@ def described(snapshot: Snapshot) -> pd.DataFrame:
     """All students of all sweeps, with ``network``, ``training`` (of the data too; each its
     configuration as text), ``plain`` and ``swept`` (as text)."""
     everyone = snapshot.all_students()
-    members = snapshot.members[["sweep", "trial_id", "swept"]].drop_duplicates(
-        ["sweep", "trial_id"]
-    )
-    swept = everyone[["sweep", "trial_id"]].merge(members, how="left")["swept"].map(_in_words)
+    swept = everyone["swept"].map(_in_words)
     network, training = _as_text(everyone, ["model."]), _as_text(everyone, ["training.", "data."])
     return everyone.assign(
         network=network, training=training, swept=swept, plain=_is_plain(everyone)
@@ -108,26 +100,52 @@ def _short(value: object) -> str:
 def _is_plain(trials: pd.DataFrame) -> pd.Series[bool]:
     """Trained without noise of any kind: by cross-entropy alone, or by distilling from an ordinary
     teacher."""
-    known = trials[[name for name in STRENGTHS if name in trials]].fillna(0)
-    quiet = trials["supervision.noise"].map(
-        lambda text: all(noise.get("sigma", 1) == 0 for noise in json.loads(text))
+    plain = trials["method.name"].isin(PLAIN)
+    above = ""
+    while any(name.startswith(above) for name in map(str, trials)):
+        plain &= ~_is_noisy(trials, above)
+        above += "teacher."
+        if (method := f"{above}method.name") in trials:
+            plain &= trials[method].isin(PLAIN) | trials[method].isna()
+    return plain
+
+
+def _is_noisy(trials: pd.DataFrame, above: str) -> pd.Series[bool]:
+    """Whether anything is drawn in the training of each student itself or, with ``teacher.`` for
+    ``above``, of its teacher."""
+    noisy = pd.Series(False, trials.index)
+    for section in NOISES:
+        fields = [name for name in map(str, trials) if name.startswith(f"{above}{section}.")]
+        silent = [name for name in fields if name.rpartition(".")[2] in STRENGTHS]
+        noisy |= trials[fields].notna().any(axis=1) & ~trials[silent].eq(0).any(axis=1)
+    draws = [name for name in (f"{above}{each}" for each in DRAWS) if name in trials]
+    noisy |= trials[draws].fillna(0).ne(0).any(axis=1)
+    if (logits := f"{above}supervision.noise") in trials:
+        noisy |= trials[logits].fillna("[]").map(_disturbs)
+    return noisy
+
+
+def _disturbs(noises: str) -> bool:
+    """Whether any of the noises on a teacher's logits does anything."""
+    return any(
+        all(noise.get(strength, 1) != 0 for strength in STRENGTHS) for noise in json.loads(noises)
     )
-    return known.eq(0).all(axis=1) & quiet & trials["method.name"].isin(["cross_entropy", "kd"])
 
 
-def by_data(snapshot: Snapshot) -> Iterator[tuple[str, pd.DataFrame, list[pd.DataFrame]]]:
-    """Each data set with its students and what was measured of them under each attack."""
-    for name, trials in described(snapshot).groupby("data.name", sort=True):
-        yield str(name), trials, attacks(snapshot, trials)
+def by_data(snapshot: Snapshot) -> Iterator[tuple[str, str, pd.DataFrame, list[pd.DataFrame]]]:
+    """Each data set, by its name and by that of its files, with its students and what was measured
+    of them under each attack."""
+    for name, file, trials in by_data_set(described(snapshot)):
+        yield data_name(name), file, trials, attacks(snapshot, trials)
 
 
 def trade_off(snapshot: Snapshot) -> Iterator[Figure | Missing]:
     """Clean against robust accuracy of all points of all sweeps."""
-    for name, trials, found in by_data(snapshot):
-        title = f"Clean against robust accuracy on {data_name(name)}"
+    for name, file, trials, found in by_data(snapshot):
+        title = f"Clean against robust accuracy on {name}"
         if not found:
             yield Missing(
-                f"trade_off_{name}", title, f"no student was attacked with PGD: {EVALUATE}"
+                f"trade_off_{file}", title, f"no student was attacked with PGD: {EVALUATE}"
             )
             continue
         order = [
@@ -148,12 +166,12 @@ def trade_off(snapshot: Snapshot) -> Iterator[Figure | Missing]:
         )
         if without:
             what += f" Not attacked: {', '.join(without)} ({EVALUATE})."
-        yield Figure(f"trade_off_{name}", title, caption(what, pd.concat(found), POINT), figure)
+        yield Figure(f"trade_off_{file}", title, caption(what, pd.concat(found), POINT), figure)
 
 
 def on_the_front(snapshot: Snapshot) -> Iterator[Table]:
     """The points than which no other is better in clean and in robust accuracy."""
-    for name, _, found in by_data(snapshot):
+    for name, file, _, found in by_data(snapshot):
         parts = []
         for rows in found:
             table = points(rows)
@@ -176,8 +194,8 @@ def on_the_front(snapshot: Snapshot) -> Iterator[Table]:
             what = "The points on the Pareto fronts of clean and robust accuracy"
             told = caption(what, pd.concat(found), POINT, band="±")
             yield Table(
-                f"front_{name}",
-                f"Pareto fronts on {data_name(name)}",
+                f"front_{file}",
+                f"Pareto fronts on {name}",
                 told,
                 pd.concat(parts, ignore_index=True),
             )
@@ -213,8 +231,8 @@ def with_prices(table: pd.DataFrame) -> pd.DataFrame:
 
 def prices(snapshot: Snapshot) -> Iterator[Figure | Table | Missing]:
     """What a point of robust accuracy costs in clean accuracy and in training time."""
-    for name, _, found in by_data(snapshot):
-        title = f"What robustness costs on {data_name(name)}"
+    for name, file, _, found in by_data(snapshot):
+        title = f"What robustness costs on {name}"
         table = with_prices(points(found[0])) if found else pd.DataFrame()
         if table.empty:
             reason = (
@@ -222,7 +240,7 @@ def prices(snapshot: Snapshot) -> Iterator[Figure | Table | Missing]:
                 if not found
                 else "no plain student to compare with was attacked"
             )
-            yield Missing(f"cost_{name}", title, f"{reason}: {EVALUATE}")
+            yield Missing(f"cost_{file}", title, f"{reason}: {EVALUATE}")
             continue
         rows = found[0].merge(table[POINT], on=POINT)
         devices = rows["device"].nunique() if "device" in rows else 1
@@ -237,7 +255,7 @@ def prices(snapshot: Snapshot) -> Iterator[Figure | Table | Missing]:
             what += f", here on {devices} kinds of device, so that it tells little"
         order = [sweep for sweep in snapshot.sweeps if sweep in set(table["sweep"])]
         yield cost_figure(
-            name,
+            file,
             title,
             table,
             order,
@@ -245,7 +263,7 @@ def prices(snapshot: Snapshot) -> Iterator[Figure | Table | Missing]:
             rows,
         )
         yield cost_table(
-            name,
+            file,
             title,
             table,
             f"Points by the robust accuracy that they gained, {what}; a price per point only "
@@ -255,7 +273,7 @@ def prices(snapshot: Snapshot) -> Iterator[Figure | Table | Missing]:
 
 
 def cost_figure(
-    name: str, title: str, table: pd.DataFrame, order: Sequence[str], what: str, rows: pd.DataFrame
+    file: str, title: str, table: pd.DataFrame, order: Sequence[str], what: str, rows: pd.DataFrame
 ) -> Figure:
     """Clean accuracy lost and training time against the robust accuracy gained."""
     figure, (left, right) = panels(2, height=2.7)
@@ -278,10 +296,10 @@ def cost_figure(
         )
     legend(figure)
     what += ". The line: least paid for so much gained"
-    return Figure(f"cost_{name}", title, caption(what, rows, POINT, band=""), figure)
+    return Figure(f"cost_{file}", title, caption(what, rows, POINT, band=""), figure)
 
 
-def cost_table(name: str, title: str, table: pd.DataFrame, what: str, rows: pd.DataFrame) -> Table:
+def cost_table(file: str, title: str, table: pd.DataFrame, what: str, rows: pd.DataFrame) -> Table:
     """The same as numbers, the largest gain first."""
     best = table.sort_values("gain", ascending=False, kind="stable")
     frame = pd.DataFrame(
@@ -299,7 +317,7 @@ def cost_table(name: str, title: str, table: pd.DataFrame, what: str, rows: pd.D
         }
     )
     return Table(
-        f"cost_table_{name}", f"{title}: numbers", caption(what, rows, POINT, band="±"), frame
+        f"cost_table_{file}", f"{title}: numbers", caption(what, rows, POINT, band="±"), frame
     )
 
 

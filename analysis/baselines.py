@@ -32,7 +32,7 @@ from kdray.report import (
     run,
     scatter,
 )
-from kdray.report.papers.published_table import Column, Line, mean_of_each, published_table
+from kdray.report.papers.published_table import Column, Line, number_of_each, published_table
 
 TITLE = "The methods that everybody compares with"
 ROBUST = {
@@ -88,8 +88,8 @@ def measured(snapshot: Snapshot, sweep: str) -> tuple[pd.DataFrame, pd.DataFrame
     strong = of_one_evaluation(snapshot.measured(students, evaluation="autoattack"))
     return students.assign(
         clean=students["test_accuracy"],
-        pgd=mean_of_each(students, found[0]),
-        autoattack=mean_of_each(students, strong),
+        pgd=number_of_each(students, found[0]),
+        autoattack=number_of_each(students, strong),
         hours=students["train_seconds"] / HOUR,
     ), found[0]
 

@@ -31,13 +31,14 @@ from kdray.report import (
     legend,
     lines,
     of_one_evaluation,
+    of_one_point,
     only,
     panels,
     published,
     run,
     under_pgd,
 )
-from kdray.report.papers.published_table import Column, Line, mean_of_each, published_table
+from kdray.report.papers.published_table import Column, Line, number_of_each, published_table
 
 TITLE = (
     "Knowledge Distillation: Current Understanding and Future Directions in an Adversarial Context"
@@ -89,9 +90,11 @@ def table_2(snapshot: Snapshot) -> Table:
             ("seen", "w/o the digit", "other digits"),
             ("omitted", "only the digit", "omitted digit"),
         ):
-            measured = snapshot.measured(students, evaluation="clean", metric=f"{metric}_accuracy")
+            measured = of_one_evaluation(
+                snapshot.measured(students, evaluation="clean", metric=f"{metric}_accuracy")
+            )
             measured = measured[measured["case"].eq(case)]
-            students = students.assign(**{f"{kind}, {part}": mean_of_each(students, measured)})
+            students = students.assign(**{f"{kind}, {part}": number_of_each(students, measured)})
             columns.append(
                 Column(
                     f"{kind}, {part}", f"{'Alone' if case == 'plain' else 'Distilled'}, {shown}, %"
@@ -185,7 +188,7 @@ def table_5(snapshot: Snapshot) -> Table:
     students = students.assign(
         **{
             "Clean Accuracy": students["test_accuracy"],
-            "AutoAttack Accuracy": mean_of_each(students, measured),
+            "AutoAttack Accuracy": number_of_each(students, measured),
         }
     )
     cases = {
@@ -253,8 +256,10 @@ def figure_2(snapshot: Snapshot) -> Figure:
         ~students["case"].eq("tf_kd_reg")
         | students["trial_id"].isin(reg.loc[reg[TEMPERATURE].eq(best), "trial_id"])
     ]
+    of_one_point(chosen, ["case"], "Figure 2")
     rows = snapshot.robustness
-    rows = rows.loc[rows["metric"].eq("mean_gradient"), ["trial_id", "layer", "epoch", "value"]]
+    rows = rows[rows["metric"].eq("mean_gradient") & rows["trial_id"].isin(chosen["trial_id"])]
+    rows = of_one_evaluation(rows)[["trial_id", "layer", "epoch", "value"]]
     gradients = only(
         chosen.merge(rows, on="trial_id"), "no gradients: training.gradients in the sweep's file"
     )
@@ -305,6 +310,7 @@ def _regularised(students: pd.DataFrame) -> tuple[pd.DataFrame, float]:
         reg.astype({TEMPERATURE: float}),
         "no students of a virtual teacher in the sweep teacher-free",
     )
+    of_one_point(reg, [TEMPERATURE], "Choosing the temperature")
     means = reg.groupby(TEMPERATURE)["val_accuracy"].mean()
     return reg, float(means.index.to_numpy()[means.to_numpy().argmax()])
 

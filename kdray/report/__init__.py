@@ -22,9 +22,16 @@ from kdray.report.figures.pictures import images_with_scores
 from kdray.report.figures.style import COLUMN, PAGE, PALETTE, PAPER, context, look
 from kdray.report.figures.tables import Spread, Table
 from kdray.report.papers.attacks import attack_name, attack_text, attacks, under_pgd
+from kdray.report.papers.comparable import (
+    a_line_for_each_point,
+    by_data_set,
+    of_one_evaluation,
+    of_one_point,
+    of_one_setting,
+)
 from kdray.report.papers.published import published
 from kdray.report.papers.script import Draw, Drawing, run
-from kdray.report.papers.snapshot import Snapshot, of_one_evaluation, only
+from kdray.report.papers.snapshot import Snapshot, only
 
 __all__ = [
     "COLUMN",
@@ -38,11 +45,13 @@ __all__ = [
     "Snapshot",
     "Spread",
     "Table",
+    "a_line_for_each_point",
     "absent",
     "attack_name",
     "attack_text",
     "attacks",
     "bars",
+    "by_data_set",
     "caption",
     "cells",
     "color_bar",
@@ -59,6 +68,8 @@ __all__ = [
     "look",
     "marks",
     "of_one_evaluation",
+    "of_one_point",
+    "of_one_setting",
     "only",
     "panels",
     "parallel_coordinates",

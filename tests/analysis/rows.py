@@ -29,6 +29,13 @@ TYPES: dict[str, type] = {
     "method.temperature": float,
     "model.network": str,
     "data.pad": int,
+    "data.file": str,
+    "noise.input.snr": float,
+    "noise.labels.matrix": str,
+    "model.weight_noise.name": str,
+    "teacher.noise.input.name": str,
+    "teacher.method.name": str,
+    "teacher.teacher.noise.labels.rate": float,
 }
 """Configuration columns of the trials; the rest of the configuration does not matter to a
 figure."""

@@ -3,6 +3,7 @@ same network."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,12 @@ def test_a_gain_within_the_noise_has_no_price_per_point(folder: Folder) -> None:
         {"teacher__model__dropout": 0.2},
         {"method__name": "adversarial"},
         {"teacher__noise__labels__rate": 0.5},
+        {"noise__input__name": "gaussian_snr", "noise__input__snr": 0.0},
+        {"noise__labels__matrix": "[[1, 0], [0.5, 0.5]]"},
+        {"model__weight_noise__name": "pni"},
+        {"teacher__noise__input__name": "poisson"},
+        {"teacher__method__name": "adversarial"},
+        {"teacher__teacher__noise__labels__rate": 0.5},
     ],
 )
 def test_what_is_noisy_or_trained_otherwise_is_no_plain_student(
@@ -122,6 +129,29 @@ def test_what_is_noisy_or_trained_otherwise_is_no_plain_student(
     }
     student(folder, "a", 1, 0, 0.9, 0.1, 100, **silent)
     assert across.described(Snapshot(folder.written()))["plain"].tolist() == [False, True]
+
+
+def test_data_sets_of_one_name_are_not_mixed(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "results")
+    for point, file in enumerate(("a.npz", "b.npz")):
+        told = json.dumps({"data": {"name": "arrays", "file": file}})
+        student(folder, file[0], point, 0, 0.9, 0.1, 100, data__name="arrays", experiment=told)
+    found = drawn(across.trade_off, Snapshot(folder.written()))
+    assert [(each.name, each.title.rpartition(" on ")[2]) for each in found] == [
+        ("trade_off_arrays", "own arrays (file a.npz)"),
+        ("trade_off_arrays_2", "own arrays (file b.npz)"),
+    ]
+
+
+def test_a_trial_of_two_points_is_shown_with_what_each_of_them_sweeps(folder: Folder) -> None:
+    shared = folder.members[2]
+    folder.members.append({**shared, "point": 7, "point_id": "7", "swept": '{"data.pad": 4}'})
+    told = across.described(Snapshot(folder.written()))
+    own = told[told["trial_id"].eq(shared["trial_id"])]
+    assert own.set_index("point")["swept"].to_dict() == {
+        shared["point"]: across._in_words(shared["swept"]),
+        7: "data.pad 4",
+    }
 
 
 def test_the_points_of_the_front_are_listed(folder: Folder) -> None:

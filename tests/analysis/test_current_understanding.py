@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import current_understanding as script
-from kdray.report import Figure, Missing
+from kdray.report import Figure, Missing, Table
 from kdray.report.papers.script import drawn
 from tests.analysis.made import Sweeps, cells
 
@@ -90,6 +90,22 @@ def test_table_2_keeps_the_omitted_digit_apart(made: Sweeps) -> None:
     }
     assert list(shown.values()) == pytest.approx([82, 2, 62])
     assert two["Distilled, omitted digit, % (published)"] == pytest.approx(92.73)
+
+
+def test_table_2_takes_one_evaluation_and_a_row_for_each_point(made: Sweeps) -> None:
+    for point, temperature in enumerate((1.0, 10.0)):
+        how = {"case": "distilled", "swept": {"data.omit_classes": [1]}}
+        trials = made.point("omitted-digits", point, 0.5, method__temperature=temperature, **how)
+        made.numbers_of(trials, "clean", "clean", 0.5 + point / 10, metric="seen_accuracy")
+        few = {"evaluation_parameters": '{"examples": 9}'}
+        made.numbers_of(trials[:1], "few", "clean", 0.9, metric="seen_accuracy", **few)
+    (table,) = drawn(script.table_2, made.snapshot())
+    assert isinstance(table, Table)
+    assert [
+        cells(table, f"One, method.temperature = {t}")["Distilled, other digits, %"].mean
+        for t in (1, 10)
+    ] == pytest.approx([50, 60])
+    assert "the one that most models have: all images" in table.caption
 
 
 def test_table_3_calls_the_large_network_the_teacher_as_the_paper_does(made: Sweeps) -> None:

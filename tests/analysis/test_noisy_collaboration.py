@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.lines import Line2D
 
 import noisy_collaboration as script
 from kdray.report import Draw, Figure, Snapshot, Table
@@ -266,7 +267,7 @@ def test_it_ends_with_files_and_a_page(
     }
 
 
-def test_what_else_a_sweep_sweeps_is_said_where_it_is_averaged(tmp_path: Path) -> None:
+def test_what_else_a_sweep_sweeps_has_lines_of_its_own(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "results")
     for point, temperature in enumerate((1.0, 8.0)):
         trial = folder.trial(
@@ -281,7 +282,19 @@ def test_what_else_a_sweep_sweeps_is_said_where_it_is_averaged(tmp_path: Path) -
         measure(folder, trial, 0.2 + point / 2)
     (figure,) = drawn(script.figure_1, Snapshot(folder.written()))
     assert isinstance(figure, Figure)
-    assert "1 seed. Error bars: ± one standard deviation over method.temperature." in figure.caption
+    lines = {line.get_label(): list(line.get_ydata()) for line in drawn_lines(figure)}
+    assert lines == {
+        "one δ per logit, method.temperature = 1": pytest.approx([20]),
+        "one δ per logit, method.temperature = 8": pytest.approx([70]),
+    }
+    assert "1 seed. No error bars" in figure.caption
+
+
+def drawn_lines(figure: Figure) -> list[Line2D]:
+    handles, labels = figure.figure.axes[0].get_legend_handles_labels()
+    for handle, label in zip(handles, labels, strict=True):
+        handle.lines[0].set_label(label)
+    return [handle.lines[0] for handle in handles]
 
 
 def test_seeds_are_counted_where_they_were_measured(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import smoothed_models as script
-from kdray.report import Figure, Missing
+from kdray.report import Figure, Missing, Table
 from kdray.report.papers.script import drawn
 from papers.smoothed_models.models import ADVERSARIAL, DISTILLATION
 from tests.analysis.made import APART, Sweeps, cells
@@ -250,3 +250,59 @@ def test_results_without_trials_are_refused(
     Sweeps(tmp_path).written()
     assert script.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "no trained students here" in capsys.readouterr().err
+
+
+def test_one_attack_for_all_models_of_table_2(made: Sweeps) -> None:
+    trials = sweep(made, ADVERSARIAL)
+    students = [*trials["prediction"], *trials["soft_prediction"], *trials["no_teacher"]]
+    attack(made, students, 0.3)
+    told = {"smoothing": {"samples": 512, "aggregate": "prediction"}}
+    attack(made, trials["teacher"], 0.5, json.dumps({**told, "examples": 10}), examples=10)
+    for stated, fields in (
+        ({"loss": "margin"}, {}),
+        ({"iterate": "any"}, {}),
+        ({}, {"step_size": 1 / 255}),
+        ({"examples": 20}, {"examples": 20}),
+    ):
+        attack(made, students[:1], 0.9, json.dumps(stated), **fields)
+    attack(made, trials["teacher"], 0.9, json.dumps({**told, "loss": "margin"}))
+    (table,) = drawn(script.table_2, made.snapshot())
+    assert isinstance(table, Table)
+    assert cells(table, "KD prediction smoothing")["PGD, %"].mean == pytest.approx(30)
+    assert cells(table, "Smooth prediction smoothing")["PGD, %"].mean == pytest.approx(50)
+    assert "attacked images: Smooth prediction smoothing 10, KD" in table.caption
+    assert "the one that most models have" in table.caption
+
+
+def test_steps_are_of_one_attack(made: Sweeps) -> None:
+    trials = sweep(made, ADVERSARIAL)
+    teacher = trials["teacher"][0]
+    told = json.dumps({"name": "transfer", "attack": {"name": "pgd", "loss": "margin"}})
+    one, other = trials["prediction"]
+    transferred(made, one, teacher, 0.9, parameters=told)
+    for student in (one, other):
+        transferred(made, student, teacher, 0.4)
+    (table,) = drawn(script.table_3, made.snapshot())
+    assert cells(table, "KD student on CNI")["PGD, %"].mean == pytest.approx(40)
+
+
+def test_one_attack_is_drawn_by_epoch(made: Sweeps) -> None:
+    for aggregate, trials in sweep(made, ADVERSARIAL).items():
+        if aggregate == "teacher":
+            continue
+        for label, value, steps, on in (("ten", 0.3, 10, trials), ("two", 0.9, 2, trials[:1])):
+            how = {"split": "val", "epoch": 1, "epsilon": 8 / 255, "examples": 50}
+            made.numbers_of(on, label, "pgd", value, steps=steps, **how)
+    figure, _ = drawn(script.figures_2_and_3, made.snapshot())
+    assert isinstance(figure, Figure)
+    assert list(figure.figure.axes[1].lines[0].get_ydata()) == pytest.approx([30])
+    assert "10 steps, 50 images" in figure.caption
+
+
+def test_learning_curves_of_several_points_are_not_averaged(made: Sweeps) -> None:
+    sweep(made, DISTILLATION)
+    how = {"supervision__smoothing__aggregate": "prediction", "method__temperature": 9.0}
+    made.learning(made.point(DISTILLATION, 7, 0.2, case="distilled", **how), 0.1)
+    (missing,) = drawn(script.figure_1, made.snapshot())
+    assert isinstance(missing, Missing)
+    assert "they differ in method.temperature" in missing.reason

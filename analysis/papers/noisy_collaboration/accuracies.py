@@ -19,6 +19,7 @@ from kdray.report import (
     lines,
     marks,
     of_one_evaluation,
+    of_one_point,
     panels,
     reference,
     under_pgd,
@@ -47,16 +48,18 @@ LEGEND_T = (
 
 
 def accuracies(snapshot: Snapshot, study: Study, which: str) -> pd.DataFrame:
-    """The trials of a study with one of the three accuracies as ``value``; empty where it was not
-    measured."""
+    """The trials of a study with one of the three accuracies as ``value``, those of its reference
+    too (``is_reference``), of one evaluation; empty where it was not measured."""
+    parts = (study.trials, False), (study.reference, True)
+    trials = pd.concat(
+        [part.assign(is_reference=told) for part, told in parts if len(part)], ignore_index=True
+    )
     match which:
         case "test":
-            return study.trials.assign(value=study.trials["test_accuracy"]).dropna(subset="value")
+            return trials.assign(value=trials["test_accuracy"]).dropna(subset="value")
         case "ood":
-            return of_one_evaluation(
-                snapshot.measured(study.trials, evaluation="out_of_distribution")
-            )
-    return under_pgd(snapshot, study.trials)
+            return of_one_evaluation(snapshot.measured(trials, evaluation="out_of_distribution"))
+    return under_pgd(snapshot, trials)
 
 
 def against(
@@ -73,7 +76,10 @@ def against(
     """A panel for each accuracy of ``which`` (test, ood, pgd) against what the study varies;
     ``stars``: published numbers of accuracy under PGD by group and x."""
     figure, all_axes = panels(len(which))
-    measured = {kind: accuracies(snapshot, study, kind) for kind in which}
+    study = study.by_point()
+    of_one_point(study.reference, [], f"{title}: the level")
+    both = {kind: accuracies(snapshot, study, kind) for kind in which}
+    measured = {kind: rows[~rows["is_reference"]] for kind, rows in both.items()}
     shown, lacking = [], []
     for letter, (kind, rows), axes in zip("abc", measured.items(), all_axes, strict=False):
         label = {"test": TEST, "ood": OOD, "pgd": PGD}[kind]
@@ -84,12 +90,13 @@ def against(
             continue
         shown.append(rows.assign(panel=kind))
         if len(study.reference):
-            plain = accuracies(snapshot, Study(study.reference, "", {}), kind)
+            plain = both[kind][both[kind]["is_reference"]]
             reference(axes, plain, "value", study.level)
             shown.append(plain.assign(panel=kind, group="", x=0.0))
         lines(axes, rows, "x", "value", by="group", order=list(study.names), names=study.names)
         for group, at in (stars or {}).items() if kind == "pgd" else ():
-            marks(axes, list(at), list(at.values()), "published", list(study.names).index(group))
+            position = list(study.names).index(group) if group in study.names else None
+            marks(axes, list(at), list(at.values()), "published", position)
         from_zero(axes)
     legend(figure)
     if "pgd" in which and "pgd" not in lacking:

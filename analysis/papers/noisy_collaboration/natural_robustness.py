@@ -23,6 +23,7 @@ from kdray.report import (
     heat_map,
     labelled,
     of_one_evaluation,
+    of_one_point,
     only,
     panels,
 )
@@ -53,7 +54,9 @@ def relative(snapshot: Snapshot, trials: pd.DataFrame) -> pd.DataFrame:
     """A row for every model and corruption: accuracy relative to clean accuracy. The official
     images come before generated ones where as many models were measured on them."""
     generated, official = (
-        of_one_evaluation(snapshot.measured(trials, evaluation=kind, metric="relative_accuracy"))
+        of_one_evaluation(
+            snapshot.measured(trials, evaluation=kind, metric="relative_accuracy"), ["corruption"]
+        )
         for kind in ("corruptions", "official_corruptions")
     )
     better = official["trial_id"].nunique() >= generated["trial_id"].nunique()
@@ -74,15 +77,17 @@ def natural(
     """A heat map of the 19 corruptions for each of ``panels_of`` (trials with ``row``, the name of
     their row, by the panel's title), under each other, and one of ``as_printed``, fractions,
     below."""
-    measured = {panel: relative(snapshot, trials) for panel, trials in panels_of.items()}
-    order = {panel: list(trials["row"].drop_duplicates()) for panel, trials in panels_of.items()}
-    kinds = ALL_CORRUPTIONS + sorted(
-        {str(kind) for found in measured.values() for kind in found["corruption"]}
-        - set(ALL_CORRUPTIONS)
+    together = pd.concat(
+        [trials.assign(panel=panel) for panel, trials in panels_of.items()], ignore_index=True
     )
+    of_one_point(together, ["panel", "row"], title)
+    found = relative(snapshot, together)
+    measured = {panel: found[found["panel"].eq(panel)] for panel in panels_of}
+    order = {panel: list(trials["row"].drop_duplicates()) for panel, trials in panels_of.items()}
+    kinds = ALL_CORRUPTIONS + sorted(set(map(str, found["corruption"])) - set(ALL_CORRUPTIONS))
     maps = {
-        panel: cells(found, "row", "corruption", "value").reindex(index=order[panel], columns=kinds)
-        for panel, found in measured.items()
+        panel: cells(its, "row", "corruption", "value").reindex(index=order[panel], columns=kinds)
+        for panel, its in measured.items()
     }
     if as_printed is not None:
         maps["as printed, CIFAR-10"] = as_printed.reindex(columns=kinds)
@@ -104,7 +109,6 @@ def natural(
         axes.tick_params(labelbottom=axes is all_axes[-1])
     all_axes[-1].set_xticklabels([name.replace("_", " ") for name in kinds], rotation=90)
     color_bar(image, all_axes, "Accuracy relative to clean (%)")
-    found = pd.concat(measured.values())
     images = (
         "generated images" if found["evaluation"].eq("corruptions").all() else "the official images"
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from kdray.core import InputError
-from kdray.report import Snapshot
+from kdray.report import Snapshot, a_line_for_each_point
 
 SIGMA_INPUT = "σ of the input noise\n(images in [0, 1])"
 SIGMA_LOGITS = "σ of the noise on the logits"
@@ -39,6 +39,11 @@ class Study:
         return Study(
             kept, self.xlabel, {g: self.names[g] for g in groups}, self.reference, self.level
         )
+
+    def by_point(self) -> Study:
+        """With a group for each point where several share a group and an x."""
+        trials, names = a_line_for_each_point(self.trials, "group", self.names, ["x"])
+        return Study(trials, self.xlabel, names, self.reference, self.level)
 
 
 def students(snapshot: Snapshot, sweep: str) -> pd.DataFrame:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kdray.report import Snapshot, Spread, Table, attack_text, caption, only, under_pgd
+from kdray.report import (
+    Snapshot,
+    Spread,
+    Table,
+    attack_text,
+    caption,
+    of_one_point,
+    only,
+    under_pgd,
+)
 from papers.noisy_collaboration.printed import EVALUATE, TITLE, printed_number
 from papers.noisy_collaboration.studies import label_corruption, soft_randomization
 
@@ -32,10 +41,15 @@ def numbers_of_the_text(snapshot: Snapshot) -> Table:
         ("4.4", "teacher, rate=0", "teacher, clean labels", wrong, "teacher", 0.0),
         ("4.4", "teacher, rate=0.05", "teacher, 5 % wrong labels", wrong, "teacher", 5.0),
     )
+    groups = [study.of(group).trials.assign(asked=row) for _, row, _, study, group, _ in asked]
+    attacked = only(
+        under_pgd(snapshot, pd.concat(groups, ignore_index=True)),
+        f"nothing was attacked with PGD: {EVALUATE}",
+    )
     rows, used = [], []
-    for section, row, words, study, group, x in asked:
-        attacked = under_pgd(snapshot, study.of(group).trials)
-        at = attacked[attacked["x"].eq(x)] if len(attacked) else attacked
+    for section, row, words, _, _, x in asked:
+        at = attacked[attacked["asked"].eq(row) & attacked["x"].eq(x)]
+        of_one_point(at, [], words)
         ours = Spread.of(at["value"], 100) if len(at) else None
         rows.append(
             {

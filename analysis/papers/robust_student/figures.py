@@ -23,7 +23,9 @@ from kdray.report import (
     Drawing,
     Figure,
     Snapshot,
+    a_line_for_each_point,
     bars,
+    by_data_set,
     caption,
     data_name,
     images_with_scores,
@@ -31,18 +33,24 @@ from kdray.report import (
     legend,
     lines,
     marks,
+    of_one_evaluation,
+    of_one_point,
     only,
     panels,
 )
 from kdray.report.papers.published_table import printed
+from kdray.report.settings import parameters
 from papers.robust_student.networks import (
     CLASSES,
+    IN_DECIBELS,
     NETWORKS,
     PAPER,
     PRINTED,
     SUITE,
     trained_networks,
 )
+
+GAUSSIAN = "signal_to_noise"
 
 
 def figure_2(snapshot: Snapshot) -> Figure:
@@ -53,23 +61,26 @@ def figure_2(snapshot: Snapshot) -> Figure:
             "no trained students of the sweeps robust-mnist and robust-cifar: kdray run them first"
         )
     trials = pd.concat([trained_networks(snapshot, sweep) for sweep in sweeps], ignore_index=True)
-    measured = snapshot.measured(trials, evaluation="signal_to_noise")
-    # One trial may have been measured at a ratio by the sweep and by a suite.
-    once = measured.groupby(
-        ["sweep", "data.name", "network", "trial_id", "seed", "snr"], as_index=False
-    )[["value"]]
-    rows = only(once.mean(), f"no accuracy under Gaussian noise: {SUITE}")
     drawn = [
-        (sweep, str(name), part)
+        (sweep, name, rows)
         for sweep in sweeps
-        for name, part in rows[rows["sweep"].eq(sweep)].groupby("data.name")
+        for name, _, part in by_data_set(trials[trials["sweep"].eq(sweep)])
+        if len(rows := _by_ratio(snapshot, part))
     ]
+    rows = only(
+        pd.concat([part for _, _, part in drawn] or [trials.head(0)], ignore_index=True),
+        f"no accuracy under Gaussian noise: {SUITE}",
+    )
+    names = dict(zip(NETWORKS, NETWORKS, strict=True))
+    shown = []
     figure, axes = panels(len(drawn))
     for axis, (sweep, name, part) in zip(axes, drawn, strict=True):
-        lines(axis, part, "snr", "value", by="network", order=NETWORKS)
-        labelled(
-            axis, "Signal-to-noise ratio (dB)", "", f"{data_name(name).split(' (')[0]}, {sweep}"
-        )
+        apart, called = a_line_for_each_point(part, "network", names, ["snr"])
+        lines(axis, apart, "snr", "value", by="network", order=list(called), names=called)
+        kind, bracket, fields = name.partition(" (")
+        shown.append(apart)
+        title = f"{data_name(kind).split(' (')[0]}{bracket}{fields}, {sweep}"
+        labelled(axis, "Signal-to-noise ratio (dB)", "", title)
         if sweep == "robust-mnist":
             star = printed(PRINTED, "text, section V.B", "Robust, MNIST, SNR=2", "Accuracy")
             marks(axis, [2], [star], "Robust on MNIST, published", NETWORKS.index("Robust"))
@@ -82,18 +93,31 @@ def figure_2(snapshot: Snapshot) -> Figure:
         "on clean images; star: published in the text of section V.B"
     )
     what += f"; not measured: {', '.join(missing)}" if missing else ""
-    captioned = caption(what, rows, ["sweep", "data.name", "network"], source=f"{PAPER}, figure 2")
+    captioned = caption(
+        what, pd.concat(shown), ["sweep", "data set", "network"], source=f"{PAPER}, figure 2"
+    )
     return Figure(
         "figure_2", "Figure 2: accuracy against the signal-to-noise ratio", captioned, figure
     )
 
 
+def _by_ratio(snapshot: Snapshot, trials: pd.DataFrame) -> pd.DataFrame:
+    """Accuracies by signal-to-noise ratio in decibels, of one evaluation."""
+    measured = snapshot.measured(trials, evaluation="signal_to_noise")
+    return of_one_evaluation(measured, ["snr"], at=IN_DECIBELS)
+
+
 def figure_3(snapshot: Snapshot) -> Iterator[Drawing]:
     """Figure 3: prediction scores of single images."""
     trials = trained_networks(snapshot, "robust-cifar")
-    measured = snapshot.measured(trials, evaluation="prediction_scores", metric="score")
-    measured = only(measured, f"no prediction scores: {SUITE}").astype({"class": int, "image": int})
-    for name, rows in measured.groupby("data.name"):
+    found = [
+        (name, file, rows.astype({"class": int, "image": int}))
+        for name, file, part in by_data_set(trials)
+        if len(rows := _scores_of(snapshot, part))
+    ]
+    if not found:
+        raise InputError(f"no prediction scores: {SUITE}")
+    for name, file, rows in found:
         # A clean image has no noise: its ratio is infinite, which comes first.
         at = list(zip(rows["image"], -rows["snr"].fillna(np.inf), strict=True))
         shown = sorted(set(at))
@@ -101,7 +125,8 @@ def figure_3(snapshot: Snapshot) -> Iterator[Drawing]:
         titles = [
             f"Image {image}, {'clean' if np.isinf(snr) else f'{-snr:g} dB'}" for image, snr in shown
         ]
-        stored = _images(snapshot, str(name))
+        of_one_point(rows, ["network", "panel", "class"], "Figure 3")
+        stored = _images(snapshot, file)
         pictures = stored if stored is not None and rows["image"].max() < len(stored[0]) else None
         what = (
             "Softmax scores of test images, numbered by their position in the test set, by "
@@ -110,7 +135,7 @@ def figure_3(snapshot: Snapshot) -> Iterator[Drawing]:
         )
         if pictures is None:
             figure = _scores(rows, titles)
-            what += f"; the images are not in the results (they would be in images/{name}.npz)"
+            what += f"; the images are not in the results (they would be in images/{file}.npz)"
         else:
             at_hand, classes = pictures
             numbers = [image for image, _ in shown]
@@ -129,11 +154,19 @@ def figure_3(snapshot: Snapshot) -> Iterator[Drawing]:
         band = "Error bars" if pictures is None else ""
         captioned = caption(what, rows, ["network"], source=f"{PAPER}, figure 3", band=band)
         yield Figure(
-            f"figure_3_{name}",
-            f"Figure 3: prediction scores, {data_name(str(name))}",
-            captioned,
-            figure,
+            f"figure_3_{file}", f"Figure 3: prediction scores, {data_name(name)}", captioned, figure
         )
+
+
+def _scores_of(snapshot: Snapshot, trials: pd.DataFrame) -> pd.DataFrame:
+    """Prediction scores on clean images and under Gaussian noise in decibels, at each ratio those
+    of one evaluation."""
+    rows = snapshot.measured(trials, evaluation="prediction_scores", metric="score")
+    under = rows["evaluation_parameters"].map(lambda text: parameters(text).get("under") or {})
+    noisy = under.map(lambda each: each.get("name", GAUSSIAN) == GAUSSIAN and "unit" not in each)
+    shown = rows[noisy.astype(bool) & (rows["snr"].notna() | under.map(len).eq(0))]
+    parts = shown.groupby("snr", dropna=False, sort=False)
+    return pd.concat([shown.head(0), *(of_one_evaluation(part) for _, part in parts)])
 
 
 def _scores(rows: pd.DataFrame, titles: Sequence[str]) -> matplotlib.figure.Figure:

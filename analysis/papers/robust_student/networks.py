@@ -17,20 +17,9 @@ CIFAR, BOTH, MNIST, DIGITS = (
 )
 PRINTED = published("robust_student")
 SUITE = "kdray evaluate RESULTS --suite sweeps/suites/robust_student.yaml"
-COLUMNS = [
-    "trial_id",
-    "seed",
-    "data.name",
-    "data.pad",
-    "noise.input.name",
-    "model.network",
-    "val_accuracy",
-    "test_accuracy",
-    "weights",
-    "macs",
-    "images_per_second",
-]
 CASES = {"kd": "KD", "fitnet": "FitNet", "robust": "Robust"}
+IN_DECIBELS = {"unit": None}
+"""Of evaluations by signal-to-noise ratio, whose default it is."""
 NETWORKS = ("Teacher", "No teacher", *CASES.values())
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -46,13 +35,7 @@ def trained_networks(snapshot: Snapshot, sweep: str) -> pd.DataFrame:
 def trials_of(snapshot: Snapshot, sweep: str, role: str) -> pd.DataFrame:
     """The completed trials of ``sweep``, whatever their data sets: this paper's sweeps have two,
     which its tables keep apart."""
-    members, trials = snapshot.members, snapshot.trials
-    members = members[
-        members["sweep"].eq(sweep) & members["role"].eq(role) & members["outcome"].eq("completed")
-    ]
-    trained = members[["sweep", "case", "trial_id"]].merge(
-        trials.loc[trials["status"].eq("completed"), COLUMNS], on="trial_id"
-    )
+    trained = snapshot.trained(sweep, role)
     return only(trained, f"no trained {role}s of the sweep {sweep}: kdray run it first")
 
 

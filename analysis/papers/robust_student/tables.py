@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pandas as pd
 
-from kdray.report import Snapshot, Table, only
-from kdray.report.papers.published_table import Column, Line, mean_of_each, published_table
+from kdray.report import Snapshot, Table, of_one_evaluation, of_one_point, only
+from kdray.report.papers.published_table import Column, Line, number_of_each, published_table
 from papers.robust_student.networks import (
     BOTH,
     CASES,
     CIFAR,
     CLASSES,
     DIGITS,
+    IN_DECIBELS,
     MNIST,
     PRINTED,
     SUITE,
@@ -39,13 +40,16 @@ def table_i(snapshot: Snapshot) -> Table:
     )
     trials["network"] = trials["case"].str.split("_").str[0].map(CASES).fillna("Teacher")
     gaussian = snapshot.measured(trials, evaluation="signal_to_noise")
+    gaussian = of_one_evaluation(gaussian[gaussian["snr"].eq(10)], at=IN_DECIBELS)
     poisson = snapshot.measured(trials, evaluation="poisson_noise")
+    poisson = poisson[poisson["peak"].isin([WEAK_PEAK, STRONG_PEAK])]
+    poisson = of_one_evaluation(poisson, ["peak"])
     tested = {
         "C": trials["test_accuracy"],
-        "G": mean_of_each(trials, gaussian[gaussian["snr"].eq(10)]),
-        "P": mean_of_each(trials, poisson[poisson["peak"].eq(WEAK_PEAK)]),
+        "G": number_of_each(trials, gaussian),
+        "P": number_of_each(trials, poisson[poisson["peak"].eq(WEAK_PEAK)]),
     }
-    strong = {**tested, "P": mean_of_each(trials, poisson[poisson["peak"].eq(STRONG_PEAK)])}
+    strong = {**tested, "P": number_of_each(trials, poisson[poisson["peak"].eq(STRONG_PEAK)])}
     settings = ["C/C", "C/G", "C/P", "G/G", "G/P", "P/P", "P/G"]
     lines = []
     for numbers, suffix in ((tested, ""), (strong, f", {STRONG_PEAK} photons")):
@@ -89,21 +93,17 @@ def table_i(snapshot: Snapshot) -> Table:
 def table_ii(snapshot: Snapshot) -> Table:
     """Table II: occluded images."""
     trials = trained_networks(snapshot, "robust-cifar")
-    measured = snapshot.measured(trials, evaluation="occlusion")
     sides = {side: f"{side}×{side} block" for side in (2, 4, 6, 8, 10)}
-    trials = trials.assign(
-        **{
-            name: mean_of_each(trials, measured[measured["side"].eq(side)])
-            for side, name in sides.items()
+    lines = []
+    for data, name in (("CIFAR10", "cifar10"), ("CIFAR100", "cifar100")):
+        part = on_data(trials, name, first="cifar10", others=("cifar100",))
+        measured = of_one_evaluation(snapshot.measured(part, evaluation="occlusion"), ["side"])
+        numbers = {
+            column: number_of_each(part, measured[measured["side"].eq(side)])
+            for side, column in sides.items()
         }
-    )
-    lines = [
-        line._replace(row=f"{data}, {line.row}")
-        for data, name in (("CIFAR10", "cifar10"), ("CIFAR100", "cifar100"))
-        for line in line_of_each_network(
-            on_data(trials, name, first="cifar10", others=("cifar100",))
-        )
-    ]
+        for line in line_of_each_network(part.assign(**numbers)):
+            lines.append(line._replace(row=f"{data}, {line.row}"))
     what = "Test accuracy (%) with a black square of each size at a random place"
     columns = [Column(name, name) for name in sides.values()]
     return published_table(
@@ -127,14 +127,14 @@ def table_iii(snapshot: Snapshot) -> Table:
     students["network"] = students["case"].str.split("_").str[1].map(CASES)
     trials = pd.concat([teachers.assign(network="Teacher"), students], ignore_index=True)
     home = trials["data.pad"].gt(0) | trials["data.name"].eq("usps")
-    transferred = snapshot.measured(trials, evaluation="out_of_distribution")
     for setting, own, other, at in (
         ("MNIST2USPS", "MNIST", "USPS", ~home),
         ("USPS2MNIST", "USPS", "MNIST", home),
     ):
-        away = transferred[transferred["dataset"].eq(other.lower())]
+        away = snapshot.measured(trials[at], evaluation="out_of_distribution")
+        away = of_one_evaluation(away[away["dataset"].eq(other.lower())])
         trials[f"{setting}, {own}"] = trials["test_accuracy"].where(at)
-        trials[f"{setting}, {other}"] = mean_of_each(trials, away).where(at)
+        trials[f"{setting}, {other}"] = number_of_each(trials, away)
     names = ["MNIST2USPS, MNIST", "MNIST2USPS, USPS", "USPS2MNIST, USPS", "USPS2MNIST, MNIST"]
     what = (
         "Test accuracy (%) of networks trained on MNIST and on USPS, on their own data and "
@@ -192,9 +192,9 @@ def table_v(snapshot: Snapshot) -> Table:
         trained_networks(snapshot, "robust-cifar"), "cifar10", first="cifar10", others=("cifar100",)
     )
     measured = snapshot.measured(trials, evaluation="clean", metric="class_accuracy")
-    measured = only(measured, f"no accuracy of each class: {SUITE}")
+    measured = only(of_one_evaluation(measured), f"no accuracy of each class: {SUITE}")
     numbers = {
-        name: mean_of_each(trials, measured[measured["class"].eq(number)])
+        name: number_of_each(trials, measured[measured["class"].eq(number)])
         for number, name in enumerate(CLASSES)
     }
     real = trials["data.name"].eq("cifar10").all()
@@ -254,6 +254,7 @@ def table_vii(snapshot: Snapshot) -> Table:
     students, teachers = (
         trials_of(snapshot, "robust-sizes", role) for role in ("student", "teacher")
     )
+    of_one_point(teachers, [], "The teacher's size and speed, with which table VII compares,")
     lines = [
         Line(
             "Teacher",

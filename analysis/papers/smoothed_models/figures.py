@@ -20,6 +20,8 @@ from kdray.report import (
     legend,
     lines,
     marks,
+    of_one_evaluation,
+    of_one_point,
     panels,
 )
 from kdray.report.papers.published_table import printed
@@ -47,6 +49,7 @@ STARS = "stars: published, after 100 epochs, on the test images of CIFAR-10"
 def figure_1(snapshot: Snapshot) -> Figure:
     """Figure 1: accuracy of the distilled student by epoch."""
     students = snapshot.students(DISTILLATION)
+    _check_points(students)
     epochs = students.merge(snapshot.epochs, on="trial_id", suffixes=("", OF_EPOCH))
     figure, axes = panels(2, share_y=True)
     for axis, (aggregate, title) in zip(axes, AGGREGATES.items(), strict=True):
@@ -71,11 +74,16 @@ def figures_2_and_3(snapshot: Snapshot) -> Iterator[Drawing]:
     """Figures 2 and 3: accuracy by epoch of adversarially distilled students, clean and
     perturbed."""
     students, rows = snapshot.students(ADVERSARIAL), snapshot.robustness
+    _check_points(students)
     clean = students.merge(snapshot.epochs, on="trial_id", suffixes=("", OF_EPOCH))
     monitored = rows[
         rows["evaluation"].eq("pgd") & rows["metric"].eq("accuracy") & rows["epoch"].notna()
     ]
-    perturbed = students.merge(monitored, on="trial_id")
+    perturbed = of_one_evaluation(
+        students[students.columns.difference(monitored.columns.drop("trial_id"), sort=False)].merge(
+            monitored, on="trial_id"
+        )
+    )
     for number, (aggregate, title) in enumerate(AGGREGATES.items(), start=2):
         name, head = (
             f"figure_{number}",
@@ -153,6 +161,11 @@ def figures_4_to_6(snapshot: Snapshot) -> Iterator[Drawing]:
             what, part, ["target"], source=f"{PAPER}, figure {number}", over=pairs_text(part)
         )
         yield Figure(name, head, captioned, figure)
+
+
+def _check_points(students: pd.DataFrame) -> None:
+    for aggregate, title in AGGREGATES.items():
+        of_one_point(_of_teacher(students, aggregate), ["case"], f"Accuracy by epoch, {title},")
 
 
 def _of_teacher(frame: pd.DataFrame, aggregate: str) -> pd.DataFrame:

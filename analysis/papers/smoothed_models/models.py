@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from kdray.report import Snapshot, only, published
+from kdray.report import Snapshot, of_one_evaluation, of_one_point, of_one_setting, only, published
+from kdray.report.settings import parameters
 
 TITLE = "Knowledge Distillation via Smoothed Models and Adversarial Robustness"
 PAPER = "Katz and Reches 2022"
@@ -28,19 +31,20 @@ SMOOTHED_SUITE = (
 def clean_accuracy_of_smoothed(
     snapshot: Snapshot, trials: pd.DataFrame, aggregate: str
 ) -> pd.DataFrame:
-    """Clean accuracy of each of ``trials`` as smoothed with the most ``passes``."""
+    """Clean accuracy of each of ``trials`` as smoothed with the most ``passes``, of one
+    evaluation."""
     rows = _with_smoothing(
         snapshot.measured(trials.drop_duplicates("trial_id"), evaluation="clean")
     )
-    rows = rows[rows["aggregate"].eq(aggregate)]
-    return rows.sort_values(["passes", "examples"]).drop_duplicates("trial_id", keep="last")
+    return of_one_evaluation(_with_most(rows[rows["aggregate"].eq(aggregate)], "passes"))
 
 
-def accuracy_under_pgd(
-    snapshot: Snapshot, trials: pd.DataFrame, aggregate: str | None
-) -> pd.DataFrame:
-    """Accuracy of each of ``trials``, smoothed or not, under PGD, ε 8/255: in the most steps, of
-    the most images."""
+def attacked(
+    snapshot: Snapshot, students: pd.DataFrame, teachers: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """Accuracies under PGD, ε 8/255, in the most steps: of the students as they are (""), and of
+    the teachers by how they are smoothed; one attack for all, the images of each their own."""
+    trials = pd.concat([students, teachers], ignore_index=True)
     rows = _with_smoothing(snapshot.measured(trials, evaluation="pgd"))
     same = (
         rows["norm"].eq("linf")
@@ -48,15 +52,18 @@ def accuracy_under_pgd(
         & rows["restarts"].eq(1)
         & rows["samples"].eq(1)
     )
-    rows = rows[same & rows["aggregate"].eq(aggregate or "")]
-    return rows.sort_values(["steps", "passes", "examples"]).drop_duplicates(
-        "trial_id", keep="last"
-    )
+    is_teacher = rows["trial_id"].isin(teachers["trial_id"])
+    rows = _with_most(rows[same & is_teacher.eq(rows["aggregate"].ne(""))], "steps")
+    rows = _of_one_attack(rows, kept=("examples",))
+    return {
+        aggregate: of_one_evaluation(_with_most(rows[rows["aggregate"].eq(aggregate)], "passes"))
+        for aggregate in ("", *AGGREGATES)
+    }
 
 
 def accuracy_by_attack_step(snapshot: Snapshot) -> pd.DataFrame:
     """Accuracy of every ``target`` (a row with its trial) on images attacked on every ``source``,
-    by ``steps`` and ``epsilon``.
+    by ``steps`` and ``epsilon``; at each ε of one attack.
 
     From transferred attacks; a model under its own attack also from PGD with a list of steps.
     """
@@ -78,17 +85,53 @@ def accuracy_by_attack_step(snapshot: Snapshot) -> pd.DataFrame:
     rows = rows.dropna(subset=["source", "target"])
     # One student on another is no cell of the table: its own images only.
     rows = rows[rows["source"].ne(rows["target"]) | rows["trial_id"].eq(rows["source_trial_id"])]
+    of_one_point(trials, ["case"], "A cell of table 3, or a line of figures 4 to 6,")
     identity = ["trial_id", "source_trial_id", "source", "target", "epsilon", "steps"]
+    parts = [
+        _with_most(smoothed, "passes")
+        for _, at in rows.groupby("epsilon", sort=False)
+        for _, smoothed in _of_one_attack(at, ["steps"]).groupby("aggregate", sort=False)
+    ]
     return only(
-        rows.drop_duplicates(identity),
+        pd.concat([rows.head(0), *parts]).drop_duplicates(identity).sort_index(),
         f"no accuracy by attack step of the sweep {ADVERSARIAL}: {SUITE}",
     )
+
+
+def _of_one_attack(
+    rows: pd.DataFrame, along: Sequence[str] = (), kept: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Those of ``rows`` that were attacked in one setting, whatever the smoothing of the model and
+    what is ``kept``, by itself or for others."""
+    whole = rows["evaluation_parameters"]
+    texts = {
+        text: json.dumps(_attack_of(parameters(text), {"smoothing", *kept}), sort_keys=True)
+        for text in whole.dropna().unique()
+    }
+    numbered = rows.assign(evaluation_parameters=whole.map(texts), row=np.arange(len(rows)))
+    return rows.iloc[sorted(of_one_setting(numbered, along)["row"])]
+
+
+def _attack_of(stated: dict[str, Any], without: Collection[str]) -> dict[str, Any]:
+    """What an evaluation says of an attack, which a transfer says of another model's."""
+    attack = stated.pop("attack", None) or {}
+    flat = {**attack, **stated}
+    return {name: value for name, value in flat.items() if name not in {"name", *without}}
+
+
+def _with_most(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Those of ``rows`` with the value of ``column`` that most trials have, of several such the
+    largest."""
+    if rows.empty:
+        return rows
+    counts = rows.groupby(column)["trial_id"].nunique()
+    return rows[rows[column].eq(counts[counts.eq(counts.max())].index.max())]
 
 
 def _with_smoothing(rows: pd.DataFrame) -> pd.DataFrame:
     """With ``aggregate`` ("": not smoothed) and ``passes`` of evaluations, which have no columns of
     their own."""
-    smoothing = [json.loads(text).get("smoothing") or {} for text in rows["evaluation_parameters"]]
+    smoothing = [parameters(text).get("smoothing") or {} for text in rows["evaluation_parameters"]]
     aggregate = [(each.get("aggregate", "soft_prediction") if each else "") for each in smoothing]
     return rows.assign(aggregate=aggregate, passes=[each.get("samples", 1) for each in smoothing])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kdray.report import Snapshot, Table, only
-from kdray.report.papers.published_table import Column, Line, mean_of_each, published_table
+from kdray.report.papers.published_table import Column, Line, number_of_each, published_table
 from papers.smoothed_models.models import (
     ADVERSARIAL,
     AGGREGATE,
@@ -22,7 +22,7 @@ from papers.smoothed_models.models import (
     STUDENT,
     SUITE,
     accuracy_by_attack_step,
-    accuracy_under_pgd,
+    attacked,
     clean_accuracy_of_smoothed,
     pairs_text,
 )
@@ -53,7 +53,7 @@ def table_2(snapshot: Snapshot) -> Table:
     what = (
         f"Test accuracy, clean and under PGD (ε 8/255, {_steps_text(lines)}), of the smoothed "
         f"teacher{_passes_text(lines)} and of "
-        "students that learn from it adversarially"
+        f"students that learn from it adversarially{_images_text(lines)}"
     )
     columns = [Column("Clean", "Clean, %"), Column("PGD-10", "PGD, %")]
     title = "accuracy after adversarial training, clean and under PGD"
@@ -71,7 +71,7 @@ def table_3(snapshot: Snapshot) -> Table:
     cells = cells[cells["steps"].eq(cells["steps"].max())].rename(columns={"value": "PGD-10"})
     cells["Clean"] = cells["test_accuracy"].where(
         cells["target"].ne(SMOOTHED),
-        mean_of_each(cells, clean_accuracy_of_smoothed(snapshot, cells, "prediction")),
+        number_of_each(cells, clean_accuracy_of_smoothed(snapshot, cells, "prediction")),
     )
     lines = []
     for source, target in (
@@ -110,19 +110,18 @@ def table_3(snapshot: Snapshot) -> Table:
 def _lines(snapshot: Snapshot, sweep: str) -> Iterator[Line]:
     """The teacher smoothed in both ways, its students, and a student without a teacher."""
     students, teachers = snapshot.students(sweep), snapshot.teachers(sweep)
+    under_pgd = attacked(snapshot, students, teachers)
     for aggregate, title in AGGREGATES.items():
         clean = clean_accuracy_of_smoothed(snapshot, teachers, aggregate)
-        attacked = accuracy_under_pgd(snapshot, teachers, aggregate)
-        passes = mean_of_each(teachers, clean, "passes")
+        passes = number_of_each(teachers, clean, "passes")
         yield Line(
             f"Smooth {title}",
-            _with_columns_of_tables(teachers, mean_of_each(teachers, clean), attacked).assign(
-                passes=passes
-            ),
+            _with_columns_of_tables(
+                teachers, number_of_each(teachers, clean), under_pgd[aggregate]
+            ).assign(passes=passes),
             role="teacher",
         )
-    attacked = accuracy_under_pgd(snapshot, students, None)
-    students = _with_columns_of_tables(students, students["test_accuracy"], attacked)
+    students = _with_columns_of_tables(students, students["test_accuracy"], under_pgd[""])
     for aggregate, title in AGGREGATES.items():
         yield Line(
             f"KD {title}",
@@ -132,16 +131,17 @@ def _lines(snapshot: Snapshot, sweep: str) -> Iterator[Line]:
 
 
 def _with_columns_of_tables(
-    trials: pd.DataFrame, clean: pd.Series[float], attacked: pd.DataFrame
+    trials: pd.DataFrame, clean: pd.Series[float], under_pgd: pd.DataFrame
 ) -> pd.DataFrame:
-    """``trials`` with the columns of tables 1 and 2, and how many steps the attack had."""
-    steps = mean_of_each(trials, attacked, "steps")
+    """``trials`` with the columns of tables 1 and 2, and of the attack its steps and on how many
+    images it was."""
     return trials.assign(
         **{
             "Accuracy": clean,
             "Clean": clean,
-            "PGD-10": mean_of_each(trials, attacked),
-            "attack steps": steps,
+            "PGD-10": number_of_each(trials, under_pgd),
+            "attack steps": number_of_each(trials, under_pgd, "steps"),
+            "attacked images": number_of_each(trials, under_pgd, "examples"),
         }
     )
 
@@ -161,3 +161,15 @@ def _passes_text(lines: Sequence[Line]) -> str:
 def _steps_text(lines: Sequence[Line]) -> str:
     counts = sorted({int(n) for line in lines for n in line.trials["attack steps"].dropna()})
     return f"{' or '.join(map(str, counts)) or 10} steps"
+
+
+def _images_text(lines: Sequence[Line]) -> str:
+    """On how many images each was attacked, if not all on as many."""
+    counts = {
+        line.row: [f"{int(n)}" for n in sorted(set(line.trials["attacked images"].dropna()))]
+        for line in lines
+    }
+    known = {row: " or ".join(numbers) for row, numbers in counts.items() if numbers}
+    if len(set(known.values())) < 2:
+        return ""
+    return f"; attacked images: {', '.join(f'{row} {text}' for row, text in known.items())}"

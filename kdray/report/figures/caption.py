@@ -24,8 +24,10 @@ MAX_NAMED_PATHS = 3
 
 
 def data_name(name: str) -> str:
-    """The name of a data set as people write it."""
-    return DATA.get(name, name)
+    """The name of a data set as people write it, with what tells it from others of that name
+    (``cifar10 (examples 300)``)."""
+    kind, bracket, apart = name.partition(" (")
+    return f"{DATA.get(kind, kind)}{bracket}{apart}"
 
 
 def seeds(frame: pd.DataFrame, points: Sequence[str]) -> str:
@@ -42,15 +44,15 @@ def seeds(frame: pd.DataFrame, points: Sequence[str]) -> str:
 
 
 def beyond_seeds(frame: pd.DataFrame, points: Sequence[str]) -> list[str]:
-    """The configuration (``method.temperature``) in which models of the same seed differ that share
-    the columns ``points``: what a mean over them is taken over besides seeds."""
+    """The configuration (``method.temperature``) in which models differ that share the columns
+    ``points``: what a mean over them is taken over besides seeds, their own and their teachers'."""
     configured = [
         name
         for name in frame.columns
-        if "." in name and not name.startswith("trial.") and name not in points
+        if "." in name and not name.startswith("trial.") and name not in {*points, "teacher.seed"}
     ]
     whole = frame.copy()  # in one piece: a frame of hundreds of columns may be in many
-    same = whole.assign(all=0).groupby(["all", *points, "seed"], dropna=False, observed=True)
+    same = whole.assign(all=0).groupby(["all", *points], dropna=False, observed=True)
     counts = same[configured].nunique(dropna=False).max()
     differ = set(counts.index[counts.gt(1)])
     # supervision.noise, if supervision.noise.0.sigma says it closer; teacher.training.epochs, if

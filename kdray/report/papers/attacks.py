@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from kdray.core.wording import pixels
 from kdray.report.papers.snapshot import Snapshot
+from kdray.report.settings import by_setting, parameters
 
 ATTACK_COLUMNS = ["norm", "epsilon", "steps", "restarts", "samples", "dataset", "examples"]
-"""Columns that two attacks must share to be one, whatever their labels and step sizes; besides
-what :func:`_stated` returns."""
-
-NO_PART = {*ATTACK_COLUMNS, "name", "label", "split", "step_size", "lowest_run"}
-"""Fields of a PGD that have a column, or say nothing of its accuracy."""
-DEFAULTS = {"loss": "cross_entropy", "repeats": 1}
-"""Of fields that an older version may have written."""
+"""Columns that two attacks must share to be one, besides their setting, whatever their labels and
+step sizes."""
+IN_COLUMNS = {*ATTACK_COLUMNS, "split", "step_size"}
+"""Fields of a PGD that have a column."""
 
 
 def attacks(snapshot: Snapshot, trials: pd.DataFrame) -> list[pd.DataFrame]:
@@ -29,28 +24,15 @@ def attacks(snapshot: Snapshot, trials: pd.DataFrame) -> list[pd.DataFrame]:
     First the attack that most of them have, of several such the strongest.
     """
     rows = snapshot.measured(trials.assign(of_trials=np.arange(len(trials))), evaluation="pgd")
-    described = {text: _stated(text) for text in rows["evaluation_parameters"].dropna().unique()}
-    smoothed = {text: "smoothing" in fields for text, fields in described.items()}
-    stated = {text: json.dumps(fields, sort_keys=True) for text, fields in described.items()}
-    plain = rows["source_trial_id"].isna() & ~rows["evaluation_parameters"].map(smoothed).eq(True)
+    texts = rows["evaluation_parameters"]
+    smoothed = {text: "smoothing" in parameters(text) for text in texts.dropna().unique()}
+    plain = rows["source_trial_id"].isna() & ~texts.map(smoothed).eq(True)
     found = []
-    for _, same in (
-        rows[plain]
-        .assign(stated=rows["evaluation_parameters"].map(stated))
-        .groupby([*ATTACK_COLUMNS, "stated"], dropna=False)
-    ):
-        lowest = same.groupby("of_trials")["value"].idxmin()
-        found.append(same.loc[lowest].drop(columns=["of_trials", "stated"]).reset_index(drop=True))
+    for _, alike in rows[plain].groupby(ATTACK_COLUMNS, dropna=False):
+        for same in by_setting(alike, ["step_size"]):
+            lowest = same.groupby("of_trials")["value"].idxmin()
+            found.append(same.loc[lowest].drop(columns="of_trials").reset_index(drop=True))
     return sorted(found, key=lambda each: (-each["trial_id"].nunique(), each["value"].mean()))
-
-
-def _stated(parameters: str) -> dict[str, Any]:
-    """Return the fields of a PGD without a column that are not at their default."""
-    return {
-        name: value
-        for name, value in json.loads(parameters).items()
-        if name not in NO_PART and value != DEFAULTS.get(name)
-    }
 
 
 def under_pgd(snapshot: Snapshot, trials: pd.DataFrame) -> pd.DataFrame:
@@ -80,6 +62,7 @@ def attack_name(rows: pd.DataFrame) -> str:
         parts.append(f"{first['examples']:.0f} images")
     if first["samples"] > 1:
         parts.append(f"{first['samples']:.0f} samples of each gradient")
-    fields = _stated(first["evaluation_parameters"])
-    parts += [f"{name} {value}" for name, value in fields.items() if not name.endswith(".version")]
+    for name, value in parameters(first["evaluation_parameters"]).items():
+        if name not in IN_COLUMNS and not name.endswith(".version"):
+            parts.append(f"{name} {value}")
     return ", ".join(parts)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from kdray.core import InputError
-from kdray.core.wording import NONE
+from kdray.core.wording import NONE, point_text
 from kdray.report.figures.caption import caption
 from kdray.report.figures.tables import Spread, Table
+from kdray.report.papers.comparable import paths_apart
 
 Row = dict[str, object]
 """Column to cell."""
@@ -37,14 +38,24 @@ class Line(NamedTuple):
     """Of ours, a row each, with its numbers in columns called as the paper's are; those that are
     not there are missing."""
     role: str = "student"
+    point: str = ""
+    """What tells these trials from others of the same row, of which they are no replicates."""
+    is_last: bool = True
+    """Of those of the same row."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.row}, {self.point}" if self.point else self.row
 
 
-def mean_of_each(
+def number_of_each(
     trials: pd.DataFrame, measured: pd.DataFrame, column: str = "value"
 ) -> pd.Series[float]:
-    """The mean of each trial's numbers in ``measured``, for ``trials``; NaN for a trial that was
-    not measured."""
-    return trials["trial_id"].map(measured.groupby("trial_id")[column].mean())
+    """The number of each of ``trials`` in ``measured``, which holds one at most
+    (:func:`kdray.report.of_one_evaluation`); NaN for a trial that was not measured."""
+    numbers = measured.drop_duplicates(["trial_id", column]).set_index("trial_id")[column]
+    assert numbers.index.is_unique, "numbers of several evaluations under one name"
+    return trials["trial_id"].map(numbers)
 
 
 def printed(rows: pd.DataFrame, item: str, row: str, column: str) -> float:
@@ -85,9 +96,11 @@ def published_table(
     the number printed.
 
     Printed numbers have columns of their own, or (``under``, for many columns) a row under ours.
+    Trials of a line that are no replicates of one point have a row for each point.
     ``what`` is the sentence that the caption begins with; ``source`` says of which paper and of
     which data printed numbers are; ``over``: what the means are over, if not over seeds.
     """
+    lines = [part for line in lines for part in _point_by_point(columns, line)]
     rows = [
         row
         for line in lines
@@ -95,16 +108,14 @@ def published_table(
     ]
     # Copied, because pandas warns where a column is added to a table in pieces.
     cells = [
-        line.trials.loc[_numbers(column, line).index]
-        .copy()
-        .assign(line=line.row, column=column.title)
+        _measured(column, line).copy().assign(line=line.name, column=column.title)
         for line in lines
         for column in columns
         if column.scale is not None
     ]
     measured = [cell for cell in cells if not cell.empty]
     trained = [
-        line.trials.copy().assign(line=line.row, column="")
+        line.trials.copy().assign(line=line.name, column="")
         for line in lines
         if not line.trials.empty
     ]
@@ -134,10 +145,36 @@ def remarks(published: pd.DataFrame, item: str) -> list[str]:
     return sentences
 
 
+def _point_by_point(columns: Sequence[Column], line: Line) -> list[Line]:
+    """``line``, or a line for each point if one of its means would be over several."""
+    cells = [_measured(column, line) for column in columns if column.scale is not None]
+    several = any(cell["case"].nunique(dropna=False) > 1 for cell in cells)
+    cases = ["case"] if several else []
+    paths = [*cases, *sorted({path for cell in cells for path in paths_apart(cell, cases)})]
+    if not paths:
+        return [line]
+    found = [
+        line._replace(trials=part, point=_point_text(paths, values), is_last=False)
+        for values, part in line.trials.groupby(paths, dropna=False, sort=False)
+    ]
+    return [*found[:-1], found[-1]._replace(is_last=True)]
+
+
+def _point_text(paths: Sequence[str], given: Iterable[Any]) -> str:
+    values = dict(zip(paths, given, strict=True))
+    case = values.pop("case", None)
+    return point_text(values, case)
+
+
+def _measured(column: Column, line: Line) -> pd.DataFrame:
+    """The trials of a line that have a number in a column."""
+    return line.trials.loc[_numbers(column, line).index]
+
+
 def _one_row(
     item: str, published: pd.DataFrame, columns: Sequence[Column], line: Line, head: str
 ) -> list[Row]:
-    cells: Row = {head: line.row}
+    cells: Row = {head: line.name}
     for column in columns:
         cells[column.title] = _ours(column, line)
         cells[f"{column.title} (published)"] = _theirs(item, published, column, line)
@@ -151,8 +188,8 @@ def _two_rows(
     theirs: Row = {column.title: _theirs(item, published, column, line) for column in columns}
     shown: list[Row] = []
     if not line.trials.empty:
-        shown.append({head: line.row, **ours, **_basis(columns, line)})
-    if line.row in set(published.loc[published["item"].eq(item), "row"]):
+        shown.append({head: line.name, **ours, **_basis(columns, line)})
+    if line.is_last and line.row in set(published.loc[published["item"].eq(item), "row"]):
         shown.append({head: f"{line.row} (published)", **theirs, "n": None, "Trials": NONE})
     return shown
 

@@ -7,6 +7,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -15,6 +16,7 @@ import pandas as pd
 from kdray.core import InputError
 from kdray.report.figures.figure import Figure, Missing
 from kdray.report.figures.tables import Table
+from kdray.report.papers.comparable import Chosen
 from kdray.report.papers.snapshot import Snapshot
 from kdray.results import open_results
 
@@ -67,14 +69,35 @@ def run(title: str, draws: Sequence[Draw], argv: Sequence[str] | None = None) ->
 
 
 def drawn(draw: Draw, snapshot: Snapshot) -> list[Drawing]:
-    """What ``draw`` gives. An :class:`InputError` in it is a figure that is missing, for that
-    reason."""
+    """What ``draw`` gives, each with a caption that says which evaluations were chosen for it. An
+    :class:`InputError` in it is a figure that is missing, for that reason."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", Chosen)
+        made = _made(draw, snapshot)
+    said = []
+    for warning in caught:
+        if issubclass(warning.category, Chosen):
+            said.append(str(warning.message))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    return [_with_remarks(drawing, list(dict.fromkeys(said))) for drawing in made]
+
+
+def _made(draw: Draw, snapshot: Snapshot) -> list[Drawing]:
     try:
         made = draw(snapshot)
         return [made] if isinstance(made, Figure | Table | Missing) else list(made)
     except InputError as error:
         title = (draw.__doc__ or draw.__name__).strip().splitlines()[0].rstrip(".")
         return [Missing(draw.__name__, title, str(error))]
+
+
+def _with_remarks(drawing: Drawing, remarks: Sequence[str]) -> Drawing:
+    if isinstance(drawing, Missing) or not remarks:
+        return drawing
+    return replace(drawing, caption=" ".join([drawing.caption, *(f"{each}." for each in remarks)]))
 
 
 def readme(title: str, drawings: Iterable[Drawing]) -> str:

@@ -10,12 +10,13 @@ import pandas as pd
 
 from kdray.core import InputError
 from kdray.results import TABLES, Results
+from kdray.results.points.data_sets import test_set_names
 from kdray.results.points.replicates import replicates
 
 NUMBER_COLUMNS = [
     column.name
     for column in TABLES["robustness"]
-    if column.name not in ("split", "error", "seconds", "written_at")
+    if column.name not in ("error", "seconds", "written_at")
 ]
 """The columns of a number, in the rows of :meth:`Snapshot.measured`."""
 
@@ -56,35 +57,34 @@ class Snapshot:
 
     def students(self, sweep: str) -> pd.DataFrame:
         """The completed students of ``sweep``, a row each, in its order: ``sweep``, ``point``,
-        ``case``, every column of ``trials``, and every swept path (where a case does not sweep it:
-        the trial's own value).
+        ``case``, ``swept`` (JSON), every column of ``trials``, and every swept path (where a case
+        does not sweep it: the trial's own value).
 
-        :class:`InputError` if there are none, or if they were trained on several data sets
-        (``data.name``).
+        :class:`InputError` if there are none, or if they were trained on several data sets.
         """
-        found = self._trained(sweep, "student")
+        found = self.trained(sweep, "student")
         if found.empty:
             raise InputError(
                 f"no trained students of the sweep {sweep} in {self.results.store.place}: "
                 "kdray run it first"
             )
-        names = sorted(found["data.name"].unique())
+        names = sorted(test_set_names(found).unique())
         if len(names) > 1:
             raise InputError(
-                f"{sweep}: students of several data sets ({', '.join(names)}) do not go "
-                "into one figure"
+                f"{sweep}: students of several data sets ({', '.join(names)}) do not go into one "
+                "figure"
             )
         return found
 
     def all_students(self) -> pd.DataFrame:
         """The completed students of all sweeps, of whatever data set; a trial that several sweeps
         share has a row in each."""
-        found = [self._trained(sweep, "student") for sweep in self.sweeps]
-        return pd.concat(found, ignore_index=True) if found else self._trained("", "student")
+        found = [self.trained(sweep, "student") for sweep in self.sweeps]
+        return pd.concat(found, ignore_index=True) if found else self.trained("", "student")
 
     def teachers(self, sweep: str) -> pd.DataFrame:
         """The completed teachers of ``sweep``, with the same columns; empty if there are none."""
-        return self._trained(sweep, "teacher")
+        return self.trained(sweep, "teacher")
 
     def measured(
         self,
@@ -113,7 +113,9 @@ class Snapshot:
         }
         return trials.rename(columns=both).merge(numbers, on="trial_id")
 
-    def _trained(self, sweep: str, role: str) -> pd.DataFrame:
+    def trained(self, sweep: str, role: str) -> pd.DataFrame:
+        """The completed students or teachers of ``sweep``, of whatever data sets: the columns of
+        :meth:`students`."""
         if role == "student":
             members = self._replicates
             members = members[members["sweep"].eq(sweep) & members["counts"]]
@@ -128,7 +130,7 @@ class Snapshot:
         swept = pd.DataFrame(
             [_cells(text) if isinstance(text, str) else {} for text in members["swept"]]
         )
-        described = members[["sweep", "point", "case", "trial_id"]]
+        described = members[["sweep", "point", "case", "swept", "trial_id"]]
         found = described.merge(self.trials[self.trials["status"].eq("completed")], on="trial_id")
         swept.insert(0, "trial_id", members["trial_id"])
         swept = swept[swept["trial_id"].isin(found["trial_id"])].reset_index(drop=True)
@@ -150,16 +152,6 @@ def _cells(text: str) -> dict[str, object]:
         path: json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value
         for path, value in values.items()
     }
-
-
-def of_one_evaluation(rows: pd.DataFrame) -> pd.DataFrame:
-    """Those of :meth:`Snapshot.measured`'s rows that are of the one evaluation that most trials
-    have; the first of several such."""
-    if rows.empty:
-        return rows
-    models = rows.groupby("evaluation_id", sort=False)["trial_id"].transform("nunique")
-    first = str(rows["evaluation_id"].iloc[int(models.to_numpy().argmax())])
-    return rows[rows["evaluation_id"].eq(first)].reset_index(drop=True)
 
 
 def only(frame: pd.DataFrame, reason: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from kdray.report.figures.tables import Spread
 from kdray.report.papers.published_table import (
     Column,
     Line,
-    mean_of_each,
+    number_of_each,
     printed,
     published_table,
     remarks,
@@ -114,25 +114,46 @@ def test_the_caption_says_data_seeds_and_doubts() -> None:
     ]
 
 
-def test_a_trial_that_was_measured_twice_counts_with_the_mean() -> None:
-    measured = pd.DataFrame({"trial_id": ["1", "1"], "value": [0.2, 0.4]})
-    found = mean_of_each(trials(0.8, 0.9), measured)
+def test_a_trial_has_one_number_under_one_name() -> None:
+    measured = pd.DataFrame({"trial_id": ["1", "1"], "value": [0.2, 0.2]})
+    found = number_of_each(trials(0.8, 0.9), measured)
     assert math.isnan(found[0])
-    assert found[1] == pytest.approx(0.3)
+    assert found[1] == 0.2
+    with pytest.raises(AssertionError, match="several evaluations"):
+        number_of_each(trials(0.8, 0.9), measured.assign(value=[0.2, 0.4]))
 
 
-def test_means_are_over_what_models_of_one_cell_differ_in() -> None:
-    both = trials(0.8, 0.9).assign(seed=0, **{"method.temperature": [1.0, 8.0]})
-    made = published_table(
-        "Table I", PRINTED, COLUMNS, [Line("KD", both)], title="t", what="What", source="p"
-    )
-    assert "1 seed. Means: ± one standard deviation over method.temperature." in made.caption
-    # Each in a column of its own, they are not mixed.
+@pytest.mark.parametrize("seeds", [[0, 0], [0, 1]])
+def test_each_point_of_a_line_has_a_row(seeds: list[int]) -> None:
+    both = trials(0.8, 0.9).assign(seed=seeds, **{"method.temperature": [1.0, 8.0]})
+    frame = table(Line("KD", both))
+    assert list(frame.index) == ["KD, method.temperature = 1", "KD, method.temperature = 8"]
+    assert [cell.mean for cell in frame["Clean, %"]] == pytest.approx([80, 90])
+    assert [cell.mean for cell in frame["Clean, % (published)"]] == [91.5, 91.5]
+    assert frame["n"].tolist() == [1, 1]
+    under = table(Line("KD", both), under=True)
+    assert list(under.index) == [*frame.index, "KD (published)"]
+
+
+def test_each_case_of_a_line_has_a_row() -> None:
+    both = trials(0.8, 0.9).assign(case=["kd", "kd hot"], **{"method.temperature": [1.0, 8.0]})
+    assert list(table(Line("KD", both)).index) == ["KD, kd", "KD, kd hot"]
+
+
+def test_points_that_only_teachers_tell_apart_have_rows() -> None:
+    both = trials(0.8, 0.9).assign(point=[0, 1])
+    assert list(table(Line("KD", both)).index) == ["KD, point = 0", "KD, point = 1"]
+
+
+def test_seeds_of_teachers_are_replicates_and_a_column_may_have_a_point_of_its_own() -> None:
+    both = trials(0.8, 0.9).assign(**{"teacher.seed": [0, 1]})
+    assert list(table(Line("KD", both)).index) == ["KD"]
     apart = both.assign(
-        PGD=both["Clean"].where(both["method.temperature"].eq(1)), Clean=[math.nan, 0.9]
+        PGD=[0.8, math.nan], Clean=[math.nan, 0.9], **{"method.temperature": [1.0, 8.0]}
     )
     columns = [COLUMNS[0], Column("PGD", "PGD, %")]
     made = published_table(
         "Table I", PRINTED, columns, [Line("KD", apart)], title="t", what="What", source="p"
     )
+    assert made.frame["Method"].tolist() == ["KD"]
     assert "one seed has no spread" in made.caption

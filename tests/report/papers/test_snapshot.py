@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from kdray.core import InputError
-from kdray.report import Snapshot, attack_text, attacks, of_one_evaluation, only, under_pgd
+from kdray.report import Snapshot, attack_text, attacks, under_pgd
 from kdray.report.papers.attacks import attack_name
 from tests.analysis.rows import Folder
 
@@ -73,20 +73,6 @@ def test_measured_numbers_come_with_the_trial_and_without_those_of_training_or_o
     found = snapshot.measured(snapshot.students("s"), evaluation="clean")
     assert found[["seed", "value"]].to_numpy().tolist() == [[3, 0.9]]
     assert snapshot.measured(snapshot.students("s"), evaluation="clean", metric="ece").empty
-
-
-def test_the_evaluation_that_most_trials_have_is_taken(folder: Folder) -> None:
-    for seed in range(3):
-        trial = folder.trial("s", 0, seed)
-        folder.number(trial, "many", "corruptions", 0.5)
-        if seed:
-            folder.number(trial, "few", "corruptions", 0.1)
-    snapshot = Snapshot(folder.written())
-    rows = snapshot.measured(snapshot.students("s"), evaluation="corruptions")
-    assert of_one_evaluation(rows)["label"].tolist() == ["many"] * 3
-    assert of_one_evaluation(rows.head(0)).empty
-    with pytest.raises(InputError, match="why"):
-        only(rows.head(0), "why")
 
 
 def test_of_several_attacks_the_one_on_most_models_counts_at_its_strongest_step_size(

@@ -1,0 +1,136 @@
+"""What may stand in one mean or one line of a paper's table or figure: numbers of one evaluation,
+of the replicates of one point."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from kdray.core import InputError
+from kdray.core.wording import listed, point_text
+from kdray.report.figures.caption import beyond_seeds
+from kdray.report.settings import AXES, by_setting, differing, parameters, setting_of, setting_text
+from kdray.results.points.data_sets import test_set_names
+from kdray.results.schema import PARTS
+
+MAX_PATHS = 4
+"""How many of the paths in which points differ a reason names."""
+
+
+class Chosen(UserWarning):
+    """Says which of several evaluations a figure or table is of."""
+
+
+def of_one_evaluation(
+    rows: pd.DataFrame, along: Sequence[str] = (), at: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
+    """Those of :meth:`Snapshot.measured`'s rows that are :func:`of_one_setting`, and of these each
+    number of a trial once: two evaluations of one setting gave the same."""
+    chosen = of_one_setting(rows, along, at)
+    place = ["trial_id", "metric", "source_trial_id", *AXES, *PARTS]
+    first = chosen.groupby(place, dropna=False)["evaluation_id"].transform("first")
+    return chosen[chosen["evaluation_id"].eq(first)].reset_index(drop=True)
+
+
+def of_one_setting(
+    rows: pd.DataFrame, along: Sequence[str] = (), at: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
+    """Those of ``rows`` that were measured in one setting: of several the one that most trials
+    have, of several such the one that says least; a :class:`Chosen` says it.
+
+    ``along``: the axes along which the numbers are shown, in which they may differ. ``at``: what
+    parameters must be, none for their default; what was measured otherwise is left out.
+    """
+    rows = rows[_is_at(rows, at or {})].reset_index(drop=True)
+    found = by_setting(rows, along)
+    if not found:
+        return rows
+    settings = [setting_of(its, along) for its in found]
+    order = sorted(
+        range(len(found)),
+        key=lambda number: (-found[number]["trial_id"].nunique(), len(settings[number])),
+    )
+    chosen = found[order[0]].reset_index(drop=True)
+    if len(found) > 1:
+        said = setting_text(settings[order[0]], differing(settings))
+        kind = str(chosen["evaluation"].iloc[0]).replace("_", " ")
+        warnings.warn(
+            f"Of {len(found)} evaluations {kind} the one that most models have: {said}",
+            Chosen,
+            stacklevel=2,
+        )
+    return chosen
+
+
+def _is_at(rows: pd.DataFrame, at: Mapping[str, Any]) -> pd.Series[bool]:
+    """Whether the evaluation of each row says of some parameters what it shall."""
+    texts = rows["evaluation_parameters"]
+    given = {text: parameters(text) for text in texts.dropna().unique()}
+    kept = {
+        text: all(each.get(name) == value for name, value in at.items())
+        for text, each in given.items()
+    }
+    unsaid = all(value is None for value in at.values())
+    return texts.map(lambda text: kept.get(text, unsaid)).astype(bool)
+
+
+def by_data_set(trials: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield each data set that ``trials`` are tested on, sorted: its name, with what tells it from
+    others of that name, a name for files, and its trials with the former as ``data set``."""
+    met: Counter[str] = Counter()
+    named = trials.assign(**{"data set": test_set_names(trials)})
+    for name, part in named.groupby("data set", sort=True):
+        kind = str(part["data.name"].iloc[0])
+        met[kind] += 1
+        yield str(name), kind if met[kind] == 1 else f"{kind}_{met[kind]}", part
+
+
+def paths_apart(rows: pd.DataFrame, points: Sequence[str] = ()) -> list[str]:
+    """The configuration, or else the column ``point``, in which models differ that share the
+    columns ``points``; none where these are replicates of one point."""
+    if rows.empty:
+        return []
+    if paths := beyond_seeds(rows, points):
+        return paths
+    if "point" not in rows:
+        return []
+    students = rows.dropna(subset=["point"]).assign(all=0)
+    counts = students.groupby(["all", "sweep", *points], dropna=False, observed=True)["point"]
+    return ["point"] if (counts.nunique() > 1).any() else []
+
+
+def a_line_for_each_point(
+    rows: pd.DataFrame, by: str, names: Mapping[str, str], along: Sequence[str]
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """``rows`` with a value of ``by`` for each line to draw, and what each is called: those of
+    ``names``, or where rows that share ``along`` are of several points one for each of these."""
+    paths = paths_apart(rows, [by, *along])
+    if not paths:
+        return rows, dict(names)
+    told = [
+        f", {point_text(dict(zip(paths, values, strict=True)))}"
+        for values in rows[paths].itertuples(index=False, name=None)
+    ]
+    pairs = dict.fromkeys(zip(rows[by], told, strict=True))
+    apart = {
+        f"{key}{text}": f"{name}{text}"
+        for known, name in names.items()
+        for key, text in pairs
+        if key == known
+    }
+    return rows.assign(**{by: rows[by] + told}), apart
+
+
+def of_one_point(rows: pd.DataFrame, points: Sequence[str], what: str) -> pd.DataFrame:
+    """``rows``, or :class:`InputError` if they hold models of several points that share the columns
+    ``points``, of which ``what`` would show a mean."""
+    if paths := paths_apart(rows, points):
+        raise InputError(
+            f"{what} would average several points as if they were seeds: they differ in "
+            f"{listed(paths, MAX_PATHS)}"
+        )
+    return rows

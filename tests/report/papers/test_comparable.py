@@ -1,0 +1,115 @@
+"""What stands in one mean was measured alike, of the replicates of one point."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from kdray.core import InputError
+from kdray.report import (
+    Missing,
+    Snapshot,
+    Table,
+    by_data_set,
+    of_one_evaluation,
+    of_one_point,
+    only,
+)
+from kdray.report.papers.comparable import Chosen
+from kdray.report.papers.script import drawn
+from tests.analysis.rows import Folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "results")
+
+
+def measured(
+    folder: Folder, trials: list[str], label: str, value: float, snr: float = 10, **stated: Any
+) -> None:
+    told = json.dumps({"name": "signal_to_noise", "ratios": [snr], **stated})
+    for trial in trials:
+        folder.number(trial, label, "signal_to_noise", value, snr=snr, evaluation_parameters=told)
+
+
+def read(folder: Folder) -> pd.DataFrame:
+    snapshot = Snapshot(folder.written())
+    return snapshot.measured(snapshot.students("s"), evaluation="signal_to_noise")
+
+
+def test_the_setting_that_most_trials_have_is_taken_and_said(folder: Folder) -> None:
+    trials = [folder.trial("s", 0, seed) for seed in range(3)]
+    measured(folder, trials[:2], "few", 0.1, examples=100)
+    measured(folder, trials, "all", 0.5)
+    rows = read(folder)
+    with pytest.warns(Chosen, match="signal to noise the one that most models have: all images"):
+        chosen = of_one_evaluation(rows)
+    assert chosen["value"].tolist() == [0.5] * 3
+
+
+def test_of_settings_that_as_many_have_the_one_that_says_least(folder: Folder) -> None:
+    trials = [folder.trial("s", 0, seed) for seed in range(2)]
+    measured(folder, trials, "a", 0.1, smoothing={"samples": 8})
+    measured(folder, trials, "b", 0.5)
+    with pytest.warns(Chosen, match="not smoothed"):
+        chosen = of_one_evaluation(read(folder))
+    assert chosen["value"].tolist() == [0.5] * 2
+
+
+def test_along_an_axis_evaluations_of_one_setting_are_one(folder: Folder) -> None:
+    trials = [folder.trial("s", 0, seed) for seed in range(2)]
+    for label in ("sweep", "suite"):
+        measured(folder, trials, f"{label}8", 0.3, snr=8)
+    measured(folder, trials, "suite10", 0.5, snr=10)
+    rows = read(folder)
+    assert sorted(of_one_evaluation(rows, ["snr"])["value"]) == [0.3, 0.3, 0.5, 0.5]
+    with pytest.warns(Chosen):
+        assert of_one_evaluation(rows)["snr"].nunique() == 1
+
+
+def test_what_was_measured_in_another_unit_is_left_out(folder: Folder) -> None:
+    trials = [folder.trial("s", 0, seed) for seed in range(2)]
+    measured(folder, trials, "ratio", 0.1, unit="ratio")
+    measured(folder, trials[:1], "dB", 0.5)
+    assert of_one_evaluation(read(folder), at={"unit": None})["value"].tolist() == [0.5]
+    assert of_one_evaluation(read(folder).head(0)).empty
+
+
+def test_a_drawing_says_which_evaluation_it_is_of(folder: Folder) -> None:
+    def draw(_: Snapshot) -> list[Table | Missing]:
+        warnings.warn("Of 2 evaluations one", Chosen, stacklevel=1)
+        return [Table("t", "T", "What.", pd.DataFrame()), Missing("m", "M", "why")]
+
+    folder.trial("s", 0, 0)
+    table, missing = drawn(draw, Snapshot(folder.written()))
+    assert isinstance(table, Table)
+    assert table.caption == "What. Of 2 evaluations one."
+    assert missing == Missing("m", "M", "why")
+
+
+def test_points_are_not_averaged_as_seeds(folder: Folder) -> None:
+    for point, temperature in enumerate((1.0, 4.0)):
+        folder.trial("s", point, point, method__temperature=temperature)
+    students = Snapshot(folder.written()).students("s")
+    assert of_one_point(students, ["method.temperature"], "Figure 1") is students
+    with pytest.raises(InputError, match=r"Figure 1 would average several .* method.temperature"):
+        of_one_point(students, [], "Figure 1")
+    with pytest.raises(InputError, match="why"):
+        only(students.head(0), "why")
+
+
+def test_data_sets_of_one_name_are_told_apart(folder: Folder) -> None:
+    for point, file in enumerate(("a.npz", "b.npz")):
+        told = json.dumps({"data": {"name": "arrays", "file": file}})
+        folder.trial("s", point, 0, data__name="arrays", experiment=told)
+    snapshot = Snapshot(folder.written())
+    with pytest.raises(InputError, match=r"several data sets \(arrays \(file a.npz\), arrays"):
+        snapshot.students("s")
+    found = [(name, file, len(part)) for name, file, part in by_data_set(snapshot.all_students())]
+    assert found == [("arrays (file a.npz)", "arrays", 1), ("arrays (file b.npz)", "arrays_2", 1)]
