@@ -77,7 +77,9 @@ class CudaGraph:
 
     def record(self, run: Callable[[], None], draws: torch.Generator) -> None:
         self._graph.register_generator_state(draws)
-        with torch.cuda.graph(self._graph, stream=self._stream):
+        # A teacher's answers may be read ahead meanwhile, into pinned memory, by another thread.
+        mode = "thread_local"
+        with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode=mode):
             run()
 
     def replay(self) -> None:
