@@ -7,6 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
+from kdray.core.wording import counted
 from kdray.results.files.location import printable, with_suffix
 
 if TYPE_CHECKING:  # the sweep is run before it is told of
@@ -26,7 +27,7 @@ def results_of(chosen: argparse.Namespace) -> str:
 
 def print_summary(summary: Summary, results: str, verb: str = "run") -> None:
     """Print what was done, where it is, what failed, and the command that comes next."""
-    done = f"{len(summary.ran)} trials {verb}"
+    done = f"{counted(len(summary.ran), 'trial')} {verb}"
     if not summary.ran:
         done = f"no trial {verb}" if summary.stopped else "nothing left to do"
     before = len(summary.there - summary.ran)
@@ -41,8 +42,8 @@ def print_summary(summary: Summary, results: str, verb: str = "run") -> None:
     if summary.given_up:
         spared = f"; this spared {summary.saved:.3g} trainings now" if summary.saved else ""
         print(
-            f"{len(summary.given_up)} trials given up, by racing or early stopping{spared}; "
-            "'kdray status' says why"
+            f"{counted(len(summary.given_up), 'trial')} given up, by racing or early stopping"
+            f"{spared}; 'kdray status' says why"
         )
     if summary.failures:
         print(f"{len(summary.failures)} failed:", file=sys.stderr)

@@ -26,5 +26,5 @@ def test_a_run_that_stopped_before_its_first_trial_has_something_left_to_do(
 
 def test_remarks_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     lines = first_lines(capsys, Summary(ran={"a"}, remarks=["no point keeps to x >= 2"]))
-    assert lines[0] == "1 trials run, 0 there already"
+    assert lines[0] == "1 trial run, 0 there already"
     assert lines[1:] == ["no point keeps to x >= 2", "next: kdray report r"]

@@ -385,5 +385,5 @@ def test_a_damaged_part_and_a_damaged_checkpoint_are_named_and_redone(copy: Path
     done = kdray("run", "tiny.yaml", cwd=copy)
     assert f"{student}.parquet: damaged" in done.stderr
     assert f"{student}.safetensors is damaged" in done.stderr
-    assert "1 trials run, 5 there already" in done.stdout
+    assert "1 trial run, 5 there already" in done.stdout
     assert_same(before, tables(copy / "results"))

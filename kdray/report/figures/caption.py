@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from kdray.core.wording import count_range
+
 DATA = {
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
@@ -39,8 +41,7 @@ def seeds(frame: pd.DataFrame, points: Sequence[str]) -> str:
         .groupby(["all", *points], dropna=False, observed=True)
     )
     counts = of_each["seed"].nunique()
-    low, high = int(counts.min()), int(counts.max())
-    return f"{low} to {high} seeds" if low < high else f"{high} seed{'s' * (high != 1)}"
+    return count_range(int(counts.min()), int(counts.max()), "seed")
 
 
 def beyond_seeds(frame: pd.DataFrame, points: Sequence[str]) -> list[str]:
