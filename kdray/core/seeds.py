@@ -2,8 +2,9 @@
 nothing else.
 
 The same seed gives the same initialisation, data order and noise draws at every point of a sweep
-(comparisons are paired), and a counter such as the epoch makes a resumed training draw what the
-uninterrupted one would have drawn, without any generator state in the checkpoint.
+(comparisons are paired, on one kind of device), and a counter such as the epoch makes a resumed
+training draw what the uninterrupted one would have drawn, without any generator state in the
+checkpoint.
 """
 
 from __future__ import annotations

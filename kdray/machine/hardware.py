@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import torch
 
+from kdray.core import device_kinds
+
 CONTEXT = 640 * 2**20
 """Bytes of a GPU that CUDA takes for a process beside torch's allocator: its context, kernels,
 library handles. 0.3 to 0.5 GB were seen; more is assumed, because on a GPU that is shared nobody
@@ -89,7 +91,9 @@ def facts() -> dict[str, str | None]:
 
 
 def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    """The kind of device that ``device`` is: the name of the GPU, which of a MIG slice says its
+    size, or that of all CPUs."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device_kinds.CPU
 
 
 def make_repeatable(device: torch.device, threads: int) -> None:

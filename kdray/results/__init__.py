@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         ConflictingRows,
         DamagedFile,
         SelectedOnTest,
+        SeveralDevices,
         SeveralTeachers,
     )
     from kdray.results.files.write import Row, write_rows
@@ -31,6 +32,7 @@ __all__ = [
     "Results",
     "Row",
     "SelectedOnTest",
+    "SeveralDevices",
     "SeveralTeachers",
     "Store",
     "TableName",
@@ -45,6 +47,7 @@ _HOME = {
     "ConflictingRows": "files.warn",
     "DamagedFile": "files.warn",
     "SelectedOnTest": "files.warn",
+    "SeveralDevices": "files.warn",
     "SeveralTeachers": "files.warn",
     "Row": "files.write",
     "write_rows": "files.write",

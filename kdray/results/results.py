@@ -103,13 +103,16 @@ class Results(Tables):
         each point the one of them that shares all its other swept values.
 
         A row per other point: the columns that say which it is, ``baseline`` (number of the point
-        compared with), ``n`` and ``n_baseline`` (seeds compared), ``paired``, ``mean``,
+        compared with), ``n`` and ``n_baseline`` (seeds compared), ``paired``,
+        ``n_other_device`` (seeds that both have, on two kinds of device), ``mean``,
         ``mean_baseline``, ``difference`` (mean of the point less that of the baseline, over the
         seeds compared), ``low`` and ``high`` (95 % t interval of it), ``t_p`` and ``wilcoxon_p``
         (two-sided), ``t_p_holm`` and ``wilcoxon_p_holm`` (the same, adjusted for the number of
         points compared: Holm 1979), ``effect_size``.
 
-        Seeds are common random numbers, so points that share two seeds or more are compared seed by
+        Seeds are common random numbers on one kind of device (the column ``device``: every model of
+        GPU and size of MIG slice is one, all CPUs are one); those on two are never paired, and a
+        warning says how many. So points that share two seeds or more are compared seed by
         seed (``paired``: t test of the differences, Wilcoxon's signed ranks, d_z), unless the same
         teacher was chosen with another teacher seed for one of them. These and the rest are
         compared by Welch's t test, the rank sum (Mann and Whitney 1947) and d. Both effect sizes

@@ -191,7 +191,9 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
             "",
             "whether it was trained with kernels of torch.compile; so is this",
         ),
-        Column("device", NOTE, _TEXT, "", "GPU name, or cpu"),
+        Column(
+            "device", NOTE, _TEXT, "", "GPU name (with its MIG slice), or cpu: the kind that pairs"
+        ),
         Column("gpu", NOTE, _FLOAT, "", "share of a GPU that it was given"),
         Column("device_memory", NOTE, _INT, "bytes", "of the whole GPU"),
         Column(

@@ -12,7 +12,8 @@ An image that is misclassified without perturbation counts as broken in all of t
 steps passes through the final iterates of all shorter ones, so several ``steps`` cost no more than
 the largest: accuracy by attack step (smoothed_models, figures 4 to 6). An image that a restart
 broke is left out of the next, as soon as no number needs it; it is left out of the steps that
-follow only where any iterate counts. Neither changes a number.
+follow only where any iterate counts. Neither changes a number on a CPU; on a GPU, whose libraries
+choose kernels by the size of the batch, the last bits of what is left in it may differ.
 """
 
 from __future__ import annotations

@@ -195,7 +195,8 @@ def training_events(
             store.delete(checkpoint_file(trial_id))
         raise
     metrics = _store_trained(task, experiment, dataset, context, state, started_at)
-    yield Trained(done=epochs_of(experiment) + 1, metrics=metrics)
+    kind = hardware.device_name(context.models.device)
+    yield Trained(done=epochs_of(experiment) + 1, metrics=metrics, device=kind)
 
 
 def _store_trained(

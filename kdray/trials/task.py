@@ -152,6 +152,8 @@ class Trained(BaseModel):
     done: int
     metrics: dict[str, float]
     """Accuracies and sizes of the stored weights, named as in the trials table."""
+    device: str | None = None
+    """The kind that it was trained on."""
 
     @property
     def text(self) -> str:

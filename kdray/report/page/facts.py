@@ -89,6 +89,8 @@ def _machine(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
         .itertuples(index=False)
     ]
     yield "Hardware", listed(dict.fromkeys(devices), MAX_LISTED)
+    if text := _by_device(trials):
+        yield "Devices", text
     yield "Hosts", _values(trials, "host")
     versions = [
         f"{name} {_values(trials, column)}"
@@ -100,6 +102,19 @@ def _machine(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
         "Source (git commit)",
         listed([commit[:12] for commit in trials["git_commit"].dropna().unique()], MAX_LISTED),
     )
+
+
+def _by_device(trials: pd.DataFrame) -> str:
+    """Write which points were trained on which kind of device, where there are several."""
+    counts = trials.groupby("device", sort=False)
+    if len(counts) < 2:
+        return ""
+    parts = []
+    for name, rows in counts:
+        points = sorted(rows["point"].dropna().astype(int).unique())
+        where = f", points {listed(map(str, points), MAX_LISTED)}" if points else ""
+        parts.append(f"{name}: {counted(len(rows), 'trial')}{where}")
+    return f"{'; '.join(parts)}. Equal seeds are paired on one kind only"
 
 
 def _times(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from kdray.core.wording import NONE, count_range, counted, is_missing, point_tex
 from kdray.report.page.group import Group, records
 from kdray.report.page.headline_metrics import clean, is_share, robust
 from kdray.results.metrics import SIZES
+from kdray.results.points.compare import not_paired
 
 LEVEL = 0.05
 """p value below which a difference is called one."""
@@ -54,6 +55,8 @@ class Comparison(NamedTuple):
     problem: str
     seeds: str
     """``2 seeds``, ``2 to 5 seeds``."""
+    not_paired: str = ""
+    """Which seeds could not be paired, and why, in a sentence."""
 
     @property
     def different(self) -> int:
@@ -136,7 +139,7 @@ def _comparison(group: Group, chosen: Baseline, metric: str) -> Comparison:
     where = None if group.alone else [("point", "in", points)]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # few or equal seeds: the table says so with gaps
+            warnings.simplefilter("ignore")  # few or equal seeds, other devices: the page says so
             frame = group.results.compare(chosen, metric, sweep=group.sweep, where=where)
     except InputError as error:
         return Comparison(metric, (), str(error), "")
@@ -144,7 +147,7 @@ def _comparison(group: Group, chosen: Baseline, metric: str) -> Comparison:
     low, high = (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
     largest = 1.0 if is_share(metric) else math.inf
     rows = tuple(_rows(group, frame, largest))
-    return Comparison(metric, rows, "", count_range(low, high, "seed"))
+    return Comparison(metric, rows, "", count_range(low, high, "seed"), not_paired(frame))
 
 
 def _rows(group: Group, frame: pd.DataFrame, largest: float) -> Iterator[Compared]:

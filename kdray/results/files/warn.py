@@ -23,6 +23,10 @@ class SeveralTeachers(UserWarning):
     """A point of a sweep has students of different teachers."""
 
 
+class SeveralDevices(UserWarning):
+    """Seeds of two points were not paired because they were trained on two kinds of device."""
+
+
 def warn(message: str, kind: type[Warning]) -> None:
     """Warn, naming the line outside this package that led here."""
     level, frame = 2, sys._getframe(1)

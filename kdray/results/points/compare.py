@@ -2,7 +2,8 @@
 
 A seed is a replicate with the same initialisation, data order and noise draws at every point
 (common random numbers), so that the differences seed by seed spread less than the numbers
-themselves.
+themselves. That holds on one kind of device (:mod:`kdray.core.device_kinds`): seeds on two kinds
+are no pair.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import numpy as np
 import pandas as pd
 
 from kdray.core import InputError
+from kdray.core.device_kinds import draw_alike
 from kdray.core.names import composed
+from kdray.core.wording import counted
+from kdray.results.files.warn import SeveralDevices, warn
 from kdray.results.filters import Where, check_columns
 from kdray.results.points.data_sets import data_of, different
 from kdray.results.points.differences import Difference, of_independent, of_pairs
@@ -28,7 +32,7 @@ from kdray.results.points.replicates import (
 )
 from kdray.results.tables import Tables
 
-COLUMNS = ["baseline", "n", "n_baseline", "paired", *Difference._fields]
+COLUMNS = ["baseline", "n", "n_baseline", "paired", "n_other_device", *Difference._fields]
 LAST = ["t_p", "wilcoxon_p", "t_p_holm", "wilcoxon_p_holm", "effect_size"]
 
 
@@ -93,6 +97,8 @@ def compare(
     table = as_table([point.identity for point in others], compared, COLUMNS).astype(
         {"baseline": "Int64"}
     )
+    if text := not_paired(table):
+        warn(f"{metric}: {text}", SeveralDevices)
     for test in ("t_p", "wilcoxon_p"):
         table[f"{test}_holm"] = holm(table[test].tolist(), int((table["n_baseline"] > 0).sum()))
     return table[[*table.columns.drop(LAST), *LAST]]
@@ -175,12 +181,17 @@ def _against(point: Compared, baseline: Compared | None, metric: str) -> dict[st
             "n": len(point.seeds),
             "n_baseline": 0,
             "paired": False,
+            "n_other_device": 0,
             **alone._asdict(),
         }
     _check_same_data(point, baseline)
     both = point.seeds.dropna(subset="seed").merge(
         baseline.seeds, on="seed", suffixes=("", "_baseline")
     )
+    shared = len(both)
+    both = both[
+        [draw_alike(*each) for each in zip(both["device"], both["device_baseline"], strict=True)]
+    ]
     paired = len(both) > 1 and _same_treatment_of_teachers(both)
     ours = (both if paired else point.seeds)[metric].to_numpy(float)
     theirs = (
@@ -194,8 +205,21 @@ def _against(point: Compared, baseline: Compared | None, metric: str) -> dict[st
         "n": len(ours),
         "n_baseline": len(theirs),
         "paired": paired,
+        "n_other_device": shared - len(both),
     }
     return counts | difference._asdict()
+
+
+def not_paired(table: pd.DataFrame) -> str:
+    """Say which seeds of a table of :func:`compare` could not be paired, and why; else nothing."""
+    apart = table.loc[table["n_other_device"] > 0, "n_other_device"]
+    if apart.empty:
+        return ""
+    seeds, points = counted(int(apart.sum()), "seed"), counted(len(apart), "point")
+    return (
+        f"{seeds} of {points} not paired with the baseline's: trained on another kind of device, "
+        "where equal seeds draw other numbers"
+    )
 
 
 def _check_same_data(point: Compared, baseline: Compared) -> None:

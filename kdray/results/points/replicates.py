@@ -41,7 +41,7 @@ OF_MEMBER = [
 ]
 CHOSEN_FOR_ALL = ("best_validation", "best_test")
 """Selections of a teacher that give all seeds of a point the same one."""
-OF_TRIAL = ["seed", "status", "teacher_id", "experiment"]
+OF_TRIAL = ["seed", "status", "teacher_id", "experiment", "device"]
 
 
 def sweeps(tables: Tables) -> list[str]:

@@ -50,5 +50,6 @@ class Racing(Value):
     unless asked for)."""
 
     p: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Of Wilcoxon's signed-rank test, one-sided, seeds paired, below which it is worse; from n
-    seeds it is 2^-n at least. What was given up is judged anew when it changes."""
+    """Of Wilcoxon's signed-rank test, one-sided, seeds paired (on one kind of device), below which
+    it is worse; from n seeds it is 2^-n at least. What was given up is judged anew when it
+    changes."""

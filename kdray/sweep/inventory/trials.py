@@ -19,7 +19,7 @@ from kdray.trials.experiment import AnyTrial
 from kdray.trials.files import weights_file
 from kdray.trials.task import Ended, Outcome, Reason, ReasonKind, Task, joined, measurable
 
-TRAINED = ["trial_id", "status", "error", "reason_kind", *ACCURACIES, *SIZES]
+TRAINED = ["trial_id", "status", "error", "reason_kind", "device", *ACCURACIES, *SIZES]
 MEASURED = ["trial_id", "evaluation_id", "source_trial_id", "metric", "value"]
 MEASURED += ["error", "reason_kind"]
 VERSION_1_FAULTS = ("OutOfMemoryError", "AcceleratorError", "WorkerDied", "Damaged", "InputError")
@@ -40,6 +40,8 @@ class Record(NamedTuple):
     """By id: evaluations that could not be measured, or not completely."""
     measured: frozenset[str]
     """Ids of all evaluations that were tried."""
+    device: str | None = None
+    """The kind that it was trained on."""
 
     @property
     def completed(self) -> bool:
@@ -252,6 +254,7 @@ class TrialIndex:
         earlier = {key: why for key, why in found.failed.items() if key not in alone}
         self._records[trial_id] = found._replace(
             accuracies=found.accuracies | (ended.trained.metrics if ended.trained else {}),
+            device=ended.trained.device if ended.trained else found.device,
             metrics=found.metrics | {e.evaluation_id: e.metrics for e in measured if e.metrics},
             failed=earlier | failures,
             measured=found.measured | {each.evaluation_id for each in measured},
@@ -336,8 +339,9 @@ def _records(trials: pd.DataFrame, robustness: pd.DataFrame) -> dict[str, Record
             metrics.get(trial_id, {}),
             failed.get(trial_id, {}),
             frozenset(measured.get(trial_id, ())),
+            None if pd.isna(device) else device,
         )
-        for trial_id, status, error, kind, *values in trials[TRAINED].itertuples(
+        for trial_id, status, error, kind, device, *values in trials[TRAINED].itertuples(
             index=False, name=None
         )
     }

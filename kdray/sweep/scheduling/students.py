@@ -253,7 +253,8 @@ class Students:
         missing = {
             s.trial_id for s in rest if self._index.task("student", s, self._suite) is not None
         }
-        lost = race.lost(values) if values is not None and missing else None
+        devices = self._devices(state.students[: state.begun])
+        lost = race.lost(values, devices) if values is not None and missing else None
         if values is None or lost is None:
             return
         state.seen = (len(values), fmean(values))
@@ -272,6 +273,11 @@ class Students:
         numbers = [self._index.numbers(student.trial_id, self._suite) for student in trained]
         values = [each.get(metric, math.nan) for each in numbers]
         return values if all(map(math.isfinite, values)) else None
+
+    def _devices(self, trained: list[Experiment]) -> list[str | None]:
+        """The kind of device that each was trained on."""
+        records = [self._index.get(student.trial_id) for student in trained]
+        return [None if record is None else record.device for record in records]
 
     def _tell(self, state: PointState) -> None:
         """Tell the search what a point gave, once: the numbers of all its seeds, or why there are
@@ -297,7 +303,7 @@ class Students:
         self.complete.append((state, worth))
         if worth.feasible:
             if state.race is not None and (values := self._values(state.students)) is not None:
-                state.race.complete(values, state.point.number)
+                state.race.complete(values, state.point.number, self._devices(state.students))
             case = {"case": state.point.space.case} if state.point.space.case else {}
             self._account.progress.point(worth.values[0], case | state.point.values, state.data_set)
 

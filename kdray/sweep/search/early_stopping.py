@@ -11,6 +11,7 @@ from statistics import fmean
 
 import optuna
 
+from kdray.core.device_kinds import draw_alike
 from kdray.results.points.objective import Objective
 from kdray.sweep.definition.stopping import EarlyStopping, Racing
 
@@ -127,40 +128,54 @@ def _bracket(trial_id: str, shares: Sequence[float]) -> int:
     return min(sum(place >= end for end in ends), len(shares) - 1)
 
 
+Devices = Sequence[str | None]
+"""The kind of each trial's device; none where it is not known."""
+
+
 class Race:
     """Racing: whether a point is clearly worse than the best that is complete, from the seeds that
     it has."""
 
     def __init__(self, racing: Racing, objective: Objective) -> None:
         self._racing, self._objective = racing, objective
-        self._best: tuple[float, Sequence[float], int] | None = None
+        self._best: tuple[float, Sequence[float], Devices, int] | None = None
 
-    def complete(self, values: Sequence[float], point: int) -> None:
-        """Hear of a point all of whose seeds are there: the metric of each."""
+    def complete(self, values: Sequence[float], point: int, devices: Devices = ()) -> None:
+        """Hear of a point all of whose seeds are there: the metric of each, and the kind of device
+        that each was trained on, as far as it is known."""
         worth = self._objective.of([{self._objective.metric: value} for value in values])
         if self._best is None or self._better(worth, self._best[0]):
-            self._best = (worth, values, point)
+            self._best = (worth, values, devices, point)
 
-    def lost(self, values: Sequence[float]) -> str | None:
+    def lost(self, values: Sequence[float], devices: Devices = ()) -> str | None:
         """Why a point whose first seeds gave ``values`` is not given the others, if so.
 
-        Never where its mean is better than that of the best point, whatever the test says.
+        Never where its mean is better than that of the best point, whatever the test says. Seeds on
+        two kinds of ``devices`` are no pair, and from fewer than two pairs nothing follows.
         """
         if self._best is None or len(values) < 2:
             return None
-        _, best, point = self._best
+        _, best, theirs, point = self._best
         if self._better(fmean(values), fmean(best)):
             return None
         worse = "less" if self._objective.mode == "max" else "greater"
-        differences = [mine - its for mine, its in zip(values, best, strict=False)]
+        unknown = itertools.repeat((None, None))
+        kinds = itertools.chain(itertools.zip_longest(devices, theirs), unknown)
+        differences = [
+            mine - its
+            for mine, its, pair in zip(values, best, kinds, strict=False)
+            if draw_alike(*pair)
+        ]
+        if len(differences) < 2:
+            return None
         from scipy import stats  # takes half a second to import
 
         p = float(stats.wilcoxon(differences, alternative=worse, zero_method="zsplit").pvalue)
         if p >= self._racing.p:
             return None
         return (
-            f"worse than point {point} over {len(values)} seeds (Wilcoxon's signed-rank test, p "
-            f"= {p:.2g})"
+            f"worse than point {point} over {len(differences)} seeds "
+            f"(Wilcoxon's signed-rank test, p = {p:.2g})"
         )
 
     def _better(self, one: float, other: float) -> bool:

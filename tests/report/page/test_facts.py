@@ -124,3 +124,16 @@ def test_trials_without_a_row_have_no_facts(tmp_path: Path) -> None:
     made = Small(tmp_path)
     made.trial(0, 0, None, status=None)
     assert facts(made.group()) == []
+
+
+def test_where_the_device_differs_is_said_by_points(tmp_path: Path) -> None:
+    made = Small(tmp_path)
+    made.point(0, [0.9, 0.8], device="NVIDIA H200", cpu="AMD")
+    made.point(1, [0.9, 0.8], {SIGMA: 0.1}, device="NVIDIA L4", cpu="AMD")
+    assert dict(facts(made.group()))["Devices"] == (
+        "NVIDIA H200: 2 trials, points 0; NVIDIA L4: 2 trials, points 1. Equal seeds are paired on "
+        "one kind only"
+    )
+    alike = Small(tmp_path / "alike")
+    alike.point(0, [0.9, 0.8], device="cpu", cpu="AMD")
+    assert "Devices" not in dict(facts(alike.group()))

@@ -183,3 +183,15 @@ def test_only_points_that_were_attacked_are_compared_under_attack(tmp_path: Path
     found = {each.metric: each for each in comparisons(made.group(), 0)[1]}
     assert [row.point for row in found["pgd20.accuracy"].rows] == [1, 2, 3, 5]
     assert [row.point for row in found["val_accuracy"].rows] == [1, 2, 3, 4, 5]
+
+
+def test_seeds_on_another_kind_of_device_are_not_paired_and_a_sentence_says_so(
+    tmp_path: Path,
+) -> None:
+    made = Small(tmp_path)
+    made.point(0, LOW, device="cpu")
+    made.point(1, HIGH, {SIGMA: 0.1}, device="NVIDIA H200")
+    found = first(made, 0)
+    assert [row.seeds for row in found.rows] == ["5 and 5"]
+    assert found.not_paired.startswith("5 seeds of 1 point not paired with the baseline's")
+    assert first(three(tmp_path / "alike"), 0).not_paired == ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+import warnings
 
 import numpy as np
 import pytest
 
 from kdray.core import InputError
-from kdray.results import Results
+from kdray.results import Results, SeveralDevices, write_rows
 from kdray.results.points.differences import of_independent, of_pairs
 from kdray.results.points.estimates import holm
 from tests.results.made import add_point
@@ -232,3 +234,53 @@ def test_across_sweeps_equal_seeds_are_paired(three: Results) -> None:
     assert set(alone["sweep"]) == {"s"}
     with pytest.raises(InputError, match="is in several sweeps"):
         three.compare(0, "val_accuracy", across=True)
+
+
+def on_devices(results: Results, number: int, values: list[float], *devices: str | None) -> None:
+    """A point whose seeds were trained on these kinds of device."""
+    made = add_point(results, number, [None] * len(values), {SIGMA: number / 10})
+    for seed, (trial_id, value, device) in enumerate(zip(made, values, devices, strict=True)):
+        row = {"trial_id": trial_id, "role": "student", "seed": seed, "status": "completed"}
+        row |= {"val_accuracy": value, "device": device}
+        row["experiment"] = json.dumps({"data": {"name": "digits"}, "seed": seed})
+        write_rows(results.store, "trials", f"{trial_id}-again", [row], {SIGMA: float})
+
+
+A100, SLICE = "NVIDIA A100-SXM4-40GB", "NVIDIA A100-SXM4-40GB MIG 1g.5gb"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "n", "apart"),
+    [
+        ([A100] * 4, [A100] * 4, 4, 0),
+        (["cpu"] * 4, ["cpu", "cpu", "cpu", A100], 3, 1),
+        ([A100, A100, "cpu", "cpu"], [A100, A100, "cpu", "cpu"], 4, 0),
+        ([None] * 4, [A100] * 4, 4, 0),
+    ],
+    ids=["one kind", "one elsewhere", "seed by seed", "unknown"],
+)
+def test_seeds_are_paired_on_one_kind_of_device_only(
+    empty: Results, ours: list[str | None], theirs: list[str | None], n: int, apart: int
+) -> None:
+    on_devices(empty, 0, BASE, *theirs)
+    on_devices(empty, 1, BETTER, *ours)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error" if not apart else "ignore", SeveralDevices)
+        (row,) = empty.compare(0, "val_accuracy").to_dict("records")
+    assert (row["n"], row["n_baseline"], row["paired"]) == (n, n, True)
+    assert row["n_other_device"] == apart
+    assert row["difference"] == pytest.approx(np.mean(BETTER[:n]) - np.mean(BASE[:n]))
+
+
+def test_points_on_two_kinds_of_gpu_are_compared_as_independent_and_said_so(empty: Results) -> None:
+    on_devices(empty, 0, BASE, *[A100] * 4)
+    on_devices(empty, 1, BETTER, *[SLICE] * 4)
+    with pytest.warns(SeveralDevices) as told:
+        (row,) = empty.compare(0, "val_accuracy").to_dict("records")
+    assert [str(each.message) for each in told] == [
+        "val_accuracy: 4 seeds of 1 point not paired with the baseline's: trained on another kind "
+        "of device, where equal seeds draw other numbers"
+    ]
+    expected = of_independent(np.array(BETTER), np.array(BASE))
+    assert (row["n"], row["paired"], row["n_other_device"]) == (4, False, 4)
+    assert row["t_p"] == pytest.approx(expected.t_p)

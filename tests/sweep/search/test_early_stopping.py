@@ -51,6 +51,18 @@ def test_a_race_is_lost_by_who_is_worse_seed_by_seed() -> None:
     assert Race(Racing(p=0.1), MAX).lost([0.5]) is None
 
 
+def test_seeds_on_two_kinds_of_device_decide_no_race() -> None:
+    race = Race(Racing(p=0.2), MAX)
+    race.complete([0.9, 0.8, 0.85, 0.9], 3, ["cpu", "cpu", "cpu", "NVIDIA L4"])
+    worse = [0.5, 0.5, 0.5, 0.4]
+    assert race.lost(worse, ["NVIDIA L4"] * 4) is None, "one pair"
+    assert race.lost(worse[:3], ["NVIDIA L4", "cpu", "cpu"]) is None, "0.25 of two pairs"
+    found = race.lost(worse, ["cpu", "cpu", "cpu", "cpu"])
+    assert found is not None
+    assert "over 3 seeds" in found
+    assert race.lost([0.5, 0.5, 0.5]) is not None, "of kinds that nobody stored"
+
+
 def test_the_best_of_a_race_is_the_best_by_the_objective() -> None:
     race = Race(Racing(p=0.2), MIN)
     race.complete([2.0, 2.0, 2.0], 0)
