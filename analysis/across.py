@@ -21,7 +21,7 @@ from kdray.report.figures.drawing import labelled, legend, panels
 from kdray.report.figures.figure import Figure, Missing
 from kdray.report.figures.tables import Spread, Table
 from kdray.report.papers.attacks import attack_name, attack_text, attacks
-from kdray.report.papers.comparable import by_data_set
+from kdray.report.papers.comparable import by_data_set, devices_text
 from kdray.report.papers.script import run
 from kdray.report.papers.snapshot import Snapshot
 from kdray.results.points.pareto import fronts
@@ -243,16 +243,14 @@ def prices(snapshot: Snapshot) -> Iterator[Figure | Table | Missing]:
             yield Missing(f"cost_{file}", title, f"{reason}: {EVALUATE}")
             continue
         rows = found[0].merge(table[POINT], on=POINT)
-        devices = rows["device"].nunique() if "device" in rows else 1
         baseline = " or ".join(sorted(table["plain method"].unique())).replace("_", " ")
         what = (
             "against the plain student of the same network, data and training (by "
             f"{baseline}, without noise; of the "
             "point's own sweep where it has one, else of another's). "
             f"Attack: {attack_text(rows)}. Time is of the student's own training"
+            f"{devices_text(rows)}"
         )
-        if devices > 1:
-            what += f", here on {devices} kinds of device, so that it tells little"
         order = [sweep for sweep in snapshot.sweeps if sweep in set(table["sweep"])]
         yield cost_figure(
             file,

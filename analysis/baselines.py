@@ -32,6 +32,7 @@ from kdray.report import (
     run,
     scatter,
 )
+from kdray.report.papers.comparable import devices_text
 from kdray.report.papers.published_table import Column, Line, number_of_each, published_table
 
 TITLE = "The methods that everybody compares with"
@@ -68,13 +69,14 @@ def losses(snapshot: Snapshot) -> Table:
 
 
 def cases(trials: pd.DataFrame) -> pd.DataFrame:
-    """A row per point: the mean and deviation over seeds of ``clean``, ``pgd``, ``autoattack``
-    (fractions; NaN where it was not measured) and ``hours`` of the student's own training."""
-    columns = ["clean", "pgd", "autoattack", "hours"]
+    """A row per point: the mean and deviation over seeds, and their number (``… n``), of ``clean``,
+    ``pgd``, ``autoattack`` (fractions; NaN where it was not measured) and ``hours`` of the
+    student's own training."""
     grouped = trials.groupby("point", sort=True)
-    out = grouped.agg(n=("seed", "nunique"), case=("case", "first"))
-    for name in columns:
+    out = grouped.agg(case=("case", "first"))
+    for name in ("clean", "pgd", "autoattack", "hours"):
         out[name], out[f"{name} std"] = grouped[name].mean(), grouped[name].std(ddof=1)
+        out[f"{name} n"] = grouped[name].count()
     return out.reset_index()
 
 
@@ -117,7 +119,7 @@ def robust_accuracy(snapshot: Snapshot) -> Iterator[Table | Missing]:
         what = (
             "Test accuracy on clean images, under PGD and under AutoAttack (where it was "
             "measured; of several such evaluations the one that most students have), and the hours "
-            "of the student's own training"
+            f"of the student's own training{devices_text(trials)}"
         )
         yield Table(name, title, caption(what, attacked, ["point"], band="±"), frame)
 
@@ -150,13 +152,14 @@ def trade_off(snapshot: Snapshot) -> Iterator[Figure | Missing]:
         legend(figure)
         what = (
             f"Accuracy under PGD ({attack_name(attacked)}) against (a) clean test accuracy and (b) "
-            "the hours of the student's own training; the line is the Pareto front"
+            f"the hours of the student's own training{devices_text(trials)}; the line is the "
+            "Pareto front"
         )
         yield Figure(name, title, caption(what, attacked, ["point"]), figure)
 
 
 def _spreads(table: pd.DataFrame, name: str, scale: float) -> list[Spread]:
-    parts = zip(table[name], table[f"{name} std"], table["n"], strict=True)
+    parts = zip(table[name], table[f"{name} std"], table[f"{name} n"], strict=True)
     return [Spread(scale * mean, scale * std, n) for mean, std, n in parts]
 
 

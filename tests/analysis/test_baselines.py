@@ -66,6 +66,26 @@ def test_each_method_has_its_robust_accuracy_and_its_hours(made: Sweeps) -> None
     assert "hours" in figure.caption
 
 
+def test_seeds_are_counted_where_they_were_measured_and_devices_are_said(made: Sweeps) -> None:
+    for seed, device in enumerate(("cpu", "an accelerator")):
+        trials = made.point(
+            "robust-distillation",
+            0,
+            0.8,
+            case="ard",
+            seeds=[seed],
+            train_seconds=9.0,
+            device=device,
+        )
+        if seed == 0:
+            made.numbers_of(trials, "pgd", "pgd", 0.5, **PGD)
+    table = next(iter(script.robust_accuracy(made.snapshot())))
+    ard = cells(table, "ard")
+    (attack,) = [name for name in table.frame if str(name).startswith("PGD")]
+    assert (ard["clean (%)"].n, ard[attack].n) == (2, 1)
+    assert "on 2 kinds of device" in table.caption
+
+
 def test_what_is_not_there_is_said(made: Sweeps) -> None:
     made.point("another", 0, 0.5)
     made.point("robust-distillation", 0, 0.5, case="ard")

@@ -323,7 +323,10 @@ def test_tables_take_one_evaluation(made: Sweeps, other: dict[str, object]) -> N
     (table,) = drawn(script.table_v, snapshot)
     assert isinstance(table, Table)
     assert cells(table, "KD")["cat"].mean == pytest.approx(50)
-    assert "Of 2 evaluations clean the one that most models have" in table.caption
+    assert (
+        "Evaluations clean had 2 settings, this is of the one that most models have"
+        in table.caption
+    )
 
 
 def test_a_swept_leaf_has_rows_and_lines_of_its_own(made: Sweeps) -> None:
@@ -357,3 +360,15 @@ def test_sizes_are_compared_with_one_teacher(made: Sweeps) -> None:
     (missing,) = drawn(script.table_vii, made.snapshot())
     assert isinstance(missing, Missing)
     assert "would average several points" in missing.reason
+
+
+def test_speeds_are_compared_on_one_kind_of_machine(made: Sweeps) -> None:
+    made.point(
+        "robust-sizes", 0, 0.9, role="teacher", seeds=[0], images_per_second=100.0, device="cpu"
+    )
+    for point, device in enumerate(("cpu", "an accelerator")):
+        how = {"model__network": f"student_{point + 1}", "device": device, "weights": 250}
+        made.point("robust-sizes", point, 0.7, case="robust", **how)
+    table = script.table_vii(made.snapshot())
+    assert cells(table, "Student 1")["Speed-up"].mean == 5
+    assert cells(table, "Student 2")["Speed-up"] is None

@@ -25,6 +25,8 @@ from papers.robust_student.networks import (
 FULL_NAMES = {"KD": "Knowledge Distillation"}
 """As tables IV and VI call them."""
 OTHER_PAPERS = ("Maxout Network", "Network in Network", "Deeply-Supervised Networks")
+MACHINE = ["device", "cpu", "threads"]
+"""Columns that two speeds must share to be compared."""
 WEAK_PEAK, STRONG_PEAK = 64, 16
 """Photons at white of Poisson noise: in training, and as strong as Gaussian noise of 10 dB."""
 
@@ -297,7 +299,11 @@ def table_vii(snapshot: Snapshot) -> Table:
 
 
 def _sizes(trials: pd.DataFrame, teachers: pd.DataFrame) -> pd.DataFrame:
-    speed = trials["images_per_second"] / teachers["images_per_second"].mean()
+    of_teachers = teachers.groupby(MACHINE, dropna=False)["images_per_second"].mean()
+    speed = (
+        trials["images_per_second"]
+        / of_teachers.reindex(pd.MultiIndex.from_frame(trials[MACHINE])).to_numpy()
+    )
     smaller = teachers["weights"].iloc[0] / trials["weights"]
     # Of one way of teaching: the other's students are the same networks.
     speed, smaller = (ratio.where(~trials["case"].eq("fitnet")) for ratio in (speed, smaller))

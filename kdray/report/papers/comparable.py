@@ -57,9 +57,10 @@ def of_one_setting(
     chosen = found[order[0]].reset_index(drop=True)
     if len(found) > 1:
         said = setting_text(settings[order[0]], differing(settings))
-        kind = str(chosen["evaluation"].iloc[0]).replace("_", " ")
+        kind = str(chosen["evaluation"].iloc[0])
         warnings.warn(
-            f"Of {len(found)} evaluations {kind} the one that most models have: {said}",
+            f"Evaluations {kind} had {len(found)} settings, this is of the one that most models "
+            f"have: {said}",
             Chosen,
             stacklevel=2,
         )
@@ -134,3 +135,9 @@ def of_one_point(rows: pd.DataFrame, points: Sequence[str], what: str) -> pd.Dat
             f"{listed(paths, MAX_PATHS)}"
         )
     return rows
+
+
+def devices_text(trials: pd.DataFrame) -> str:
+    """What a caption says after a time of training, if it was not of one kind of device."""
+    devices = trials["device"].nunique() if "device" in trials else 1
+    return f", here on {devices} kinds of device, so that it tells little" if devices > 1 else ""
