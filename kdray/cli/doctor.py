@@ -6,7 +6,7 @@ import importlib.util
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from kdray.core import InputError, tag_of, value_types
 from kdray.data import AnyData, ImageData
-from kdray.machine import hardware
+from kdray.machine import gpus, hardware
 from kdray.machine.torchvision import torchvision_part
 from kdray.sweep.execution.resources import Node
 
@@ -37,6 +37,7 @@ def examine(data_root: Path) -> Iterator[Finding]:
     yield Finding("Python", good, python if good else f"{python}: use 3.11, 3.12 or 3.13")
     yield from _packages()
     yield from _torch()
+    yield from gpu_findings(gpus.visible_gpus(), os.environ)
     yield _processors()
     yield _attacks()
     yield _memory()
@@ -96,6 +97,26 @@ def _torch() -> Iterator[Finding]:
             None,
             "none that torch can use; sweeps run on the CPU (resources.*.gpu must be 0)",
         )
+
+
+def gpu_findings(seen: Sequence[gpus.Gpu], environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Say how the driver lets trials share ``seen``, and what keeps them from it."""
+    for subject, text in gpus.cautions(seen, environment):
+        yield Finding(subject, False, text)
+    if not seen:
+        return
+    pipe = gpus.multi_process_service(environment)
+    if (refusal := gpus.refusal_of_sharing(seen, mps=pipe is not None)) is not None:
+        yield Finding("compute mode", None, f"{refusal} (resources.*.gpu below 1 and auto)")
+    if any(gpu.mig for gpu in seen):
+        yield Finding("MIG", None, "a GPU is cut into instances, each a device of its own")
+    text = (
+        f"a control daemon has its pipe at {pipe}: trials that share a GPU compute side by side"
+        if pipe is not None
+        else "not running: trials that share a GPU take turns on it; nvidia-cuda-mps-control -d "
+        "before Ray starts lets them compute side by side"
+    )
+    yield Finding("MPS", None if pipe is None else True, text)
 
 
 def _attacks() -> Finding:

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import torch
 
 from kdray.core import device_kinds
+from kdray.core.wording import memory as memory_text
+from kdray.machine.gpus import UNSET_BY_RAY, not_set_by_ray
 
 CONTEXT = 640 * 2**20
 """Bytes of a GPU that CUDA takes for a process beside torch's allocator: its context, kernels,
@@ -51,6 +53,10 @@ class NoCudaDevice(RuntimeError):
     """Ray has granted a GPU that torch cannot use."""
 
 
+class ShareTooSmall(RuntimeError):
+    """A share of a GPU holds less than CUDA itself takes for a process."""
+
+
 def device(granted: Sequence[str]) -> torch.device:
     """What a trial computes on: the GPU that Ray granted it, which is the first that this process
     sees, or the CPU if none.
@@ -70,6 +76,11 @@ def device(granted: Sequence[str]) -> torch.device:
             f"Ray granted GPU {', '.join(granted)} but torch finds no CUDA device: "
             f"{reason}; see 'kdray doctor' on "
             f"{platform.node()}, or run with gpu 0"
+        )
+    if not_set_by_ray() and torch.cuda.device_count() > len(granted):
+        raise NoCudaDevice(
+            f"Ray granted GPU {', '.join(granted)} but {UNSET_BY_RAY} keeps it from showing this "
+            "process that one alone: unset it"
         )
     return torch.device("cuda", 0)
 
@@ -131,27 +142,44 @@ def device_memory(device: torch.device) -> int | None:
     )
 
 
-def cap_memory(device: torch.device, share: float) -> None:
+def least_share(total: float, context: int = CONTEXT) -> float:
+    """The share of a GPU with ``total`` bytes of which CUDA itself takes all for one process."""
+    return context / total
+
+
+def check_share(share: float, total: float, context: int = CONTEXT) -> None:
+    """Raise :class:`ShareTooSmall` if a ``share`` of a GPU leaves nothing to the allocator."""
+    if 0 < share < 1 and share <= least_share(total, context):
+        raise ShareTooSmall(
+            f"{share:.3g} of a GPU of {memory_text(total)} is no more than the "
+            f"{memory_text(context)} that CUDA itself takes for every process: give more than "
+            f"{least_share(total, context):.3g}"
+        )
+
+
+def cap_memory(device: torch.device, share: float, context: int = CONTEXT) -> None:
     """Have an allocation fail that would take this process beyond its ``share`` of a GPU, so that
     its neighbours do not.
 
-    What the allocator may take is the share less :data:`CONTEXT`, which no cap reaches. A trial
+    What the allocator may take is the share less the bytes of the ``context``, which no cap
+    reaches; :class:`ShareTooSmall` if nothing is left. A trial
     with a GPU of its own (1 or more) is left as it is, but for the cap of whoever was in this
     process before it.
     """
     if device.type != "cuda":
         return
     total = torch.cuda.get_device_properties(device).total_memory
-    part = 1.0 if share >= 1 else max(0.0, share - CONTEXT / total)
+    check_share(share, total, context)
+    part = 1.0 if share >= 1 else share - least_share(total, context)
     torch.cuda.set_per_process_memory_fraction(part, device)
 
 
-def room(device: torch.device, share: float) -> int | None:
+def room(device: torch.device, share: float, context: int = CONTEXT) -> int | None:
     """Bytes that a process with this ``share`` of a GPU may still take of it; none of a CPU."""
     if device.type != "cuda":
         return None
     free, total = torch.cuda.mem_get_info(device)
-    return int(free) if share >= 1 else max(0, min(int(free), int(share * total) - CONTEXT))
+    return int(free) if share >= 1 else max(0, min(int(free), int(share * total) - context))
 
 
 def release(device: torch.device) -> None:

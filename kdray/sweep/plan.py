@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdray.core import InputError
+from kdray.core.wording import listed
 from kdray.data import data_root
+from kdray.machine.gpus import cautions, visible_gpus
 from kdray.results import Results
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition.file import Request, Role
@@ -85,6 +87,7 @@ def plan(
     planner.count_across()
     planner.look_at_data(data_root(data))
     node = this_machine(cpus, gpus)
+    planner.look_at_gpus()
     for role in sweep.roles:
         planner.find_room(role, node, max_concurrent)
     return planner.finished()
@@ -177,6 +180,23 @@ class _Planner:
         """Say what a user may not know of the data, if they are there."""
         self._plan.cautions += data_remarks(self._sweep, root)
         self._plan.notes += asking_remarks(self._sweep)
+
+    def look_at_gpus(self) -> None:
+        """Say what is wrong with this machine's GPUs, if any trial is to have one, and of which
+        other kinds those were that trained what is there."""
+        if not any(gpus_of(self._request(role)) for role in self._sweep.roles):
+            return
+        seen = visible_gpus()
+        self._plan.cautions += [text for _, text in cautions(seen)]
+        members = self._found.members(["trial_id"], [("sweep", "==", self._sweep.name)])
+        its = self._trials["trial_id"].isin(members["trial_id"])
+        before = set(self._trials.loc[its, "device"].dropna())
+        here = {gpu.name for gpu in seen if not gpu.mig}
+        if here and (other := sorted(before - here)):
+            self._plan.notes.append(
+                f"trials that are there ran on {listed(other)}, others would on "
+                f"{listed(sorted(here))}: equal seeds are paired on one kind of device only"
+            )
 
     def find_room(self, role: Role, node: Node, max_concurrent: int | None) -> None:
         """Say how many trials of ``role`` run at once on ``node``, and what limits them."""

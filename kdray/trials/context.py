@@ -54,7 +54,7 @@ class TrialContext:
         """The data set on the device; images that would take more than :data:`OF_THE_ROOM` of
         it stay in main memory, which changes no number."""
         held, device = experiment.data.load(self.models.data_root), self.models.device
-        room = hardware.room(device, self.grant.gpu or 1)
+        room = hardware.room(device, self.grant.gpu or 1, self.grant.context)
         streamed = room is not None and held.size > OF_THE_ROOM * room
         if streamed:
             self.log.say(

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from kdray.core import Value
+from kdray.machine.hardware import CONTEXT
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
 
 
@@ -17,6 +18,9 @@ class Grant(Value):
     cpu: Annotated[float, Field(gt=0)] = 1.0
     gpu: Annotated[float, Field(ge=0)] = 0.0
     """A part of a GPU below 1 shares it."""
+    context: Annotated[int, Field(gt=0)] = CONTEXT
+    """Bytes of the GPU that CUDA itself takes for a process: measured with gpu: auto, else
+    assumed."""
     memory: Annotated[float, Field(ge=0)] = 0.0
     """GiB of main memory that are set aside; 0: none is counted."""
     hours: Annotated[float, Field(gt=0)] | None = None

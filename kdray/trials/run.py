@@ -70,7 +70,7 @@ def run_task(
     After the hours of its grant the process ends itself, also where the trial hangs.
     """
     hardware.make_repeatable(device, grant.threads)
-    hardware.cap_memory(device, grant.gpu or 1)
+    hardware.cap_memory(device, grant.gpu or 1, grant.context)
     with (
         Log(store, task.experiment.trial_id) as log,
         log.no_longer_than(grant.seconds),

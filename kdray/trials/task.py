@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from kdray.core import InputError, Several, Value, describe
 from kdray.machine.checked_file import Damaged
-from kdray.machine.hardware import NoCudaDevice
+from kdray.machine.hardware import NoCudaDevice, ShareTooSmall
 from kdray.robustness import AnyEvaluation
 from kdray.trials.experiment import AnyTrial, Experiment, says_something
 
@@ -281,7 +281,7 @@ def _kind_of(error: BaseException) -> ReasonKind:
             return ReasonKind.MEMORY
         case InputError():
             return ReasonKind.INPUT
-        case OSError() | MemoryError() | Damaged() | NoCudaDevice():
+        case OSError() | MemoryError() | Damaged() | NoCudaDevice() | ShareTooSmall():
             return ReasonKind.MACHINE
         case RuntimeError():
             # CUDA's libraries raise one class for all that goes wrong: only the message, looked at

@@ -9,10 +9,11 @@ import pytest
 from packaging.requirements import Requirement
 
 from kdray.cli import doctor
-from kdray.cli.doctor import Finding, data_findings, left_by_ray
+from kdray.cli.doctor import Finding, data_findings, gpu_findings, left_by_ray
 from kdray.core import tag_of, value_types
 from kdray.data import AnyData, Digits, ImageData, OwnData
 from kdray.data.cinic10 import NAMES, PARTS
+from kdray.machine.gpus import UNSET_BY_RAY, Gpu
 from tests.readme import ROOT
 
 
@@ -85,3 +86,19 @@ def test_what_is_there_is_fine(tmp_path: Path) -> None:
 def test_no_data_folder_is_no_fault(tmp_path: Path) -> None:
     (finding,) = data_findings(tmp_path / "none")
     assert finding.ok is None
+
+
+def test_how_trials_may_share_a_gpu_is_told(tmp_path: Path) -> None:
+    alone = Gpu("0", "GPU-1", "NVIDIA H200", 2**37, "Exclusive_Process", mig=False)
+    environment = {"CUDA_MPS_PIPE_DIRECTORY": str(tmp_path)}
+    found = {each.subject: each for each in gpu_findings([alone], environment)}
+    assert found["compute mode"].text.startswith("GPU 0 lets in one process at a time")
+    assert found["MPS"].text.startswith("not running: trials that share a GPU take turns on it")
+    (tmp_path / "control").touch()
+    (service,) = gpu_findings([alone], environment)
+    assert (service.subject, service.ok) == ("MPS", True)
+    sliced = alone._replace(compute_mode="Default", mig=True)
+    found = {each.subject: each for each in gpu_findings([sliced], {UNSET_BY_RAY: "1"})}
+    assert not found["Ray and GPUs"].ok
+    assert found["MIG"].ok is not True
+    assert list(gpu_findings([], environment)) == []

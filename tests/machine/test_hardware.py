@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from kdray.machine import hardware
+from kdray.machine.gpus import UNSET_BY_RAY
 from kdray.results import TABLES
+from kdray.trials.task import ReasonKind, reason_of
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 GIB = 2**30
@@ -173,8 +175,21 @@ def test_the_allocator_is_capped_below_the_share_by_what_cuda_itself_takes(
 ) -> None:
     hardware.cap_memory(GPU, 0.25)
     assert caps[0] * 16 * GIB + hardware.CONTEXT == 4 * GIB
-    hardware.cap_memory(GPU, 1e-3)
-    assert caps[1] == 0.0
+    hardware.cap_memory(GPU, 0.25, GIB)
+    assert caps[1] * 16 * GIB + GIB == 4 * GIB, "less what was measured"
+
+
+@pytest.mark.parametrize(("share", "context"), [(0.039, hardware.CONTEXT), (0.25, 4 * GIB)])
+def test_a_share_that_cuda_itself_fills_is_refused_in_one_line(
+    caps: list[float], share: float, context: int
+) -> None:
+    with pytest.raises(
+        hardware.ShareTooSmall, match=r"of a GPU of 16 GiB is no more than the "
+    ) as no:
+        hardware.cap_memory(GPU, share, context)
+    assert "\n" not in str(no.value)
+    assert reason_of(no.value).kind is ReasonKind.MACHINE
+    assert caps == []
 
 
 def test_a_whole_gpu_is_not_capped_though_the_process_was_before(caps: list[float]) -> None:
@@ -206,3 +221,17 @@ def test_a_cpu_is_not_capped(caps: list[float]) -> None:
 def test_the_peak_on_a_gpu_is_what_others_cannot_have(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.max_memory_reserved", lambda _: 3 * GIB)
     assert hardware.peak_memory(GPU) == 3 * GIB + hardware.CONTEXT
+
+
+def test_a_process_that_sees_every_gpu_computes_on_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray, told to leave CUDA_VISIBLE_DEVICES alone, would put all trials on the first."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert hardware.device(["1"]) == GPU
+    monkeypatch.setenv(UNSET_BY_RAY, "1")
+    with pytest.raises(
+        hardware.NoCudaDevice, match=rf"^Ray granted GPU 1 but {UNSET_BY_RAY} keeps"
+    ):
+        hardware.device(["1"])
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert hardware.device(["0"]) == GPU

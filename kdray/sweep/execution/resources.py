@@ -14,6 +14,7 @@ import torch
 from kdray.core import InputError
 from kdray.core.wording import GIB, listed, memory
 from kdray.machine import hardware
+from kdray.machine.gpus import multi_process_service, refusal_of_sharing, visible_gpus
 from kdray.trials.grant import Grant
 
 if TYPE_CHECKING:  # it is there before the rest of a run is imported
@@ -38,6 +39,10 @@ class Node(NamedTuple):
     gpu: float
     memory: float = math.inf
     """GiB; infinite where nobody has said."""
+    gpu_memory: float = math.inf
+    """Bytes of its smallest GPU; infinite where nobody has said."""
+    not_shared: str | None = None
+    """Why trials cannot share its GPUs, if they cannot."""
 
 
 class Share(NamedTuple):
@@ -55,11 +60,15 @@ def this_machine(cpus: int | None = None, gpus: int | None = None) -> Node:
     present = torch.cuda.device_count()
     if gpus is not None and gpus > present:
         raise InputError(f"--gpus {gpus}: this machine has {present or 'none'}")
+    seen = visible_gpus() if present else []
+    sizes = [gpu.memory for gpu in seen if gpu.memory is not None and not gpu.mig]
     return Node(
         "this machine",
         hardware.cpus() if cpus is None else cpus,
         present if gpus is None else gpus,
         max(0, hardware.free_memory() - OBJECT_STORE_BYTES) / GIB,
+        min(sizes, default=math.inf),
+        refusal_of_sharing(seen, mps=multi_process_service() is not None),
     )
 
 
@@ -94,6 +103,7 @@ def check(role: str, request: Request, nodes: Sequence[Node]) -> None:
     """Raise :class:`InputError` if no node can ever run a trial of ``request``: Ray would wait for
     ever without a word."""
     if at_once(request, nodes):
+        _check_sharing(role, request, nodes)
         return
     gpu, where = gpus_of(request), f"resources.{role}"
     largest_cpu, largest_gpu, largest_memory = (
@@ -125,6 +135,21 @@ def check(role: str, request: Request, nodes: Sequence[Node]) -> None:
     nearest = largest_gpu if gpu else largest_memory
     has = f"{nearest.cpu:g} CPUs, {nearest.gpu:g} GPUs and {memory(nearest.memory * GIB)} of memory"
     raise InputError(f"{where}: no node has {listed(wanted)} together ({nearest.name} has {has})")
+
+
+def _check_sharing(role: str, request: Request, nodes: Sequence[Node]) -> None:
+    """Raise :class:`InputError` if a part of a GPU cannot be had on some node that would give it,
+    or holds nothing but CUDA itself."""
+    is_part = request.gpu == "auto" or 0 < gpus_of(request) < 1
+    for node in nodes if is_part else ():
+        if not node.gpu:
+            continue
+        if node.not_shared is not None:
+            raise InputError(f"resources.{role}.gpu: {node.not_shared}")
+        try:
+            hardware.check_share(gpus_of(request), node.gpu_memory)
+        except hardware.ShareTooSmall as error:
+            raise InputError(f"resources.{role}.gpu: {error}") from None
 
 
 def share_for(need: int, total: int) -> float:

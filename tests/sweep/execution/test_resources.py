@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from kdray.core import InputError, parse
 from kdray.core.wording import GIB
 from kdray.machine import hardware
+from kdray.machine.gpus import Gpu
 from kdray.sweep.definition.file import Request
 from kdray.sweep.execution.probe import measured
 from kdray.sweep.execution.resources import (
@@ -340,3 +341,38 @@ def test_a_gpu_that_ray_grants_and_torch_does_not_find_is_told_in_one_line(
 def test_more_than_one_gpu_is_refused(gpu: float) -> None:
     with pytest.raises(InputError, match=rf"gpu: gpu {gpu} is more than a trial uses"):
         parse(Request, {"gpu": gpu})
+
+
+@pytest.mark.parametrize("gpu", [0.5, "auto"])
+def test_a_gpu_that_lets_in_one_process_is_not_shared(gpu: float | str) -> None:
+    node = Node("n", 4, 2, not_shared="GPU 0 lets in one process at a time")
+    with pytest.raises(InputError, match=r"^resources\.student\.gpu: GPU 0 lets in one process"):
+        check("student", Request(gpu=gpu), [Node("without", 4, 0), node])
+    check("student", Request(gpu=1), [node])
+    check("student", Request(gpu=0), [node])
+
+
+def test_a_share_that_cuda_itself_fills_is_refused_where_the_gpu_is_known() -> None:
+    small = Node("n", 64, 1, gpu_memory=16 * GIB)
+    with pytest.raises(
+        InputError,
+        match=r"^resources\.teacher\.gpu: 0\.03 of a GPU of 16 GiB is no more than the .* give "
+        r"more than 0\.0391$",
+    ):
+        check("teacher", Request(gpu=0.03), [Node("large", 64, 1, gpu_memory=80 * GIB), small])
+    check("teacher", Request(gpu=0.04), [small])
+    check("teacher", Request(gpu=0.03), [Node("nobody said", 64, 1)])
+
+
+def test_this_machine_says_what_its_driver_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [
+        Gpu("0", "GPU-1", "NVIDIA A100-SXM4-40GB", 40 * GIB, "Default", mig=False),
+        Gpu("1", "GPU-2", "NVIDIA L4", 24 * GIB, "Exclusive_Process", mig=False),
+    ]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("kdray.sweep.execution.resources.visible_gpus", lambda: seen)
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/nowhere")
+    node = this_machine()
+    assert (node.gpu, node.gpu_memory) == (2, 24 * GIB)
+    assert node.not_shared is not None
+    assert node.not_shared.startswith("GPU 1 lets in one process")
