@@ -19,9 +19,12 @@ import pytest
 import kdray.sweep
 from kdray.core import InputError
 from kdray.core.garbage import OBJECTS
+from kdray.machine.gpus import UNSET_BY_RAY, Gpu
+from kdray.machine.hardware import CONTEXT
 from kdray.results import Results, Store, write_rows
 from kdray.results.points.table import points
 from kdray.sweep.definition.file import Request
+from kdray.sweep.execution.probe import MeasuredShare
 from kdray.sweep.execution.resources import Node
 from kdray.sweep.plan import plan
 from kdray.sweep.run import check_data
@@ -872,11 +875,10 @@ def test_a_share_of_a_gpu_is_measured_once_a_role_and_given_to_every_trial(
 ) -> None:
     asked: list[tuple[str, set[str]]] = []
 
-    def measured(
-        request: Request, role: str, candidates: list[Task], _: Path
-    ) -> tuple[Request, str]:
+    def measured(request: Request, role: str, candidates: list[Task], _: Path) -> MeasuredShare:
+        assert request.gpu == "auto"
         asked.append((role, {task.role for task in candidates}))
-        return request.model_copy(update={"gpu": 0.25}), f"{role} takes a quarter"
+        return MeasuredShare(0.25, 700 * 2**20, f"{role} takes a quarter")
 
     monkeypatch.setattr("kdray.sweep.execution.probe.measured", measured)
     said = io.StringIO()
@@ -887,6 +889,8 @@ def test_a_share_of_a_gpu_is_measured_once_a_role_and_given_to_every_trial(
         "teacher": 0,
         "student": 0.25,
     }
+    contexts = {a.task.role: a.grant.context for a in engine.ran if "dear" not in str(a.task)}
+    assert contexts == {"teacher": CONTEXT, "student": 700 * 2**20}
     assert engine.widths == [8, 4]
     assert engine.calls == 2, "all workers are gone while a GPU is measured"
     assert "student takes a quarter\nstudents: 4 at once, limited by GPU" in said.getvalue()
@@ -917,6 +921,24 @@ def test_a_plan_says_what_is_measured_later_and_where_less_would_do(finished: Pa
         .room["student"]
         .endswith("(gpu 0.167 would do, by the memory that trials here have taken)")
     )
+
+
+@pytest.mark.usefixtures("_one_gpu")
+def test_a_plan_says_what_is_wrong_with_the_gpus_and_that_they_are_of_another_kind(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = [Gpu("0", "GPU-1", "NVIDIA H200", 2**37, "Default", mig=False)]
+    monkeypatch.setattr("kdray.sweep.plan.visible_gpus", lambda: seen)
+    monkeypatch.setenv(UNSET_BY_RAY, "1")
+    found = plan(sweep_of({"resources": {"student": {"gpu": 1}}}), finished)
+    assert any(text.startswith(f"{UNSET_BY_RAY} is set") for text in found.cautions)
+    assert (
+        "trials that are there ran on cpu, others would on NVIDIA H200: equal seeds are paired on "
+        "one kind of device only"
+    ) in found.notes
+    without = plan(sweep_of({}), finished)
+    assert not any(UNSET_BY_RAY in text for text in without.cautions)
+    assert not any("equal seeds" in text for text in without.notes)
 
 
 def test_progress_says_what_was_done_and_which_point_is_best(

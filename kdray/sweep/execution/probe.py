@@ -1,34 +1,46 @@
-"""``gpu: auto``: how much of a GPU one trial needs.
+"""``gpu: auto``: how much of a GPU one trial needs, by memory and by time.
 
 Before the first trial of a role the hungriest of them does a few training steps and a block of each
-evaluation in a process that has a GPU to itself, and the memory that it took says how many may
-share one. Nothing of it is kept: it works on results of its own, which are thrown away, and its
-teacher is an untrained network of the same shape.
+evaluation in a process that has a GPU to itself. The memory that it took says how many may share
+one, and the part of the time in which its training keeps the GPU computing how many may do so with
+any gain: without MPS processes take turns on a GPU, so n trials that keep it busy for a part b of
+their time each are n times as fast together up to n = 1/b, the one more that rounds 1/b up fills
+what is left, and another only waits. (With MPS kernels that leave multiprocessors idle run side by
+side, and more may bring a little more: give a number then.) Nothing of it is kept: it works on
+results of its own, which are thrown away, and its teacher is an untrained network of the same
+shape.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
 import ray
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from kdray.core import InputError, describe, parse
-from kdray.core.wording import GIB
+from kdray.core.wording import GIB, percent
 from kdray.machine import hardware
 from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.execution.appetite import hungriest
-from kdray.sweep.execution.rehearsal import batch_size, rehearse
-from kdray.sweep.execution.resources import share_for
+from kdray.sweep.execution.rehearsal import Stopwatch, batch_size, rehearse
+from kdray.sweep.execution.resources import MAX_TRIALS_PER_GPU, share_for
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
 from kdray.trials.task import ReasonKind, Task, reason_of
 
+ROUNDING = 0.05
+"""Of a trial: what is left of a GPU's time by so many is not worth another one."""
 
-class Meter(Protocol):
-    """Reads the memory of a GPU that this process has to itself."""
+
+class Meter(Stopwatch, Protocol):
+    """Reads the memory of a GPU that this process has to itself, and how busy it is."""
 
     def total(self) -> int:
         """Bytes of the GPU."""
@@ -39,6 +51,10 @@ class Meter(Protocol):
     def peak(self) -> int:
         """Bytes that its allocator has held at most."""
 
+    def busy(self) -> float | None:
+        """The part of the time of the last block of ``timing`` in which the GPU computed; none
+        where there was none, or nothing that tells."""
+
 
 class CudaMeter:
     """Torch's own figures."""
@@ -47,6 +63,26 @@ class CudaMeter:
         self._device = device
         torch.cuda.init()  # before it nothing can be reset
         torch.cuda.reset_peak_memory_stats(device)
+        self._busy: float | None = None
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+            torch.cuda.synchronize(self._device)
+            began = perf_counter()
+            yield
+            torch.cuda.synchronize(self._device)
+            seconds = perf_counter() - began
+        computing = sum(
+            event.device_time_total
+            for event in profiler.events() or ()
+            if event.device_type.name == "CUDA"
+        )
+        # The profiler counts microseconds; none at all where a machine does not let it look.
+        self._busy = min(1.0, computing / 1e6 / seconds) if computing else None
+
+    def busy(self) -> float | None:
+        return self._busy
 
     def total(self) -> int:
         return int(torch.cuda.mem_get_info(self._device)[1])
@@ -68,20 +104,48 @@ class Need(NamedTuple):
     """Bytes."""
     total: int
     """Bytes of the GPU that it was measured on."""
+    context: int
+    """Bytes, of those needed, that are CUDA's own."""
+    busy: float | None = None
+    """The part of the time in which it keeps the GPU computing alone; none if nobody could tell."""
 
     @property
     def share(self) -> float:
+        """The larger of the shares by memory and by time."""
+        return max(self._by_memory, self._by_time)
+
+    @property
+    def _by_memory(self) -> float:
         return share_for(self.needed, self.total)
 
+    @property
+    def _by_time(self) -> float:
+        if self.busy is None:
+            return 0.0
+        return 1 / min(MAX_TRIALS_PER_GPU, math.ceil(1 / self.busy - ROUNDING))
+
     def __str__(self) -> str:
-        return f"{self.needed / GIB:.2f} of {self.total / GIB:.2f} GiB"
+        text = f"{self.needed / GIB:.2f} of {self.total / GIB:.2f} GiB"
+        if self.busy is None:
+            return f"{text} (how busy it keeps the GPU could not be told)"
+        limit = "time" if self._by_time > self._by_memory else "memory"
+        return f"{text} and keeps the GPU busy {percent(self.busy, 2)} of the time: {limit} limits"
+
+
+class MeasuredShare(NamedTuple):
+    """What every trial of a role is given of a GPU."""
+
+    gpu: float
+    context: int
+    """Bytes of the GPU that CUDA takes for each."""
+    text: str
+    """For people: how it was found."""
 
 
 def measured(
     request: Request, role: Role, candidates: Sequence[Task], data_root: Path
-) -> tuple[Request, str]:
-    """``request`` with the share of a GPU that the hungriest of ``candidates`` needs, and for
-    people how it was found.
+) -> MeasuredShare:
+    """The share of a GPU that the hungriest of ``candidates`` needs.
 
     Waits until Ray has a whole GPU free; in a cluster of several kinds of GPU one of each, and the
     largest share counts. Raises :class:`InputError` if that trial does not fit on a GPU, or cannot
@@ -115,11 +179,10 @@ def measured(
         ) from None
     if problem := next((answer for answer in answers if isinstance(answer, str)), None):
         raise InputError(f"{where}: {problem}")
-    most = max(
-        (answer for answer in answers if isinstance(answer, Need)), key=lambda need: need.share
-    )
+    needs = [answer for answer in answers if isinstance(answer, Need)]
+    most = max(needs, key=lambda need: need.share)
     text = f"{where} is {most.share:.3g}: trial {most.trial_id}, the hungriest, takes {most}"
-    return request.model_copy(update={"gpu": most.share}), text
+    return MeasuredShare(most.share, max(need.context for need in needs), text)
 
 
 def _kinds(node: dict[str, Any]) -> list[str]:
@@ -162,13 +225,14 @@ def probe(
     tried = f"trial {trial_id} (batches of {batch_size(task.experiment)})"
     remedy = f"the {total / GIB:.4g} GiB of a GPU; make training.batch_size or the model smaller"
     try:
-        rehearse(task, data_root=data_root, device=device, kernels=kernels)
+        rehearse(task, data_root=data_root, device=device, kernels=kernels, stopwatch=meter)
     except RuntimeError as error:
         if reason_of(error).kind is not ReasonKind.MEMORY:
             raise
         raise InputError(f"{tried} needs more than {remedy}") from None
-    # Never less for CUDA itself than what caps on the allocator leave it.
-    needed = meter.peak() + max(meter.context(), hardware.CONTEXT)
+    # The caps on the allocators of trials leave as much for CUDA itself.
+    context = max(meter.context(), hardware.CONTEXT)
+    needed = meter.peak() + context
     if needed > total:
         raise InputError(f"{tried} needs {needed / GIB:.4g} GiB, more than {remedy}")
-    return Need(trial_id, needed, total)
+    return Need(trial_id, needed, total, context, meter.busy())

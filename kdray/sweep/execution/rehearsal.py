@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -35,10 +35,23 @@ STEPS = 3
 the allocator settled."""
 
 
+class Stopwatch(Protocol):
+    """Takes the time of a block."""
+
+    def timing(self) -> AbstractContextManager[None]:
+        """Take the time of the block."""
+
+
 def rehearse(
-    task: Task, *, data_root: Path, device: torch.device, kernels: ComputeOptions = DEFAULT_COMPUTE
+    task: Task,
+    *,
+    data_root: Path,
+    device: torch.device,
+    kernels: ComputeOptions = DEFAULT_COMPUTE,
+    stopwatch: Stopwatch | None = None,
 ) -> None:
-    """Do a little of everything that ``task`` does, with the memory of the whole.
+    """Do a little of everything that ``task`` does, with the memory of the whole; ``stopwatch``
+    takes the time of an epoch of training whose kernels are all loaded.
 
     Raises :class:`torch.OutOfMemoryError` if that runs out.
     """
@@ -50,7 +63,7 @@ def rehearse(
             train=whole.train.first(few), val=whole.val.first(BLOCK), test=whole.test.first(BLOCK)
         )
         if task.train and isinstance(task.experiment, Experiment):
-            train_a_little(task.experiment, dataset, context)
+            train_a_little(task.experiment, dataset, context, stopwatch)
         measure_a_little(task, dataset, context)
 
 
@@ -86,8 +99,14 @@ def loaded(task: Task) -> list[AnyTrial]:
     return [*([] if teacher is None else [teacher]), *task.others]
 
 
-def train_a_little(experiment: Experiment, dataset: Dataset, context: TrialContext) -> None:
-    """An epoch of each stage on ``dataset``, one that monitors if any does."""
+def train_a_little(
+    experiment: Experiment,
+    dataset: Dataset,
+    context: TrialContext,
+    stopwatch: Stopwatch | None = None,
+) -> None:
+    """An epoch of each stage on ``dataset``, one that monitors if any does, and of the last stage
+    another for the ``stopwatch``."""
     setup, training = training_setup(experiment, dataset, context), experiment.training
     state = fresh_state(experiment, setup, context.student(experiment))
     for stage in experiment.method.stages(training.epochs):
@@ -102,6 +121,9 @@ def train_a_little(experiment: Experiment, dataset: Dataset, context: TrialConte
             state.history.append(train_epoch(state, setup, stage, epoch, (epoch,), steps))
             if stage.name == "main":
                 keep(state, training)
+                if stopwatch is not None:
+                    with stopwatch.timing():
+                        train_epoch(state, setup, stage, epoch, (epoch,), steps)
 
 
 def measure_a_little(task: Task, dataset: Dataset, context: TrialContext) -> None:

@@ -22,7 +22,9 @@ from kdray.sweep.scheduling.scheduler import Allocation
 from kdray.trials.task import Task
 
 if TYPE_CHECKING:
-    from kdray.sweep.execution.callback_adapter import Adapter  # which imports ray
+    # which import ray
+    from kdray.sweep.execution.callback_adapter import Adapter
+    from kdray.sweep.execution.probe import MeasuredShare
 
 
 class RayRunner:
@@ -41,8 +43,8 @@ class RayRunner:
         cannot."""
         self._store, self._options = store, options
         self._sweep, self._callbacks, self._warn = sweep, callbacks, warn
-        self._shares: dict[Role, Request] = {}
-        """By role: its request, with the measured share of a GPU."""
+        self._shares: dict[Role, MeasuredShare] = {}
+        """By role: what was measured for ``gpu: auto``."""
         self._stack = ExitStack()
         self._nodes: list[Node] | None = None
 
@@ -70,14 +72,18 @@ class RayRunner:
         check(role, request, nodes)
         notes: list[str] = []
         if self.must_measure(role, request):
-            self._shares[role], note = self._measured(request, role, candidates)
-            notes.append(note)
-        if request.gpu == "auto":
-            request = self._shares[role]
+            self._shares[role] = self._measured(request, role, candidates)
+            notes.append(self._shares[role].text)
+        share = self._shares[role] if request.gpu == "auto" else None
+        if share is not None:
+            request = request.model_copy(update={"gpu": share.gpu})
+        grant = granted(request)
+        if share is not None:
+            grant = grant.model_copy(update={"context": share.context})
         notes.append(f"{phase}: {concurrency(request, nodes, limit)}")
         # In a cluster, nodes that join later are used: as many run at once as Ray finds room for.
         width = at_once(request, nodes, limit) if self._options.address is None else limit
-        return Allocation(granted(request), width, tuple(notes))
+        return Allocation(grant, width, tuple(notes))
 
     def run(self, jobs: Jobs) -> None:
         """Run every job, in processes that end with the call."""
@@ -96,10 +102,8 @@ class RayRunner:
 
         return adapter_of(callback, self._store, self._sweep, self._warn)
 
-    def _measured(
-        self, request: Request, role: Role, candidates: Sequence[Task]
-    ) -> tuple[Request, str]:
-        """``request`` with a measured share of a GPU, and for people how it was found."""
+    def _measured(self, request: Request, role: Role, candidates: Sequence[Task]) -> MeasuredShare:
+        """The share of a GPU that each trial of ``role`` is given."""
         from kdray.sweep.execution.probe import measured
 
         return measured(request, role, candidates, self._options.data)
@@ -111,5 +115,10 @@ class RayRunner:
             options = self._options
             local = this_machine(options.cpus, options.gpus)
             found = cluster(options.address, local, options.runtime_env)
-            self._nodes = self._stack.enter_context(found)
+            nodes = self._stack.enter_context(found)
+            if options.address is None and len(nodes) == 1:  # Ray does not say what its GPUs are
+                nodes = [
+                    nodes[0]._replace(gpu_memory=local.gpu_memory, not_shared=local.not_shared)
+                ]
+            self._nodes = nodes
         return self._nodes

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +43,16 @@ class Scale:
     total_: float
     context_: float = 0.25
     peak_: float = 1.0
+    busy_: float | None = None
+    timed: int = 0
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        yield
+        self.timed += 1
+
+    def busy(self) -> float | None:
+        return self.busy_
 
     def total(self) -> int:
         return int(self.total_ * GIB)
@@ -74,13 +85,41 @@ def test_the_share_holds_peak_and_context_with_head_room() -> None:
     assert need.needed == 4 * GIB
     assert need.share == 1 / 3  # 3 x 4 x 1.15 = 13.8 GiB fit, 4 x 4 x 1.15 = 18.4 do not
     assert need.trial_id == task().experiment.trial_id
-    assert str(need) == "4.00 of 16.00 GiB"
+    assert need.context == GIB
+    assert str(need) == "4.00 of 16.00 GiB (how busy it keeps the GPU could not be told)"
 
 
 def test_a_small_context_counts_as_much_as_the_cap_takes_off_for_it() -> None:
     need = measured(Scale(8, context_=0.1, peak_=0.05))
     cap = need.share * need.total - hardware.CONTEXT
     assert cap > 0.05 * GIB
+
+
+@pytest.mark.parametrize(
+    ("busy", "n", "limit"),
+    [
+        (0.3, 4, "time"),  # three keep it busy for nine tenths of its time
+        (0.25, 4, "time"),
+        (0.249, 4, "time"),  # a fifth would have a hundredth of it
+        (0.9, 2, "time"),
+        (1.0, 1, "time"),
+        (0.98, 1, "time"),
+        (0.02, 12, "memory"),
+        (1e-9, 12, "memory"),
+    ],
+)
+def test_no_more_share_a_gpu_than_its_time_holds(busy: float, n: int, limit: str) -> None:
+    scale = Scale(16, context_=0.65, peak_=0.45, busy_=busy)
+    need = measured(scale)
+    assert scale.timed == 1
+    assert need.share == 1 / n
+    assert str(need).endswith(f": {limit} limits")
+
+
+def test_what_only_measures_is_not_timed() -> None:
+    scale = Scale(8)
+    assert measured(scale, task({"name": "clean"}, train=False)).busy is None
+    assert scale.timed == 0
 
 
 def test_what_fits_only_without_head_room_has_a_whole_gpu() -> None:
