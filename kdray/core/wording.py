@@ -18,6 +18,8 @@ GIB = 2**30
 _PIXEL_LEVELS = 255
 _POSITION = re.compile(r"\.(\d+)(?=\.|$)")
 """In a list, as a part of a path."""
+_REPLICATES = ("seed", "teacher.seed")
+"""Paths of a seed and of its teacher's: the end of another path that is not to be taken for it."""
 _SHORT = 8
 """Characters of the longest number that is written as it is, before levels are tried: 0.2 is 0.2,
 although it is 51/255."""
@@ -69,12 +71,13 @@ def point_text(values: Mapping[str, Any], case: Any = None) -> str:
 
 
 def short_paths(paths: Iterable[str]) -> dict[str, str]:
-    """Map every dotted path to its shortest end that ends no other of ``paths`` and says what it
-    is: ``sigma``, ``milestones[0]``."""
+    """Map every dotted path to its shortest end that ends no other of ``paths``, is not taken for
+    the seed of a replicate, and says what it is: ``sigma``, ``milestones[0]``."""
     splits = {path: _POSITION.sub(r"[\1]", path).split(".") for path in paths}
     ends = Counter(
         ".".join(parts[start:]) for parts in splits.values() for start in range(len(parts))
     )
+    ends.update(_REPLICATES)
     return {
         path: next(
             (

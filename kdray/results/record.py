@@ -64,11 +64,16 @@ def write_objectives(store: Store, sweep: str, objectives: Objectives) -> None:
 
 def sweep_objectives(store: Store, sweep: str) -> Objectives:
     """The objectives and constraints that ``sweep`` was last run with; those of a sweep file that
-    says none where the file is damaged or of before there were any: the next run writes it anew."""
-    try:
-        return parse(Objectives, _read_record(store, objectives_file(sweep), sweep))
-    except InputError:
-        return Objectives(objectives=(Objective(),))
+    says none where the file is damaged, which is said, or of before there were any: the next run
+    writes it anew."""
+    name = objectives_file(sweep)
+    record = _read_record(store, name, sweep)
+    if record is not None:
+        try:
+            return parse(Objectives, record)
+        except InputError as error:
+            _warn_of_damage(store, name, str(error))
+    return Objectives(objectives=(Objective(),))
 
 
 def write_labels(store: Store, sweep: str, labels: Labels, monitored: Labels | None = None) -> None:
@@ -134,7 +139,7 @@ def sweep_labels(store: Store) -> dict[str, SweepLabels]:
 
 
 def _read_labels(store: Store, name: str, sweep: str) -> dict[str, str]:
-    found = _read_record(store, name, sweep)
+    found = _read_record(store, name, sweep) or {}
     return {str(each): str(label) for each, label in found.items()}
 
 
@@ -144,21 +149,28 @@ def _write_record(store: Store, name: str, sweep: str, record: Mapping[str, Any]
     store.write(name, text.encode())
 
 
-def _read_record(store: Store, name: str, sweep: str) -> dict[str, Any]:
-    """What a file holds of the record of ``sweep``; nothing where it is missing or damaged, or says
-    that it is another sweep's, which a :class:`DamagedFile` names. Files of before they said whose
-    they are count as the sweep's whose name they have."""
+def _read_record(store: Store, name: str, sweep: str) -> dict[str, Any] | None:
+    """What a file holds of the record of ``sweep``; none where it is missing, or damaged or of
+    another sweep, as it says itself, which a :class:`DamagedFile` names. Files of before they said
+    whose they are count as the sweep's whose name they have."""
     try:
         found = json.loads(store.read(name))
-    except (FileNotFoundError, ValueError):
-        return {}
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        found = None
     if not isinstance(found, dict):
-        return {}
+        _warn_of_damage(store, name, "it is no JSON mapping")
+        return None
     if (owner := found.pop(OWNER, sweep)) != sweep:
-        problem = f"it is of the sweep {owner!r}, its name says otherwise"
-        warn(f"{store.place}/{name}: damaged, left out ({problem})", DamagedFile)
-        return {}
+        _warn_of_damage(store, name, f"it is of the sweep {owner!r}, its name says otherwise")
+        return None
     return found
+
+
+def _warn_of_damage(store: Store, name: str, problem: str) -> None:
+    line = " ".join(problem.split())
+    warn(f"{store.place}/{name}: damaged, left out ({line})", DamagedFile)
 
 
 def with_labels_of(robustness: pd.DataFrame, labels: SweepLabels) -> pd.DataFrame:

@@ -202,6 +202,9 @@ def test_memory_is_binary() -> None:
         (["noise.sigma", "teacher.noise.sigma"], ["noise.sigma", "teacher.noise.sigma"]),
         (["schedule.milestones.0", "schedule.milestones.1"], ["milestones[0]", "milestones[1]"]),
         (["noise.0.sigma", "noise.1.sigma"], ["noise[0].sigma", "noise[1].sigma"]),
+        (["teacher.teacher.seed"], ["teacher.teacher.seed"]),
+        (["seed", "data.sample_seed"], ["seed", "sample_seed"]),
+        (["supervision.seed", "method.alpha"], ["supervision.seed", "alpha"]),
         ([], []),
     ],
 )

@@ -106,3 +106,22 @@ def test_a_record_of_before_it_said_whose_it_is_is_read(recorded: Results) -> No
         store.write(file("s"), json.dumps(whole).encode())
     assert sweep_objectives(store, "s") == SMALLEST
     assert sweep_labels(store) == before
+
+
+@pytest.mark.parametrize("damaged", [b"{", b"[]", b"\xff"])
+def test_a_damaged_record_is_said_in_a_line(recorded: Results, damaged: bytes) -> None:
+    store = recorded.store
+    for file in FILES:
+        store.write(file("s"), damaged)
+    with pytest.warns(DamagedFile, match=r"s\.objectives\.json: damaged, left out \(it is no JSON"):
+        assert sweep_objectives(store, "s").metrics == ("val_accuracy",)
+    with pytest.warns(DamagedFile, match="damaged, left out") as caught:
+        assert sweep_labels(store) == {"s": SweepLabels({}, {})}
+    assert len(caught) == 2
+
+
+def test_objectives_that_are_none_are_said_in_a_line(recorded: Results) -> None:
+    recorded.store.write(objectives_file("s"), b'{"objectives": 3, "sweep": "s"}')
+    with pytest.warns(DamagedFile, match="left out") as caught:
+        assert sweep_objectives(recorded.store, "s").metrics == ("val_accuracy",)
+    assert "\n" not in str(caught[0].message)

@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from kdray.results import Results
+from kdray.results.files.warn import DamagedFile
 from kdray.results.points.best import best_points
 from kdray.results.points.objective import Objective, Objectives, violation
 from kdray.results.record import objectives_file
@@ -85,9 +86,10 @@ def test_of_one_objective_one_point_is_the_best_and_it_keeps_to_the_constraints(
     assert best_points(Results(results), "tiny") == [[160, 610].index(worst.idxmax())]
     (results / objectives_file("tiny")).write_text("{")
     whole = trials.groupby("parameters")["val_accuracy"].mean()
-    assert best_points(Results(results), "tiny") == [[160, 610, 2410].index(whole.idxmax())], (
-        "by val_accuracy where it is lost"
-    )
+    with pytest.warns(DamagedFile, match="tiny.objectives.json"):
+        assert best_points(Results(results), "tiny") == [[160, 610, 2410].index(whole.idxmax())], (
+            "by val_accuracy where it is lost"
+        )
     (results / objectives_file("tiny")).unlink()
     assert len(best_points(Results(results), "tiny")) == 1
 

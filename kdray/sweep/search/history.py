@@ -12,6 +12,7 @@ import pandas as pd
 
 from kdray.core import InputError
 from kdray.results import Results
+from kdray.results.files.warn import DamagedFile, warn
 from kdray.results.points.objective import Numbers
 from kdray.sweep.definition.space import Point, Space, matches
 from kdray.sweep.definition.trials import Stratum, Sweep
@@ -154,13 +155,18 @@ class PastPoints:
                 return
 
     def _noted(self) -> Iterator[_Asked]:
-        """The points under way when the last run ended; none if the note is missing or damaged."""
+        """The points under way when the last run ended; none if the note is missing, or damaged,
+        which is said."""
+        name = note_file(self._sweep.name)
         try:
-            for each in json.loads(self._store.read(note_file(self._sweep.name))):
-                number, case, values, point_id = (each[name] for name in _Asked._fields)
+            for each in json.loads(self._store.read(name)):
+                number, case, values, point_id = (each[field] for field in _Asked._fields)
                 yield _Asked(int(number), case, dict(values), point_id)
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except FileNotFoundError:
             return
+        except (ValueError, KeyError, TypeError):
+            problem = "the points that were under way are not known from it"
+            warn(f"{self._store.place}/{name}: damaged, left out ({problem})", DamagedFile)
 
 
 def _by_its_values(space: Space, asked: _Asked) -> Point | None:
