@@ -195,6 +195,7 @@ TABLES: dict[TableName, tuple[Column, ...]] = {
             "device", NOTE, _TEXT, "", "GPU name (with its MIG slice), or cpu: the kind that pairs"
         ),
         Column("gpu", NOTE, _FLOAT, "", "share of a GPU that it was given"),
+        Column("gpu_busy", NOTE, _FLOAT, "", "of its time, by one such trial alone (gpu: auto)"),
         Column("device_memory", NOTE, _INT, "bytes", "of the whole GPU"),
         Column(
             "retried", NOTE, _TEXT, "", "why it was run again: how much of a GPU was too little"

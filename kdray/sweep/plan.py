@@ -216,19 +216,26 @@ class _Planner:
     def _request(self, role: Role) -> Request:
         """What a trial asks for, ``gpu: auto`` as the trials that are there suggest."""
         request: Request = getattr(self._sweep.file.resources, role)
-        share = suggested(self._trials, role)
-        if request.gpu != "auto" or share is None:
+        suggestion = suggested(self._trials, role)
+        if request.gpu != "auto" or suggestion is None:
             return request
-        return request.model_copy(update={"gpu": share})
+        return request.model_copy(update={"gpu": suggestion.share})
 
     def _gpu_text(self, role: Role) -> str:
-        """What the memory that trials have taken says of the share of a GPU."""
-        request, share = self._request(role), suggested(self._trials, role)
-        if request.gpu == "auto":
-            return " until the hungriest trial is measured (gpu: auto)"
-        if share is None or share >= 0.9 * gpus_of(request):
+        """What trials that are there say of the share of a GPU, by memory or by time."""
+        asked: Request = getattr(self._sweep.file.resources, role)
+        suggestion = suggested(self._trials, role)
+        if asked.gpu == "auto":
+            if suggestion is None:
+                return " until the hungriest trial is measured (gpu: auto)"
+            return f" (gpu: auto by the GPU's {suggestion.limit})"
+        if suggestion is None or suggestion.share >= 0.9 * gpus_of(asked):
             return ""
-        return f" (gpu {share:.3g} would do, by the memory that trials here have taken)"
+        by = {
+            "memory": "the memory that trials here have taken",
+            "time": "the time that one keeps the GPU busy",
+        }
+        return f" (gpu {suggestion.share:.3g} would do, by {by[suggestion.limit]})"
 
     def finished(self) -> Plan:
         """Return the plan, with what the file no longer asks for and the time that is left."""

@@ -47,6 +47,7 @@ class TrialContext:
             "device_memory": hardware.device_memory(self.models.device),
             "threads": self.grant.threads,
             "gpu": self.grant.gpu,
+            "gpu_busy": self.grant.busy,
             "retried": self.grant.retried,
         }
 

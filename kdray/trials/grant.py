@@ -21,6 +21,9 @@ class Grant(Value):
     context: Annotated[int, Field(gt=0)] = CONTEXT
     """Bytes of the GPU that CUDA itself takes for a process: measured with gpu: auto, else
     assumed."""
+    busy: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The part of its time in which a trial of its role keeps a GPU computing alone; measured with
+    gpu: auto."""
     memory: Annotated[float, Field(ge=0)] = 0.0
     """GiB of main memory that are set aside; 0: none is counted."""
     hours: Annotated[float, Field(gt=0)] | None = None

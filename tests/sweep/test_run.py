@@ -878,7 +878,7 @@ def test_a_share_of_a_gpu_is_measured_once_a_role_and_given_to_every_trial(
     def measured(request: Request, role: str, candidates: list[Task], _: Path) -> MeasuredShare:
         assert request.gpu == "auto"
         asked.append((role, {task.role for task in candidates}))
-        return MeasuredShare(0.25, 700 * 2**20, f"{role} takes a quarter")
+        return MeasuredShare(0.25, 700 * 2**20, 0.3, f"{role} takes a quarter")
 
     monkeypatch.setattr("kdray.sweep.execution.probe.measured", measured)
     said = io.StringIO()
@@ -891,13 +891,32 @@ def test_a_share_of_a_gpu_is_measured_once_a_role_and_given_to_every_trial(
     }
     contexts = {a.task.role: a.grant.context for a in engine.ran if "dear" not in str(a.task)}
     assert contexts == {"teacher": CONTEXT, "student": 700 * 2**20}
+    assert {a.grant.busy for a in engine.ran if a.task.role == "student"} == {0.3}
     assert engine.widths == [8, 4]
     assert engine.calls == 2, "all workers are gone while a GPU is measured"
     assert "student takes a quarter\nstudents: 4 at once, limited by GPU" in said.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("busy", "of_auto", "of_a_whole_one"),
+    [
+        (
+            None,
+            "6 at once, limited by GPU (gpu: auto by the GPU's memory)",
+            "(gpu 0.167 would do, by the memory that trials here have taken)",
+        ),
+        (
+            0.4,
+            "3 at once, limited by GPU (gpu: auto by the GPU's time)",
+            "(gpu 0.333 would do, by the time that one keeps the GPU busy)",
+        ),
+    ],
+    ids=["memory", "time"],
+)
 @pytest.mark.usefixtures("_one_gpu")
-def test_a_plan_says_what_is_measured_later_and_where_less_would_do(finished: Path) -> None:
+def test_a_plan_says_what_is_measured_later_and_where_less_would_do(
+    finished: Path, busy: float | None, of_auto: str, of_a_whole_one: str
+) -> None:
     auto = sweep_of({"resources": {"student": {"gpu": "auto"}}})
     assert (
         plan(auto, finished).room["student"]
@@ -911,16 +930,11 @@ def test_a_plan_says_what_is_measured_later_and_where_less_would_do(finished: Pa
             if name != "written_at" and not pd.isna(value)
         }
         on_gpu = {**kept, "device_memory": 80 * 2**30, "peak_memory": 10 * 2**30}
+        on_gpu["gpu_busy"] = busy
         write_rows(Store(finished), "trials", row["trial_id"], [on_gpu], configuration_columns())
-    assert plan(auto, finished).room["student"] == "6 at once, limited by GPU", (
-        "as those that were measured"
-    )
+    assert plan(auto, finished).room["student"] == of_auto, "as those that were measured"
     whole = sweep_of({"resources": {"student": {"gpu": 1}}})
-    assert (
-        plan(whole, finished)
-        .room["student"]
-        .endswith("(gpu 0.167 would do, by the memory that trials here have taken)")
-    )
+    assert plan(whole, finished).room["student"].endswith(of_a_whole_one)
 
 
 @pytest.mark.usefixtures("_one_gpu")

@@ -14,7 +14,6 @@ shape.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,12 +30,9 @@ from kdray.machine import hardware
 from kdray.sweep.definition.file import Request, Role
 from kdray.sweep.execution.appetite import hungriest
 from kdray.sweep.execution.rehearsal import Stopwatch, batch_size, rehearse
-from kdray.sweep.execution.resources import MAX_TRIALS_PER_GPU, share_for
+from kdray.sweep.execution.resources import Suggestion, larger, share_for
 from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
 from kdray.trials.task import ReasonKind, Task, reason_of
-
-ROUNDING = 0.05
-"""Of a trial: what is left of a GPU's time by so many is not worth another one."""
 
 
 class Meter(Stopwatch, Protocol):
@@ -111,25 +107,21 @@ class Need(NamedTuple):
 
     @property
     def share(self) -> float:
+        return self.suggestion.share
+
+    @property
+    def suggestion(self) -> Suggestion:
         """The larger of the shares by memory and by time."""
-        return max(self._by_memory, self._by_time)
-
-    @property
-    def _by_memory(self) -> float:
-        return share_for(self.needed, self.total)
-
-    @property
-    def _by_time(self) -> float:
-        if self.busy is None:
-            return 0.0
-        return 1 / min(MAX_TRIALS_PER_GPU, math.ceil(1 / self.busy - ROUNDING))
+        return larger(share_for(self.needed, self.total), self.busy)
 
     def __str__(self) -> str:
         text = f"{self.needed / GIB:.2f} of {self.total / GIB:.2f} GiB"
         if self.busy is None:
             return f"{text} (how busy it keeps the GPU could not be told)"
-        limit = "time" if self._by_time > self._by_memory else "memory"
-        return f"{text} and keeps the GPU busy {percent(self.busy, 2)} of the time: {limit} limits"
+        return (
+            f"{text} and keeps the GPU busy {percent(self.busy, 2)} of the time: "
+            f"{self.suggestion.limit} limits"
+        )
 
 
 class MeasuredShare(NamedTuple):
@@ -138,6 +130,8 @@ class MeasuredShare(NamedTuple):
     gpu: float
     context: int
     """Bytes of the GPU that CUDA takes for each."""
+    busy: float | None
+    """The part of its time in which one keeps the GPU computing alone, if that is known."""
     text: str
     """For people: how it was found."""
 
@@ -182,7 +176,7 @@ def measured(
     needs = [answer for answer in answers if isinstance(answer, Need)]
     most = max(needs, key=lambda need: need.share)
     text = f"{where} is {most.share:.3g}: trial {most.trial_id}, the hungriest, takes {most}"
-    return MeasuredShare(most.share, max(need.context for need in needs), text)
+    return MeasuredShare(most.share, max(need.context for need in needs), most.busy, text)
 
 
 def _kinds(node: dict[str, Any]) -> list[str]:

@@ -28,6 +28,8 @@ MEMORY_MARGIN = 0.15
 """Fraction of a measured peak that is added to it before a share of a GPU is chosen."""
 MAX_TRIALS_PER_GPU = 99
 """Up to here 1/n and 1/(n + 1) differ in the ten-thousandths that Ray counts in."""
+ROUNDING = 0.05
+"""Of a trial: what is left of a GPU's time by so many is not worth another one."""
 Resource = Literal["CPU", "GPU", "memory"]
 
 
@@ -52,6 +54,14 @@ class Share(NamedTuple):
     trials: int
     limit: Resource
     """What one trial more would have too little of."""
+
+
+class Suggestion(NamedTuple):
+    """A share of a GPU that suits a trial."""
+
+    share: float
+    limit: Literal["memory", "time"]
+    """Of the GPU: what one trial more would have too little of."""
 
 
 def this_machine(cpus: int | None = None, gpus: int | None = None) -> Node:
@@ -158,20 +168,36 @@ def share_for(need: int, total: int) -> float:
     return 1 / max(1, n)
 
 
-def suggested(trials: pd.DataFrame, role: Role) -> float | None:
+def share_by_time(busy: float) -> float:
+    """Return the share 1/n of a GPU for trials that each keep it computing for a part ``busy`` of
+    its time: another one than these n brings no throughput."""
+    return 1 / min(MAX_TRIALS_PER_GPU, max(1, math.ceil(1 / busy - ROUNDING)))
+
+
+def suggested(trials: pd.DataFrame, role: Role) -> Suggestion | None:
     """Return the share of a GPU that fits every trial of ``role`` in the table ``trials``, by their
-    measured peaks.
+    measured peaks and, of those that ``gpu: auto`` was measured for, by the GPU's time.
 
     None where none ran on a GPU. Of several kinds of GPU the smallest counts. The peaks are of
     training: an evaluation that needs more is not in them.
     """
     ran = trials[(trials["role"] == role) & (trials["status"] == "completed")]
-    measured = ran[
-        ["peak_memory", "device_memory"]
-    ].dropna()  # without a GPU there is no device_memory
+    measured = ran.dropna(
+        subset=["peak_memory", "device_memory"]
+    )  # without a GPU there is no device_memory
     if measured.empty:
         return None
-    return share_for(int(measured["peak_memory"].max()), int(measured["device_memory"].min()))
+    by_memory = share_for(int(measured["peak_memory"].max()), int(measured["device_memory"].min()))
+    busy = measured["gpu_busy"].dropna()
+    return larger(by_memory, None if busy.empty else float(busy.max()))
+
+
+def larger(by_memory: float, busy: float | None) -> Suggestion:
+    """Return the larger of the shares by memory and, where that is known, by time."""
+    by_time = 0.0 if busy is None else share_by_time(busy)
+    if by_time > by_memory:
+        return Suggestion(by_time, "time")
+    return Suggestion(by_memory, "memory")
 
 
 def _on_node(request: Request, node: Node) -> Share:

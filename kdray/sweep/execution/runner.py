@@ -79,7 +79,7 @@ class RayRunner:
             request = request.model_copy(update={"gpu": share.gpu})
         grant = granted(request)
         if share is not None:
-            grant = grant.model_copy(update={"context": share.context})
+            grant = grant.model_copy(update={"context": share.context, "busy": share.busy})
         notes.append(f"{phase}: {concurrency(request, nodes, limit)}")
         # In a cluster, nodes that join later are used: as many run at once as Ray finds room for.
         width = at_once(request, nodes, limit) if self._options.address is None else limit

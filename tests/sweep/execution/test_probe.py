@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -384,3 +384,37 @@ def test_what_begins_after_some_epochs_is_rehearsed_from_the_first() -> None:
     perturbed = TRADES(weight_perturbation=WeightPerturbation(warmup=5))
     assert brief(perturbed).weight_perturbation == WeightPerturbation(warmup=0)
     assert brief(IAD()).warmup == 0
+
+
+def test_a_gpu_is_busy_while_its_kernels_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels and copies count, and no call on the CPU's side; seconds are the clock's."""
+
+    def event(device: str, microseconds: float) -> SimpleNamespace:
+        kind = SimpleNamespace(name=device)
+        return SimpleNamespace(device_type=kind, device_time_total=microseconds)
+
+    seen = [event("CUDA", 200_000.0), event("CUDA", 100_000.0), event("CPU", 300_000.0)]
+    clock = iter([10.0, 11.0, 20.0, 21.0])
+    for name in ("init", "reset_peak_memory_stats", "synchronize"):
+        monkeypatch.setattr(f"torch.cuda.{name}", lambda *_: None)
+    monkeypatch.setattr(module, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(
+        module, "profile", lambda **_: nullcontext(SimpleNamespace(events=lambda: seen))
+    )
+    meter = CudaMeter(torch.device("cuda", 0))
+    assert meter.busy() is None
+    with meter.timing():
+        pass
+    assert meter.busy() == pytest.approx(0.3)
+    seen.clear()  # a machine that does not let the profiler look
+    with meter.timing():
+        pass
+    assert meter.busy() is None
+
+
+def test_the_profiler_gives_what_is_read_of_it() -> None:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        torch.ones(2).sum()
+    events = profiler.events()
+    assert events
+    assert {(each.device_type.name, each.device_time_total) for each in events} == {("CPU", 0)}

@@ -193,6 +193,7 @@ def test_every_share_is_one_that_ray_counts() -> None:
 
 
 def table(**columns: list[Any]) -> pd.DataFrame:
+    columns = {"gpu_busy": None, **columns}
     return pd.DataFrame({"role": "student", "status": "completed", **columns})
 
 
@@ -200,11 +201,19 @@ def test_earlier_trials_suggest_a_share() -> None:
     ran = table(
         peak_memory=[2 * GIB, 3 * GIB, 90 * GIB], device_memory=[80 * GIB, 16 * GIB, None]
     )  # the last on a CPU
-    assert suggested(ran, "student") == 0.25  # 4 x 3 x 1.15 = 13.8 GiB of the smaller GPU
+    assert suggested(ran, "student") == (
+        0.25,
+        "memory",
+    )  # 4 x 3 x 1.15 = 13.8 GiB of the smaller GPU
     assert suggested(ran, "teacher") is None
     assert suggested(ran.assign(status="failed"), "student") is None
     assert suggested(ran.iloc[2:], "student") is None
-    assert suggested(table(peak_memory=[15 * GIB], device_memory=[16 * GIB]), "student") == 1.0
+    assert suggested(table(peak_memory=[15 * GIB], device_memory=[16 * GIB]), "student") == (
+        1.0,
+        "memory",
+    )
+    ran["gpu_busy"] = [0.1, 0.6, 0.9]
+    assert suggested(ran, "student") == (0.5, "time"), "two fill the GPU's time"
 
 
 def test_a_trial_is_granted_what_its_role_asks_for() -> None:
