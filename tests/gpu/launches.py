@@ -1,9 +1,10 @@
-"""The launches of a training step of every method: ``python -m tests.gpu.launches`` writes them down
-in ``launches.csv``.
+"""The launches of a training step of every method: ``python -m tests.gpu.launches`` writes them
+down in ``launches.csv``.
 
 Operators that run a kernel, from the end of one step to the end of the next: the batch, forward and
 backward passes, optimiser and totals, on a small network of two convolutions (a perceptron where a
-method wants vectors). An upper bound, which a test keeps: whoever makes steps shorter writes it down.
+method wants vectors). An upper bound, which a test keeps: whoever makes steps shorter writes it
+down.
 """
 
 from __future__ import annotations

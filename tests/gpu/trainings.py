@@ -9,6 +9,7 @@ from kdray.core import canonical, parse, tag_of
 from kdray.methods import Method
 from kdray.models import Model
 from kdray.sweep.execution.rehearsal import brief, context_of_its_own, train_a_little
+from kdray.training.compute import DEFAULT_COMPUTE, ComputeOptions
 from kdray.trials.experiment import Experiment
 from kdray.trials.task import Task
 from tests.contracts.members import instance
@@ -52,10 +53,15 @@ def network(kind: type[Model]) -> dict[str, Any]:
     return {**canonical(instance(kind)), **SMALL.get(tag_of(kind) or "", {})}
 
 
-def trained(experiment: Experiment, steps: int = STEPS) -> Record:
+def trained(
+    experiment: Experiment, steps: int = STEPS, kernels: ComputeOptions = DEFAULT_COMPUTE
+) -> Record:
     """What so many steps of ``experiment`` ask of the GPU."""
     written = {"role": "student", "experiment": canonical(experiment), "evaluations": []}
-    with pretending() as record, context_of_its_own(parse(Task, written), NOWHERE, GPU) as context:
+    with (
+        pretending() as record,
+        context_of_its_own(parse(Task, written), NOWHERE, GPU, kernels) as context,
+    ):
         whole = context.dataset(experiment)
         dataset = whole._replace(train=whole.train.first(BATCH * steps), val=whole.val.first(BATCH))
         train_a_little(experiment, dataset, context)
