@@ -83,9 +83,13 @@ class Tables:
     def epochs(
         self, columns: Sequence[str] | None = None, where: Where | None = None
     ) -> pd.DataFrame:
-        """Every epoch of every finished trial: a row each, by ``trial_id``, ``stage`` and ``epoch``
-        (from 1)."""
-        return self._frame("epochs", columns, checked(where))
+        """Every epoch of every finished trial: a row each, by ``trial_id``, ``stage`` (the last
+        one, "main", after all others) and ``epoch`` (from 1)."""
+        rows = self._frame("epochs", columns, checked(where))
+        if not {"trial_id", "stage"} <= set(rows):
+            return rows
+        order = rows.assign(stage=rows["stage"].eq("main"))[["trial_id", "stage"]]
+        return rows.loc[order.sort_values([*order], kind="stable").index].reset_index(drop=True)
 
     def robustness(
         self,

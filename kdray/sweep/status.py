@@ -114,17 +114,19 @@ def unfinished(results: Results, trial_id: str) -> dict[str, object]:
     for _, place in members[members["trial_id"] == trial_id].iterrows():  # mostly one
         found |= {str(column): value for column, value in place.dropna().items()}
     if results.store.exists(name):
-        found |= _progress(results, name)
+        found |= _progress(results, trial_id)
     return found
 
 
-def _progress(results: Results, checkpoint: str) -> dict[str, object]:
+def _progress(results: Results, trial_id: str) -> dict[str, object]:
     """How far a trial is, from its checkpoint; or what is wrong with that."""
     # Tensors are checked with torch, which takes seconds to import.
-    from kdray.machine.checked_file import Damaged, unpack
+    from kdray.machine.checked_file import Damaged, require_trial, unpack
 
     try:
-        facts = unpack(results.store.read(checkpoint))[1]
+        packed = results.store.read(checkpoint_file(trial_id))
+        require_trial(packed, trial_id)
+        facts = unpack(packed)[1]
     except (Damaged, FileNotFoundError) as error:  # the trial that runs has just ended
         return {"checkpoint": describe(error)}
     last = facts["history"][-1]

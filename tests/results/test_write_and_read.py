@@ -165,6 +165,17 @@ def test_several_rows_of_one_act_are_all_there(results: Results) -> None:
     assert results.epochs()["loss"].tolist() == [1, 1 / 2, 1 / 3]
 
 
+def test_the_last_stage_comes_after_all_others(results: Results) -> None:
+    epochs = [("warmup", 1), ("warmup", 2), ("main", 1)]
+    for trial in ("b", "a"):
+        rows = ({"trial_id": trial, "stage": stage, "epoch": epoch} for stage, epoch in epochs)
+        write(results, "epochs", *rows, file=trial)
+    found = results.epochs(["trial_id", "stage", "epoch"])
+    assert found.to_numpy().tolist() == [
+        [trial, *epoch] for trial in ("a", "b") for epoch in epochs
+    ]
+
+
 # Empty and partly older results
 
 

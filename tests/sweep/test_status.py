@@ -145,6 +145,14 @@ def test_a_trial_without_a_row_is_told_by_its_checkpoint(results: Path) -> None:
     assert log(Results(results), trial_id[:8]).endswith("stopped early")
 
 
+def test_a_checkpoint_of_another_trial_is_not_shown_as_this_ones(results: Path) -> None:
+    mine, other = stopped(results), "0" * 16
+    (results / checkpoint_file(other)).write_bytes((results / checkpoint_file(mine)).read_bytes())
+    found = trial(Results(results), other)
+    assert found["checkpoint"] == f"Damaged: it is of trial {mine}"
+    assert "epochs_done" not in found
+
+
 def test_a_trial_without_a_row_is_told_by_its_place_in_a_sweep(results: Path) -> None:
     trial_id = stopped(results)
     row = {

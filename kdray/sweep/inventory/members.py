@@ -145,7 +145,8 @@ class SweepMembers:
         for place in lost:
             write_member(self._store, self._unwritten[place])
         if rows := [row for place, row in self._unwritten.items() if place not in lost]:
-            text = json.dumps([[row["trial_id"], row["point"], row["outcome"]] for row in rows])
+            # All that the rows say: a file of the same name would take the place of this one.
+            text = json.dumps(rows, sort_keys=True, default=str)
             name = hashlib.sha256(text.encode()).hexdigest()[:16]
             write_rows(self._store, "members", f"{self._sweep.name}-driver-{name}", rows, {})
         self._known |= self._unwritten
