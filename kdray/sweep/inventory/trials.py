@@ -339,7 +339,8 @@ def _records(trials: pd.DataFrame, robustness: pd.DataFrame) -> dict[str, Record
             metrics.get(trial_id, {}),
             failed.get(trial_id, {}),
             frozenset(measured.get(trial_id, ())),
-            None if pd.isna(device) else device,
+            # Only what is trained has numbers that seeds could be paired by.
+            device if pd.isna(error) and not pd.isna(device) else None,
         )
         for trial_id, status, error, kind, device, *values in trials[TRAINED].itertuples(
             index=False, name=None
