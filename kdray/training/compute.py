@@ -1,8 +1,8 @@
 """How a network is computed while it trains: what changes its speed, and its numbers by rounding
 only.
 
-No part of an experiment, like the number of threads; each is a column of the trials table, because
-bits depend on it.
+The precision is part of an experiment. The options are not, like the number of threads; those on
+which bits depend are columns of the trials table.
 """
 
 from __future__ import annotations

@@ -186,15 +186,12 @@ def test_in_eval_mode_a_network_answers_the_same() -> None:
     assert torch.equal(found, made.logits(images()))
 
 
-def test_in_mixed_precision_and_on_another_device_it_changes_nothing() -> None:
+def test_in_mixed_precision_it_changes_nothing() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16), differentiable_twice(CPU):
         mixed = functional.relu(torch.ones(1, requires_grad=True))
-    with differentiable_twice(torch.device("meta")):
-        elsewhere = functional.relu(torch.ones(1, requires_grad=True))
     with differentiable_twice(CPU):
         ours = functional.relu(torch.ones(1, requires_grad=True))
-    names = [type(y.grad_fn).__name__ for y in (mixed, elsewhere, ours)]
-    assert names[:2] == ["ReluBackward0"] * 2 != [names[2]] * 2
+    assert type(mixed.grad_fn).__name__ == "ReluBackward0" != type(ours.grad_fn).__name__
     assert len(OURS) == 3
 
 
