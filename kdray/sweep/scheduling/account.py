@@ -71,9 +71,9 @@ class Account:
             return f"{budget.gpu_hours:g} GPU-hours are used up"
         return None
 
-    def job_ended(self, job: Job, ended: Ended, seconds: float) -> None:
-        """Take over how a job ended; its workers ran for ``seconds``."""
-        self._gpu_seconds += seconds * job.grant.gpu
+    def job_ended(self, job: Job, ended: Ended, gpu_seconds: float) -> None:
+        """Take over how a job ended; its workers took ``gpu_seconds`` of whole GPUs."""
+        self._gpu_seconds += gpu_seconds
         self.summary.ran.add(job.trial_id)
         if not ended.recorded:
             self._write_for(job.task, job.member, ended)

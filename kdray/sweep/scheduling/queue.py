@@ -25,8 +25,8 @@ DIED = Reason(
 class JobAccount(Protocol):
     """Hears of every job that has ended."""
 
-    def job_ended(self, job: Job, ended: Ended, seconds: float) -> None:
-        """A job ended; its workers ran for ``seconds``."""
+    def job_ended(self, job: Job, ended: Ended, gpu_seconds: float) -> None:
+        """A job ended; its workers took ``gpu_seconds`` of whole GPUs."""
 
     def shared_job_ended(self, job: Job, ended: Ended) -> None:
         """A trial ended that ``job`` asks for too, in another place of the sweep."""
@@ -60,7 +60,7 @@ class JobQueue:
         self._began: dict[str, float] = {}
         """When the workers of trials began them."""
         self._spent: dict[str, float] = {}
-        """Seconds of earlier workers."""
+        """Seconds of whole GPUs that earlier workers took, each with the share that it had."""
         self._deaths: dict[str, int] = {}
         self._stopped: dict[str, str] = {}
         if first is not None:
@@ -105,14 +105,14 @@ class JobQueue:
             reason = Reason(kind=ReasonKind.EXPERIMENT, text=self._stopped.pop(trial_id))
             last = Ended(outcome=Outcome.PRUNED, reason=reason, recorded=False)
         elif (again := self._again(job, last)) is not None:
-            self._spent[trial_id] = self._seconds(trial_id)
+            self._spent[trial_id] = self._gpu_seconds(job)
             self._began.pop(trial_id, None)
             self._waiting.appendleft(again)
             return
         elif last is None:
             reason = self._cause_of_death(job)
             last = Ended(outcome=Outcome.FAILED, reason=reason, recorded=False)
-        self._account.job_ended(job, last, self._seconds(trial_id))
+        self._account.job_ended(job, last, self._gpu_seconds(job))
         self._began.pop(trial_id, None)
         self._spent.pop(trial_id, None)
         self._progress.ended(trial_id, failed=last.failed)
@@ -148,9 +148,9 @@ class JobQueue:
         self._progress.warn(f"{job.trial_id}: {more.retried}")
         return job._replace(grant=more)
 
-    def _seconds(self, trial_id: str) -> float:
-        """How long the workers of a trial have run."""
-        return self._spent.get(trial_id, 0.0) + self._lasted(trial_id)
+    def _gpu_seconds(self, job: Job) -> float:
+        """What the workers of a trial have taken of GPUs, the last one with the job's grant."""
+        return self._spent.get(job.trial_id, 0.0) + self._lasted(job.trial_id) * job.grant.gpu
 
     def _lasted(self, trial_id: str) -> float:
         """How long its last worker has run."""
@@ -163,7 +163,7 @@ class JobQueue:
     def _cause_of_death(self, job: Job) -> Reason:
         if not self._overdue(job):
             return DIED
-        field = f"resources.{job.task.role}.hours"
+        field = f"resources.{self._source.phase.role}.hours"  # of teachers among the best: student
         text = f"TimeLimit: it had not ended after {job.grant.hours:g} hours ({field})"
         # It would take as long again: the user says when it has more time, or is to be tried again.
         return Reason(kind=ReasonKind.EXPERIMENT, text=text)

@@ -54,15 +54,15 @@ class Told:
         stops_after: dict[JobBatch, int] | None = None,
     ) -> None:
         self.ended: list[tuple[str, Outcome, Reason | None, bool]] = []
-        self.seconds: list[float] = []
+        self.gpu_seconds: list[float] = []
         self.shared: list[str] = []
         self.said = io.StringIO()
         self.source = Batches(*batches, stops_after=stops_after)
         self.queue = JobQueue(self.source, grant or Grant(), self, Progress(self.said), width=width)
 
-    def job_ended(self, job: Job, ended: Ended, seconds: float) -> None:
+    def job_ended(self, job: Job, ended: Ended, gpu_seconds: float) -> None:
         self.ended.append((job.trial_id, ended.outcome, ended.reason, ended.recorded))
-        self.seconds.append(seconds)
+        self.gpu_seconds.append(gpu_seconds)
 
     def shared_job_ended(self, job: Job, ended: Ended) -> None:
         self.shared.append(job.trial_id)
@@ -126,6 +126,18 @@ def test_out_of_memory_is_tried_once_more_with_twice_the_share() -> None:
     assert told.queue.next_job() is None
 
 
+def test_each_worker_takes_of_a_gpu_what_it_was_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("kdray.sweep.scheduling.queue.monotonic", lambda: now)
+    told = Told(group(TASKS[0]), grant=Grant(gpu=0.25))
+    for seconds, last in ((100, None), (40, end(OOM)), (10, end())):
+        job = told.next()
+        told.queue.begun(job)
+        now += seconds
+        told.queue.ended(job, last)
+    assert told.gpu_seconds == [0.25 * 100 + 0.25 * 40 + 0.5 * 10]
+
+
 def test_out_of_memory_of_an_evaluation_counts_too() -> None:
     told = Told(group(TASKS[0]), grant=Grant(gpu=0.5))
     measured = Measured(evaluation_id="0", label="pgd", done=1, metrics={}, reason=OOM)
@@ -166,6 +178,20 @@ def test_a_trial_that_dies_beyond_its_time_has_failed_by_it(
     assert [(ended[1], str(ended[2]), ended[3]) for ended in told.ended] == [
         ("failed", reason, False)
     ]
+
+
+def test_the_time_limit_is_that_of_the_resources_that_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A teacher that is measured among the best points has a student's."""
+    now = 0.0
+    monkeypatch.setattr("kdray.sweep.scheduling.queue.monotonic", lambda: now)
+    told = Told(group(TASKS[0].model_copy(update={"role": "teacher"})), grant=Grant(hours=0.5))
+    job = told.next()
+    told.queue.begun(job)
+    now = 1800
+    told.queue.ended(job, None)
+    assert str(told.ended[0][2]).endswith("(resources.student.hours)")
 
 
 def test_a_trial_is_stopped_where_everybody_who_asked_for_it_says_so() -> None:

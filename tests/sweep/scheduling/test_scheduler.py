@@ -51,7 +51,7 @@ class Everybody:
             jobs.ended(job, ENDED)
         self.heard.append("end")
 
-    def job_ended(self, job: Job, ended: Ended, seconds: float) -> None:
+    def job_ended(self, job: Job, ended: Ended, gpu_seconds: float) -> None:
         """As an account would."""
 
     def schedule(self, sources: Sources) -> None:
