@@ -14,12 +14,15 @@ ATTACK_COLUMNS = ["norm", "epsilon", "steps", "restarts", "samples", "dataset", 
 step sizes."""
 IN_COLUMNS = {*ATTACK_COLUMNS, "split", "step_size"}
 """Fields of a PGD that have a column."""
+LEFT_OUT = "step sizes left out"
+"""The column with the step sizes, in words, that only some of the attacked trials have."""
 
 
 def attacks(snapshot: Snapshot, trials: pd.DataFrame) -> list[pd.DataFrame]:
     """The white-box PGD attacks on ``trials`` without smoothing, a frame each with a row per trial
-    that it attacked: the accuracy as ``value``, the lowest over the step sizes, each the worst of
-    its restarts per image.
+    that it attacked: the accuracy as ``value``, the lowest over the step sizes that all of these
+    have, each the worst of its restarts per image. Where they share none, each step size is an
+    attack of its own.
 
     First the attack that most of them have, of several such the strongest.
     """
@@ -30,9 +33,27 @@ def attacks(snapshot: Snapshot, trials: pd.DataFrame) -> list[pd.DataFrame]:
     found = []
     for _, alike in rows[plain].groupby(ATTACK_COLUMNS, dropna=False):
         for same in by_setting(alike, ["step_size"]):
-            lowest = same.groupby("of_trials")["value"].idxmin()
-            found.append(same.loc[lowest].drop(columns="of_trials").reset_index(drop=True))
+            found += [_lowest(each) for each in _of_equal_strength(same)]
     return sorted(found, key=lambda each: (-each["trial_id"].nunique(), each["value"].mean()))
+
+
+def _of_equal_strength(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """The rows of one attack at the step sizes that all its trials have, or where there is no such
+    size at each size; ``left out`` holds the other sizes in words."""
+    having = rows.groupby("step_size", dropna=False)["of_trials"].nunique()
+    shared = list(having.index[having.eq(rows["of_trials"].nunique())])
+    found = []
+    for kept in [shared] if shared else [[size] for size in having.index]:
+        others = rows.loc[~rows["step_size"].isin(kept), "step_size"].dropna()
+        told = " or ".join(pixels(size) for size in sorted(others.unique()))
+        found.append(rows[rows["step_size"].isin(kept)].assign(**{LEFT_OUT: told}))
+    return found
+
+
+def _lowest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each trial's row with the lowest accuracy."""
+    lowest = rows.groupby("of_trials")["value"].idxmin()
+    return rows.loc[lowest].drop(columns="of_trials").reset_index(drop=True)
 
 
 def under_pgd(snapshot: Snapshot, trials: pd.DataFrame) -> pd.DataFrame:
@@ -49,7 +70,9 @@ def attack_text(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
     sizes = " or ".join(pixels(size) for size in sorted(rows["step_size"].dropna().unique()))
     restarts = f"worst of {first['restarts']:.0f} starts" if first["restarts"] > 1 else "one start"
-    return f"{attack_name(rows)}, step size {sizes}, {restarts}"
+    told = f"{attack_name(rows)}, step size {sizes}, {restarts}"
+    others = first[LEFT_OUT]
+    return f"{told} (left out: step size {others}, of some models only)" if others else told
 
 
 def attack_name(rows: pd.DataFrame) -> str:

@@ -120,6 +120,24 @@ def test_of_several_attacks_the_one_on_most_models_counts_at_its_strongest_step_
     assert under_pgd(snapshot, students.head(0)).empty
 
 
+def test_only_step_sizes_that_all_models_have_are_compared(folder: Folder) -> None:
+    for seed in range(2):
+        folder.pgd(folder.trial("s", 0, seed), 0.5, 2 / 255)
+    folder.pgd(folder.trials[0]["trial_id"], 0.3, 1 / 255, "small")
+    snapshot = Snapshot(folder.written())
+    (rows,) = attacks(snapshot, snapshot.students("s"))
+    assert rows["value"].tolist() == [0.5, 0.5]
+    assert attack_text(rows).endswith("(left out: step size 1/255, of some models only)")
+
+
+def test_step_sizes_that_no_models_share_are_attacks_of_their_own(folder: Folder) -> None:
+    for seed in range(2):
+        folder.pgd(folder.trial("s", 0, seed), 0.5, (seed + 1) / 255)
+    snapshot = Snapshot(folder.written())
+    found = attacks(snapshot, snapshot.students("s"))
+    assert [rows["step_size"].tolist() for rows in found] == [[1 / 255], [2 / 255]]
+
+
 def test_a_model_that_stands_in_two_groups_is_attacked_in_both(folder: Folder) -> None:
     folder.pgd(folder.trial("s", 0, 0), 0.4)
     snapshot = Snapshot(folder.written())
