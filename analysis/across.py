@@ -37,7 +37,12 @@ WATCHED = ("training.monitor", "training.gradients")
 
 NOISES = ("noise.input", "noise.labels", "model.weight_noise")
 """Sections that only something noisy has."""
-DRAWS = ("model.dropout", "supervision.smoothing.samples", "supervision.virtual.probability")
+DRAWS = (
+    "model.dropout",
+    "model.input_sigma",
+    "supervision.smoothing.samples",
+    "supervision.virtual.probability",
+)
 """Columns that hold anything but 0 only where something else is drawn."""
 STRENGTHS = ("sigma", "rate", "probability")
 """Fields of a noise by which, at 0, it does nothing."""
@@ -68,23 +73,24 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def described(snapshot: Snapshot) -> pd.DataFrame:
-    """All students of all sweeps, with ``network``, ``training`` (of the data too; each its
-    configuration as text), ``plain`` and ``swept`` (as text)."""
+    """All students of all sweeps, with ``network``, ``training`` (of the data and of what it begins
+    with too; each its configuration as text), ``plain`` and ``swept`` (as text)."""
     everyone = snapshot.all_students()
     swept = everyone["swept"].map(_in_words)
-    network, training = _as_text(everyone, ["model."]), _as_text(everyone, ["training.", "data."])
+    network = _as_text(everyone, ["model."])
+    training = _as_text(everyone, ["training.", "data.", "init."])
     return everyone.assign(
         network=network, training=training, swept=swept, plain=_is_plain(everyone)
     )
 
 
 def _as_text(trials: pd.DataFrame, sections: Sequence[str]) -> list[str]:
-    """The configuration under ``sections``, without what is compared (dropout) and what is only
-    watched while training."""
+    """The configuration under ``sections``, without what is compared (what a network draws) and
+    what is only watched while training."""
     columns = sorted(
         name
         for name in trials.columns
-        if name.startswith(tuple(sections)) and not name.startswith(("model.dropout", *WATCHED))
+        if name.startswith(tuple(sections)) and not name.startswith((*DRAWS, *WATCHED))
     )
     return ["/".join(map(str, row)) for row in trials[columns].itertuples(index=False)]
 

@@ -112,6 +112,8 @@ def test_a_gain_within_the_noise_has_no_price_per_point(folder: Folder) -> None:
         {"noise__input__name": "gaussian_snr", "noise__input__snr": 0.0},
         {"noise__labels__matrix": "[[1, 0], [0.5, 0.5]]"},
         {"model__weight_noise__name": "pni"},
+        {"model__input_sigma": 0.1},
+        {"teacher__model__input_sigma": 0.1},
         {"teacher__noise__input__name": "poisson"},
         {"teacher__method__name": "adversarial"},
         {"teacher__teacher__noise__labels__rate": 0.5},
@@ -129,6 +131,16 @@ def test_what_is_noisy_or_trained_otherwise_is_no_plain_student(
     }
     student(folder, "a", 1, 0, 0.9, 0.1, 100, **silent)
     assert across.described(Snapshot(folder.written()))["plain"].tolist() == [False, True]
+
+
+def test_a_student_that_begins_with_weights_is_not_compared_with_one_that_does_not(
+    tmp_path: Path,
+) -> None:
+    folder = Folder(tmp_path / "results")
+    for point, fields in enumerate(({}, {"init__weights": "somebody.pt"})):
+        student(folder, "a", point, 0, 0.9, 0.1, 100, **fields)
+    first, second = across.described(Snapshot(folder.written()))["training"]
+    assert first != second
 
 
 def test_data_sets_of_one_name_are_not_mixed(tmp_path: Path) -> None:

@@ -60,7 +60,12 @@ def test_table_1_crosses_noise_in_training_with_noise_in_the_test(made: Sweeps) 
                 made.numbers_of(trials, "poisson", "poisson_noise", value + number / 10, peak=peak)
             point += 1
     made.point("robust-training-noise", 0, 0.9, role="teacher", seeds=[0])
+    # Neither the table's networks nor its noises.
+    for case, noise in (("standard", "gaussian_snr"), ("kd_blur", "gaussian")):
+        made.point("robust-training-noise", point, 0.1, case=case, noise__input__name=noise)
+        point += 1
     table = script.table_i(made.snapshot())
+    assert not [each for each in table.frame.to_numpy().ravel() if "standard" in str(each)]
     kd, strong, robust = (cells(table, row) for row in ("KD", "KD, 16 photons", "Robust"))
     assert [
         kd[name].mean for name in ("C/C", "C/G", "C/P", "G/G", "G/P", "P/P", "P/G")

@@ -33,14 +33,14 @@ WEAK_PEAK, STRONG_PEAK = 64, 16
 
 def table_i(snapshot: Snapshot) -> Table:
     """Table I: noise in training against noise in the test."""
-    of_roles = [
-        trials_of(snapshot, "robust-training-noise", role) for role in ("teacher", "student")
-    ]
-    trials = pd.concat(of_roles, ignore_index=True)
-    trials["training"] = (
-        trials["noise.input.name"].map({"gaussian_snr": "G", "poisson": "P"}).fillna("C")
-    )
-    trials["network"] = trials["case"].str.split("_").str[0].map(CASES).fillna("Teacher")
+    teachers = trials_of(snapshot, "robust-training-noise", "teacher").assign(network="Teacher")
+    students = trials_of(snapshot, "robust-training-noise", "student")
+    students["network"] = students["case"].str.split("_").str[0].map(CASES)
+    # Students and noises that the table does not know stand in none of its cells.
+    known = students.dropna(subset=["network"])
+    trials = pd.concat([teachers, known], ignore_index=True)
+    noise = trials["noise.input.name"]
+    trials["training"] = noise.map({"gaussian_snr": "G", "poisson": "P"}).mask(noise.isna(), "C")
     gaussian = snapshot.measured(trials, evaluation="signal_to_noise")
     gaussian = of_one_evaluation(gaussian[gaussian["snr"].eq(10)], at=IN_DECIBELS)
     poisson = snapshot.measured(trials, evaluation="poisson_noise")

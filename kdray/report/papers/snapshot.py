@@ -12,6 +12,7 @@ from kdray.core import InputError
 from kdray.results import TABLES, Results
 from kdray.results.points.data_sets import test_set_names
 from kdray.results.points.replicates import replicates
+from kdray.results.schema import NOT_NEEDED, PRUNED, TRAINED_STATUS
 
 NUMBER_COLUMNS = [
     column.name
@@ -114,8 +115,8 @@ class Snapshot:
         return trials.rename(columns=both).merge(numbers, on="trial_id")
 
     def trained(self, sweep: str, role: str) -> pd.DataFrame:
-        """The completed students or teachers of ``sweep``, of whatever data sets: the columns of
-        :meth:`students`."""
+        """The trained students or teachers of ``sweep``, here or elsewhere, of whatever data sets:
+        the columns of :meth:`students`."""
         if role == "student":
             members = self._replicates
             members = members[members["sweep"].eq(sweep) & members["counts"]]
@@ -124,14 +125,17 @@ class Snapshot:
             members = members[
                 members["sweep"].eq(sweep)
                 & members["role"].eq(role)
-                & members["outcome"].eq("completed")
+                # One of which an evaluation failed is trained all the same.
+                & ~members["outcome"].isin([PRUNED, NOT_NEEDED])
             ].sort_values("order")
         members = members.reset_index(drop=True)
         swept = pd.DataFrame(
             [_cells(text) if isinstance(text, str) else {} for text in members["swept"]]
         )
         described = members[["sweep", "point", "case", "swept", "trial_id"]]
-        found = described.merge(self.trials[self.trials["status"].eq("completed")], on="trial_id")
+        found = described.merge(
+            self.trials[self.trials["status"].isin(TRAINED_STATUS)], on="trial_id"
+        )
         swept.insert(0, "trial_id", members["trial_id"])
         swept = swept[swept["trial_id"].isin(found["trial_id"])].reset_index(drop=True)
         for path in swept.columns.drop("trial_id"):

@@ -51,6 +51,19 @@ def test_students_of_a_sweep_in_its_order_with_what_was_swept(folder: Folder) ->
     assert snapshot.all_students()["sweep"].value_counts().to_dict() == {"s": 6, "other": 2}
 
 
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_whoever_is_trained_counts_also_where_an_evaluation_failed_or_elsewhere(
+    role: str, folder: Folder
+) -> None:
+    folder.trial("s", 0, 0, role=role)
+    folder.trial("s", 1, 0, role=role, outcome="failed")
+    folder.trial("s", 2, 0, role=role, status="imported")
+    folder.trial("s", 3, 0, role=role, outcome="failed", status="failed")
+    folder.trial("s", 4, 0, role=role, outcome="not needed")
+    found = Snapshot(folder.written()).trained("s", role)
+    assert found["trial_id"].tolist() == [f"s-{role}-{point}-0" for point in range(3)]
+
+
 def test_no_students_and_several_data_sets_are_refused_by_name(folder: Folder) -> None:
     folder.trial("s", 0, 0)
     folder.trial("s", 1, 0, data__name="mnist")
