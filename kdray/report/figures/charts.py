@@ -169,9 +169,11 @@ def scatter(
     names: Mapping[Any, str] | None = None,
     modes: tuple[Literal["max", "min"], Literal["max", "min"]] = ("max", "max"),
     percent: tuple[bool, bool] = (True, True),
+    ranked: pd.DataFrame | None = None,
 ) -> None:
     """Draw points (a row each: the means ``x`` and ``y``; ``x std`` and ``y std`` where there are),
-    and their Pareto front: the steps beyond which nothing measured is better in both.
+    and the Pareto front of ``ranked``, some of them (None: of all): the steps beyond which nothing
+    measured is better in both.
     """
     scales = [100 if each else 1 for each in percent]
     for number, (key, part) in enumerate(groups(points, by, order)):
@@ -198,7 +200,7 @@ def scatter(
                 capsize=0,
                 label=label,
             )
-    complete = points.dropna(subset=[x, y])
+    complete = (points if ranked is None else ranked).dropna(subset=[x, y])
     if complete.empty:
         return
     front = complete[fronts(complete[[x, y]].to_numpy(), modes) == 0]

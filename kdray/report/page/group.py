@@ -17,7 +17,7 @@ from kdray.core.wording import point_text
 from kdray.report.figures.caption import data_name
 from kdray.results import Results
 from kdray.results.metrics import ACCURACIES, is_headline
-from kdray.results.points.best import leaders, the_best, with_objectives
+from kdray.results.points.best import leaders, the_best, whole_points, with_objectives
 from kdray.results.points.data_sets import data_sets, told_apart
 from kdray.results.points.objective import Objective, Objectives
 from kdray.results.points.replicates import replicates, swept_values
@@ -113,6 +113,11 @@ class Group:
     def leaders(self) -> list[int]:
         """The points that no other surpasses; only points all of whose seeds completed count."""
         return leaders(self.students, self.aims)
+
+    def whole(self, metrics: Sequence[str]) -> pd.DataFrame:
+        """The rows of :attr:`points` that can be the best by ``metrics``."""
+        rows = whole_points(self.students, self.results, list(metrics))
+        return self.points[self.points["point"].isin(rows["point"])]
 
     @cached_property
     def expected(self) -> int:

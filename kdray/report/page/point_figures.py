@@ -119,13 +119,14 @@ def trade_off_figure(group: Group, prefix: str) -> Iterator[Figure]:
     if pair is None:
         return
     figure, (axes,) = panels(width=4.6, height=3.2)
-    scatter(axes, group.points, *pair)
+    scatter(axes, group.points, *pair, ranked=group.whole(pair))
     labelled(axes, metric_label(pair[0]), metric_label(pair[1]))
     legend(figure)
     what = (
         f"{pair[1]} against {pair[0]}, a mark for each point. Up and to the right is "
         "better; from a mark on the stepped line, "
-        "the Pareto front, neither can be improved without losing some of the other"
+        "the Pareto front, neither can be improved without losing some of the other; only points "
+        "all of whose seeds have both, and that keep to the constraints, can be on it"
     )
     text = caption(what, group.completed, ["point"])
     yield Figure(f"{prefix}-trade-off", "What robustness costs in clean accuracy", text, figure)

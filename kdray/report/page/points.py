@@ -96,8 +96,8 @@ def _marks(group: Group) -> dict[int, str]:
     first = "Pareto front" if several else "best"
     marks = dict.fromkeys(group.best, first)
     if not several and (pair := trade_off(group)) is not None:
-        known = group.points.dropna(subset=list(pair))
-        for point in known.loc[fronts(known[list(pair)].to_numpy(), ["max", "max"]) == 0, "point"]:
+        whole = group.whole(pair)
+        for point in whole.loc[fronts(whole[list(pair)].to_numpy(), ["max", "max"]) == 0, "point"]:
             marks[point] = f"{first}, Pareto front" if point in marks else "Pareto front"
     return marks
 

@@ -158,8 +158,13 @@ def split_of(tables: Tables, metric: str, sweep: str) -> str | None:
 def _of_whole_points(
     tables: Tables, metrics: list[str], sweep: str | None, where: Where
 ) -> pd.DataFrame:
-    """The replicates of points that can be the best: all their seeds have the metrics."""
-    rows = measured_replicates(tables, metrics, sweep, where)
+    """The replicates of points that can be the best."""
+    return whole_points(measured_replicates(tables, metrics, sweep, where), tables, metrics)
+
+
+def whole_points(rows: pd.DataFrame, tables: Tables, metrics: list[str]) -> pd.DataFrame:
+    """Those of ``rows``, replicates with a column for each metric, whose points can be the best by
+    ``metrics``."""
     known = rows[metrics].notna().all(axis=1)
     of_all_seeds = known.groupby([rows[name] for name in POINT], dropna=False).transform("all")
     rows = rows[rows["complete"] & of_all_seeds]

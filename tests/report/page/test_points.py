@@ -91,6 +91,19 @@ def test_a_point_that_is_worse_in_both_is_not_on_the_front(tmp_path: Path) -> No
     assert lines(made.group())[4].mark == ""
 
 
+def test_only_a_point_that_can_be_the_best_is_marked_as_on_the_front(tmp_path: Path) -> None:
+    made = Small(tmp_path)
+    made.aim(seeds=2, constraints=("val_accuracy >= 0.7",))
+    attacked(made, made.point(0, [0.9, 0.9], {SIGMA: 0.0}), 0.2)
+    attacked(made, made.point(1, [0.8], {SIGMA: 0.1}), 0.6)
+    attacked(made, made.point(2, [0.5, 0.5], {SIGMA: 0.2}), 0.5)
+    attacked(made, made.point(3, [0.8, 0.8], {SIGMA: 0.3})[:1], 0.4)
+    group = made.group()
+    assert [line.mark for line in lines(group)] == ["best, Pareto front", "", "", ""]
+    front = group.results.pareto(["test_accuracy", "pgd20.accuracy"])
+    assert front["point"].tolist() == [0]
+
+
 def test_the_best_of_an_objective_that_is_minimised_is_the_lowest(tmp_path: Path) -> None:
     made = Small(tmp_path)
     made.aim(Objective(metric="val_accuracy", mode="min"))
