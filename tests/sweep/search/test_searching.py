@@ -20,6 +20,7 @@ from kdray.sweep.search.early_stopping import Race, Stopper
 from kdray.sweep.search.mirror import Mirror
 from kdray.sweep.search.point_result import PointResult
 from kdray.sweep.search.propose import source_of
+from kdray.trials.grant import Grant
 from tests.sweep.fakes import sweep_of
 from tests.sweep.scheduling.test_queue import TASKS, Told, end, group
 from tests.sweep.search.test_early_stopping import curve
@@ -123,7 +124,7 @@ def test_a_trial_that_is_asked_for_again_later_begins_its_time_again(
 ) -> None:
     now = 0.0
     monkeypatch.setattr("kdray.sweep.scheduling.queue.monotonic", lambda: now)
-    told = Told(group(TASKS[0]), group(TASKS[0]))
+    told = Told(group(TASKS[0]), group(TASKS[0]), grant=Grant(gpu=1))
     first = told.next()
     told.queue.begun(first)
     told.queue.ended(first, end())
@@ -132,4 +133,4 @@ def test_a_trial_that_is_asked_for_again_later_begins_its_time_again(
     told.queue.begun(again)
     now = 130.0
     told.queue.ended(again, end())
-    assert told.seconds == [0, 30]
+    assert told.gpu_seconds == [0, 30]
