@@ -6,11 +6,12 @@ import math
 import sys
 from collections import Counter
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kdray.core.wording import mean_and_deviation, short_paths, value_text
+from kdray.core.wording import mean_and_deviation, of_fewer, short_paths, value_text
 from kdray.results import open_results
 from kdray.results.files.location import printable
 from kdray.results.metrics import ACCURACIES
@@ -46,10 +47,7 @@ def print_points(results: str, sweep: str) -> None:
     columns = {short[name]: list(map(value_text, frame[name, ""])) for name in names}
     columns[BEST] = ["*" if point in best else "" for point in frame["point", ""]]
     titles = _titles(metrics)
-    columns |= {
-        titles[metric]: list(map(mean_and_deviation, frame[metric, "mean"], frame[metric, "std"]))
-        for metric in metrics
-    }
+    columns |= {titles[metric]: _numbers(frame, metric) for metric in metrics}
     room = console.width - 1
     shown: list[str] = []
     least = len(names) + 1 + max(1, sum(metric in asked for metric in metrics))
@@ -71,6 +69,16 @@ def print_points(results: str, sweep: str) -> None:
             f"and {len(columns) - len(shown)} more numbers: "
             f"kdray.open_results({printable(results)!r}).frame() has all"
         )
+
+
+def _numbers(frame: pd.DataFrame, metric: str) -> list[str]:
+    """Return a metric of every point, with its count of seeds where fewer than the row's have
+    it."""
+    its, seeds = frame[metric], frame["n", ""]
+    return [
+        mean_and_deviation(mean, std) + of_fewer(n, of)
+        for mean, std, n, of in zip(its["mean"], its["std"], its["n"], seeds, strict=True)
+    ]
 
 
 def _titles(metrics: list[str]) -> dict[str, str]:

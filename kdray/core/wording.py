@@ -49,6 +49,12 @@ def mean_and_deviation(mean: float, deviation: float) -> str:
     return f"{mean:.{digits}f}" + ("" if is_missing(deviation) else f" ± {deviation:.{digits}f}")
 
 
+def of_fewer(n: int, seeds: int) -> str:
+    """Write `` (n = 2)``, which follows a number of fewer than the ``seeds`` of its row; nothing
+    where all have it, or none."""
+    return f" (n = {n})" if 0 < n < seeds else ""
+
+
 def value_text(given: Any) -> str:
     """Write a value of a configuration as a YAML file has it; nothing for one that is missing."""
     if isinstance(given, list | dict | tuple):

@@ -66,6 +66,12 @@ def test_a_mean_comes_with_its_deviation_in_equal_digits(
     assert wording.mean_and_deviation(mean, deviation) == text
 
 
+def test_a_number_of_fewer_seeds_says_of_how_many() -> None:
+    assert wording.of_fewer(2, 3) == " (n = 2)"
+    assert wording.of_fewer(3, 3) == ""
+    assert wording.of_fewer(0, 3) == "", "there is no number"
+
+
 @pytest.mark.parametrize(
     ("given", "text"),
     [

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from kdray.core.wording import NONE
+from kdray.core.wording import NONE, of_fewer
 from kdray.report.figures.latex import latex, latex_label
 
 
@@ -44,6 +44,8 @@ class Table:
     """As shown, row labels in columns; the index is not shown."""
     digits: int = 2
     """After the point."""
+    seeds: str = ""
+    """The column with the seeds of each row, if there is one: a spread of fewer says its ``n``."""
 
     def save(self, folder: Path) -> list[Path]:
         """Write ``name.csv`` and ``name.tex``."""
@@ -110,23 +112,23 @@ class Table:
 
     def _cell_texts(self, escaped: Callable[[str], str], plus_minus: str) -> list[list[str]]:
         cells = self.frame.astype(object).to_numpy().tolist()
+        seeds = self.frame[self.seeds].tolist() if self.seeds else [0] * len(cells)
         return [
             [escaped(str(name)) for name in self.frame],
             *(
                 [
-                    escaped(cell) if isinstance(cell, str) else self._number(cell, plus_minus)
+                    escaped(cell) if isinstance(cell, str) else self._number(cell, plus_minus, of)
                     for cell in row
                 ]
-                for row in cells
+                for row, of in zip(cells, seeds, strict=True)
             ),
         ]
 
-    def _number(self, cell: object, plus_minus: str) -> str:
+    def _number(self, cell: object, plus_minus: str, seeds: int = 0) -> str:
         if isinstance(cell, Spread):
             mean = self._number(float(cell.mean), plus_minus)
-            return (
-                mean if math.isnan(cell.std) else f"{mean} {plus_minus} {cell.std:.{self.digits}f}"
-            )
+            spread = "" if math.isnan(cell.std) else f" {plus_minus} {cell.std:.{self.digits}f}"
+            return mean + spread + of_fewer(cell.n, seeds)
         if isinstance(cell, Integral):
             return f"{int(cell)}"
         if isinstance(cell, Real) and not math.isnan(cell):

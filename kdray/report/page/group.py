@@ -89,8 +89,8 @@ class Group:
     @cached_property
     def points(self) -> pd.DataFrame:
         """A row per point with a completed trial, in order: ``point``, ``case``, the swept paths,
-        ``n``, and of every metric its mean under its name and its deviation (ddof 1) under ``name
-        std``."""
+        ``n``, and of every metric its mean under its name, its deviation (ddof 1) under ``name
+        std``, and the count of the seeds that have it under ``name n``."""
         if self.completed.empty:
             return pd.DataFrame()
         grouped = self.completed.groupby("point", sort=True)
@@ -102,7 +102,8 @@ class Group:
             .groupby("point")
         )
         spreads = numbers.std(ddof=1).add_suffix(" std")
-        return pd.concat([out, numbers.mean(), spreads], axis=1).reset_index()
+        counts = numbers.count().add_suffix(" n")
+        return pd.concat([out, numbers.mean(), spreads, counts], axis=1).reset_index()
 
     @property
     def best(self) -> list[int]:

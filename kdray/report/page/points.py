@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from kdray.core.wording import NONE, is_missing, mean_and_deviation, value_text
+from kdray.core.wording import NONE, is_missing, mean_and_deviation, of_fewer, value_text
 from kdray.report.figures.tables import Spread, Table
 from kdray.report.page.group import Group, records
 from kdray.report.page.headline_metrics import trade_off
@@ -82,7 +82,11 @@ def lines(group: Group) -> list[Line]:
         ]
         cells.append(Cell(str(row["n"]), row["n"]))
         cells += [
-            Cell(mean_and_deviation(row[name], row[f"{name} std"]), _order(row[name]))
+            Cell(
+                mean_and_deviation(row[name], row[f"{name} std"])
+                + of_fewer(row[f"{name} n"], row["n"]),
+                _order(row[name]),
+            )
             for name in group.metrics
         ]
         point = int(row["point"])
@@ -138,11 +142,11 @@ def table(group: Group, *, exact: bool) -> Table:
         del cells["case"]
     cells["n"] = list(points["n"])
     for name in group.metrics:
-        numbers = zip(points[name], points[f"{name} std"], points["n"], strict=True)
+        numbers = zip(points[name], points[f"{name} std"], points[f"{name} n"], strict=True)
         cells[name] = [Spread(*each) if not is_missing(each[0]) else None for each in numbers]
     frame = pd.DataFrame(cells)
     caption = (
-        f"Points of the sweep {group.title}: mean ± standard deviation over n seeds; {NONE}: "
-        "not measured."
+        f"Points of the sweep {group.title}: mean ± standard deviation over n seeds, fewer where "
+        f"a number says so; {NONE}: not measured."
     )
-    return Table(f"{group.sweep}-points", group.title, caption, frame, digits=3)
+    return Table(f"{group.sweep}-points", group.title, caption, frame, digits=3, seeds="n")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from kdray.core.wording import counted, is_missing, listed, mean_and_deviation, value_text
+from kdray.core.wording import counted, is_missing, listed, mean_and_deviation, of_fewer, value_text
 from kdray.report.page.difference_sentence import difference_sentence
 from kdray.report.page.failures import Doubt, Failure
 from kdray.report.page.group import Group, records
@@ -101,6 +101,7 @@ def _best(group: Group) -> list[str]:
         first += f" {which} the same; the first in the sweep's order is called the best."
     others = [
         f"{name} {mean_and_deviation(row[name], row[f'{name} std'])}"
+        f"{of_fewer(row[f'{name} n'], row['n'])}"
         for name in (clean(group), robust(group))
         if name not in (None, metric) and not is_missing(row[name])
     ]

@@ -16,8 +16,8 @@ from kdray.results.tables import Tables
 def points(tables: Tables, sweep: str) -> pd.DataFrame:
     """The students of ``sweep`` that count, by point, in the sweep's order: ``point``, ``case``,
     the swept values, ``n`` and, for every metric of its objectives and every headline metric, its
-    ``mean`` and ``std`` over the seeds (ddof 1; none for one seed), in columns (metric, "mean" |
-    "std").
+    ``mean``, ``std`` (ddof 1; none for one seed) and ``n`` over the seeds that have it, in
+    columns (metric, "mean" | "std" | "n").
     """
     rows = replicates(tables)
     own = rows[rows["sweep"].eq(sweep) & rows["counts"]]
@@ -64,4 +64,5 @@ def _row(seeds: pd.DataFrame, metrics: list[str]) -> dict[tuple[str, str], Any]:
         values = seeds[metric].astype(float)
         row[metric, "mean"] = values.mean()
         row[metric, "std"] = values.std(ddof=1)
+        row[metric, "n"] = int(values.count())
     return row

@@ -161,6 +161,28 @@ def test_a_file_has_the_same_numbers_in_full(tmp_path: Path) -> None:
     assert "case" not in rows[0]
 
 
+def test_a_number_of_fewer_seeds_than_its_row_says_of_how_many(tmp_path: Path) -> None:
+    made = Small(tmp_path)
+    ids = made.point(0, [0.7, 0.8, 0.9])
+    for trial, value in zip(ids, (0.5, 0.6), strict=False):
+        made.number(trial, "pgd20", "pgd", value)
+    group = made.group()
+    (line,) = lines(group)
+    assert [cell.text for cell in line.cells] == [
+        "3",
+        "0.800 ± 0.100",
+        "0.700 ± 0.100",
+        "0.550 ± 0.071 (n = 2)",
+    ]
+    shown = table(group, exact=False)
+    assert "0.550 ± 0.071 (n = 2)" in shown.to_markdown()
+    assert r"0.550 $\pm$ 0.071 (n = 2)" in shown.to_latex()
+    (row,) = csv.DictReader(io.StringIO(shown.to_csv()))
+    assert (row["n"], row["val_accuracy n"], row["pgd20.accuracy n"]) == ("3", "3", "2")
+    (found,) = group.results.points("pgd20.accuracy")["n"]
+    assert found == 2
+
+
 def test_exact_values_keep_all_digits_and_whole_numbers_stay_whole(tmp_path: Path) -> None:
     made = Small(tmp_path)
     made.point(0, [0.9], {SIGMA: 0.123456789, "method.temperature": 4.0})

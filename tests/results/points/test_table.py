@@ -157,6 +157,15 @@ def test_a_sweep_without_a_completed_student_has_no_points(results: Results) -> 
     assert points(results, "s").empty
 
 
+def test_a_metric_has_the_count_of_the_seeds_that_have_it(results: Results) -> None:
+    for trial_id, value in (("a", 0.5), ("b", 0.7), ("c", None)):
+        member(results, trial_id, 0)
+        trial(results, trial_id, value)
+    table = points(results, "s")
+    assert table["n"].tolist() == [3]
+    assert table["val_accuracy", "n"].tolist() == [2]
+
+
 def test_what_the_points_are_compared_by_is_in_the_table(results: Results) -> None:
     aims = (Objective(metric="clean_val.loss", mode="min"), Objective(metric="weights", mode="min"))
     write_objectives(results.store, "s", Objectives(objectives=aims))
