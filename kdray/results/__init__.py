@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         DamagedFile,
         SelectedOnTest,
         SeveralDevices,
+        SeveralMachines,
         SeveralTeachers,
     )
     from kdray.results.files.write import Row, write_rows
@@ -33,6 +34,7 @@ __all__ = [
     "Row",
     "SelectedOnTest",
     "SeveralDevices",
+    "SeveralMachines",
     "SeveralTeachers",
     "Store",
     "TableName",
@@ -48,6 +50,7 @@ _HOME = {
     "DamagedFile": "files.warn",
     "SelectedOnTest": "files.warn",
     "SeveralDevices": "files.warn",
+    "SeveralMachines": "files.warn",
     "SeveralTeachers": "files.warn",
     "Row": "files.write",
     "write_rows": "files.write",

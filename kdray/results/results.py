@@ -58,7 +58,9 @@ class Results(Tables):
         """The ``count`` rows of :meth:`points` with the best mean, the best first; ties in the
         sweep's order.
 
-        Warns with :class:`SelectedOnTest` if the metric is of the test split.
+        Warns with :class:`SelectedOnTest` if the metric is of the test split, and with
+        :class:`SeveralMachines` if it is a time, a speed or memory, taken on several machines (so
+        do :meth:`points` of a mean, :meth:`pareto` and :meth:`compare`).
         :class:`kdray.InputError` if the points are of different data, or of sweeps that mean
         different evaluations by the metric.
         """

@@ -6,6 +6,7 @@ import pandas as pd
 
 from kdray.report import Snapshot, Table, of_one_evaluation, of_one_point, only
 from kdray.report.papers.published_table import Column, Line, number_of_each, published_table
+from kdray.results.points.machines import MACHINE
 from papers.robust_student.networks import (
     BOTH,
     CASES,
@@ -25,8 +26,6 @@ from papers.robust_student.networks import (
 FULL_NAMES = {"KD": "Knowledge Distillation"}
 """As tables IV and VI call them."""
 OTHER_PAPERS = ("Maxout Network", "Network in Network", "Deeply-Supervised Networks")
-MACHINE = ["device", "cpu", "threads"]
-"""Columns that two speeds must share to be compared."""
 WEAK_PEAK, STRONG_PEAK = 64, 16
 """Photons at white of Poisson noise: in training, and as strong as Gaussian noise of 10 dB."""
 

@@ -27,6 +27,10 @@ class SeveralDevices(UserWarning):
     """Seeds of two points were not paired because they were trained on two kinds of device."""
 
 
+class SeveralMachines(UserWarning):
+    """A time, a speed or memory was averaged, ranked or compared across machines."""
+
+
 def warn(message: str, kind: type[Warning]) -> None:
     """Warn, naming the line outside this package that led here."""
     level, frame = 2, sys._getframe(1)

@@ -18,6 +18,7 @@ from kdray.results.filters import Where
 from kdray.results.metrics import Mode, default_mode
 from kdray.results.points.data_sets import data_sets
 from kdray.results.points.estimates import Floats, bootstrap_interval, spread, t_interval
+from kdray.results.points.machines import warn_of_several_machines
 from kdray.results.points.objective import Objectives, metric_of, to_compare, violation
 from kdray.results.points.pareto import fronts
 from kdray.results.points.replicates import (
@@ -38,7 +39,10 @@ STATISTICS = ["n", "mean", "std", "sem", "low", "high", "bootstrap_low", "bootst
 def points(tables: Tables, metric: str, sweep: str | None, where: Where) -> pd.DataFrame:
     """See :meth:`Results.points`."""
     rows = measured_replicates(tables, [metric], sweep, where)
-    return _statistics_table(rows[rows.groupby("sweep")[metric].transform("count") > 0], metric)
+    rows = rows[rows.groupby("sweep")[metric].transform("count") > 0]
+    seeds = [seeds for _, seeds in by_point(rows)]
+    warn_of_several_machines(tables, [metric], seeds, "averaged")
+    return _statistics_table(rows, metric)
 
 
 def best(
@@ -49,6 +53,7 @@ def best(
     rows = _of_whole_points(tables, [metric], sweep, where)
     check_same_data(rows, f"the best {metric}")
     check_same_evaluations(tables, rows, [metric], f"the best {metric}")
+    warn_of_several_machines(tables, [metric], [rows], "ranked")
     if any(split_of(tables, metric, name) == "test" for name in rows["sweep"].unique()):
         warn(
             f"{metric} is of the test split: chosen by it, it no longer says how well a "
@@ -80,6 +85,7 @@ def pareto(
     rows = _of_whole_points(tables, metrics, sweep, where)
     check_same_data(rows, "pareto")
     check_same_evaluations(tables, rows, metrics, "pareto")
+    warn_of_several_machines(tables, metrics, [rows], "ranked")
     found = by_point(rows)
     numbers: list[dict[str, Any]] = [
         {"n": len(seeds), **seeds[metrics].mean()} for _, seeds in found

@@ -24,6 +24,7 @@ from kdray.results.filters import Where, check_columns
 from kdray.results.points.data_sets import data_of, different
 from kdray.results.points.differences import Difference, of_independent, of_pairs
 from kdray.results.points.estimates import holm
+from kdray.results.points.machines import warn_of_several_machines
 from kdray.results.points.replicates import (
     as_table,
     by_point,
@@ -91,9 +92,16 @@ def compare(
         for p in points
         if (across or p.identity["sweep"] in sweeps) and not any(p is each for each in fitting)
     ]
+    partners = [_partner(point, fitting, wanted, across=across) for point in others]
     compared = [
-        _against(point, _partner(point, fitting, wanted, across=across), metric) for point in others
+        _against(point, partner, metric) for point, partner in zip(others, partners, strict=True)
     ]
+    both = [
+        pd.concat([point.seeds, partner.seeds])
+        for point, partner in zip(others, partners, strict=True)
+        if partner is not None
+    ]
+    warn_of_several_machines(tables, [metric], both, "compared")
     table = as_table([point.identity for point in others], compared, COLUMNS).astype(
         {"baseline": "Int64"}
     )

@@ -1,0 +1,87 @@
+"""Times, speeds and memory are a mean, a rank and a difference within one machine only."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kdray.results import Results, SeveralMachines
+from kdray.results.points.machines import MACHINE
+from tests.results.made import add_point
+
+pytestmark = pytest.mark.filterwarnings("ignore::kdray.results.files.warn.SeveralDevices")
+"""Which compare adds where seeds cannot be paired."""
+
+H200 = {"device": "NVIDIA H200", "cpu": "Xeon", "threads": 8}
+ATOM = {"device": "cpu", "cpu": "Atom", "threads": 1}
+
+
+def on(results: Results, number: int, seconds: float, **machine: Any) -> None:
+    """A seed of a point that took ``seconds`` on this machine."""
+    add_point(results, number, [0.5], {"a": number}, train_seconds=seconds, **machine)
+
+
+ASKED: list[tuple[str, Callable[[Results], Any]]] = [
+    ("averaged", lambda results: results.points("train_seconds")),
+    ("ranked", lambda results: results.best("train_seconds", mode="min")),
+    ("ranked", lambda results: results.pareto(["val_accuracy", "train_seconds"])),
+    ("compared", lambda results: results.compare(0, "train_seconds")),
+]
+
+
+@pytest.mark.parametrize(("what", "asked"), ASKED)
+@pytest.mark.parametrize(
+    "other",
+    [ATOM, {**H200, "threads": 1}, {**H200, "cpu": "EPYC"}],
+    ids=["device", "threads", "cpu"],
+)
+def test_what_is_of_several_machines_is_warned_of_in_one_line(
+    empty: Results, what: str, asked: Callable[[Results], Any], other: dict[str, Any]
+) -> None:
+    on(empty, 0, 100.0, **other)
+    on(empty, 0, 10.0, **H200)
+    on(empty, 1, 20.0, **H200)
+    with pytest.warns(SeveralMachines) as caught:
+        asked(empty)
+    found = [each for each in caught if each.category is SeveralMachines]
+    assert [str(each.message) for each in found] == [
+        f"train_seconds: {what} across machines (device, cpu, threads), of which it says as much "
+        "as of the points; choose one of them with where="
+    ]
+    assert [each.filename for each in found] == [__file__]
+
+
+@pytest.mark.parametrize(("_", "asked"), ASKED)
+def test_on_one_machine_or_one_that_nobody_stored_nothing_is_said(
+    empty: Results, _: str, asked: Callable[[Results], Any]
+) -> None:
+    for number in range(2):
+        on(empty, number, 10.0 + number, **H200)
+        on(empty, number, 20.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SeveralMachines)
+        asked(empty)
+
+
+def test_points_on_a_machine_each_have_a_mean_and_no_rank_without_a_word(empty: Results) -> None:
+    on(empty, 0, 100.0, **ATOM)
+    on(empty, 1, 20.0, **H200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SeveralMachines)
+        assert empty.points("train_seconds")["mean"].tolist() == [100.0, 20.0]
+        empty.best("val_accuracy")
+    for _, asked in ASKED[1:]:
+        with pytest.warns(SeveralMachines):
+            asked(empty)
+
+
+def test_one_of_them_is_chosen_with_where(empty: Results) -> None:
+    on(empty, 0, 100.0, **ATOM)
+    on(empty, 0, 10.0, **H200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SeveralMachines)
+        where = [(name, "==", H200[name]) for name in MACHINE]
+        assert empty.points("train_seconds", where=where)["mean"].tolist() == [10.0]
