@@ -84,14 +84,15 @@ def doubts(group: Group) -> list[Doubt]:
     """List what the ``checks`` of this group's evaluations say, texts that differ only in their
     numbers together, the one about most numbers first."""
     numbers = group.robustness
-    numbers = numbers[numbers["checks"].notna()]
+    numbers = numbers[numbers["checks"].notna()].reset_index(names="number")
     points = pd.concat([each[["trial_id", "point"]] for each in (group.students, group.teachers)])
-    joined = numbers.merge(points.drop_duplicates("trial_id"), on="trial_id")
+    joined = numbers.merge(points.drop_duplicates(), on="trial_id")  # a trial may be of several
     joined["alike"] = joined["checks"].str.replace(r"\d[\d.,]*(?:e[-+]?\d+)?", "…", regex=True)
     found = []
     for (label, alike), rows in joined.groupby(["label", "alike"], sort=False):
         texts = rows["checks"].unique()
         reason = str(texts[0]) if len(texts) == 1 else str(alike)
         where = tuple(sorted({int(point) for point in rows["point"].dropna()}))
-        found.append(Doubt(str(label), reason, len(rows), rows["trial_id"].nunique(), where))
+        numbers_of, trials = rows["number"].nunique(), rows["trial_id"].nunique()
+        found.append(Doubt(str(label), reason, numbers_of, trials, where))
     return sorted(found, key=lambda doubt: -doubt.numbers)

@@ -50,7 +50,7 @@ def overfitting_figure(group: Group, prefix: str) -> Iterator[Figure]:
 
 
 def _last_and_best(group: Group) -> pd.DataFrame:
-    """Return a row for each trial, attack and ``when``; none where there was one epoch only."""
+    """Return a row for each trial, point, attack and ``when``; none where there was one epoch."""
     rows = group.robustness
     rows = rows[
         rows["epoch"].notna()
@@ -59,7 +59,7 @@ def _last_and_best(group: Group) -> pd.DataFrame:
         & rows["evaluation"].isin(WHITE_BOX)
         & rows["value"].notna()
     ].merge(group.completed[["trial_id", "point", "seed", "data.name"]], on="trial_id")
-    keys = ["trial_id", "evaluation_id"]
+    keys = ["trial_id", "point", "evaluation_id"]  # a trial may be of several points
     single = ~rows.duplicated([*keys, "epoch"], keep=False)
     rows = rows[single].sort_values("epoch", kind="stable")
     looks = rows.groupby(keys)["value"]

@@ -90,6 +90,12 @@ class Small:
         )
         return trial_id
 
+    def again(self, trial_id: str, point: int, case: str | None = None) -> None:
+        """Add a trial as one of another point too, as where two cases have equal experiments."""
+        row = next(each for each in self.members if each["trial_id"] == trial_id)
+        its = {"point": point, "point_id": f"p{point}", "case": case, "order": len(self.members)}
+        self.members.append({**row, **its})
+
     def point(
         self,
         point: int,

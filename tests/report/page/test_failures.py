@@ -111,3 +111,11 @@ def test_a_doubt_about_a_teacher_is_of_no_point(tmp_path: Path) -> None:
     made.number(made.trial(None, 0, 0.9), "pgd20", "pgd", 0.4, checks="odd")
     (found,) = doubts(made.group())
     assert (found.points, found.trials) == ((), 1)
+
+
+def test_a_doubt_about_a_trial_of_two_points_is_of_both_and_counts_once(tmp_path: Path) -> None:
+    made = Small(tmp_path)
+    (trial,) = made.point(0, [0.9], case="one")
+    made.again(trial, 1, case="other")
+    made.number(trial, "pgd20", "pgd", 0.4, checks="odd")
+    assert doubts(made.group()) == [Doubt("pgd20", "odd", 1, 1, (0, 1))]

@@ -42,6 +42,22 @@ def test_the_best_epoch_stands_beside_the_last_for_each_point_and_attack(tmp_pat
     assert "1 to 2 seeds" in figure.caption
 
 
+def test_a_trial_of_two_points_stands_at_both(tmp_path: Path) -> None:
+    made = Small(tmp_path)
+    (trial,) = made.point(0, [0.9], case="one")
+    made.again(trial, 1, case="other")
+    looked(made, trial, "pgd", "pgd", 0.5, 0.3)
+    (figure,) = overfitting_figure(made.group(), "s0")
+    (axes,) = panels_of(figure)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["one", "other"]
+    heights = [
+        [bar.get_height() for bar in bars]
+        for bars in axes.containers
+        if isinstance(bars, BarContainer)
+    ]
+    assert heights == [pytest.approx([50, 50]), pytest.approx([30, 30])]
+
+
 @pytest.mark.parametrize("values", [(), (0.5,)])
 def test_one_look_is_no_figure(values: tuple[float, ...], tmp_path: Path) -> None:
     made = Small(tmp_path)
