@@ -162,9 +162,8 @@ def cap_memory(device: torch.device, share: float, context: int = CONTEXT) -> No
     its neighbours do not.
 
     What the allocator may take is the share less the bytes of the ``context``, which no cap
-    reaches; :class:`ShareTooSmall` if nothing is left. A trial
-    with a GPU of its own (1 or more) is left as it is, but for the cap of whoever was in this
-    process before it.
+    reaches; :class:`ShareTooSmall` if nothing is left. A trial with a GPU of its own (1 or more)
+    is left as it is, but for the cap of whoever was in this process before it.
     """
     if device.type != "cuda":
         return

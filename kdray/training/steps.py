@@ -35,7 +35,7 @@ class Steps:
         self, method: Method, stage: str, precision: Precision, learned: nn.Module
     ) -> None:
         self._method, self._stage, self._precision = method, stage, precision
-        self.learned = learned
+        self._parameters = list(learned.parameters())  # not looked for again in every step
 
     def draws_of(self, epoch: torch.Generator) -> torch.Generator:
         """The generator that the steps of an epoch draw from, where ``epoch`` stands."""
@@ -45,7 +45,8 @@ class Steps:
         """The losses of ``step``, whose gradients the learned parameters have afterwards."""
         with computing_in(self._precision, step.batch.images.device):
             losses = self._method.losses(self._stage, step)
-        self.learned.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
         losses.total.backward()
         return losses
 
@@ -214,11 +215,9 @@ class ReplayedSteps(Steps):
         if self._recorded is None:
             self._recorded = Recorded.of(step, answers)
             self._graph.record(partial(self._run, self._recorded), step.draws)
-            self._recorded.gradients = [p.grad for p in self.learned.parameters()]
+            self._recorded.gradients = [parameter.grad for parameter in self._parameters]
         self._recorded.fill(step.batch, answers)
-        for parameter, gradient in zip(
-            self.learned.parameters(), self._recorded.gradients, strict=True
-        ):
+        for parameter, gradient in zip(self._parameters, self._recorded.gradients, strict=True):
             parameter.grad = gradient
         self._graph.replay()
         assert self._recorded.losses is not None
@@ -248,7 +247,9 @@ class Recorded:
     """The memory that the operations of a graph read and write."""
 
     def __init__(self, step: TrainingStep, batch: Batch, answers: list[tuple[Tensor, ...]]) -> None:
-        self._step, self._batch, self._answers = step, batch, answers
+        # Without the teacher as it is asked in this epoch, which holds a window of its answers.
+        self._step, self._asks = step._replace(batch=batch, teacher=None), step.teacher is not None
+        self._batch, self._answers = batch, answers
         self.losses: Losses | None = None
         self.gradients: list[Tensor | None] = []
 
@@ -264,8 +265,8 @@ class Recorded:
 
     def step(self) -> TrainingStep:
         """The step on this memory."""
-        teacher = None if self._step.teacher is None else AskedBefore(self._batch, self._answers)
-        return self._step._replace(batch=self._batch, teacher=teacher)
+        teacher = AskedBefore(self._batch, self._answers) if self._asks else None
+        return self._step._replace(teacher=teacher)
 
     def fill(self, batch: Batch, answers: list[tuple[Tensor, ...]]) -> None:
         """Take over a batch and what the teacher says of it."""
