@@ -4,14 +4,16 @@ import importlib
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import __main__ as frame
-from tests.benchmarks.__main__ import PARTS, Part, main, markdown
+from tests.benchmarks import frame
+from tests.benchmarks.__main__ import BENCHMARKS, main
 from tests.benchmarks.figures import HEAD, Figure, follow, stored
+from tests.benchmarks.frame import Collection, Part, in_turn, markdown
 from tests.benchmarks.slopes import exponent, exponent_beside, slope
 from tests.benchmarks.steps import PASSES, cases
 from tests.benchmarks.sweep_overhead import kind, spent
@@ -122,12 +124,12 @@ def test_the_written_table_has_a_section_for_each_part() -> None:
         "reading": Part([RATIO._replace(note="a|b")], 0.5, 12.0),
         "steps": Part([], 1.0, 3.0, "ended with status 1"),
     }
-    assert markdown("machine: of 2 CPUs", parts).splitlines() == [
+    assert markdown(BENCHMARKS, "machine: of 2 CPUs", parts).splitlines() == [
         "# kdray's benchmarks",
         "",
         "machine: of 2 CPUs",
         "",
-        f"## {PARTS['reading']}",
+        f"## {BENCHMARKS.parts['reading']}",
         "",
         "12 s, load 0.5 when it began.",
         "",
@@ -135,7 +137,7 @@ def test_the_written_table_has_a_section_for_each_part() -> None:
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         r"| warm / plain | 1.1 | x | 1 | 1.3 | 3 | <= 1.10 | yes | a\|b |",
         "",
-        f"## {PARTS['steps']}",
+        f"## {BENCHMARKS.parts['steps']}",
         "",
         "3 s, load 1.0 when it began. FAILED: ended with status 1; what it measured before:",
         "",
@@ -144,7 +146,7 @@ def test_the_written_table_has_a_section_for_each_part() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", BENCHMARKS.parts)
 def test_every_part_is_a_module_that_yields_figures(name: str) -> None:
     measure: Callable[[bool], Iterator[Figure]] = importlib.import_module(
         f"tests.benchmarks.{name}"
@@ -158,7 +160,8 @@ class Programs:
     def __init__(self, sources: dict[str, str]) -> None:
         self._sources = sources
 
-    def __call__(self, name: str, file: Path, *, short: bool) -> list[str]:
+    def __call__(self, module: str, file: Path, options: Sequence[str]) -> list[str]:
+        name, short = module.rpartition(".")[-1], "--short" in options
         write = (
             f'open({str(file)!r}, \'w\').write(\'["{name}, short: {short}", [2.0], "x", "<= 1", '
             '""]\\n\')'
@@ -175,7 +178,7 @@ def test_a_part_that_fails_loses_no_figure(
     assert main([*sources, "--out", str(out)]) == 1
     written, said = out.read_text(), capsys.readouterr()
     for name in sources:
-        assert f"## {PARTS[name]}" in written
+        assert f"## {BENCHMARKS.parts[name]}" in written
         assert f"| {name}, short: False | 2 |" in written
         assert f"not as aimed at: {name}, short: False: 2 x (aim <= 1, NOT met)" in said.out
     assert written.count("FAILED") == 1
@@ -194,14 +197,38 @@ def test_an_aim_that_is_missed_is_no_failure(
 def test_a_part_whose_module_is_missing_fails_by_itself(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(frame.PARTS, "absent", "9. What nobody wrote")
-    monkeypatch.setattr(
-        frame,
-        "command",
-        lambda name, *_, **__: [sys.executable, "-S", "-m", f"tests.benchmarks.{name}"],
-    )
+    monkeypatch.setitem(BENCHMARKS.parts, "absent", "9. What nobody wrote")
+    monkeypatch.setattr(frame, "command", lambda module, *_: [sys.executable, "-S", "-m", module])
     assert main(["absent"]) == 1
     assert "failed: absent" in capsys.readouterr().out
+
+
+def test_what_could_not_be_measured_says_why_and_misses_its_aim() -> None:
+    why = Figure("bits", (), "tensors", "<= 0", "failed: no driver")
+    assert why.row() == ("bits", "", "tensors", "", "", "0", "<= 0", "NO", "failed: no driver")
+    assert why.line == "bits: failed: no driver"
+    assert why._replace(aim=None).met is None
+
+
+def test_a_part_that_takes_too_long_is_broken_off_and_the_next_has_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {"slow": "import time; time.sleep(60)", "quick": "pass"}
+    monkeypatch.setattr(frame, "command", Programs(sources))
+    both = Collection("both", "here", {name: name for name in sources}, {"slow": 1, "quick": 9})
+    began = time.monotonic()
+    found = in_turn(both, list(sources), [], None, 20.0)
+    assert time.monotonic() - began < 20
+    assert found["slow"].failure == "broken off after 2 s, for the sake of the others"
+    assert found["quick"].failure is None
+    assert all(part.figures for part in found.values())
+
+
+def test_time_that_is_left_goes_to_those_that_follow() -> None:
+    three = Collection("", "", {}, {"a": 1, "b": 2, "c": 1})
+    assert three.limit("a", ["b", "c"], 40.0) == 10
+    assert three.limit("b", ["c"], 39.0) == 26
+    assert three.limit("c", [], 30.0) == 30
 
 
 def test_a_silent_part_is_still_heard_of(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import operator
 import statistics
 import sys
@@ -29,7 +30,7 @@ class Figure(NamedTuple):
     what: str
     """What was measured, in a few words: "KD epoch, warm cache / plain epoch"."""
     values: tuple[float, ...]
-    """One for each repeat."""
+    """One for each repeat; none: it could not be measured, and the note says why."""
     unit: str
     """"x" for a ratio, or "s", "ms", "MB", "images/s"."""
     aim: str | None = None
@@ -39,7 +40,7 @@ class Figure(NamedTuple):
 
     @property
     def median(self) -> float:
-        return statistics.median(self.values)
+        return statistics.median(self.values) if self.values else math.nan
 
     @property
     def met(self) -> bool | None:
@@ -52,7 +53,8 @@ class Figure(NamedTuple):
     def row(self) -> tuple[str, ...]:
         """As text, for :data:`HEAD`."""
         met = {None: "", True: "yes", False: "NO"}[self.met]
-        median, lowest, highest = map(_short, (self.median, min(self.values), max(self.values)))
+        ends = (min(self.values), max(self.values)) if self.values else (math.nan, math.nan)
+        median, lowest, highest = map(_short, (self.median, *ends))
         return (
             self.what,
             median,
@@ -68,12 +70,16 @@ class Figure(NamedTuple):
     @property
     def line(self) -> str:
         """In a line of progress."""
+        if not self.values:
+            return f"{self.what}: {self.note}"
         aim = "" if self.aim is None else f" (aim {self.aim}{'' if self.met else ', NOT met'})"
         return f"{self.what}: {_short(self.median)} {self.unit}{aim}"
 
 
 def _short(number: float) -> str:
-    """Three digits, or all of a large whole number."""
+    """Three digits, or all of a large whole number; nothing of what is no number."""
+    if math.isnan(number):
+        return ""
     return format(number, ".3g" if abs(number) < 999.5 else ".0f")
 
 
@@ -102,9 +108,11 @@ def arguments(measure: Measure) -> argparse.ArgumentParser:
     return parser
 
 
-def follow(figures: Iterator[Figure], title: str, file: Path | None) -> None:
+def follow(
+    figures: Iterator[Figure], title: str, file: Path | None, clock: Callable[[], str] = counted
+) -> None:
     """Say every figure as it is measured and write it to ``file``; print the table of all, also of
-    those before an error."""
+    those before an error, and by what ``clock``."""
     found = []
     with contextlib.ExitStack() as stack:
         written = None if file is None else stack.enter_context(file.open("w"))
@@ -116,7 +124,7 @@ def follow(figures: Iterator[Figure], title: str, file: Path | None) -> None:
                     print(json.dumps(figure, default=float), file=written, flush=True)
         finally:
             print(this_machine())
-            tell(f"{title} ({counted()})", found)
+            tell(f"{title} ({clock()})", found)
 
 
 def stored(file: Path) -> list[Figure]:

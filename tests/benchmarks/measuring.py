@@ -14,8 +14,10 @@ from typing import TypeVar
 import torch
 
 from kdray.machine import hardware
+from kdray.machine.gpus import visible_gpus
 
 T = TypeVar("T")
+CPU = torch.device("cpu")
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -41,11 +43,17 @@ def clock() -> float:
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
-def timed(work: Callable[[], T]) -> tuple[float, T]:
-    """Seconds of :func:`clock`, and what ``work`` returned."""
-    began = clock()
+def timed(work: Callable[[], T], device: torch.device = CPU) -> tuple[float, T]:
+    """Seconds of :func:`clock`, or those until a GPU has done it, and what ``work`` returned."""
+    if device.type != "cuda":
+        began = clock()
+        done = work()
+        return clock() - began, done
+    torch.cuda.synchronize(device)
+    began = time.perf_counter()
     done = work()
-    return clock() - began, done
+    torch.cuda.synchronize(device)
+    return time.perf_counter() - began, done
 
 
 def median_of(work: Callable[[], object], repeats: int) -> float:
@@ -83,7 +91,7 @@ def this_machine() -> str:
         f"{hardware.cpus()} CPUs ({facts['cpu']})",
         f"{hardware.memory() / 2**30:.0f} GiB of memory",
     ]
-    listed += [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    listed += [gpu.name for gpu in visible_gpus()]
     own = f"kdray {facts['kdray_version']}" + (
         f" ({facts['git_commit'][:10]})" if facts["git_commit"] else ""
     )

@@ -19,10 +19,12 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
+from kdray.data import Dataset
 from kdray.methods import KD, CrossEntropy, Method
+from kdray.models import Model
 from kdray.perturbations import Noise
 from kdray.teachers import Supervision, TeacherOracle, frozen
-from kdray.training import Epoch, State, TrainingSetup
+from kdray.training import Epoch, State, Training, TrainingSetup
 from kdray.training.compute import ComputeOptions, Precision
 from kdray.training.loop import steps_of, train_epoch
 from tests.benchmarks.distillation import DATA, ONLY, STUDENT, TEACHER, TRAINING, drawn, network
@@ -50,12 +52,21 @@ WAYS = {
 class Course:
     """One student in training."""
 
-    def __init__(self, way: Way, method: Method, oracle: TeacherOracle | None, images: int) -> None:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        data = drawn(images)
-        classifier = network(STUDENT, data).to(device)
+    def __init__(
+        self,
+        way: Way,
+        method: Method,
+        oracle: TeacherOracle | None,
+        data: Dataset,
+        device: torch.device,
+        *,
+        student: Model = STUDENT,
+        training: Training = TRAINING,
+    ) -> None:
+        self._device = device
+        classifier = network(student, data).to(device)
         way.kernels.prepare(classifier, way.precision, twice=method.differentiates_twice)
-        training = TRAINING.model_copy(update={"precision": way.precision})
+        training = training.model_copy(update={"precision": way.precision})
         self._state = State.before(classifier, nn.Identity(), training)
         self._lesson = TrainingSetup(
             data=DATA,
@@ -65,12 +76,15 @@ class Course:
             noise=Noise(),
             oracle=oracle,
             seed=0,
+            cuda_graph=way.kernels.replays(device, method),
         )
         self._steps = steps_of(self._state, self._lesson, ONLY)
 
     def epoch(self) -> tuple[float, Epoch]:
-        """Seconds of an epoch, always of the same views; it ends by waiting for the device."""
-        return timed(lambda: train_epoch(self._state, self._lesson, ONLY, 0, (0,), self._steps))
+        """Seconds of an epoch, always of the same views."""
+        return timed(
+            lambda: train_epoch(self._state, self._lesson, ONLY, 0, (0,), self._steps), self._device
+        )
 
 
 def compared(method: Method, ways: dict[str, Way], images: int, repeats: int) -> Iterator[Figure]:
@@ -84,7 +98,7 @@ def compared(method: Method, ways: dict[str, Way], images: int, repeats: int) ->
             if method.asks_teacher
             else None
         )
-        return Course(way, method, oracle, images)
+        return Course(way, method, oracle, drawn(images), device)
 
     courses = {"float32": course(Way()), **{name: course(way) for name, way in ways.items()}}
     first = {
