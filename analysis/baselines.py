@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -32,7 +33,7 @@ from kdray.report import (
     run,
     scatter,
 )
-from kdray.report.papers.comparable import devices_text
+from kdray.report.papers.comparable import of_one_machine
 from kdray.report.papers.published_table import Column, Line, number_of_each, published_table
 
 TITLE = "The methods that everybody compares with"
@@ -80,20 +81,33 @@ def cases(trials: pd.DataFrame) -> pd.DataFrame:
     return out.reset_index()
 
 
-def measured(snapshot: Snapshot, sweep: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The students of ``sweep`` with what :func:`cases` is of, and the rows of the PGD that most of
-    them have, as has the one AutoAttack; InputError if no student was attacked."""
+class Measured(NamedTuple):
+    """The students of a sweep, and what was measured of them."""
+
+    students: pd.DataFrame
+    """With what :func:`cases` is of."""
+    attacked: pd.DataFrame
+    """Their rows of the PGD that most of them have."""
+    machine: str
+    """What a caption says of where the hours were taken."""
+
+
+def measured(snapshot: Snapshot, sweep: str) -> Measured:
+    """What :func:`cases` is of, AutoAttack the one that most students of ``sweep`` have; InputError
+    if none was attacked."""
     students = snapshot.students(sweep)
     found = attacks(snapshot, students)
     if not found:
         raise InputError(f"no student of {sweep} was attacked with PGD")
     strong = of_one_evaluation(snapshot.measured(students, evaluation="autoattack"))
-    return students.assign(
+    seconds, machine = of_one_machine(students, "train_seconds")
+    described = students.assign(
         clean=students["test_accuracy"],
         pgd=number_of_each(students, found[0]),
         autoattack=number_of_each(students, strong),
-        hours=students["train_seconds"] / HOUR,
-    ), found[0]
+        hours=seconds / HOUR,
+    )
+    return Measured(described, found[0], machine)
 
 
 def robust_accuracy(snapshot: Snapshot) -> Iterator[Table | Missing]:
@@ -101,7 +115,7 @@ def robust_accuracy(snapshot: Snapshot) -> Iterator[Table | Missing]:
     for sweep, title in ROBUST.items():
         name = sweep.replace("-", "_")
         try:
-            trials, attacked = measured(snapshot, sweep)
+            trials, attacked, machine = measured(snapshot, sweep)
         except InputError as error:
             yield Missing(name, title, str(error))
             continue
@@ -119,7 +133,7 @@ def robust_accuracy(snapshot: Snapshot) -> Iterator[Table | Missing]:
         what = (
             "Test accuracy on clean images, under PGD and under AutoAttack (where it was "
             "measured; of several such evaluations the one that most students have), and the hours "
-            f"of the student's own training{devices_text(trials)}"
+            f"of the student's own training{machine}"
         )
         yield Table(name, title, caption(what, attacked, ["point"], band="±"), frame)
 
@@ -129,7 +143,7 @@ def trade_off(snapshot: Snapshot) -> Iterator[Figure | Missing]:
     for sweep, of in ROBUST.items():
         name, title = f"{sweep.replace('-', '_')}_price", f"{of}: the price"
         try:
-            trials, attacked = measured(snapshot, sweep)
+            trials, attacked, machine = measured(snapshot, sweep)
         except InputError as error:
             yield Missing(name, title, str(error))
             continue
@@ -152,7 +166,7 @@ def trade_off(snapshot: Snapshot) -> Iterator[Figure | Missing]:
         legend(figure)
         what = (
             f"Accuracy under PGD ({attack_name(attacked)}) against (a) clean test accuracy and (b) "
-            f"the hours of the student's own training{devices_text(trials)}; the line is the "
+            f"the hours of the student's own training{machine}; the line is the "
             "Pareto front"
         )
         yield Figure(name, title, caption(what, attacked, ["point"]), figure)

@@ -11,6 +11,7 @@ import pytest
 import across
 from kdray.report import Figure, Missing, Snapshot, Table
 from kdray.report.papers.script import drawn
+from papers.across.students import in_words
 from tests.analysis.rows import Folder
 
 
@@ -161,7 +162,7 @@ def test_a_trial_of_two_points_is_shown_with_what_each_of_them_sweeps(folder: Fo
     told = across.described(Snapshot(folder.written()))
     own = told[told["trial_id"].eq(shared["trial_id"])]
     assert own.set_index("point")["swept"].to_dict() == {
-        shared["point"]: across._in_words(shared["swept"]),
+        shared["point"]: in_words(shared["swept"]),
         7: "data.pad 4",
     }
 
@@ -236,3 +237,41 @@ def test_the_plain_student_was_trained_alike_and_of_several_is_of_the_same_sweep
     assert lost["c"].max() == pytest.approx(10)
     assert lost["d"] == pytest.approx(10)  # of b and c the first
     assert not set(lost.index) & {"e", "f"}
+
+
+ATOM, EPYC = ({"device": "cpu", "cpu": cpu, "threads": n} for cpu, n in (("Atom", 1), ("EPYC", 64)))
+
+
+def test_a_price_in_time_is_computed_within_one_machine(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "results")
+    noisy = {"noise__input__sigma": 0.2}
+    for seed, (machine, plain, own) in enumerate(
+        ((ATOM, 1000, 9900), (EPYC, 10, 20), (EPYC, 10, 20))
+    ):
+        student(folder, "a", 0, seed, 0.9, 0.1, plain, **machine)
+        student(folder, "a", 1, seed, 0.8, 0.3, own, **noisy, **machine)
+    student(folder, "a", 2, 0, 0.8, 0.3, 3000, **noisy, **ATOM)
+    student(folder, "a", 3, 0, 0.8, 0.3, 30, **noisy, **{**EPYC, "threads": 8})
+    figure, table = drawn(across.prices, Snapshot(folder.written()))
+    assert isinstance(figure, Figure)
+    assert isinstance(table, Table)
+    paid = table.frame.sort_values("time, times")
+    assert paid["time, times"].tolist()[:3] == pytest.approx([1, 2, 3])
+    assert paid["time, times"].isna().tolist() == [False, False, False, True]
+    assert paid["seconds per point"].dropna().tolist() == pytest.approx([0.5, 100])
+    assert paid["machine"].tolist() == [
+        "EPYC, 64 threads",
+        "EPYC, 64 threads",
+        "Atom, 1 thread",
+        "",
+    ]
+    for each in (figure, table):
+        assert "on the one machine that most seeds of both were trained on" in each.caption
+
+
+def test_on_one_machine_nothing_is_said_of_it(folder: Folder) -> None:
+    figure, table = drawn(across.prices, Snapshot(folder.written()))[:2]
+    assert isinstance(figure, Figure)
+    assert isinstance(table, Table)
+    assert "machine" not in table.frame
+    assert "machine" not in figure.caption

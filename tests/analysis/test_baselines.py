@@ -66,16 +66,10 @@ def test_each_method_has_its_robust_accuracy_and_its_hours(made: Sweeps) -> None
     assert "hours" in figure.caption
 
 
-def test_seeds_are_counted_where_they_were_measured_and_devices_are_said(made: Sweeps) -> None:
-    for seed, device in enumerate(("cpu", "an accelerator")):
+def test_seeds_are_counted_where_they_were_measured(made: Sweeps) -> None:
+    for seed in range(2):
         trials = made.point(
-            "robust-distillation",
-            0,
-            0.8,
-            case="ard",
-            seeds=[seed],
-            train_seconds=9.0,
-            device=device,
+            "robust-distillation", 0, 0.8, case="ard", seeds=[seed], train_seconds=9.0
         )
         if seed == 0:
             made.numbers_of(trials, "pgd", "pgd", 0.5, **PGD)
@@ -83,7 +77,33 @@ def test_seeds_are_counted_where_they_were_measured_and_devices_are_said(made: S
     ard = cells(table, "ard")
     (attack,) = [name for name in table.frame if str(name).startswith("PGD")]
     assert (ard["clean (%)"].n, ard[attack].n) == (2, 1)
-    assert "on 2 kinds of device" in table.caption
+
+
+ATOM, EPYC = ({"device": "cpu", "cpu": cpu, "threads": n} for cpu, n in (("Atom", 1), ("EPYC", 64)))
+
+
+def test_hours_are_of_one_machine_and_the_captions_say_of_which(made: Sweeps) -> None:
+    for seed, machine, seconds in ((0, ATOM, 360000.0), (1, EPYC, 3600.0), (2, EPYC, 7200.0)):
+        trials = made.point(
+            "robust-distillation",
+            0,
+            0.8,
+            case="ard",
+            seeds=[seed],
+            train_seconds=seconds,
+            **machine,
+        )
+        made.numbers_of(trials, "pgd", "pgd", 0.5, **PGD)
+    snapshot = made.snapshot()
+    table = next(iter(script.robust_accuracy(snapshot)))
+    hours = cells(table, "ard")["hours"]
+    assert (hours.mean, hours.n) == (1.5, 2)
+    told = "own training, on the machine that most of them were trained on (EPYC, 64 threads; not "
+    assert f"{told}on 1 other)" in table.caption
+    figure = next(iter(script.trade_off(snapshot)))
+    assert isinstance(figure, Figure)
+    assert told in figure.caption
+    assert figure.figure.axes[1].containers[0].lines[0].get_xdata() == pytest.approx([1.5])
 
 
 def test_what_is_not_there_is_said(made: Sweeps) -> None:

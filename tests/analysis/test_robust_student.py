@@ -377,3 +377,15 @@ def test_speeds_are_compared_on_one_kind_of_machine(made: Sweeps) -> None:
     table = script.table_vii(made.snapshot())
     assert cells(table, "Student 1")["Speed-up"].mean == 5
     assert cells(table, "Student 2")["Speed-up"] is None
+    assert "machines" not in table.caption
+
+
+def test_a_mean_of_speeds_on_several_machines_is_called_one(made: Sweeps) -> None:
+    for point, (device, speed) in enumerate((("cpu", 100.0), ("an accelerator", 250.0))):
+        how = {"images_per_second": speed, "device": device}
+        made.point("robust-sizes", 0, 0.9, role="teacher", seeds=[point], **how)
+        student = {"model__network": "student_1", "weights": 250}
+        made.point("robust-sizes", 0, 0.7, case="robust", seeds=[point], device=device, **student)
+    table = script.table_vii(made.snapshot())
+    assert cells(table, "Student 1")["Speed-up"].mean == 3.5
+    assert "on the machine that trained, here one of 2)" in table.caption

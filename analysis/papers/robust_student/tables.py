@@ -6,7 +6,7 @@ import pandas as pd
 
 from kdray.report import Snapshot, Table, of_one_evaluation, of_one_point, only
 from kdray.report.papers.published_table import Column, Line, number_of_each, published_table
-from kdray.results.points.machines import MACHINE
+from kdray.results.points.machines import MACHINE, machine_names
 from papers.robust_student.networks import (
     BOTH,
     CASES,
@@ -279,9 +279,11 @@ def table_vii(snapshot: Snapshot) -> Table:
         Column("FitNet", "FitNet, %"),
         Column("Robust", "Robust, %"),
     ]
+    timed = pd.concat([line.trials for line in lines]).dropna(subset=["Speed-up Ratio"])
+    machines = machine_names(timed).nunique()
     what = (
         "Size, speed (images per second as a multiple of the teacher's, on the machine "
-        "that trained) and test accuracy of "
+        f"that trained{f', here one of {machines}' if machines > 1 else ''}) and test accuracy of "
         "students of four sizes, taught in two ways"
     )
     return published_table(

@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from kdray.core import InputError
-from kdray.core.wording import listed, point_text
+from kdray.core.wording import counted, listed, point_text
 from kdray.report.figures.caption import beyond_seeds
 from kdray.report.settings import AXES, by_setting, differing, parameters, setting_of, setting_text
 from kdray.results.points.data_sets import test_set_names
+from kdray.results.points.machines import machine_names
 from kdray.results.schema import PARTS
 
 MAX_PATHS = 4
@@ -137,7 +138,15 @@ def of_one_point(rows: pd.DataFrame, points: Sequence[str], what: str) -> pd.Dat
     return rows
 
 
-def devices_text(trials: pd.DataFrame) -> str:
-    """What a caption says after a time of training, if it was not of one kind of device."""
-    devices = trials["device"].nunique() if "device" in trials else 1
-    return f", here on {devices} kinds of device, so that it tells little" if devices > 1 else ""
+def of_one_machine(trials: pd.DataFrame, column: str) -> tuple[pd.Series[Any], str]:
+    """A time, a speed or memory of each of ``trials``, missing but for those taken on the machine
+    that most have it from, and what a caption says of that; all of them where nobody knows of a
+    second machine."""
+    machines = machine_names(trials)
+    counts = machines[trials[column].notna()].value_counts()
+    if len(counts) < 2:
+        return trials[column], ""
+    chosen = min(counts.index, key=lambda name: (-counts[name], name))
+    others = counted(len(counts) - 1, "other")
+    told = f", on the machine that most of them were trained on ({chosen}; not on {others})"
+    return trials[column].where(machines.eq(chosen)), told

@@ -6,15 +6,33 @@ A mean, a rank or a difference of such numbers says something within one machine
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 
+from kdray.core.wording import counted, is_missing
 from kdray.results.files.warn import SeveralMachines, warn
 from kdray.results.metrics import metric_named
 from kdray.results.tables import Tables
 
 MACHINE = ["device", "cpu", "threads"]
 """Columns of trials that two times, speeds or memories must share to be compared."""
+
+
+def machine_names(trials: pd.DataFrame) -> pd.Series[Any]:
+    """The machine of each of ``trials`` in words, ``NVIDIA H200, Xeon, 8 threads``, on a CPU
+    without the device; missing where nobody stored it."""
+    names = [_name(*machine) for machine in trials[MACHINE].itertuples(index=False, name=None)]
+    return pd.Series(names, trials.index, dtype=object)
+
+
+def _name(device: Any, cpu: Any, threads: Any) -> str | None:
+    parts = [
+        "" if is_missing(device) or (device == "cpu" and not is_missing(cpu)) else str(device),
+        "" if is_missing(cpu) else str(cpu),
+        "" if is_missing(threads) else counted(int(threads), "thread"),
+    ]
+    return ", ".join(filter(None, parts)) or None
 
 
 def warn_of_several_machines(

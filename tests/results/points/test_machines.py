@@ -6,10 +6,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from kdray.results import Results, SeveralMachines
-from kdray.results.points.machines import MACHINE
+from kdray.results.points.machines import MACHINE, machine_names
 from tests.results.made import add_point
 
 pytestmark = pytest.mark.filterwarnings("ignore::kdray.results.files.warn.SeveralDevices")
@@ -85,3 +86,13 @@ def test_one_of_them_is_chosen_with_where(empty: Results) -> None:
         warnings.simplefilter("error", SeveralMachines)
         where = [(name, "==", H200[name]) for name in MACHINE]
         assert empty.points("train_seconds", where=where)["mean"].tolist() == [10.0]
+
+
+def test_a_machine_is_named_by_what_makes_it_one() -> None:
+    trials = pd.DataFrame([H200, ATOM, {"device": "cpu"}, {}], columns=MACHINE)
+    assert machine_names(trials).tolist()[:3] == [
+        "NVIDIA H200, Xeon, 8 threads",
+        "Atom, 1 thread",
+        "cpu",
+    ]
+    assert machine_names(trials).isna().tolist() == [False, False, False, True]

@@ -1,0 +1,1 @@
+"""What robustness costs, across the sweeps of all papers."""
