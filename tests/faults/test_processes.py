@@ -165,26 +165,32 @@ def test_a_trial_that_runs_out_of_a_gpus_memory_has_twice_the_share_in_another_p
     assert_as_undisturbed(sweep, without=["gpu", "retried"])
 
 
-def test_a_gpu_that_fails_in_a_trial_is_no_fault_of_the_next_one(
+def test_a_gpu_that_fails_in_one_of_16_trials_is_no_fault_of_the_15_others(
     tmp_path: Path, address: str
 ) -> None:
-    failing, *others = undisturbed().ids("student")
+    failing = undisturbed().ids("student")[0]
     sweep = Sweep(tmp_path, Fault("gpu failure", "epoch 2", (failing,)), address=address)
-    done = sweep.run()
+    points = ["--set", "noise.input.sigma={grid: [0, 0.2, 0.05, 0.1, 0.15, 0.25, 0.3, 0.35]}"]
+    done = sweep.run(*points)
     assert done.returncode == 1, done.stderr
     assert sweep.errors() == {failing: f"failed: AcceleratorError: {ASSERTION}"}
+    assert len(sweep.table().ids("student")) == 16
     events = sweep.events()
     (place,) = [
         number
         for number, event in enumerate(events)
         if (event.trial_id, event.step) == (failing, "epoch 2")
     ]
-    assert all(event.pid != events[place].pid for event in events[place + 1 :])
-    assert {event.trial_id for event in events} >= {failing, *others}
+    after = events[place + 1 :]
+    assert len({event.trial_id for event in after}) >= 14, "it did not fail among the first"
+    assert all(event.pid != events[place].pid for event in after), "the process was used again"
     sweep.plan()
-    again = sweep.run()  # a GPU's failure is tried again unasked
+    again = sweep.run(*points)  # a GPU's failure is tried again unasked
     assert again.returncode == 0, again.stderr
-    assert_as_undisturbed(sweep)
+    assert {event.trial_id for event in sweep.events()[len(events) :]} == {failing}
+    for ours, theirs in zip(sweep.table(), undisturbed(), strict=True):
+        shared = ours[ours["trial_id"].isin(theirs["trial_id"])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(shared, theirs, check_exact=True)
 
 
 def test_a_loss_that_is_not_finite_is_a_row_and_is_not_tried_again(
