@@ -1,7 +1,8 @@
 """Points by one metric, or by several: what their seeds gave, and which are best.
 
-A point can be the best only if it is whole: all its seeds completed, with every number that points
-are compared by, and its mean keeps to the constraints that the sweep was last run with.
+A point can be the best only if it is whole: all its seeds completed, with a finite number of
+everything that points are compared by, and its mean keeps to the constraints that the sweep was
+last run with.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from kdray.core import InputError
@@ -19,7 +21,7 @@ from kdray.results.metrics import Mode, default_mode
 from kdray.results.points.data_sets import data_sets
 from kdray.results.points.estimates import Floats, bootstrap_interval, spread, t_interval
 from kdray.results.points.machines import warn_of_several_machines
-from kdray.results.points.objective import Objectives, metric_of, to_compare, violation
+from kdray.results.points.objective import Objectives, metric_of, violation
 from kdray.results.points.pareto import fronts
 from kdray.results.points.replicates import (
     POINT,
@@ -61,9 +63,8 @@ def best(
             SelectedOnTest,
         )
     table = _statistics_table(rows, metric)
-    ranked = table["mean"].map(to_compare)
-    order = ranked.sort_values(ascending=mode == "min", kind="stable").index
-    return table.loc[order].head(count).reset_index(drop=True)
+    order = np.argsort(fronts(table[["mean"]], [mode]), kind="stable")
+    return table.iloc[order].head(count).reset_index(drop=True)
 
 
 def pareto(
@@ -114,21 +115,13 @@ def the_best(leading: list[int], objectives: Objectives) -> list[int]:
 def leaders(rows: pd.DataFrame, objectives: Objectives) -> list[int]:
     """The numbers of the points that no other of these surpasses, in order; ``rows`` are
     replicates of one sweep with a column for each metric of ``objectives``."""
-    values: dict[int, list[float]] = {}
-    whole = rows[rows["complete"]]
-    for point in sorted(whole["point"].unique()):
-        seeds = whole[whole["point"].eq(point)]
-        numbers = [
-            dict(zip(objectives.metrics, row, strict=True))
-            for row in seeds[list(objectives.metrics)].astype(float).itertuples(index=False)
-        ]
-        if any(objectives.lacking(each) for each in numbers):
-            continue
-        score = objectives.worth(numbers)
-        if score.feasible:
-            values[int(point)] = [to_compare(value) for value in score.values]
-    ranks = fronts(list(values.values()), [each.mode for each in objectives.objectives])
-    return [point for point, rank in zip(values, ranks, strict=True) if rank == 0]
+    scores = {
+        point: objectives.worth(numbers)
+        for point, numbers in _numbers(rows, list(objectives.metrics)).items()
+    }
+    able = {point: score.values for point, score in scores.items() if score.feasible}
+    ranks = fronts(list(able.values()), [each.mode for each in objectives.objectives])
+    return [point for point, rank in zip(able, ranks, strict=True) if rank == 0]
 
 
 def with_objectives(
@@ -171,28 +164,44 @@ def _of_whole_points(
 def whole_points(rows: pd.DataFrame, tables: Tables, metrics: list[str]) -> pd.DataFrame:
     """Those of ``rows``, replicates with a column for each metric, whose points can be the best by
     ``metrics``."""
-    known = rows[metrics].notna().all(axis=1)
-    of_all_seeds = known.groupby([rows[name] for name in POINT], dropna=False).transform("all")
-    rows = rows[rows["complete"] & of_all_seeds]
+    rows = rows[_are_whole(rows, metrics)]
     for name in rows["sweep"].unique():
         objectives = sweep_objectives(tables.store, name)
         if objectives.constraints:
-            refused = _breaking_constraints(tables, name, objectives)
-            rows = rows[~(rows["sweep"].eq(name) & rows["point"].isin(refused))]
+            kept = _keeping_constraints(tables, name, objectives)
+            rows = rows[rows["sweep"].ne(name) | rows["point"].isin(kept)]
     return rows
 
 
-def _breaking_constraints(tables: Tables, sweep: str, objectives: Objectives) -> list[int]:
-    """The points of ``sweep`` whose means are not known to keep to its constraints."""
-    rows = with_objectives(replicates(tables, sweep), tables, sweep, objectives)
+def _are_whole(rows: pd.DataFrame, metrics: list[str]) -> pd.Series[bool]:
+    """Whether all seeds of each row's point completed, with finite numbers of ``metrics``."""
+    finite = np.isfinite(rows[metrics].to_numpy(float)).all(axis=1)
+    seeds = pd.Series(finite, rows.index).groupby([rows[name] for name in POINT], dropna=False)
+    return rows["complete"] & seeds.transform("all")
+
+
+def _numbers(rows: pd.DataFrame, metrics: list[str]) -> dict[int, list[dict[str, float]]]:
+    """By the number of each whole point, in order: of every seed, metric to value."""
+    whole = rows[_are_whole(rows, metrics)]
+    return {
+        int(point): [
+            dict(zip(metrics, seed, strict=True))
+            for seed in whole.loc[whole["point"].eq(point), metrics].to_numpy(float).tolist()
+        ]
+        for point in sorted(whole["point"].unique())
+    }
+
+
+def _keeping_constraints(tables: Tables, sweep: str, objectives: Objectives) -> list[int]:
+    """The points of ``sweep`` whose means are known to keep to its constraints."""
     limits = objectives.constraints
-    metrics = list(dict.fromkeys(map(metric_of, limits)))
-    means = rows.groupby("point")[metrics].mean(skipna=False)
-    kept = [
-        all(violation(each, [dict(zip(metrics, row, strict=True))]) <= 0 for each in limits)
-        for row in means.itertuples(index=False, name=None)
+    rows = with_objectives(replicates(tables, sweep), tables, sweep, objectives)
+    by_number = _numbers(rows, list(dict.fromkeys(map(metric_of, limits))))
+    return [
+        point
+        for point, numbers in by_number.items()
+        if all(violation(limit, numbers) <= 0 for limit in limits)
     ]
-    return [int(point) for point, keeps in zip(means.index, kept, strict=True) if not keeps]
 
 
 def _statistics_table(rows: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from kdray.core import Several, Value
-from kdray.results.metrics import SIZES
+from kdray.results.metrics import SIZES, Mode
 
 Numbers = Sequence[Mapping[str, float]]
 """Of every seed of a point: metric to value."""
@@ -24,7 +24,7 @@ class Objective(Value):
 
     metric: str = "val_accuracy"
     """val_accuracy, ``label.metric`` of an evaluation on val, or parameters, weights, macs."""
-    mode: Literal["max", "min"] = "max"
+    mode: Mode = "max"
     over_seeds: Literal["mean", "worst", "mean_minus_sd"] = "mean"
     """What the seeds of a point count as: their mean, the worst of them, or the mean less
     ``deviations`` standard deviations (ddof 1; more, where less is better)."""
@@ -78,6 +78,12 @@ def to_compare(value: float) -> float:
     """The digits of a point's value by which it is compared with others': the mean of the same
     numbers depends a little on their order."""
     return float(f"{value:.{DIGITS}g}")
+
+
+def is_better(one: float, other: float, mode: Mode) -> bool:
+    """Whether a point's value is better than another's, by more than rounding."""
+    mine, its = to_compare(one), to_compare(other)
+    return mine > its if mode == "max" else mine < its
 
 
 def metric_of(constraint: Constraint) -> str:

@@ -1,26 +1,31 @@
-"""Which points no other point is better than."""
+"""Which points no other point is better than. Tables, questions, reports and ``evaluate.best`` all
+rank by it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from kdray.results.metrics import Mode
+from kdray.results.points.objective import to_compare
 
-def fronts(values: npt.ArrayLike, modes: Sequence[Literal["max", "min"]]) -> npt.NDArray[np.int64]:
+
+def fronts(values: npt.ArrayLike, modes: Sequence[Mode]) -> npt.NDArray[np.int64]:
     """For every row of ``values`` (a point; a column for each objective) the number of its Pareto
     front, from 0.
 
     The points of front 0 are those than which no other is better in one objective and at least as
     good in all; those of front 1 are the same among the rest, and so on (non-dominated sorting, Deb
-    et al. 2002). A row with a NaN comes after all.
+    et al. 2002). Numbers that differ by rounding only are equal (:func:`to_compare`). A row with a
+    number that is not finite comes after all.
     """
-    rows = np.asarray(values, dtype=float).reshape(-1, len(modes))
+    exact = np.asarray(values, dtype=float).reshape(-1, len(modes))
+    rows = np.array([to_compare(value) for value in exact.flat]).reshape(exact.shape)
     losses = np.where([mode == "max" for mode in modes], -rows, rows)
     number = np.full(len(rows), -1)
-    left = np.flatnonzero(~np.isnan(losses).any(axis=1))
+    left = np.flatnonzero(np.isfinite(losses).all(axis=1))
     if len(modes) == 1:  # equal ones share a front
         levels, number[left] = np.unique(losses[left, 0], return_inverse=True)
         number[number < 0] = len(levels)

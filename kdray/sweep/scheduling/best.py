@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kdray.results.points.objective import Objectives, Score, to_compare
+from kdray.results.points.objective import Objectives, Score
 from kdray.results.points.pareto import fronts
 from kdray.robustness import AnyEvaluation
 from kdray.sweep.definition.file import Role
@@ -86,10 +86,10 @@ def best_points(
     """The best points: front by front, in each by the first objective, ties to the lower number."""
     able = [(state, score) for state, score in complete if score.feasible]
     modes = [objective.mode for objective in objectives.objectives]
-    values = [[to_compare(value) for value in score.values] for _, score in able]
-    sign = -1 if modes[0] == "max" else 1
+    values = [score.values for _, score in able]
+    by_first = fronts([each[0] for each in values], modes[:1])
     ranked = sorted(
-        zip(fronts(values, modes), values, able, strict=True),
-        key=lambda one: (one[0], sign * one[1][0], one[2][0].point.number),
+        zip(fronts(values, modes), by_first, able, strict=True),
+        key=lambda one: (one[0], one[1], one[2][0].point.number),
     )
     return [state for _, _, (state, _) in ranked[:count]]

@@ -18,6 +18,8 @@ from rich.text import Text
 
 from kdray.core.wording import duration, short_paths, value_text
 from kdray.results import Store
+from kdray.results.metrics import Mode
+from kdray.results.points.objective import is_better
 
 LOG_SECONDS = 15.0
 """Time between two lines of a log."""
@@ -73,7 +75,7 @@ class Progress:
         """By trial: kept for when it is measured without its place in the sweep."""
         self._best: dict[str, tuple[float, str]] = {}
         """By data set: value and point."""
-        self._objective: tuple[str, str] | None = None
+        self._objective: tuple[str, Mode] | None = None
         self._began = self._logged = self._published = time.monotonic()
         self._publish: tuple[Store, str] | None = None
 
@@ -87,7 +89,7 @@ class Progress:
         with suppress(OSError):
             store.delete(progress_file(sweep))  # of the run before
 
-    def aim(self, metric: str, mode: str) -> None:
+    def aim(self, metric: str, mode: Mode) -> None:
         """From now on show the best point by ``metric``."""
         self._objective, self._best = (metric, mode), {}
 
@@ -147,12 +149,8 @@ class Progress:
     def point(self, value: float, parameters: Mapping[str, object], data_set: str = "") -> None:
         """A point is complete; the best so far of each data set is shown."""
         known = self._best.get(data_set)
-        better = known is None or (
-            value > known[0]
-            if self._objective and self._objective[1] == "max"
-            else value < known[0]
-        )
-        if better:
+        mode = self._objective[1] if self._objective else "max"
+        if known is None or is_better(value, known[0], mode):
             self._best[data_set] = (value, swept_text(parameters))
 
     def _print(self, text: Text) -> None:

@@ -12,7 +12,7 @@ from statistics import fmean
 import optuna
 
 from kdray.core.device_kinds import draw_alike
-from kdray.results.points.objective import Objective
+from kdray.results.points.objective import Objective, is_better
 from kdray.sweep.definition.stopping import EarlyStopping, Racing
 
 TWENTIETHS = 20
@@ -144,7 +144,7 @@ class Race:
         """Hear of a point all of whose seeds are there: the metric of each, and the kind of device
         that each was trained on, as far as it is known."""
         worth = self._objective.of([{self._objective.metric: value} for value in values])
-        if self._best is None or self._better(worth, self._best[0]):
+        if self._best is None or is_better(worth, self._best[0], self._objective.mode):
             self._best = (worth, values, devices, point)
 
     def lost(self, values: Sequence[float], devices: Devices = ()) -> str | None:
@@ -156,7 +156,7 @@ class Race:
         if self._best is None or len(values) < 2:
             return None
         _, best, theirs, point = self._best
-        if self._better(fmean(values), fmean(best)):
+        if is_better(fmean(values), fmean(best), self._objective.mode):
             return None
         worse = "less" if self._objective.mode == "max" else "greater"
         unknown = itertools.repeat((None, None))
@@ -177,6 +177,3 @@ class Race:
             f"worse than point {point} over {len(differences)} seeds "
             f"(Wilcoxon's signed-rank test, p = {p:.2g})"
         )
-
-    def _better(self, one: float, other: float) -> bool:
-        return one > other if self._objective.mode == "max" else one < other

@@ -40,8 +40,18 @@ def test_one_objective_ranks_and_equal_points_share_a_front() -> None:
     assert fronts([[0.3], [0.5], [0.5], [0.1]], ["min"]).tolist() == [1, 2, 2, 0]
 
 
-def test_what_is_not_known_comes_last() -> None:
-    assert fronts([[math.nan, 1], [0, 0], [1, 1]], ["max", "max"]).tolist() == [2, 1, 0]
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_what_is_not_known_or_not_finite_comes_last(value: float, mode: str) -> None:
+    assert fronts([[value, 1], [1, 0], [1, 1]], [mode, "max"]).tolist() == [2, 1, 0]  # type: ignore[list-item]
+    assert fronts([[value], [1]], [mode]).tolist() == [1, 0]  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_what_differs_by_rounding_only_is_equal(mode: str) -> None:
+    rows = [[0.3, 1.0], [0.1 + 0.2, 1.0]]
+    assert fronts(rows, [mode, "max"]).tolist() == [0, 0]  # type: ignore[list-item]
+    assert fronts([[value] for value, _ in rows], [mode]).tolist() == [0, 0]  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("modes", [["max"], ["max", "min"]])

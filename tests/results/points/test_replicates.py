@@ -4,6 +4,7 @@ cannot disagree."""
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pandas as pd
@@ -90,6 +91,50 @@ def test_a_point_that_breaks_a_constraint_is_nowhere_the_best(empty: Results) ->
     limit = Objectives(objectives=(Objective(),), constraints=("val_accuracy <= 0.8",))
     write_objectives(empty.store, "s", limit)
     assert named_best(empty, "s") == agreed([1])
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_point_with_a_number_that_is_not_finite_is_nowhere_the_best(
+    empty: Results, mode: Any, value: float
+) -> None:
+    add_point(empty, 0, [0.6, value], {SIGMA: 0.0}, **CONFIGURATION)
+    add_point(empty, 1, [0.5, 0.5], {SIGMA: 0.1}, **CONFIGURATION)
+    objectives = Objectives(objectives=(Objective(mode=mode),))
+    write_objectives(empty.store, "s", objectives)
+    assert best_points(empty, "s") == [1]
+    assert empty.best("val_accuracy", mode=mode, count=2)["point"].tolist() == [1]
+    assert empty.pareto(["val_accuracy"], [mode])["point"].tolist() == [1]
+
+
+@pytest.mark.parametrize("relation", ["<=", ">="])
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+def test_a_point_whose_constrained_number_is_not_finite_is_nowhere_the_best(
+    empty: Results, relation: str, value: float
+) -> None:
+    add_point(empty, 0, [0.9], {SIGMA: 0.0}, train_seconds=value, **CONFIGURATION)
+    add_point(empty, 1, [0.5], {SIGMA: 0.1}, train_seconds=3.0, **CONFIGURATION)
+    limit = Objectives(objectives=(Objective(),), constraints=(f"train_seconds {relation} 3",))
+    write_objectives(empty.store, "s", limit)
+    assert named_best(empty, "s") == agreed([1])
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_points_that_differ_by_rounding_only_are_everywhere_alike(
+    empty: Results, mode: Any
+) -> None:
+    """The mean of the same numbers depends a little on their order."""
+    columns = {**CONFIGURATION, "train_seconds": 1.0}
+    for number, values in enumerate(([0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.1, 0.3, 0.2])):
+        add_point(empty, number, values, {SIGMA: number / 10}, **columns)
+    two = ["val_accuracy", "train_seconds"]
+    objectives = [Objective(metric=name, mode=mode) for name in two]
+    write_objectives(empty.store, "s", Objectives(objectives=(objectives[0],)))
+    assert best_points(empty, "s") == [0]
+    assert empty.best("val_accuracy", mode=mode)["point"].tolist() == [0]
+    write_objectives(empty.store, "s", Objectives(objectives=tuple(objectives)))
+    assert best_points(empty, "s") == [0, 1, 2]
+    assert empty.pareto(two, [mode, mode])["front"].tolist() == [0, 0, 0]
 
 
 def test_a_trial_that_two_sweeps_share_has_the_labels_of_each(empty: Results) -> None:

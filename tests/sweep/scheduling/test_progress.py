@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from kdray.results import Store
+from kdray.results.metrics import Mode
 from kdray.sweep.run import run
 from kdray.sweep.scheduling import progress as module
 from kdray.sweep.scheduling.progress import LOG_SECONDS, Progress, progress_file, trial_name
@@ -132,7 +133,7 @@ def test_how_long_it_takes_is_said_once_half_a_trial_is_done(
     ("mode", "best"), [("max", "0.9000 (sigma=0.1 kind=x)"), ("min", "0.7000 (sigma=0.2 kind=y)")]
 )
 def test_the_best_point_is_the_highest_or_the_lowest(
-    said: io.StringIO, mode: str, best: str
+    said: io.StringIO, mode: Mode, best: str
 ) -> None:
     progress = Progress(said)
     progress.aim("val_accuracy", mode)
@@ -151,10 +152,11 @@ def test_of_equal_points_the_first_is_the_best_and_a_point_without_parameters_ha
     progress = Progress(said)
     progress.aim("val_accuracy", "max")
     with progress.phase("students", planned=1):
-        progress.point(0.8, {})
-        progress.point(0.8, {"a": 1})
+        progress.point(0.3, {})
+        progress.point(0.3, {"a": 1})
+        progress.point(0.1 + 0.2, {"a": 2})
         progress.ended("a", failed=False)
-    assert lines(said) == ["students: 1 done | best val_accuracy 0.8000 | 0 s"]
+    assert lines(said) == ["students: 1 done | best val_accuracy 0.3000 | 0 s"]
 
 
 def test_brackets_survive_and_long_lines_are_not_broken(said: io.StringIO) -> None:

@@ -78,6 +78,15 @@ def test_the_best_of_a_race_is_the_best_by_the_objective() -> None:
     assert worst.lost([0.5, 0.5, 0.5]) is not None, "the second is the best by its worst seed"
 
 
+def test_of_points_that_differ_by_rounding_only_the_first_is_the_one_to_beat() -> None:
+    race = Race(Racing(p=0.2), MAX)
+    race.complete([0.3, 0.3, 0.3], 0)
+    race.complete([0.1 + 0.2, 0.1 + 0.2, 0.1 + 0.2], 1)
+    lost = race.lost([0.1, 0.1, 0.1])
+    assert lost is not None
+    assert lost.startswith("worse than point 0 ")
+
+
 def test_whose_mean_is_better_than_the_best_ones_never_loses() -> None:
     race = Race(Racing(p=0.2), MAX)
     race.complete([0.9, 0.9, 0.9, 0.1], 0)
