@@ -150,9 +150,9 @@ def test_data_sets_of_one_name_are_not_mixed(tmp_path: Path) -> None:
         told = json.dumps({"data": {"name": "arrays", "file": file}})
         student(folder, file[0], point, 0, 0.9, 0.1, 100, data__name="arrays", experiment=told)
     found = drawn(across.trade_off, Snapshot(folder.written()))
-    assert [(each.name, each.title.rpartition(" on ")[2]) for each in found] == [
-        ("trade_off_arrays", "own arrays (file a.npz)"),
-        ("trade_off_arrays_2", "own arrays (file b.npz)"),
+    assert [(each.name[:-8], each.title.rpartition(" on ")[2]) for each in found] == [
+        ("trade_off_arrays_file_a_npz_", "own arrays (file a.npz)"),
+        ("trade_off_arrays_file_b_npz_", "own arrays (file b.npz)"),
     ]
 
 

@@ -1,7 +1,8 @@
 """Figure 2, accuracy against the signal-to-noise ratio, and figure 3, scores of single images.
 
-Figure 3 shows the images that it is about where RESULTS/images/DATASET.npz holds them, which Python
-writes (an experiment is what the column of that name holds; first: mkdir RESULTS/images):
+Figure 3 shows the images that it is about where RESULTS/images/DATASET.npz holds them (the caption
+says what it is called: cifar10, cifar10_pad_1, …), which Python writes (an experiment is what the
+column of that name holds; first: mkdir RESULTS/images):
 
     test = kdray.Experiment.parse(json.loads(experiment)).data.test_split(data_folder)
     numpy.savez(file, images=test.images[:5].movedim(1, -1).numpy(), labels=test.labels[:5].numpy())

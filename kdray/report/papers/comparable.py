@@ -3,21 +3,29 @@ of the replicates of one point."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from kdray.core import InputError
-from kdray.core.wording import counted, listed, point_text
+from kdray.core.wording import counted, listed, point_text, value_text
 from kdray.report.figures.caption import beyond_seeds
 from kdray.report.settings import AXES, by_setting, differing, parameters, setting_of, setting_text
-from kdray.results.points.data_sets import test_set_names
+from kdray.results.points.data_sets import test_set_names, test_sets
 from kdray.results.points.machines import machine_names
 from kdray.results.schema import PARTS
 
+PLAIN_NAME, PLAIN_VALUE = re.compile(r"[a-z0-9]+(_[a-z0-9]+)?"), re.compile(r"[a-z0-9-]+")
+"""Names and values of fields that a file's name has as they are; joined by _, they stay apart."""
+MAX_NAME = 60
+"""Letters of the readable part of a file's name."""
+DIGEST = 8
+"""Letters of the digest that follows it."""
 MAX_PATHS = 4
 """How many of the paths in which points differ a reason names."""
 
@@ -83,12 +91,28 @@ def _is_at(rows: pd.DataFrame, at: Mapping[str, Any]) -> pd.Series[bool]:
 def by_data_set(trials: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Yield each data set that ``trials`` are tested on, sorted: its name, with what tells it from
     others of that name, a name for files, and its trials with the former as ``data set``."""
-    met: Counter[str] = Counter()
     named = trials.assign(**{"data set": test_set_names(trials)})
     for name, part in named.groupby("data set", sort=True):
-        kind = str(part["data.name"].iloc[0])
-        met[kind] += 1
-        yield str(name), kind if met[kind] == 1 else f"{kind}_{met[kind]}", part
+        known = test_sets(part["experiment"]).dropna()
+        fields = json.loads(known.iloc[0]) if len(known) else {"name": part["data.name"].iloc[0]}
+        yield str(name), file_name(fields), part
+
+
+def file_name(data: Mapping[str, Any]) -> str:
+    """The name for files of a data set, from all that it says besides defaults, whatever others
+    there are: ``mnist_pad_1``, with a digest where that is not all of it."""
+    name = str(data["name"])
+    stated = {path: value_text(data[path]) for path in sorted(data) if path != "name"}
+    whole = "_".join([name, *(f"{path}_{value}" for path, value in stated.items())])
+    if (
+        len(whole) <= MAX_NAME
+        and PLAIN_NAME.fullmatch(name)
+        and all(PLAIN_VALUE.fullmatch(value) for value in stated.values())
+    ):
+        return whole
+    readable = re.sub(r"[^a-z0-9-]+", "_", whole.lower())[:MAX_NAME].strip("_")
+    digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:DIGEST]
+    return f"{readable}_{digest}"
 
 
 def paths_apart(rows: pd.DataFrame, points: Sequence[str] = ()) -> list[str]:

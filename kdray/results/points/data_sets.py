@@ -59,11 +59,16 @@ def told_apart(kinds: Sequence[dict[str, Any]]) -> list[str]:
             name for name in names if any(each.get(name) != kind.get(name) for each in others)
         ]
         stated = (
-            f"{name} {value_text(kind[name])}" if name in kind else f"{name} by default"
+            f"{name} {_exactly(kind[name])}" if name in kind else f"{name} by default"
             for name in differing
         )
         found.append(", ".join(stated))
     return found
+
+
+def _exactly(value: Any) -> str:
+    """A value so that no other is written alike."""
+    return repr(value) if isinstance(value, float) else value_text(value)
 
 
 def test_sets(experiments: pd.Series[str]) -> pd.Series[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -114,4 +115,45 @@ def test_data_sets_of_one_name_are_told_apart(folder: Folder) -> None:
     with pytest.raises(InputError, match=r"several data sets \(arrays \(file a.npz\), arrays"):
         snapshot.students("s")
     found = [(name, file, len(part)) for name, file, part in by_data_set(snapshot.all_students())]
-    assert found == [("arrays (file a.npz)", "arrays", 1), ("arrays (file b.npz)", "arrays_2", 1)]
+    assert [(name, file[:18], count) for name, file, count in found] == [
+        ("arrays (file a.npz)", "arrays_file_a_npz_", 1),
+        ("arrays (file b.npz)", "arrays_file_b_npz_", 1),
+    ]
+
+
+def files(*described: dict[str, Any]) -> list[str]:
+    """The names of the files of trials tested on these data sets, in the order of these."""
+    trials = pd.DataFrame(
+        {
+            "experiment": [json.dumps({"data": each}) for each in described],
+            "data.name": [each["name"] for each in described],
+            "at": range(len(described)),
+        }
+    )
+    found = {at: file for _, file, part in by_data_set(trials) for at in part["at"]}
+    return [found[at] for at in range(len(described))]
+
+
+def test_files_are_named_by_what_a_data_set_is_whatever_others_there_are() -> None:
+    plain = {"name": "mnist", "augment": "flip", "validation": 100}
+    padded = {"name": "mnist", "pad": 1}
+    assert files(plain, padded) == ["mnist", "mnist_pad_1"]
+    assert files(padded) == ["mnist_pad_1"]
+    assert files(padded, {"name": "mnist", "pad": 2, "resize": 16}) == [
+        "mnist_pad_1",
+        "mnist_pad_2_resize_16",
+    ]
+
+
+def test_what_a_name_of_a_file_cannot_say_is_told_apart_by_a_digest() -> None:
+    places = ["sets/a.npz", "sets/a_npz", "sets_a/npz", "SETS/A.npz", "sets/ä.npz"]
+    described = [{"name": "arrays", "path": place} for place in places]
+    keys = [{"name": "arrays", "keys": {"test_images": name}} for name in ("x", "y")]
+    long = [{"name": "arrays", "path": 300 * "a" + end} for end in "bc"]
+    found = files(*described, *keys, *long)
+    assert len({name.lower() for name in found}) == len(found)
+    assert all(re.fullmatch(r"arrays_[a-z0-9_]{1,80}", name) for name in found)
+    assert found == [files(each)[0] for each in (*described, *keys, *long)]
+    # one whose name is what another is
+    twins = files({"name": "mnist", "pad": 1}, {"name": "mnist_pad_1"})
+    assert len(set(twins)) == 2

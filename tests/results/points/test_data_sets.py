@@ -7,6 +7,7 @@ import json
 import pandas as pd
 
 from kdray.results.points.data_sets import test_set_names as names_of
+from kdray.results.points.data_sets import told_apart
 
 
 def test_those_of_one_name_are_named_by_what_their_test_images_differ_in() -> None:
@@ -29,3 +30,8 @@ def test_those_of_one_name_are_named_by_what_their_test_images_differ_in() -> No
         "mnist",
         "mnist",
     ]
+
+
+def test_numbers_that_hardly_differ_are_written_in_full() -> None:
+    kinds = [{"name": "mine", "scale": scale} for scale in (0.1, 0.10000001)]
+    assert told_apart(kinds) == ["scale 0.1", "scale 0.10000001"]
