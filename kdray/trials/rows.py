@@ -8,12 +8,12 @@ from contextlib import suppress
 
 from kdray.core import canonical_json, fingerprint
 from kdray.machine import hardware
-from kdray.results import Row, Store, write_rows
+from kdray.results import Row, Store, has_completed, write_rows
 from kdray.robustness import Evaluation, columns_of
 from kdray.teachers import Pretrained
 from kdray.training import State
 from kdray.trials.experiment import AnyTrial, configuration, configuration_columns, loss_columns
-from kdray.trials.task import Reason, Task, reason_columns
+from kdray.trials.task import Outcome, Reason, Task, reason_columns
 
 
 def write_trial_row(store: Store, task: Task, row: Row) -> None:
@@ -81,7 +81,30 @@ def write_member(store: Store, member: Row) -> None:
     write_rows(store, "members", member_file(member), [member], {})
 
 
-def write_unmeasured(
+def write_failure(
+    store: Store,
+    task: Task,
+    outcome: Outcome,
+    reason: Reason,
+    missing: Iterable[Evaluation],
+    *,
+    trained: bool,
+    columns: Row | None = None,
+) -> None:
+    """Write why a task has failed: into the trial's row, with ``columns``, or, where it is
+    ``trained`` already and that row has numbers to keep, into those of the evaluations that are
+    ``missing``."""
+    if trained:
+        _write_unmeasured(store, task, missing, reason)
+    elif has_completed(store, task.experiment.trial_id):
+        again = reason.prefixed("its weights are gone, and it cannot be trained again")
+        _write_unmeasured(store, task, missing, again)
+    else:
+        row = {"status": str(outcome), **reason_columns(reason), **(columns or {})}
+        write_trial_row(store, task, row)
+
+
+def _write_unmeasured(
     store: Store, task: Task, evaluations: Iterable[Evaluation], reason: Reason
 ) -> None:
     """Write why evaluations gave nothing, where that can be written."""

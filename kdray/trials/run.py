@@ -34,7 +34,7 @@ from kdray.trials.files import checkpoint_file, weights_file
 from kdray.trials.grant import DEFAULT_GRANT, Grant
 from kdray.trials.imported import accuracies_of, measure_imported
 from kdray.trials.log import Log
-from kdray.trials.rows import write_epochs, write_measured, write_trial_row, write_unmeasured
+from kdray.trials.rows import write_epochs, write_failure, write_measured, write_trial_row
 from kdray.trials.task import (
     Ended,
     EpochDone,
@@ -124,16 +124,9 @@ def task_events(task: Task, context: TrialContext) -> Generator[TrialEvent, None
         context.log.failure("failed", error)
         reason = reason_of(error)
         outcome = Outcome.DIVERGED if isinstance(error, Diverged) else Outcome.FAILED
-        if training and not has_completed(store, trial_id):
-            row = {
-                "status": str(outcome),
-                **reason_columns(reason),
-                **_finished(),
-                **context.columns(),
-            }
-            write_trial_row(store, task, row)
-        elif not training:  # the rows of what could not even be begun
-            write_unmeasured(store, task, task.evaluations[len(measured) :], reason)
+        missing = task.evaluations[len(measured) :]
+        columns = {**_finished(), **context.columns()}
+        write_failure(store, task, outcome, reason, missing, trained=not training, columns=columns)
     else:
         failed = any(each.reason is not None for each in measured)
         outcome = Outcome.FAILED if failed else Outcome.COMPLETED
@@ -189,7 +182,7 @@ def training_events(
                 metrics=epoch_metrics(epoch),
             )
     except (Diverged, GeneratorExit) as error:
-        if state.history:
+        if state.history and not has_completed(store, trial_id):
             write_epochs(store, experiment, state)  # they show how it came to that
         if isinstance(error, Diverged):
             store.delete(checkpoint_file(trial_id))

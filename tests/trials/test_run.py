@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -1002,6 +1003,49 @@ def test_weights_that_are_gone_are_the_failure_of_a_task_that_may_not_train(
     assert_same_bits(
         {**after, "robustness": before["robustness"]}, before
     )  # it is as completed as it was
+
+
+@pytest.mark.parametrize("train", [True, False], ids=["known to be gone", "found to be gone"])
+@pytest.mark.parametrize(
+    "error", [Diverged("the loss is nan"), RuntimeError("boom")], ids=["diverged", "failed"]
+)
+def test_a_trained_trial_that_fails_when_it_is_trained_again_keeps_its_numbers_and_says_why(
+    error: Exception, train: bool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = experiment()
+    do(described, store, CLEAN)
+    before = stored(store, described.trial_id)
+    lose(store, weights_file(described.trial_id))
+    real = trial.train
+
+    def until_the_second_epoch(*arguments: Any, **options: Any) -> Iterator[Any]:
+        yield next(real(*arguments, **options))
+        raise error
+
+    monkeypatch.setattr(trial, "train", until_the_second_epoch)
+    with nullcontext() if train else pytest.warns(DamagedCheckpoint):
+        *_, end = do(described, store, NOISE, PGD3, train=train)
+    assert end.failed
+    after = stored(store, described.trial_id)
+    failed = after["robustness"]["error"].notna()
+    assert (
+        after["robustness"].loc[failed, "error"].tolist()
+        == [f"its weights are gone, and it cannot be trained again: {end.reason.text}"] * 2
+    )
+    assert set(after["robustness"].loc[failed, "reason_kind"]) == {"experiment"}
+    measured = after["robustness"][~failed].reset_index(drop=True)
+    assert_same_bits({**after, "robustness": measured[before["robustness"].columns]}, before)
+
+
+def test_a_trained_trial_that_is_stopped_while_it_is_trained_again_keeps_its_epochs(
+    store: Store,
+) -> None:
+    described = experiment()
+    do(described, store, CLEAN)
+    before = stored(store, described.trial_id)
+    lose(store, weights_file(described.trial_id))
+    stop_after(1, described, store)
+    assert_same_bits(stored(store, described.trial_id), before)
 
 
 def test_weights_of_another_model_are_damaged(store: Store) -> None:

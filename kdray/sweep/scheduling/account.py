@@ -17,17 +17,8 @@ from kdray.sweep.inventory.trials import TrialIndex
 from kdray.sweep.scheduling.jobs import Job
 from kdray.sweep.scheduling.progress import Progress
 from kdray.trials.files import weights_file
-from kdray.trials.rows import write_member, write_trial_row, write_unmeasured
-from kdray.trials.task import (
-    Ended,
-    Outcome,
-    Reason,
-    Task,
-    joined,
-    outcome_columns,
-    reason_columns,
-    reason_of,
-)
+from kdray.trials.rows import write_failure, write_member
+from kdray.trials.task import Ended, Outcome, Reason, Task, joined, outcome_columns, reason_of
 
 
 @dataclass
@@ -127,14 +118,13 @@ class Account:
     def _write_for(self, task: Task, member: dict[str, Any] | None, ended: Ended) -> None:
         """Write the rows that a worker could not: never over a trained trial's row, and none of a
         trial stopped early."""
-        trial_id = task.experiment.trial_id
+        trial_id, trained = task.experiment.trial_id, not task.train
         with self._room_or_not(trial_id):
-            if ended.failed and ended.reason is not None:
-                if not task.train:
-                    write_unmeasured(self.store, task, task.evaluations, ended.reason)
-                elif not has_completed(self.store, trial_id):
-                    row = {"status": str(ended.outcome), **reason_columns(ended.reason)}
-                    write_trial_row(self.store, task, row)
+            is_kept = task.train and has_completed(self.store, trial_id)
+            if ended.failed and ended.reason is not None and not is_kept:
+                write_failure(
+                    self.store, task, ended.outcome, ended.reason, task.evaluations, trained=trained
+                )
             if member is not None:
                 write_member(self.store, member | outcome_columns(ended.outcome, ended.problem))
 
