@@ -20,7 +20,8 @@ from kdray.robustness.perturbing import AnyPerturbing, said_above
 
 
 class PredictionScores(Evaluation):
-    """The softmax output of every class for some images of the split, a row each."""
+    """The softmax output of every class for some images of the split, a row each, and the class
+    that each image is of."""
 
     paper: ClassVar[str] = "robust_student fig. 3 (signal_to_noise at 10)"
 
@@ -75,6 +76,8 @@ class PredictionScores(Evaluation):
                 if self.under is None
                 else self.under.perturbed(subject.classifier, block)
             )
+            for image in chosen:
+                yield _true_class(first + image, int(block.labels[image]))
             for parameters, images in zip(strengths, shown, strict=True) if chosen else ():
                 scores = self._scores(subject.classifier, images[chosen])
                 for image, row in zip(chosen, scores.tolist(), strict=True):
@@ -92,3 +95,10 @@ class PredictionScores(Evaluation):
     @torch.no_grad()
     def _scores(self, classifier: Classifier, images: Tensor) -> Tensor:
         return functional.softmax(classifier.logits(images).double(), dim=1)
+
+
+def _true_class(image: int, label: int) -> Measurement:
+    """By which somebody who has images and scores knows that they are of each other."""
+    return Measurement(
+        metric="true_class", value=float(label), examples=1, image=image, class_=label
+    )

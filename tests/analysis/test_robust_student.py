@@ -235,6 +235,46 @@ def test_scores_are_drawn_beside_images_that_lie_with_the_results(made: Sweeps) 
     assert "the true class shaded" in figure.caption
 
 
+def stored_images(made: Sweeps, labels: list[int]) -> None:
+    (made.path / "images").mkdir()
+    images = np.zeros((len(labels), 8, 8, 3), np.uint8)
+    np.savez(made.path / "images" / "cifar10.npz", images=images, labels=np.array(labels))
+
+
+def true_classes(made: Sweeps, **classes: int) -> None:
+    for trial in {row["trial_id"] for row in made.trials}:
+        for image, label in enumerate(classes.values()):
+            fields = {"metric": "true_class", "image": image, "class": label}
+            made.number(trial, "scores None", "prediction_scores", label, **fields)
+
+
+def test_images_of_other_classes_than_the_scores_are_refused(made: Sweeps) -> None:
+    scores(made)
+    true_classes(made, first=0, second=1, third=2, fourth=3)
+    snapshot = made.snapshot()
+    stored_images(made, [0, 1, 2, 9])
+    (missing,) = script.figure_3(snapshot)
+    assert isinstance(missing, Missing)
+    assert missing.name == "figure_3_cifar10"
+    assert missing.reason == (
+        "images/cifar10.npz is not of the images that the scores are of: image 3 is of class 9 "
+        "there, and of class 3 where it was measured"
+    )
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_whether_the_classes_were_compared_is_said(made: Sweeps, known: bool) -> None:
+    scores(made)
+    if known:
+        true_classes(made, first=0, second=1, third=2, fourth=3)
+    snapshot = made.snapshot()
+    stored_images(made, [0, 1, 2, 3])
+    (figure,) = script.figure_3(snapshot)
+    assert isinstance(figure, Figure)
+    unchecked = "taken from images/cifar10.npz as they are: their classes were not stored with"
+    assert (unchecked in figure.caption) is not known
+
+
 def test_what_was_not_measured_is_missing(made: Sweeps, tmp_path: Path) -> None:
     cifar(made, "cifar10")
     results = made.snapshot()

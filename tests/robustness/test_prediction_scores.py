@@ -24,8 +24,12 @@ from kdray.robustness.base import BLOCK
 from kdray.testing.samples import digits, trained_on_digits
 
 
-def scores(evaluation: PredictionScores, examples: int | None = None) -> list[Measurement]:
+def everything(evaluation: PredictionScores, examples: int | None = None) -> list[Measurement]:
     return measurements(evaluation, Subject(trained_on_digits(), digits().test.first(examples)))
+
+
+def scores(evaluation: PredictionScores, examples: int | None = None) -> list[Measurement]:
+    return [m for m in everything(evaluation, examples) if m.metric == "score"]
 
 
 def table(found: list[Measurement]) -> torch.Tensor:
@@ -42,7 +46,17 @@ def test_without_a_perturbation_they_are_the_softmax_of_the_chosen_images() -> N
     torch.testing.assert_close(
         table(found), functional.softmax(trained_on_digits().logits(images), dim=1)
     )
-    assert {m.metric for m in found} == {"score"}
+
+
+def test_the_true_class_of_each_image_comes_with_them() -> None:
+    under = SignalToNoise(ratios=(10.0, 0.0))
+    found = everything(PredictionScores(images=(BLOCK + 1, 3), under=under))
+    labels = {image: int(digits().test.labels[image]) for image in (3, BLOCK + 1)}
+    true = [m for m in found if m.metric != "score"]
+    assert {m.metric for m in true} == {"true_class"}
+    assert [(m.image, m.value, m.class_) for m in true] == [
+        (image, label, label) for image, label in labels.items()
+    ]
 
 
 def test_under_noise_they_are_of_the_image_that_its_accuracy_is_measured_with() -> None:

@@ -11,7 +11,8 @@ column of that name holds; first: mkdir RESULTS/images):
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 import matplotlib.figure
 import numpy as np
@@ -19,10 +20,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from kdray.core import InputError
+from kdray.core.wording import counted
 from kdray.report import (
     PAGE,
     Drawing,
     Figure,
+    Missing,
     Snapshot,
     a_line_for_each_point,
     bars,
@@ -112,51 +115,59 @@ def figure_3(snapshot: Snapshot) -> Iterator[Drawing]:
     """Figure 3: prediction scores of single images."""
     trials = trained_networks(snapshot, "robust-cifar")
     found = [
-        (name, file, rows.astype({"class": int, "image": int}))
+        (name, file, part, rows.astype({"class": int, "image": int}))
         for name, file, part in by_data_set(trials)
         if len(rows := _scores_of(snapshot, part))
     ]
     if not found:
         raise InputError(f"no prediction scores: {SUITE}")
-    for name, file, rows in found:
-        # A clean image has no noise: its ratio is infinite, which comes first.
-        at = list(zip(rows["image"], -rows["snr"].fillna(np.inf), strict=True))
-        shown = sorted(set(at))
-        rows = rows.assign(score=rows["value"], panel=[shown.index(place) for place in at])
-        titles = [
-            f"Image {image}, {'clean' if np.isinf(snr) else f'{-snr:g} dB'}" for image, snr in shown
-        ]
-        of_one_point(rows, ["network", "panel", "class"], "Figure 3")
-        stored = _images(snapshot, file)
-        pictures = stored if stored is not None and rows["image"].max() < len(stored[0]) else None
-        what = (
-            "Softmax scores of test images, numbered by their position in the test set, by "
-            "class and network, mean over the "
-            "seeds, on clean images and under Gaussian noise of the ratio given"
-        )
+    for name, file, part, rows in found:
+        figure, title = f"figure_3_{file}", f"Figure 3: prediction scores, {data_name(name)}"
+        try:
+            pictures = _pictures(snapshot, f"images/{file}.npz", part, set(rows["image"]))
+            drawn, what = _with_panels(rows, pictures)
+        except InputError as error:
+            yield Missing(figure, title, str(error))
+            continue
         if pictures is None:
-            figure = _scores(rows, titles)
             what += f"; the images are not in the results (they would be in images/{file}.npz)"
-        else:
-            at_hand, classes = pictures
-            numbers = [image for image, _ in shown]
-            scores = rows.drop(columns="image").rename(columns={"panel": "image"})
-            figure = images_with_scores(
-                at_hand[numbers],
-                scores,
-                titles,
-                by="network",
-                classes=_classes(rows),
-                order=_networks_of(rows),
-                truth=classes[numbers].tolist(),
-                width=PAGE,
-            )
-            what += "; beside them the images without noise, the true class shaded"
         band = "Error bars" if pictures is None else ""
         captioned = caption(what, rows, ["network"], source=f"{PAPER}, figure 3", band=band)
-        yield Figure(
-            f"figure_3_{file}", f"Figure 3: prediction scores, {data_name(name)}", captioned, figure
-        )
+        yield Figure(figure, title, captioned, drawn)
+
+
+def _with_panels(
+    rows: pd.DataFrame, pictures: Pictures | None
+) -> tuple[matplotlib.figure.Figure, str]:
+    """The scores of each image and ratio, and what the caption begins with."""
+    # A clean image has no noise: its ratio is infinite, which comes first.
+    at = list(zip(rows["image"], -rows["snr"].fillna(np.inf), strict=True))
+    shown = sorted(set(at))
+    rows = rows.assign(score=rows["value"], panel=[shown.index(place) for place in at])
+    titles = [
+        f"Image {image}, {'clean' if np.isinf(snr) else f'{-snr:g} dB'}" for image, snr in shown
+    ]
+    of_one_point(rows, ["network", "panel", "class"], "Figure 3")
+    what = (
+        "Softmax scores of test images, numbered by their position in the test set, by "
+        "class and network, mean over the "
+        "seeds, on clean images and under Gaussian noise of the ratio given"
+    )
+    if pictures is None:
+        return _scores(rows, titles), what
+    numbers = [image for image, _ in shown]
+    figure = images_with_scores(
+        pictures.images[numbers],
+        rows.drop(columns="image").rename(columns={"panel": "image"}),
+        titles,
+        by="network",
+        classes=_classes(rows),
+        order=_networks_of(rows),
+        truth=pictures.classes[numbers].tolist(),
+        width=PAGE,
+    )
+    what += f"; beside them the images without noise, the true class shaded{pictures.remark}"
+    return figure, what
 
 
 def _scores_of(snapshot: Snapshot, trials: pd.DataFrame) -> pd.DataFrame:
@@ -207,15 +218,36 @@ def _classes(rows: pd.DataFrame) -> list[str]:
     )
 
 
-def _images(
-    snapshot: Snapshot, name: str
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]] | None:
-    """The first images of the data set's test split and their classes, if somebody put them beside
-    the results."""
-    store, file = snapshot.results.store, f"images/{name}.npz"
+class Pictures(NamedTuple):
+    """The first images of a data set's test split."""
+
+    images: npt.NDArray[np.float64]
+    classes: npt.NDArray[np.int64]
+    remark: str
+    """What a caption says of where they are from, if it is not sure."""
+
+
+def _pictures(
+    snapshot: Snapshot, file: str, trials: pd.DataFrame, shown: Collection[int]
+) -> Pictures | None:
+    """The images and their classes, if somebody put them beside the results; InputError if they are
+    not those of which ``trials`` have scores."""
+    store = snapshot.results.store
     if not store.exists(file):
         return None
     with np.load(io.BytesIO(store.read(file)), allow_pickle=False) as arrays:
         images, labels = arrays["images"], arrays["labels"]
+    if max(shown) >= min(len(images), len(labels)):
+        raise InputError(f"{file} has {counted(len(images), 'image')}, and none {max(shown)}")
+    measured = snapshot.measured(trials, evaluation="prediction_scores", metric="true_class")
+    classes = measured.groupby("image")["value"].first()
+    for image, number in classes[classes.index.isin(shown)].items():
+        if labels[image] != number:
+            raise InputError(
+                f"{file} is not of the images that the scores are of: image {image} is of class "
+                f"{labels[image]} there, and of class {number:g} where it was measured"
+            )
+    remark = f", taken from {file} as they are: their classes were not stored with the scores"
     images = images[..., 0] if images.shape[-1] == 1 else images
-    return images / (255 if images.dtype == np.uint8 else 1), labels
+    scaled = images / (255 if images.dtype == np.uint8 else 1)
+    return Pictures(scaled, labels, "" if set(shown) <= set(classes.index) else remark)
