@@ -116,12 +116,13 @@ def begin_or_resume(
     experiment: Experiment, setup: TrainingSetup, context: TrialContext
 ) -> tuple[State, str]:
     """The state to go on from, and when the training first began (ISO 8601)."""
-    store = context.models.store
-    name, state = checkpoint_file(experiment.trial_id), _first_state(experiment, setup, context)
+    store, name = context.models.store, checkpoint_file(experiment.trial_id)
     try:
         if store.exists(name):
             packed = store.read(name)
             require_trial(packed, experiment.trial_id)
+            # It holds everything: the weights that the training once began from are not needed.
+            state = fresh_state(experiment, setup, context.student(experiment))
             started_at = str(state.unpack(packed)["started_at"])
             context.log.say(
                 f"training goes on after {len(state.history)} of {epochs_of(experiment)} epochs"
@@ -133,13 +134,13 @@ def begin_or_resume(
             DamagedCheckpoint,
             stacklevel=2,
         )
-        state = _first_state(experiment, setup, context)
+    state = fresh_state(experiment, setup, _first_student(experiment, context))
     context.log.say("training from the start")
     return state, datetime.now(UTC).isoformat()
 
 
-def _first_state(experiment: Experiment, setup: TrainingSetup, context: TrialContext) -> State:
-    """The state before the first epoch, from the weights that the experiment names, if any."""
+def _first_student(experiment: Experiment, context: TrialContext) -> Classifier:
+    """The student before the first epoch, with the weights that the experiment names, if any."""
     student = context.student(experiment)
     if experiment.init is not None:
         tensors = context.models.initial(experiment.init)
@@ -148,11 +149,11 @@ def _first_state(experiment: Experiment, setup: TrainingSetup, context: TrialCon
         context.log.say(
             f"starts from {len(tensors)} of {count} tensors of {experiment.init.weights}"
         )
-    return fresh_state(experiment, setup, student)
+    return student
 
 
 def fresh_state(experiment: Experiment, setup: TrainingSetup, classifier: Classifier) -> State:
-    """The state before the first epoch."""
+    """The state of a training that begins with ``classifier`` as it is."""
     teacher = None if setup.oracle is None else setup.oracle.epoch()
     classifier.eval()
     with seeds.ambient(

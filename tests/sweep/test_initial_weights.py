@@ -15,7 +15,7 @@ from kdray.results import Results, Store
 from kdray.sweep.definition.read import sweep_from
 from kdray.sweep.plan import plan
 from kdray.trials.experiment import Experiment
-from kdray.trials.files import checkpoint_file, weights_file
+from kdray.trials.files import checkpoint_file, initial_file, weights_file
 from kdray.trials.log import log_file
 from kdray.trials.run import run_task
 from kdray.trials.task import EpochDone, Task
@@ -101,7 +101,9 @@ def test_several_files_are_swept(
     assert not go_tiny(results, sweep).ran
 
 
-def test_what_is_interrupted_goes_on_to_the_same_bits(weights: Path, tmp_path: Path) -> None:
+def test_what_is_interrupted_goes_on_to_the_same_bits_without_them(
+    weights: Path, tmp_path: Path
+) -> None:
     stored = []
     for name, stop in (("whole", False), ("stopped", True)):
         sweep = sweep_of(changes(weights))
@@ -118,6 +120,7 @@ def test_what_is_interrupted_goes_on_to_the_same_bits(weights: Path, tmp_path: P
             assert isinstance(next(steps), EpochDone)
             steps.close()
             assert store.exists(checkpoint_file(experiment.trial_id))
+            store.delete(initial_file(experiment.init.weights))
         assert not list(run_task(task, **options))[-1].failed  # type: ignore[union-attr]
         stored.append(unpack(store.read(weights_file(experiment.trial_id)))[0])
     for name, tensor in stored[0].items():
