@@ -3,6 +3,7 @@
 # make faults: kills, full disks, lost nodes and networks; each sweep must end as an undisturbed one.
 # make ray-versions: the tests that start a Ray and a smoke sweep, with the lowest Ray that pyproject.toml names and the highest there is.
 # make bench: what kdray costs, in less than half an hour, as a table that is printed and written to bench/figures.md.
+# make gpu: what kdray does on a CUDA GPU (right, memory, speed, sharing), in ten minutes, as a table in bench/gpu.md.
 # make smoke: every sweep in sweeps/ from end to end, each shrunk to less than a minute.
 # All create .venv and install what they need first; a second run skips that.
 PYTHON ?= python3
@@ -11,7 +12,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart tour test smoke faults ray-versions ray-lowest ray-highest lint bench clean
+.PHONY: quickstart tour test smoke faults ray-versions ray-lowest ray-highest lint bench gpu clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/kdray run sweeps/quickstart.yaml --results results
@@ -46,6 +47,9 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed-bench
 	TORCHATTACKS=$(CURDIR)/$(VENV)/torchattacks $(BIN)/python -m tests.benchmarks --out bench/figures.md
+
+gpu: $(VENV)/.installed
+	$(BIN)/python -m tests.gpu.check --out bench/gpu.md
 
 # Ends with a touched stamp, so that an install that broke off is done again.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -19,14 +19,14 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
-from kdray.data import Dataset
+from kdray.data import Dataset, ImageData
 from kdray.methods import KD, CrossEntropy, Method
 from kdray.models import Model
 from kdray.perturbations import Noise
 from kdray.teachers import Supervision, TeacherOracle, frozen
 from kdray.training import Epoch, State, Training, TrainingSetup
 from kdray.training.compute import ComputeOptions, Precision
-from kdray.training.loop import steps_of, train_epoch
+from kdray.training.loop import Totals, steps_of, train_batches, train_epoch
 from tests.benchmarks.distillation import DATA, ONLY, STUDENT, TEACHER, TRAINING, drawn, network
 from tests.benchmarks.figures import Figure, run
 from tests.benchmarks.measuring import timed
@@ -62,6 +62,7 @@ class Course:
         *,
         student: Model = STUDENT,
         training: Training = TRAINING,
+        described: ImageData = DATA,
     ) -> None:
         self._device = device
         classifier = network(student, data).to(device)
@@ -69,7 +70,7 @@ class Course:
         training = training.model_copy(update={"precision": way.precision})
         self._state = State.before(classifier, nn.Identity(), training)
         self._lesson = TrainingSetup(
-            data=DATA,
+            data=described,
             dataset=data.to(device),
             method=method,
             training=training,
@@ -85,6 +86,16 @@ class Course:
         return timed(
             lambda: train_epoch(self._state, self._lesson, ONLY, 0, (0,), self._steps), self._device
         )
+
+    def train(self) -> float:
+        """Seconds of the steps of such an epoch alone, without its validation."""
+        totals = Totals(self._device)
+        return timed(
+            lambda: train_batches(
+                self._state, self._lesson, ONLY, (0,), self._steps, totals, gradients=None
+            ),
+            self._device,
+        )[0]
 
 
 def compared(method: Method, ways: dict[str, Way], images: int, repeats: int) -> Iterator[Figure]:
