@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from textwrap import fill
 
 import pandas as pd
 
@@ -19,7 +20,7 @@ from kdray.report.figures.charts import scatter
 from kdray.report.figures.drawing import labelled, legend, panels
 from kdray.report.figures.figure import Figure, Missing
 from kdray.report.figures.tables import Spread, Table
-from kdray.report.papers.attacks import attack_name, attack_text, attacks
+from kdray.report.papers.attacks import attack_names, attack_text, attacks, left_out_text
 from kdray.report.papers.comparable import by_data_set
 from kdray.report.papers.script import run
 from kdray.report.papers.snapshot import Snapshot
@@ -29,6 +30,8 @@ from papers.across.points import CLEAR, POINT, points, with_prices
 from papers.across.students import described
 
 EVALUATE = "kdray evaluate RESULTS --suite sweeps/suites/full.yaml"
+TITLE_LETTERS = 50
+"""How many fit above a panel."""
 
 
 def by_data(snapshot: Snapshot) -> Iterator[tuple[str, str, pd.DataFrame, list[pd.DataFrame]]]:
@@ -51,9 +54,10 @@ def trade_off(snapshot: Snapshot) -> Iterator[Figure | Missing]:
             sweep for sweep in snapshot.sweeps if any(sweep in set(rows["sweep"]) for rows in found)
         ]
         figure, all_axes = panels(len(found), columns=min(2, len(found)), height=2.9)
-        for axes, rows in zip(all_axes, found, strict=True):
+        for axes, attack, rows in zip(all_axes, attack_names(found), found, strict=True):
             scatter(axes, points(rows), "clean", "robust", by="sweep", order=order)
-            labelled(axes, "Test accuracy (%)", "Accuracy under PGD (%)", attack_name(rows))
+            head = fill(attack, TITLE_LETTERS)
+            labelled(axes, "Test accuracy (%)", "Accuracy under PGD (%)", head)
         legend(figure)
         without = sorted(set(trials["sweep"]) - set(order))
         what = (
@@ -63,6 +67,7 @@ def trade_off(snapshot: Snapshot) -> Iterator[Figure | Missing]:
             "both. Networks and training differ "
             "between sweeps."
         )
+        what += left_out_text(found)
         if without:
             what += f" Not attacked: {', '.join(without)} ({EVALUATE})."
         yield Figure(f"trade_off_{file}", title, caption(what, pd.concat(found), POINT), figure)
@@ -72,7 +77,7 @@ def on_the_front(snapshot: Snapshot) -> Iterator[Table]:
     """The points than which no other is better in clean and in robust accuracy."""
     for name, file, _, found in by_data(snapshot):
         parts = []
-        for rows in found:
+        for attack, rows in zip(attack_names(found), found, strict=True):
             table = points(rows)
             front = table[fronts(table[["clean", "robust"]], ["max", "max"]) == 0].sort_values(
                 "clean"
@@ -80,7 +85,7 @@ def on_the_front(snapshot: Snapshot) -> Iterator[Table]:
             parts.append(
                 pd.DataFrame(
                     {
-                        "attack": attack_name(rows),
+                        "attack": attack,
                         "sweep": front["sweep"],
                         "case": front["case"].fillna(""),
                         "swept": front["swept"],
@@ -90,7 +95,8 @@ def on_the_front(snapshot: Snapshot) -> Iterator[Table]:
                 )
             )
         if parts:
-            what = "The points on the Pareto fronts of clean and robust accuracy"
+            what = "The points on the Pareto fronts of clean and robust accuracy."
+            what += left_out_text(found)
             told = caption(what, pd.concat(found), POINT, band="±")
             yield Table(
                 f"front_{file}",

@@ -23,6 +23,7 @@ from kdray.report import (
     Spread,
     Table,
     attack_name,
+    attack_text,
     attacks,
     caption,
     labelled,
@@ -131,7 +132,8 @@ def robust_accuracy(snapshot: Snapshot) -> Iterator[Table | Missing]:
             }
         )
         what = (
-            "Test accuracy on clean images, under PGD and under AutoAttack (where it was "
+            f"Test accuracy on clean images, under {attack_text(attacked)} and under AutoAttack "
+            "(where it was "
             "measured; of several such evaluations the one that most students have), and the hours "
             f"of the student's own training{machine}"
         )
@@ -165,7 +167,7 @@ def trade_off(snapshot: Snapshot) -> Iterator[Figure | Missing]:
         labelled(right, "Hours of training", "Accuracy under PGD (%)", "(b)")
         legend(figure)
         what = (
-            f"Accuracy under PGD ({attack_name(attacked)}) against (a) clean test accuracy and (b) "
+            f"Accuracy under {attack_text(attacked)} against (a) clean test accuracy and (b) "
             f"the hours of the student's own training{machine}; the line is the "
             "Pareto front"
         )

@@ -24,7 +24,7 @@ from kdray.report import (
     Figure,
     Snapshot,
     Table,
-    attack_name,
+    attack_text,
     caption,
     heat_map,
     labelled,
@@ -183,7 +183,7 @@ def table_5(snapshot: Snapshot) -> Table:
     attack = "AutoAttack"
     if measured.empty:
         measured = under_pgd(snapshot, students)
-        attack = "PGD" if measured.empty else attack_name(measured)
+        attack = "PGD" if measured.empty else attack_text(measured)
         attack += " (in place of AutoAttack)"
     students = students.assign(
         **{

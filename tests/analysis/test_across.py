@@ -275,3 +275,35 @@ def test_on_one_machine_nothing_is_said_of_it(folder: Folder) -> None:
     assert isinstance(table, Table)
     assert "machine" not in table.frame
     assert "machine" not in figure.caption
+
+
+def test_step_sizes_of_some_students_only_are_left_out_and_named(folder: Folder) -> None:
+    folder.pgd("a-student-0-0", 0.05, step_size=1 / 255, label="small")
+    snapshot = Snapshot(folder.written())
+    for draw in (across.trade_off, across.on_the_front, across.prices):
+        first, other = (drawn(draw, snapshot)[number] for number in (0, -1))
+        assert isinstance(first, Figure | Table)
+        assert "step size 1/255, of some models only" in first.caption
+        assert isinstance(other, Missing) or "step size 1/255" not in other.caption
+
+
+def test_no_two_panels_share_a_title(folder: Folder) -> None:
+    for seed in range(2):
+        folder.number(
+            f"a-student-0-{seed}",
+            "one start",
+            "pgd",
+            0.2,
+            norm="linf",
+            epsilon=8 / 255,
+            step_size=2 / 255,
+            steps=20,
+            restarts=1,
+        )
+    figure = drawn(across.trade_off, Snapshot(folder.written()))[0]
+    assert isinstance(figure, Figure)
+    titles = [axes.get_title("left") for axes in figure.figure.axes]
+    assert titles == [f"PGD-20, ℓ∞, ε = 8/255, restarts {count}" for count in (5, 1)]
+    table = drawn(across.on_the_front, Snapshot(folder.written()))[0]
+    assert isinstance(table, Table)
+    assert set(table.frame["attack"]) == set(titles)

@@ -79,6 +79,17 @@ def test_seeds_are_counted_where_they_were_measured(made: Sweeps) -> None:
     assert (ard["clean (%)"].n, ard[attack].n) == (2, 1)
 
 
+def test_step_sizes_of_some_students_only_are_left_out_and_named(made: Sweeps) -> None:
+    trials = [*made.point("robust-distillation", 0, 0.8, case="ard", train_seconds=9.0)]
+    made.numbers_of(trials, "pgd", "pgd", 0.5, step_size=2 / 255, **PGD)
+    made.numbers_of(trials[:1], "small", "pgd", 0.4, step_size=1 / 255, **PGD)
+    snapshot = made.snapshot()
+    for draw in (script.robust_accuracy, script.trade_off):
+        drawing = next(iter(draw(snapshot)))
+        assert not isinstance(drawing, Missing)
+        assert "step size 2/255, one start (left out: step size 1/255," in drawing.caption
+
+
 ATOM, EPYC = ({"device": "cpu", "cpu": cpu, "threads": n} for cpu, n in (("Atom", 1), ("EPYC", 64)))
 
 

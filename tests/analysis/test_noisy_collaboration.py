@@ -178,6 +178,18 @@ def test_published_numbers_stand_beside_ours(snapshot: Snapshot) -> None:
     assert stars == [[[0.05, 33.85]], [[0.05, 3.53]]]
 
 
+def test_step_sizes_of_some_models_only_are_left_out_and_named(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "results")
+    fill(folder)
+    for sweep in ("soft-randomization", "random-swapping"):
+        folder.pgd(f"{sweep}-student-0-0", 0.01, step_size=1 / 255, label="small")
+    snapshot = Snapshot(folder.written())
+    for draw in (script.figure_4, script.figure_9, script.numbers_of_the_text):
+        (made,) = drawn(draw, snapshot)
+        assert isinstance(made, Figure | Table)
+        assert "left out: step size 1/255, of some models only" in made.caption
+
+
 def test_the_printed_heat_map_is_whole_and_in_its_order() -> None:
     printed = printed_heat_map()
     assert printed is not None

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from kdray.core.wording import pixels
 from kdray.report.papers.snapshot import Snapshot
-from kdray.report.settings import by_setting, parameters
+from kdray.report.settings import by_setting, differing, parameters, setting_of, setting_text
 
 ATTACK_COLUMNS = ["norm", "epsilon", "steps", "restarts", "samples", "dataset", "examples"]
 """Columns that two attacks must share to be one, besides their setting, whatever their labels and
 step sizes."""
 IN_COLUMNS = {*ATTACK_COLUMNS, "split", "step_size"}
 """Fields of a PGD that have a column."""
-LEFT_OUT = "step sizes left out"
-"""The column with the step sizes, in words, that only some of the attacked trials have."""
+COMPARED, LEFT_OUT = "step sizes compared", "step sizes left out"
+"""The columns with the step sizes, in words, that all and that only some of the attacked trials
+have."""
 
 
 def attacks(snapshot: Snapshot, trials: pd.DataFrame) -> list[pd.DataFrame]:
@@ -39,14 +42,20 @@ def attacks(snapshot: Snapshot, trials: pd.DataFrame) -> list[pd.DataFrame]:
 
 def _of_equal_strength(rows: pd.DataFrame) -> list[pd.DataFrame]:
     """The rows of one attack at the step sizes that all its trials have, or where there is no such
-    size at each size; ``left out`` holds the other sizes in words."""
+    size at each size; the columns :data:`COMPARED` and :data:`LEFT_OUT` say so."""
     having = rows.groupby("step_size", dropna=False)["of_trials"].nunique()
     shared = list(having.index[having.eq(rows["of_trials"].nunique())])
     found = []
     for kept in [shared] if shared else [[size] for size in having.index]:
-        others = rows.loc[~rows["step_size"].isin(kept), "step_size"].dropna()
-        told = " or ".join(pixels(size) for size in sorted(others.unique()))
-        found.append(rows[rows["step_size"].isin(kept)].assign(**{LEFT_OUT: told}))
+        is_kept = rows["step_size"].isin(kept)
+        told = {
+            name: " or ".join(pixels(size) for size in sorted(sizes.dropna().unique()))
+            for name, sizes in (
+                (COMPARED, rows.loc[is_kept, "step_size"]),
+                (LEFT_OUT, rows.loc[~is_kept, "step_size"]),
+            )
+        }
+        found.append(rows[is_kept].assign(**told))
     return found
 
 
@@ -68,11 +77,43 @@ def attack_text(rows: pd.DataFrame) -> str:
     if rows.empty:
         return "PGD"
     first = rows.iloc[0]
-    sizes = " or ".join(pixels(size) for size in sorted(rows["step_size"].dropna().unique()))
     restarts = f"worst of {first['restarts']:.0f} starts" if first["restarts"] > 1 else "one start"
-    told = f"{attack_name(rows)}, step size {sizes}, {restarts}"
+    told = f"{attack_name(rows)}, step size {first[COMPARED]}, {restarts}"
     others = first[LEFT_OUT]
     return f"{told} (left out: step size {others}, of some models only)" if others else told
+
+
+def left_out_text(found: Sequence[pd.DataFrame]) -> str:
+    """Sentences that follow in a caption: the step sizes that the numbers of :func:`attacks` are
+    without."""
+    names = attack_names(found)
+    return "".join(
+        f" Left out of {name}: step size {rows[LEFT_OUT].iloc[0]}, of some models only."
+        for name, rows in zip(names, found, strict=True)
+        if rows[LEFT_OUT].iloc[0]
+    )
+
+
+def attack_names(found: Sequence[pd.DataFrame]) -> list[str]:
+    """The :func:`attack_name` of each of :func:`attacks`, with what tells it from others that have
+    the same."""
+    names = list(map(attack_name, found))
+    settings = [
+        {**setting_of(rows, ["step_size"]), "dataset": rows["dataset"].iloc[0]} for rows in found
+    ]
+    alike = [
+        [setting for other, setting in zip(names, settings, strict=True) if other == name]
+        for name in names
+    ]
+    apart = [
+        ", ".join(filter(None, [name, setting_text(setting, differing(others))]))
+        for name, setting, others in zip(names, settings, alike, strict=True)
+    ]
+    # Attacks of one setting are of a step size each.
+    return [
+        name if apart.count(name) == 1 else f"{name}, step size {rows[COMPARED].iloc[0]}"
+        for name, rows in zip(apart, found, strict=True)
+    ]
 
 
 def attack_name(rows: pd.DataFrame) -> str:

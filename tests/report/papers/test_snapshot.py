@@ -9,7 +9,7 @@ import pytest
 
 from kdray.core import InputError
 from kdray.report import Snapshot, attack_text, attacks, under_pgd
-from kdray.report.papers.attacks import attack_name
+from kdray.report.papers.attacks import attack_name, attack_names, left_out_text
 from tests.analysis.rows import Folder
 
 
@@ -141,6 +141,10 @@ def test_only_step_sizes_that_all_models_have_are_compared(folder: Folder) -> No
     (rows,) = attacks(snapshot, snapshot.students("s"))
     assert rows["value"].tolist() == [0.5, 0.5]
     assert attack_text(rows).endswith("(left out: step size 1/255, of some models only)")
+    assert left_out_text([rows]) == (
+        " Left out of PGD-20, ℓ∞, ε = 8/255: step size 1/255, of some models only."
+    )
+    assert left_out_text([]) == ""
 
 
 def test_step_sizes_that_no_models_share_are_attacks_of_their_own(folder: Folder) -> None:
@@ -149,6 +153,27 @@ def test_step_sizes_that_no_models_share_are_attacks_of_their_own(folder: Folder
     snapshot = Snapshot(folder.written())
     found = attacks(snapshot, snapshot.students("s"))
     assert [rows["step_size"].tolist() for rows in found] == [[1 / 255], [2 / 255]]
+    assert attack_names(found) == [
+        f"PGD-20, ℓ∞, ε = 8/255, step size {size}/255" for size in (1, 2)
+    ]
+
+
+def test_attacks_that_share_a_name_are_told_apart_in_it(folder: Folder) -> None:
+    """By what they differ in, and no more."""
+    given = (1, 2, 20), (5, 1, 20), (5, 2, 20), (1, 2, 7)
+    trial = folder.trial("s", 0, 0)
+    for number, (restarts, size, steps) in enumerate(given):
+        how = {"step_size": size / 255, "steps": steps, "restarts": restarts}
+        folder.number(trial, f"pgd{number}", "pgd", 0.3, norm="linf", epsilon=8 / 255, **how)
+    snapshot = Snapshot(folder.written())
+    found = attacks(snapshot, snapshot.students("s"))
+    assert sorted(attack_names(found)) == [
+        "PGD-20, ℓ∞, ε = 8/255, restarts 1",
+        "PGD-20, ℓ∞, ε = 8/255, restarts 5",
+        "PGD-7, ℓ∞, ε = 8/255",
+    ]
+    (several,) = [rows for rows in found if rows["restarts"].iloc[0] == 5]
+    assert "step size 1/255 or 2/255," in attack_text(several)
 
 
 def test_a_model_that_stands_in_two_groups_is_attacked_in_both(folder: Folder) -> None:
@@ -165,6 +190,7 @@ def test_a_model_that_stands_in_two_groups_is_attacked_in_both(folder: Folder) -
         ({"examples": 10_000}, {"examples": 100}),
         ({"dataset": "cifar10"}, {"dataset": "cinic10"}),
         ({"samples": 1}, {"samples": 10}),
+        ({"restarts": 1}, {"restarts": 5}),
         ({"evaluation_parameters": "{}"}, {"evaluation_parameters": '{"loss": "margin"}'}),
         ({"evaluation_parameters": '{"repeats": 1}'}, {"evaluation_parameters": '{"repeats": 8}'}),
         ({"evaluation_parameters": "{}"}, {"evaluation_parameters": '{"seed": 1}'}),
@@ -184,6 +210,7 @@ def test_attacks_of_other_images_or_another_kind_are_not_one(
     snapshot = Snapshot(folder.written())
     found = attacks(snapshot, snapshot.students("s"))
     assert sorted(rows["value"].tolist() for rows in found) == [[0.3, 0.4], [0.4, 0.3]]
+    assert len(set(attack_names(found))) == 2
 
 
 def test_the_name_of_an_attack_says_of_how_many_images_and_what_is_unusual(folder: Folder) -> None:
