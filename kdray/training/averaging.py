@@ -15,7 +15,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -60,6 +60,10 @@ class AveragedClassifier:
 
 class Average(Value):
     """Which weights are averaged, and how."""
+
+    version: ClassVar[int] = 2
+    """1 drew the transforms of the pass for batch norm's statistics as those of a method's first
+    earlier stage."""
 
     def after_step(self, averaged: AveragedClassifier, classifier: Classifier) -> None:
         """Take in the weights that a step of the last stage led to, if they count."""

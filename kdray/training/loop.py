@@ -60,11 +60,12 @@ class TrainingSetup:
         stay = self.noise.labels is None or self.noise.labels.resample != "epoch"
         return EpochViews(self.dataset.train, views, labels if stay else None)
 
-    def transformed(self, images: Tensor, labels: Tensor, *counters: int) -> Transformed:
+    def transformed(
+        self, images: Tensor, labels: Tensor, *counters: int, stream: seeds.Stream = "transforms"
+    ) -> Transformed:
         """A batch after the training's transforms; ``counters`` tell it from others."""
-        return transformed(
-            self.training.transforms, images, labels, self.data.classes, self.seed, *counters
-        )
+        transforms, classes = self.training.transforms, self.data.classes
+        return transformed(transforms, images, labels, classes, self.seed, *counters, stream=stream)
 
 
 def train(state: State, setup: TrainingSetup) -> Iterator[Epoch]:
@@ -237,7 +238,9 @@ def student_images(setup: TrainingSetup, epoch: int) -> Iterator[Tensor]:
     )
     size, least = setup.training.batch_size, setup.smallest_batch
     for number, (_, at, shown) in enumerate(views.batches(split, size, least=least)):
-        clean, *_ = setup.transformed(shown, split.labels[at], epoch, -1, number)
+        clean, *_ = setup.transformed(
+            shown, split.labels[at], epoch, 3, number, stream="batch_norm"
+        )
         yield clean if noise is None else noise(clean, draws)
 
 

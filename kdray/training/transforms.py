@@ -145,13 +145,14 @@ def transformed(
     classes: int,
     seed: int,
     *counters: int,
+    stream: seeds.Stream = "transforms",
 ) -> Transformed:
-    """A batch after ``transforms``, drawn from the stream that ``counters`` (epoch, batch) tell
-    from others."""
+    """A batch after ``transforms``, drawn from the part of ``stream`` that ``counters`` (epoch,
+    batch) tell from others."""
     if not transforms:
         return Transformed(images, labels, None)
     targets = None
-    with seeds.ambient(seed, "transforms", *counters):
+    with seeds.ambient(seed, stream, *counters):
         for transform in transforms:
             images, mixed = transform(images, labels, classes)
             targets = targets if mixed is None else mixed

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdray.core import InputError, parse
+from kdray.core import InputError, Value, canonical_json, parse, seeds
 from kdray.models import Classifier
 from kdray.robustness import score
 from kdray.training import State, Training, train
@@ -188,6 +188,34 @@ def test_earlier_stages_are_not_in_the_average() -> None:
         assert (state.measured is state.classifier) is (epoch.stage == "hint")
     assert state.averaged is not None
     assert state.averaged.count == 2 * 2
+
+
+@pytest.mark.parametrize("average", [EMA_09, {"name": "swa", "after": 0.0}])
+def test_what_is_drawn_for_the_statistics_is_drawn_for_nothing_else(
+    average: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = distillation(
+        method={"name": "fitnet", "hint_epochs": 2},
+        teacher=description(model=WIDE),
+        model=WIDE,
+        training={
+            "epochs": 2,
+            "batch_size": 90,
+            "average": average,
+            "transforms": [{"name": "random_erasing"}],
+        },
+    )
+    teacher, drawn, real = teacher_of(described), [], seeds.stream_seed
+    monkeypatch.setattr(seeds, "stream_seed", lambda *parts: drawn.append(parts) or real(*parts))
+    for _ in train(fresh(described, teacher), setup(described, teacher=teacher)):
+        pass
+    distinct = [parts for parts in drawn if parts[1] != "evaluation"]
+    assert len(set(distinct)) == len(distinct)
+
+
+@pytest.mark.parametrize("average", [EMA(), SWA()])
+def test_another_stream_for_the_statistics_is_another_identity(average: Value) -> None:
+    assert '"version":2' in canonical_json(average)
 
 
 def test_a_network_of_another_library_is_averaged_with_stages_of_its_own() -> None:
