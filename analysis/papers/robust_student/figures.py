@@ -11,7 +11,7 @@ column of that name holds; first: mkdir RESULTS/images):
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import matplotlib.figure
@@ -115,16 +115,16 @@ def figure_3(snapshot: Snapshot) -> Iterator[Drawing]:
     """Figure 3: prediction scores of single images."""
     trials = trained_networks(snapshot, "robust-cifar")
     found = [
-        (name, file, part, rows.astype({"class": int, "image": int}))
+        (name, file, rows.astype({"class": int, "image": int}))
         for name, file, part in by_data_set(trials)
         if len(rows := _scores_of(snapshot, part))
     ]
     if not found:
         raise InputError(f"no prediction scores: {SUITE}")
-    for name, file, part, rows in found:
+    for name, file, rows in found:
         figure, title = f"figure_3_{file}", f"Figure 3: prediction scores, {data_name(name)}"
         try:
-            pictures = _pictures(snapshot, f"images/{file}.npz", part, set(rows["image"]))
+            pictures = _pictures(snapshot, f"images/{file}.npz", rows)
             drawn, what = _with_panels(rows, pictures)
         except InputError as error:
             yield Missing(figure, title, str(error))
@@ -172,13 +172,17 @@ def _with_panels(
 
 def _scores_of(snapshot: Snapshot, trials: pd.DataFrame) -> pd.DataFrame:
     """Prediction scores on clean images and under Gaussian noise in decibels, at each ratio those
-    of one evaluation."""
+    of one evaluation; ``true_class`` is that of the image, where it was stored."""
     rows = snapshot.measured(trials, evaluation="prediction_scores", metric="score")
     under = rows["evaluation_parameters"].map(lambda text: parameters(text).get("under") or {})
     noisy = under.map(lambda each: each.get("name", GAUSSIAN) == GAUSSIAN and "unit" not in each)
     shown = rows[noisy.astype(bool) & (rows["snr"].notna() | under.map(len).eq(0))]
     parts = shown.groupby("snr", dropna=False, sort=False)
-    return pd.concat([shown.head(0), *(of_one_evaluation(part) for _, part in parts)])
+    chosen = pd.concat([shown.head(0), *(of_one_evaluation(part) for _, part in parts)])
+    # An image is of one class, whatever the evaluation.
+    true = snapshot.measured(trials, evaluation="prediction_scores", metric="true_class")
+    classes = true.groupby("image")["value"].first()
+    return chosen.assign(true_class=chosen["image"].map(classes))
 
 
 def _scores(rows: pd.DataFrame, titles: Sequence[str]) -> matplotlib.figure.Figure:
@@ -227,21 +231,18 @@ class Pictures(NamedTuple):
     """What a caption says of where they are from, if it is not sure."""
 
 
-def _pictures(
-    snapshot: Snapshot, file: str, trials: pd.DataFrame, shown: Collection[int]
-) -> Pictures | None:
+def _pictures(snapshot: Snapshot, file: str, rows: pd.DataFrame) -> Pictures | None:
     """The images and their classes, if somebody put them beside the results; InputError if they are
-    not those of which ``trials`` have scores."""
+    not those that the scores in ``rows`` are of."""
     store = snapshot.results.store
     if not store.exists(file):
         return None
     with np.load(io.BytesIO(store.read(file)), allow_pickle=False) as arrays:
         images, labels = arrays["images"], arrays["labels"]
-    if max(shown) >= min(len(images), len(labels)):
-        raise InputError(f"{file} has {counted(len(images), 'image')}, and none {max(shown)}")
-    measured = snapshot.measured(trials, evaluation="prediction_scores", metric="true_class")
-    classes = measured.groupby("image")["value"].first()
-    for image, number in classes[classes.index.isin(shown)].items():
+    if (last := rows["image"].max()) >= min(len(images), len(labels)):
+        raise InputError(f"{file} has {counted(len(images), 'image')}, and none {last}")
+    known = rows.dropna(subset=["true_class"])
+    for image, number in zip(known["image"], known["true_class"], strict=True):
         if labels[image] != number:
             raise InputError(
                 f"{file} is not of the images that the scores are of: image {image} is of class "
@@ -250,4 +251,4 @@ def _pictures(
     remark = f", taken from {file} as they are: their classes were not stored with the scores"
     images = images[..., 0] if images.shape[-1] == 1 else images
     scaled = images / (255 if images.dtype == np.uint8 else 1)
-    return Pictures(scaled, labels, "" if set(shown) <= set(classes.index) else remark)
+    return Pictures(scaled, labels, "" if len(known) == len(rows) else remark)
