@@ -91,6 +91,7 @@ def on_the_front(snapshot: Snapshot) -> Iterator[Table]:
                         "swept": front["swept"],
                         "clean (%)": _spreads(front, "clean"),
                         "robust (%)": _spreads(front, "robust"),
+                        "n": front["n"],
                     }
                 )
             )
@@ -103,6 +104,7 @@ def on_the_front(snapshot: Snapshot) -> Iterator[Table]:
                 f"Pareto fronts on {name}",
                 told,
                 pd.concat(parts, ignore_index=True),
+                seeds="n",
             )
 
 
@@ -195,6 +197,7 @@ def cost_table(file: str, title: str, table: pd.DataFrame, what: str, rows: pd.D
             "swept": best["swept"],
             "clean (%)": _spreads(best, "clean"),
             "robust (%)": _spreads(best, "robust"),
+            "n": best["n"],
             "gained": best["gain"],
             "lost": best["lost"],
             "time, times": best["times"],
@@ -205,12 +208,16 @@ def cost_table(file: str, title: str, table: pd.DataFrame, what: str, rows: pd.D
     if machine_names(rows).nunique() > 1:
         frame["machine"] = best["machine"]
     return Table(
-        f"cost_table_{file}", f"{title}: numbers", caption(what, rows, POINT, band="±"), frame
+        f"cost_table_{file}",
+        f"{title}: numbers",
+        caption(what, rows, POINT, band="±"),
+        frame,
+        seeds="n",
     )
 
 
 def _spreads(table: pd.DataFrame, name: str) -> list[Spread]:
-    parts = zip(table[name], table[f"{name} std"], table["n"], strict=True)
+    parts = zip(table[name], table[f"{name} std"], table[f"{name} n"], strict=True)
     return [Spread(100 * mean, 100 * std, n) for mean, std, n in parts]
 
 

@@ -71,11 +71,11 @@ def losses(snapshot: Snapshot) -> Table:
 
 
 def cases(trials: pd.DataFrame) -> pd.DataFrame:
-    """A row per point: the mean and deviation over seeds, and their number (``… n``), of ``clean``,
-    ``pgd``, ``autoattack`` (fractions; NaN where it was not measured) and ``hours`` of the
-    student's own training."""
+    """A row per point with the number of its seeds, ``n``: over those that have it the mean, the
+    deviation and the number (``… n``) of ``clean``, ``pgd``, ``autoattack`` (fractions; NaN if it
+    was not measured) and ``hours`` of the student's own training."""
     grouped = trials.groupby("point", sort=True)
-    out = grouped.agg(case=("case", "first"))
+    out = grouped.agg(case=("case", "first"), n=("trial_id", "nunique"))
     for name in ("clean", "pgd", "autoattack", "hours"):
         out[name], out[f"{name} std"] = grouped[name].mean(), grouped[name].std(ddof=1)
         out[f"{name} n"] = grouped[name].count()
@@ -129,6 +129,7 @@ def robust_accuracy(snapshot: Snapshot) -> Iterator[Table | Missing]:
                 f"{attack_name(attacked)} (%)": _spreads(table, "pgd", 100),
                 "AutoAttack (%)": _spreads(table, "autoattack", 100),
                 "hours": _spreads(table, "hours", 1),
+                "n": table["n"],
             }
         )
         what = (
@@ -137,7 +138,8 @@ def robust_accuracy(snapshot: Snapshot) -> Iterator[Table | Missing]:
             "measured; of several such evaluations the one that most students have), and the hours "
             f"of the student's own training{machine}"
         )
-        yield Table(name, title, caption(what, attacked, ["point"], band="±"), frame)
+        captioned = caption(what, attacked, ["point"], band="±")
+        yield Table(name, title, captioned, frame, seeds="n")
 
 
 def trade_off(snapshot: Snapshot) -> Iterator[Figure | Missing]:

@@ -307,3 +307,17 @@ def test_no_two_panels_share_a_title(folder: Folder) -> None:
     table = drawn(across.on_the_front, Snapshot(folder.written()))[0]
     assert isinstance(table, Table)
     assert set(table.frame["attack"]) == set(titles)
+
+
+def test_each_number_says_of_how_many_seeds_it_is(folder: Folder) -> None:
+    folder.trials[2]["test_accuracy"] = None
+    snapshot = Snapshot(folder.written())
+    front = drawn(across.on_the_front, snapshot)[0]
+    assert isinstance(front, Table)
+    priced = drawn(across.prices, snapshot)[1]
+    assert isinstance(priced, Table)
+    for table in (front, priced):
+        for _, row in table.frame.iterrows():
+            seeds = 1 if row["case"] == "kd" else 2
+            assert (row["n"], row["clean (%)"].n, row["robust (%)"].n) == (2, seeds, 2)
+        assert "| 92.00 (n = 1) | 10.50 ± 0.00 |" in table.to_markdown()

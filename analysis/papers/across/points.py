@@ -14,10 +14,10 @@ the spread of seeds."""
 
 def points(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per point with the means of ``clean`` and ``robust`` (fractions) over its seeds, their
-    deviations (``… std``), and what tells it apart."""
+    deviations (``… std``) and how many have it (``… n``), and what tells it apart."""
     grouped = rows.groupby(POINT, sort=False)
     out = grouped.agg(
-        n=("seed", "nunique"),
+        n=("trial_id", "nunique"),
         case=("case", "first"),
         swept=("swept", "first"),
         plain=("plain", "first"),
@@ -27,6 +27,7 @@ def points(rows: pd.DataFrame) -> pd.DataFrame:
     )
     for name, column in (("clean", "test_accuracy"), ("robust", "value")):
         out[name], out[f"{name} std"] = grouped[column].mean(), grouped[column].std(ddof=1)
+        out[f"{name} n"] = grouped[column].count()
     return out.reset_index()
 
 

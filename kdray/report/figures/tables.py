@@ -112,7 +112,7 @@ class Table:
 
     def _cell_texts(self, escaped: Callable[[str], str], plus_minus: str) -> list[list[str]]:
         cells = self.frame.astype(object).to_numpy().tolist()
-        seeds = self.frame[self.seeds].tolist() if self.seeds else [0] * len(cells)
+        seeds = self.frame[self.seeds].tolist() if self.seeds else [None] * len(cells)
         return [
             [escaped(str(name)) for name in self.frame],
             *(
@@ -124,11 +124,11 @@ class Table:
             ),
         ]
 
-    def _number(self, cell: object, plus_minus: str, seeds: int = 0) -> str:
+    def _number(self, cell: object, plus_minus: str, seeds: int | None = None) -> str:
         if isinstance(cell, Spread):
             mean = self._number(float(cell.mean), plus_minus)
             spread = "" if math.isnan(cell.std) else f" {plus_minus} {cell.std:.{self.digits}f}"
-            return mean + spread + of_fewer(cell.n, seeds)
+            return mean + spread + of_fewer(cell.n, seeds or 0)
         if isinstance(cell, Integral):
             return f"{int(cell)}"
         if isinstance(cell, Real) and not math.isnan(cell):

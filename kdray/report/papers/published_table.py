@@ -130,6 +130,7 @@ def published_table(
         f"{item}: {title}",
         " ".join([captioned, *remarks(published, item)]),
         pd.DataFrame(rows, dtype=object),
+        seeds="n",
     )
 
 
@@ -212,11 +213,9 @@ def _theirs(item: str, published: pd.DataFrame, column: Column, line: Line) -> S
 
 
 def _basis(columns: Sequence[Column], line: Line) -> Row:
-    """How many numbers each mean is of, and of which trials."""
-    counts = sorted(
-        {len(_numbers(column, line)) for column in columns if column.scale is not None} - {0}
-    )
-    n = counts[0] if len(counts) == 1 else " to ".join(map(str, counts)) or None
+    """How many numbers a mean is of, where it says nothing else, and of which trials."""
+    counts = [len(_numbers(column, line)) for column in columns if column.scale is not None]
+    n = max(counts, default=0) or None
     return {"n": n, "Trials": trials_text(line.trials, line.role)}
 
 

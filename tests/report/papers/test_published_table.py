@@ -92,7 +92,8 @@ def test_numbers_that_some_trials_lack_are_counted() -> None:
         what="What",
         source="p",
     )
-    assert made.frame["n"].iloc[0] == "1 to 2"
+    assert made.frame["n"].iloc[0] == 2
+    assert "| 85.00 ± 7.07 | 91.50 ± 0.25 | 50.00 (n = 1) |" in made.to_markdown()
 
 
 def test_the_caption_says_data_seeds_and_doubts() -> None:
