@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from kdray.machine import hardware
+from kdray.machine.gpus import Gpu
 from kdray.methods import KD, GradientMatching, Method
 from kdray.models import size
 from kdray.results import Store
@@ -247,6 +248,33 @@ def test_a_process_that_ends_too_early_is_told(monkeypatch: pytest.MonkeyPatch) 
     neighbour = sharing.Neighbour(CPU, 0.5)
     with neighbour.process, pytest.raises(sharing.NeighbourFailed, match="ended with status 1"):
         neighbour.answer()
+
+
+@pytest.mark.parametrize(
+    ("count", "mode", "reason"),
+    [
+        (1, "Exclusive_Process", None),
+        (2, "Exclusive_Process", "lets in one process at a time"),
+        (8, "Default", None),
+        (9, "Default", "each may need 2 GiB"),
+    ],
+)
+def test_more_trials_than_a_gpu_lets_in_are_left_out(
+    count: int, mode: str, reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = Gpu("0", "GPU-0", "small", 16 * 2**30, mode, mig=False)
+    monkeypatch.setattr(hardware, "device_memory", lambda device: gpu.memory)
+    monkeypatch.setattr(sharing, "visible_gpus", lambda: [gpu])
+    monkeypatch.setattr(sharing, "multi_process_service", lambda: None)
+    said = sharing.refusal(count, torch.device("cuda", 0))
+    assert (said is None) if reason is None else (reason in str(said))
+
+
+def test_a_count_that_is_refused_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "refusal", lambda count, device: "no room" if count > 1 else None)
+    monkeypatch.setattr(sharing, "rates_of", lambda counts, device: dict.fromkeys(counts, 5.0))
+    one, two = sharing.figures(CPU)
+    assert (one.values, two.values, two.note) == ((5.0,), (), "no room")
 
 
 def test_few_images_are_repeated() -> None:

@@ -3,13 +3,14 @@
     python -m tests.gpu.check.switches [--device cpu]
 
 KD from WRN-40-2 to WRN-16-2, the answers known, batches of 128; L_G where the teacher's input
-gradients are read ahead. All take turns in one run. Below 1 is faster with the switch.
+gradients are read ahead. Both take turns. Below 1 is faster with the switch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -23,7 +24,7 @@ from kdray.training.compute import ComputeOptions
 from tests.benchmarks.distillation import DATA
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.precision import Course, Way
-from tests.gpu.check.part import course, left_out, run, size_on
+from tests.gpu.check.part import course, each_of, left_out, run, size_on
 
 
 class Side(NamedTuple):
@@ -92,6 +93,7 @@ FLIPPED = CIFAR10(augment="flip")
 WINDOWS = 3
 """Times the images of an epoch, so that there are several windows of gradients in one."""
 LAST = ComputeOptions(channels_last=True)
+GRAPH = ComputeOptions(channels_last=False, cuda_graph=True)
 
 
 class Switch(NamedTuple):
@@ -105,7 +107,6 @@ class Switch(NamedTuple):
 SWITCHES = {
     "bit for bit the same again": Switch(PLAIN, Side(around=not_repeatable)),
     "no fills of fresh memory": Switch(PLAIN, Side(around=filling_memory)),
-    "cuda_graph": Switch(Side(Way(kernels=ComputeOptions(channels_last=False, cuda_graph=True)))),
     "tf32": Switch(Side(Way("tf32"))),
     "bfloat16": Switch(Side(Way("bfloat16")), needs_cuda=False),
     "bfloat16 with channels_last": Switch(Side(Way("bfloat16", LAST)), needs_cuda=False),
@@ -116,32 +117,39 @@ SWITCHES = {
         Side(method=GradientMatching(), around=not_reading_ahead, times=WINDOWS),
         needs_cuda=False,
     ),
+    "cuda_graph": Switch(Side(Way(kernels=GRAPH))),
+    "cuda_graph with bfloat16 and channels_last": Switch(
+        Side(Way("bfloat16", ComputeOptions(channels_last=True, cuda_graph=True)))
+    ),
 }
 
 
+def plain(device: torch.device) -> Iterator[Figure]:
+    """The speed that switches are compared with, mostly."""
+    trained = PLAIN.course(device)
+    PLAIN.seconds(trained)
+    size = size_on(device)
+    rates = tuple(size.images / PLAIN.seconds(trained) for _ in range(size.repeats))
+    yield Figure("KD, no switch", rates, "images/s")
+
+
+def gain(name: str, switch: Switch, device: torch.device) -> Iterator[Figure]:
+    """Epochs with a switch by epochs without, in turns."""
+    if switch.needs_cuda and device.type != "cuda":
+        yield left_out(name)
+        return
+    on, off = switch.on.course(device), switch.off.course(device)
+    turns = [
+        (switch.on.seconds(on), switch.off.seconds(off)) for _ in range(1 + size_on(device).repeats)
+    ]
+    # In the first kernels are chosen, the teacher is asked and graphs are captured.
+    ratios = tuple(with_it / without for with_it, without in turns[1:])
+    yield Figure(f"{name}: with / without", ratios, "x")
+
+
 def figures(device: torch.device) -> Iterator[Figure]:
-    possible = {
-        name: switch
-        for name, switch in SWITCHES.items()
-        if device.type == "cuda" or not switch.needs_cuda
-    }
-    sides = {
-        side: side.course(device) for each in possible.values() for side in (each.on, each.off)
-    }
-    for side, trained in sides.items():  # kernels are chosen, answers asked for, graphs captured
-        side.seconds(trained)
-    seconds: dict[Side, list[float]] = {side: [] for side in sides}
-    for _ in range(size_on(device).repeats):
-        for side, trained in sides.items():
-            seconds[side].append(side.seconds(trained))
-    plain = tuple(size_on(device).images / each for each in seconds.get(PLAIN, ()))
-    yield Figure("KD, no switch", plain, "images/s")
-    for name, switch in SWITCHES.items():
-        if name not in possible:
-            yield left_out(name)
-            continue
-        ratios = zip(seconds[switch.on], seconds[switch.off], strict=True)
-        yield Figure(f"{name}: with / without", tuple(on / off for on, off in ratios), "x")
+    gains = {name: partial(gain, name, switch, device) for name, switch in SWITCHES.items()}
+    yield from each_of({"KD, no switch": partial(plain, device), **gains})
 
 
 if __name__ == "__main__":
