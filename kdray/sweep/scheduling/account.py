@@ -86,6 +86,12 @@ class Account:
             with self._room_or_not(job.trial_id):
                 write_member(self.store, job.member | outcome_columns(ended.outcome, ended.problem))
 
+    def spared(self, trial_id: str) -> None:
+        """Take over a trial that is given up before it has begun, if it is not trained already."""
+        if not self.index.completed(trial_id):
+            self.summary.saved += 1
+            self.progress.ended(trial_id, "pruned")
+
     def nothing_left(self, trial_id: str, reason: Reason | None) -> None:
         """Take over a trial that is in the results already, and why it failed there."""
         self.summary.there.add(trial_id)

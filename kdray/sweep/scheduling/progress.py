@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Literal, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -30,6 +30,9 @@ MIN_NAME_WIDTH = 10
 """Columns of a terminal that the name of a running trial keeps, however little room there is."""
 SUMMARY_LINES = 4
 """Lines of a terminal that are not for running trials: bar, counts, best point, cursor."""
+
+Ending = Literal["done", "pruned", "failed"]
+"""How a trial has ended; pruned: it was stopped early, or given up before it had begun."""
 
 
 class QuietConsole(Console):
@@ -68,8 +71,7 @@ class Progress:
         self._phase = ""
         self._planned: int | None = None
         self._cached: Sized = ()
-        self._done: set[str] = set()
-        self._failed: set[str] = set()
+        self._ended: dict[str, Ending] = {}
         self._running: dict[str, RunningTrial] = {}
         self._names: dict[str, str] = {}
         """By trial: kept for when it is measured without its place in the sweep."""
@@ -106,7 +108,7 @@ class Progress:
         """Show progress inside the block. ``planned`` trials have to run, those in ``there`` are in
         the results already."""
         self._phase, self._planned, self._cached = name, planned, there
-        self._done, self._failed, self._running = set(), set(), {}
+        self._ended, self._running = {}, {}
         self._began = self._logged = time.monotonic()
         if self._live:
             with Live(
@@ -118,14 +120,13 @@ class Progress:
                 yield
         else:
             yield
-        if self._done or self._failed:
+        if self._ended:
             self.say(self._line(final=True))
 
     def started(self, trial_id: str, name: str | None = None) -> None:
         """A trial was given out, for the first time or once more. ``name``: see
         :func:`trial_name`."""
-        self._done.discard(trial_id)
-        self._failed.discard(trial_id)
+        self._ended.pop(trial_id, None)
         if name is not None:
             self._names[trial_id] = name
         self._running[trial_id] = RunningTrial(self._names.get(trial_id, trial_id))
@@ -140,10 +141,10 @@ class Progress:
         trial.val_accuracy = trial.val_accuracy if val_accuracy is None else val_accuracy
         self._tick()
 
-    def ended(self, trial_id: str, *, failed: bool) -> None:
-        """A trial has ended."""
+    def ended(self, trial_id: str, ending: Ending) -> None:
+        """A trial has ended, or is given up before it has begun."""
         self._running.pop(trial_id, None)
-        (self._failed if failed else self._done).add(trial_id)
+        self._ended[trial_id] = ending
         self._tick()
 
     def point(self, value: float, parameters: Mapping[str, object], data_set: str = "") -> None:
@@ -176,14 +177,13 @@ class Progress:
         return f"{line} | {self._times(final=final)}"
 
     def _counts(self, *, final: bool = False) -> str:
-        done, failed, running = len(self._done), len(self._failed), len(self._running)
-        parts = [f"{done} done"]
-        if failed:
-            parts.append(f"{failed} failed")
+        counts, running = Counter(self._ended.values()), len(self._running)
+        parts = [f"{counts['done']} done"]
+        parts += [f"{counts[ending]} {ending}" for ending in ("pruned", "failed") if counts[ending]]
         if not final:
             parts.append(f"{running} running")
             if self._planned is not None:
-                parts.append(f"{max(0, self._planned - done - failed - running)} left")
+                parts.append(f"{max(0, self._planned - len(self._ended) - running)} left")
         if self._cached:
             parts.append(f"{len(self._cached)} there already")
         return ", ".join(parts)
@@ -207,7 +207,7 @@ class Progress:
     def _finished(self) -> float:
         """Return how many trials are finished, those that run as the shares that they have done."""
         shares = sum(trial.share for trial in list(self._running.values()))
-        return len(self._done) + len(self._failed) + shares
+        return len(self._ended) + shares
 
     def _seconds_left(self, elapsed: float) -> float | None:
         """Estimate the time left, if the trials to come take as long as those that ran."""

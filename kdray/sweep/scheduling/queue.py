@@ -115,7 +115,8 @@ class JobQueue:
         self._account.job_ended(job, last, self._gpu_seconds(job))
         self._began.pop(trial_id, None)
         self._spent.pop(trial_id, None)
-        self._progress.ended(trial_id, failed=last.failed)
+        pruned = last.outcome is Outcome.PRUNED
+        self._progress.ended(trial_id, "pruned" if pruned else "failed" if last.failed else "done")
         self._tell_who_asked(trial_id, last)
 
     def _take(self, batch: JobBatch) -> None:

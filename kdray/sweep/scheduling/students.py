@@ -240,8 +240,9 @@ class Students:
         if reason is not None:
             state.given_up = state.given_up or reason
             if state.stopper is not None:
-                left = state.stopper.left(trial_id)
-                self._account.summary.saved += left + len(state.students) - 1
+                self._account.summary.saved += state.stopper.left(trial_id)
+                for other in state.students[state.begun :]:
+                    self._account.spared(other.trial_id)
             self.trained = [other for other in self.trained if other.trial_id != trial_id]
         if state.stopper is not None and state.begun == 1:
             completed = reason is None and self._index.completed(trial_id)
@@ -263,7 +264,8 @@ class Students:
             if student.trial_id not in missing:
                 self._is_there(student, row)
                 continue
-            self._account.summary.saved += self._members.given_up(row) is None
+            if self._members.given_up(row) is None:
+                self._account.spared(student.trial_id)
             self._give_up(state, student, row, lost)
         self._members.write()
 

@@ -51,15 +51,29 @@ def test_trials_are_counted_and_the_last_line_sums_them_up(said: io.StringIO, cl
     with progress.phase("students", planned=5, there={"x", "y"}):
         for trial in "abc":
             progress.started(trial)
-        progress.ended("a", failed=False)
-        progress.ended("b", failed=True)
+        progress.ended("a", "done")
+        progress.ended("b", "failed")
         clock.now += LOG_SECONDS
         progress.stepped("c", 0.5, "epoch 1/2")
-        progress.ended("c", failed=False)
+        progress.ended("c", "done")
         clock.now += 5
     assert lines(said) == [
         "students: 1 done, 1 failed, 1 running, 2 left, 2 there already | 15 s, about 15 s left",
         "students: 2 done, 1 failed, 2 there already | 20 s",
+    ]
+
+
+def test_what_was_stopped_early_is_not_done(said: io.StringIO, clock: Clock) -> None:
+    progress = Progress(said)
+    with progress.phase("students", planned=4):
+        for trial, ending in (("a", "done"), ("b", "pruned"), ("c", "pruned")):
+            progress.started(trial)
+            progress.ended(trial, ending)  # type: ignore[arg-type]
+        clock.now += LOG_SECONDS
+        progress.started("b")
+    assert lines(said) == [
+        "students: 1 done, 1 pruned, 1 running, 1 left | 15 s, about 15 s left",
+        "students: 1 done, 1 pruned | 15 s",
     ]
 
 
@@ -73,7 +87,7 @@ def test_what_turns_out_to_be_there_meanwhile_is_counted(said: io.StringIO) -> N
     progress, there = Progress(said), {"x"}
     with progress.phase("students", planned=2, there=there):
         there.add("y")
-        progress.ended("a", failed=False)
+        progress.ended("a", "done")
     assert lines(said) == ["students: 1 done, 2 there already | 0 s"]
 
 
@@ -83,7 +97,7 @@ def test_the_next_phase_counts_from_zero(said: io.StringIO, clock: Clock) -> Non
         with progress.phase(name, planned=1):
             progress.started("a")
             clock.now += 3
-            progress.ended("a", failed=False)
+            progress.ended("a", "done")
     assert lines(said) == ["teachers: 1 done | 3 s", "students: 1 done | 3 s"]
 
 
@@ -93,7 +107,7 @@ def test_in_a_log_a_line_comes_at_most_every_so_often(said: io.StringIO, clock: 
         for second in range(100):
             progress.started(f"trial {second}")
             progress.stepped(f"trial {second}", 0.5, "epoch 1/2")
-            progress.ended(f"trial {second}", failed=False)
+            progress.ended(f"trial {second}", "done")
             clock.now += 1
         assert len(lines(said)) == 100 // LOG_SECONDS
     assert len(lines(said)) == 100 // LOG_SECONDS + 1
@@ -107,10 +121,10 @@ def test_nothing_is_left_where_more_ran_than_was_planned_and_unknown_where_nothi
         with progress.phase("students", planned=planned):
             for trial in "ab":
                 progress.started(trial)
-                progress.ended(trial, failed=False)
+                progress.ended(trial, "done")
             clock.now += LOG_SECONDS
             progress.started("c")
-            progress.ended("c", failed=False)
+            progress.ended("c", "done")
     assert lines(said)[0] == "students: 2 done, 1 running, 0 left | 15 s, about 0 s left"
     assert lines(said)[2] == "students: 2 done, 1 running | 15 s"
 
@@ -142,7 +156,7 @@ def test_the_best_point_is_the_highest_or_the_lowest(
         progress.point(0.9, {"noise.input.sigma": 0.1, "kind": "x"})
         progress.point(0.7, {"noise.input.sigma": 0.2, "kind": "y"})
         progress.point(0.8, {"noise.input.sigma": 0.3})
-        progress.ended("a", failed=False)
+        progress.ended("a", "done")
     assert lines(said) == [f"students: 1 done | best val_accuracy {best} | 0 s"]
 
 
@@ -155,7 +169,7 @@ def test_of_equal_points_the_first_is_the_best_and_a_point_without_parameters_ha
         progress.point(0.3, {})
         progress.point(0.3, {"a": 1})
         progress.point(0.1 + 0.2, {"a": 2})
-        progress.ended("a", failed=False)
+        progress.ended("a", "done")
     assert lines(said) == ["students: 1 done | best val_accuracy 0.3000 | 0 s"]
 
 
@@ -185,7 +199,7 @@ def test_the_line_is_kept_where_status_finds_it(
             store.read(progress_file("s"))
             == b"students: 0 done, 1 running, 1 left | 1 s, about 3 s left"
         )
-        progress.ended("a", failed=False)
+        progress.ended("a", "done")
         assert b"1 running" in store.read(progress_file("s")), "once a second is enough"
         clock.now += 1
         progress.started("b")
@@ -211,7 +225,7 @@ def test_a_folder_that_cannot_be_written_stops_no_sweep(
     with progress.phase("students", planned=1):
         clock.now += 1
         progress.started("a")
-        progress.ended("a", failed=False)
+        progress.ended("a", "done")
     assert lines(said) == ["students: 1 done | 1 s"]
 
 
@@ -221,10 +235,10 @@ def test_a_trial_that_is_run_again_is_counted_once(said: io.StringIO, clock: Clo
     with progress.phase("teachers", planned=3):
         for trial in "abc":
             progress.started(trial)
-            progress.ended(trial, failed=False)
+            progress.ended(trial, "done")
         clock.now += LOG_SECONDS
         progress.started("b")
-        progress.ended("b", failed=False)
+        progress.ended("b", "done")
     assert lines(said) == [
         "teachers: 2 done, 1 running, 0 left | 15 s, about 8 s left",
         "teachers: 3 done | 15 s",
@@ -234,9 +248,9 @@ def test_a_trial_that_is_run_again_is_counted_once(said: io.StringIO, clock: Clo
 def test_a_trial_that_fails_when_it_is_measured_has_failed(said: io.StringIO) -> None:
     progress = Progress(said)
     with progress.phase("teachers", planned=1):
-        for failed in (False, True):
+        for ending in ("done", "failed"):
             progress.started("a")
-            progress.ended("a", failed=failed)
+            progress.ended("a", ending)  # type: ignore[arg-type]
     assert lines(said) == ["teachers: 0 done, 1 failed | 0 s"]
 
 
@@ -294,23 +308,25 @@ def test_a_terminal_shows_a_bar_the_counts_the_best_point_and_what_runs(
         progress.point(0.9722, {"noise.input.sigma": 0.1})
         for number in range(12):
             progress.started(f"id{number}", f"sigma={number / 10:g}, seed 0")
-        progress.ended("id0", failed=False)
-        progress.ended("id1", failed=True)
+        progress.ended("id0", "done")
+        progress.ended("id1", "failed")
+        progress.ended("id11", "pruned")
         clock.now += 30
         progress.stepped("id2", 0.5, "epoch 3/6", 0.95128)
         progress.stepped("id3", 0.9, "pgd20")
         bar, counts, best, *running = screen(progress)
         assert bar.startswith("students \u2501")
         assert counts == (
-            "1 done, 1 failed, 10 running, 8 left, 1 there already | 30 s, about 2 min 26 s left"
+            "1 done, 1 pruned, 1 failed, 9 running, 8 left, 1 there already | 30 s, about 1 min 46 s "
+            "left"
         )
         assert best == "best val_accuracy 0.9722 (sigma=0.1)"
         assert len(running) == 8 + 1
         assert running[0] == "  sigma=0.2, seed 0  epoch 3/6  val 0.951"
         assert running[1] == "  sigma=0.3, seed 0  pgd20"
         assert running[2] == "  sigma=0.4, seed 0  starting"
-        assert running[-1] == "  and 2 more"
-    assert "students: 1 done, 1 failed, 1 there already" in terminal.getvalue()
+        assert running[-1] == "  and 1 more"
+    assert "students: 1 done, 1 pruned, 1 failed, 1 there already" in terminal.getvalue()
     assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h")
 
 
@@ -362,7 +378,7 @@ def test_a_terminal_of_another_encoding_is_no_reason_to_fail(
     with progress.phase("students", planned=2):
         progress.started("a", "temperature=2 " * 5)
         screen(progress)
-        progress.ended("a", failed=False)
+        progress.ended("a", "done")
     stream.flush()
     assert b"students: 1 done" in stream.buffer.getvalue()  # type: ignore[attr-defined]
 
@@ -375,7 +391,7 @@ def test_a_sweep_goes_on_when_whoever_read_has_left() -> None:
         with progress.phase("students", planned=1):
             progress.say("a")
             progress.started("a")
-            progress.ended("a", failed=False)
+            progress.ended("a", "done")
         assert progress._console.quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # for what it still holds
 
@@ -386,7 +402,7 @@ def test_a_dumb_terminal_has_plain_lines(monkeypatch: pytest.MonkeyPatch) -> Non
     progress = Progress(stream)
     with progress.phase("students", planned=1):
         progress.started("a")
-        progress.ended("a", failed=False)
+        progress.ended("a", "done")
     assert stream.getvalue() == "students: 1 done | 0 s\n"
 
 

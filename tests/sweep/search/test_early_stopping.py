@@ -211,10 +211,13 @@ def raced_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("raced") / "results"
     with instead_of_ray() as engine:
-        summary = go(folder, RACE, {"seeds": 5})
+        said = io.StringIO()
+        summary = go(folder, RACE, {"seeds": 5}, said=said)
         assert len(engine.trained) < 15
         assert summary.saved == 15 - len(engine.trained)
         assert len(summary.given_up) == summary.saved
+        counts = f"students: {len(engine.trained)} done, {len(summary.given_up)} pruned | "
+        assert counts in said.getvalue()
     return folder
 
 
@@ -411,6 +414,7 @@ def test_the_first_seed_competes_and_the_others_start_when_it_survives(
     ((trial_id, reason),) = summary.given_up.items()
     assert reason.endswith("after 20% of its schedule (median)")
     assert summary.saved == pytest.approx(0.8 + 1)
+    assert "students: 2 done, 2 pruned | " in said.getvalue()
     table = members(results)
     assert table["outcome"].tolist() == ["completed", "completed", "pruned"]
     assert table["error"].tolist()[-1] == reason
