@@ -60,7 +60,7 @@ class Results(Tables):
 
         Warns with :class:`SelectedOnTest` if the metric is of the test split, and with
         :class:`SeveralMachines` if it is a time, a speed or memory, taken on several machines (so
-        do :meth:`points` of a mean, :meth:`pareto` and :meth:`compare`).
+        do :meth:`points` of a mean, :meth:`pareto`, :meth:`compare` and :meth:`importance`).
         :class:`kdray.InputError` if the points are of different data, or of sweeps that mean
         different evaluations by the metric.
         """
@@ -132,7 +132,9 @@ class Results(Tables):
         """
         return compare(self, baseline, metric, sweep, checked(where), across=across)
 
-    def importance(self, metric: str, *, sweep: str) -> pd.Series[float]:
+    def importance(
+        self, metric: str, *, sweep: str, where: Where | None = None
+    ) -> pd.Series[float]:
         """How much each swept path decides whether a point of a sweep is among the best by
         ``metric``: shares that sum to 1.
 
@@ -142,7 +144,7 @@ class Results(Tables):
         only some points have counts among those. Falling; empty for fewer than four points; 0 for
         all where the metric is the same everywhere. Only paths whose values differ are in it.
         """
-        return importance(self, metric, sweep)
+        return importance(self, metric, sweep, checked(where))
 
 
 def open_results(location: str | os.PathLike[str]) -> Results:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from kdray.results.filters import Where
 from kdray.results.metrics import default_mode
+from kdray.results.points.machines import warn_of_several_machines
 from kdray.results.points.replicates import by_point, check_same_data, measured_replicates
 from kdray.results.tables import Tables
 
@@ -23,12 +25,13 @@ BEST_SHARE, FEWEST_BEST = 0.1, 5
 than half of all."""
 
 
-def importance(tables: Tables, metric: str, sweep: str) -> pd.Series[float]:
+def importance(tables: Tables, metric: str, sweep: str, where: Where) -> pd.Series[float]:
     """See :meth:`Results.importance`. The only place outside of sweeping that needs Optuna, and
     only when called."""
-    rows = measured_replicates(tables, [metric], sweep, ())
+    rows = measured_replicates(tables, [metric], sweep, where)
     rows = rows[rows[metric].notna()]
     check_same_data(rows, f"the importance for {metric}")
+    warn_of_several_machines(tables, [metric], [rows], "ranked")
     points = [({**identity, metric: seeds[metric].mean()}) for identity, seeds in by_point(rows)]
     given = _differing(points, metric)
     if len(points) < FEWEST or not given:

@@ -30,6 +30,7 @@ ASKED: list[tuple[str, Callable[[Results], Any]]] = [
     ("ranked", lambda results: results.best("train_seconds", mode="min")),
     ("ranked", lambda results: results.pareto(["val_accuracy", "train_seconds"])),
     ("compared", lambda results: results.compare(0, "train_seconds")),
+    ("ranked", lambda results: results.importance("train_seconds", sweep="s")),
 ]
 
 
@@ -86,6 +87,7 @@ def test_one_of_them_is_chosen_with_where(empty: Results) -> None:
         warnings.simplefilter("error", SeveralMachines)
         where = [(name, "==", H200[name]) for name in MACHINE]
         assert empty.points("train_seconds", where=where)["mean"].tolist() == [10.0]
+        empty.importance("train_seconds", sweep="s", where=where)
 
 
 def test_a_machine_is_named_by_what_makes_it_one() -> None:
