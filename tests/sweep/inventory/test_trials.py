@@ -16,7 +16,7 @@ from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.file import TeacherChoice
 from kdray.sweep.inventory.trials import Record, TrialIndex
 from kdray.trials.experiment import Experiment
-from kdray.trials.rows import write_unmeasured
+from kdray.trials.rows import write_failure
 from kdray.trials.run import run_task
 from kdray.trials.task import Ended, Outcome, Reason, ReasonKind, Task
 from tests.small_trials import CPU, NOWHERE, distillation, experiment, store_in
@@ -426,7 +426,7 @@ def test_a_trained_trial_that_could_not_be_measured_stays_trained(store: Store, 
         assert task is not None
         reason = Reason(kind=ReasonKind.MACHINE, text="WorkerDied: killed")
         ledger.note(task, Ended(outcome=Outcome.FAILED, reason=reason))
-        write_unmeasured(store, task, task.evaluations, reason)
+        write_failure(store, task, Outcome.FAILED, reason, task.evaluations, trained=True)
     else:
         store.write(f"weights/{TRIAL.trial_id}.safetensors", pack({}, {})[:-1])
         assert do(store, ledger, TRIAL, PGD, retrain_damaged=False).reason is not None
