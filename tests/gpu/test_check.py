@@ -6,7 +6,6 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,25 +17,19 @@ from torch import nn
 
 from kdray.machine import hardware
 from kdray.machine.gpus import Gpu
-from kdray.methods import KD, GradientMatching, Method
 from kdray.models import size
-from kdray.results import Store
-from kdray.trials.experiment import Experiment
+from kdray.teachers import logits_cache
 from kdray.trials.task import Reason, ReasonKind
 from tests.benchmarks import frame
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.networks import DATA, untrained
-from tests.gpu.check import memory, right, sharing, switches
+from tests.gpu.check import memory, sharing, switches
 from tests.gpu.check.__main__ import CHECK, main
 from tests.gpu.check.bounds import Cost, Peaks, counted
-from tests.gpu.check.part import NEEDS_CUDA, CaseFailed, each_of, left_out
-from tests.gpu.check.right import Case, again, logits_gap, waits_of_steps
+from tests.gpu.check.part import NEEDS_CUDA, CaseFailed, each_of, left_out, size_on
 from tests.gpu.check.suite import repeated
-from tests.gpu.check.trials import Stored, differences, student_in, with_teacher
-from tests.gpu.check.waits import WAITED, Waits
 
 CPU = torch.device("cpu")
-SMALL = Case.of(KD())
 
 
 @pytest.mark.parametrize("name", CHECK.parts)
@@ -50,130 +43,6 @@ def test_a_part_is_tried_on_a_cpu_and_leaves_out_what_needs_cuda(name: str) -> N
 
 def test_every_part_has_a_share_of_the_time() -> None:
     assert CHECK.shares.keys() == CHECK.parts.keys()
-
-
-# Right
-
-
-@pytest.fixture(scope="module")
-def experiment() -> Experiment:
-    return SMALL.experiment()
-
-
-@pytest.fixture(scope="module")
-def place(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a trained teacher and its student."""
-    folder = with_teacher(experiment, tmp_path_factory.mktemp("results"), CPU)
-    student_in(folder, experiment, CPU)
-    return folder
-
-
-@pytest.fixture
-def stored(experiment: Experiment, place: Path) -> Stored:
-    return Stored.of(Store(place), experiment.trial_id)
-
-
-def test_what_a_trial_has_left_does_not_differ_from_itself(
-    experiment: Experiment, place: Path, stored: Stored
-) -> None:
-    assert differences(stored, Stored.of(Store(place), experiment.trial_id)) == []
-    assert stored.weights
-    assert all(len(table) for table in stored.tables.values())
-
-
-def changed(stored: Stored) -> str:
-    """Change the last bit of one weight of ``stored``; the name of the tensor."""
-    name = next(name for name, tensor in stored.weights.items() if tensor.is_floating_point())
-    flat = stored.weights[name].flatten()
-    flat[0] = torch.nextafter(flat[0], torch.tensor(torch.inf))
-    stored.weights[name] = flat.view_as(stored.weights[name])
-    return name
-
-
-def test_one_bit_of_one_weight_is_a_difference(
-    experiment: Experiment, place: Path, stored: Stored
-) -> None:
-    other = Stored.of(Store(place), experiment.trial_id)
-    assert differences(stored, other) == []
-    name = changed(other)
-    assert differences(stored, other) == [name]
-    del other.weights[name]
-    assert differences(stored, other) == [name]
-
-
-def test_a_changed_number_of_a_table_is_a_difference_and_a_time_is_none(
-    experiment: Experiment, place: Path, stored: Stored
-) -> None:
-    other = Stored.of(Store(place), experiment.trial_id)
-    assert {"images_per_second", "peak_memory", "train_seconds"}.isdisjoint(other.tables["trials"])
-    other.tables["epochs"]["loss"] *= 1 + 1e-15
-    assert differences(stored, other) == ["epochs.loss"]
-    other.tables["robustness"] = other.tables["robustness"].iloc[1:]
-    assert "robustness.value" in differences(stored, other)
-
-
-def test_a_planted_difference_misses_the_aim(monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = right.student_in
-
-    def planted(*given: Any, stops: bool = False, **named: Any) -> Stored:
-        found = trained(*given, stops=stops, **named)
-        if stops:
-            changed(found)
-        return found
-
-    monkeypatch.setattr(right, "student_in", planted)
-    figures = {figure.what: figure for figure in again(SMALL, CPU)}
-    assert figures[f"{SMALL.name}, trained again"].met is True
-    resumed = figures[f"{SMALL.name}, stopped and resumed"]
-    assert (resumed.met, resumed.values) == (False, (1.0,))
-    assert resumed.note  # which tensor
-
-
-def test_every_way_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    anywhere = tuple(way._replace(needs_cuda=False) for way in right.WAYS)
-    monkeypatch.setattr(right, "WAYS", anywhere)
-    *figures, beside = again(SMALL, CPU)
-    assert [figure.met for figure in figures] == [True] * len(right.ways(SMALL.method))
-    assert beside.note == NEEDS_CUDA
-
-
-def test_logits_of_one_device_are_no_way_apart(experiment: Experiment, place: Path) -> None:
-    assert logits_gap(experiment, Store(place), CPU, CPU) == 0
-
-
-@pytest.fixture
-def modes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The modes in which torch was told to watch for waits."""
-    told: list[str] = []
-    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", told.append)
-    return told
-
-
-def test_waits_are_counted_by_step(modes: list[str]) -> None:
-    module = nn.Linear(2, 2)
-    optimizer = torch.optim.SGD(module.parameters(), 0.1)
-    with Waits() as counting:
-        for count in (5, 0, 2):
-            for _ in range(count):
-                warnings.warn(WAITED, stacklevel=1)
-            warnings.warn("something else", stacklevel=1)
-            module(torch.ones(2)).sum().backward()
-            optimizer.step()
-        warnings.warn(WAITED, stacklevel=1)
-    optimizer.step()
-    none, two = counting.of_steps()
-    assert none == []
-    assert len(two) == 2
-    assert two[0].startswith("gpu/test_check.py:")
-    assert modes == ["warn", "default"]
-
-
-@pytest.mark.usefixtures("modes")
-@pytest.mark.parametrize("method", [KD(), GradientMatching()])
-def test_all_steps_of_an_epoch_but_the_first_are_looked_at(method: Method) -> None:
-    case = Case.of(method)
-    images = len(case.experiment().data.load(Path("/nowhere")).train.labels)
-    assert waits_of_steps(case, CPU) == [[]] * (-(-images // 16) - 1)
 
 
 # Bounds
@@ -280,6 +149,24 @@ def test_a_count_that_is_refused_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_few_images_are_repeated() -> None:
     test = DATA.load(Path()).test.first(3)
     assert repeated(test, 7).labels.tolist() == (test.labels.tolist() * 3)[:7]
+
+
+def test_gradients_are_read_ahead_on_one_side_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logits_cache, "WINDOW", 4 * 16 * 3 * 32 * 32)  # of sixteen images
+    read_ahead, counts = logits_cache.LogitsCache.read_ahead, []
+
+    def counting(cache: logits_cache.LogitsCache, rows: logits_cache.Rows) -> Any:
+        found = read_ahead(cache, rows)
+        counts[-1] += found is not None
+        return found
+
+    monkeypatch.setattr(logits_cache.LogitsCache, "read_ahead", counting)
+    switch = switches.SWITCHES["answers read ahead (L_G)"]
+    for side in (switch.on, switch.off):
+        counts.append(0)
+        side.seconds(side.course(CPU))
+    windows = switches.WINDOWS * size_on(CPU).images // 16
+    assert counts == [windows - 1, 0]
 
 
 def test_a_switch_is_back_where_it_was_afterwards() -> None:

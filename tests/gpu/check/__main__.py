@@ -4,8 +4,8 @@ gpu``.
     python -m tests.gpu.check [PART …] [--device cpu] [--out FILE]
 
 Ten minutes on one CUDA GPU. The table is printed and, as Markdown, written after every part. One
-that fails or takes too long keeps the figures that it had, and the others theirs. The exit status is
-0; 1 if a part failed or a figure is not as aimed at; 2 if there is no GPU to check. With
+that fails or takes too long keeps the figures that it had, and the others theirs. The exit status
+is 0; 1 if a part failed or a figure is not as aimed at; 2 if there is no GPU to check. With
 ``--device cpu`` all but what only CUDA has is tried in small sizes: that tests these programs, and
 says nothing of a GPU.
 """

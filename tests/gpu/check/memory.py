@@ -128,7 +128,8 @@ def auto(device: torch.device) -> Iterator[Figure]:
     )
     yield Figure("gpu: auto, memory of a trial", (found.needed / 1e6,), "MB", note=str(found))
     busy = () if found.busy is None else (found.busy,)
-    yield Figure("gpu: auto, time that a trial keeps the GPU busy", busy, "of 1")
+    unknown = "" if busy else "the profiler could not tell"
+    yield Figure("gpu: auto, time that a trial keeps the GPU busy", busy, "of 1", note=unknown)
     yield Figure("gpu: auto, share", (found.share,), "of the GPU")
 
 

@@ -1,7 +1,7 @@
 """One of several trials that share a GPU: a process that trains when it is told to.
 
-It says ``ready`` once its kernels are loaded; for each line that it reads it trains for some seconds
-and says how many images a second it has done, until there is none.
+It says ``ready`` once its kernels are loaded; for each line that it reads it trains for some
+seconds and says how many images a second it has done, until there is none.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What the parts of the check have in common: their sizes, their options, a student in training, and
-what becomes of a measurement that fails."""
+"""What the parts of the check have in common: their sizes, their options, a student in training,
+and what becomes of a measurement that fails."""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 
     python -m tests.gpu.check.speed [--device cpu]
 
-Images a second of WRN-16-2 in training (KD from WRN-40-2 whose answers are known, in batches of 128;
-adversarial training) and attacked by PGD-10 in blocks as evaluations attack. Beside each stands how
-many there could be if its products and convolutions were all, and if the bytes that its operators
-read and write were all, at the peaks that a large product and a large copy reach on the same card.
+Images a second of WRN-16-2 in training (KD from WRN-40-2 whose answers are known, in batches of
+128; adversarial training) and attacked by PGD-10 in blocks as evaluations attack. Beside each
+stands how many there could be if its products and convolutions were all, and if the bytes that its
+operators read and write were all, at the peaks that a large product and a large copy reach on the
+same card.
 """
 
 from __future__ import annotations
