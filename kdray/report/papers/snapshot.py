@@ -128,6 +128,8 @@ class Snapshot:
                 # One of which an evaluation failed is trained all the same.
                 & ~members["outcome"].isin([PRUNED, NOT_NEEDED])
             ].sort_values("order")
+            # One that students of several cases have is trained once.
+            members = members.drop_duplicates("trial_id")
         members = members.reset_index(drop=True)
         swept = pd.DataFrame(
             [_cells(text) if isinstance(text, str) else {} for text in members["swept"]]

@@ -254,3 +254,12 @@ def test_a_swept_list_is_its_text_in_every_row(folder: Folder) -> None:
     found = Snapshot(folder.written()).students("s")
     for path in ("data.omit_classes", "supervision.noise"):
         assert found.groupby(path).size().tolist() == [2]
+
+
+def test_a_teacher_of_two_cases_is_one_seed(folder: Folder) -> None:
+    folder.trial("s", 0, 0)
+    for case in ("a", "b"):
+        folder.trial("s", 0, 7, role="teacher", case=case)
+    folder.trials.pop()
+    snapshot = Snapshot(folder.written())
+    assert snapshot.teachers("s")["trial_id"].tolist() == ["s-teacher-0-7"]
