@@ -130,6 +130,17 @@ def test_table_3_has_what_was_tried_on_the_other_digits(made: Sweeps) -> None:
     assert cells(table, "KD (published)")["MNIST to USPS: on USPS"] == 93.25
 
 
+def test_digits_of_mnist_stay_in_its_column_however_they_are_padded(made: Sweeps) -> None:
+    for point, pad in enumerate((0, 2)):
+        how = {"case": "mnist_kd", "data__name": "mnist", "data__pad": pad}
+        made.point("robust-domains", point, 0.9 - pad / 10, **how)
+    made.point("robust-domains", 0, 0.9, role="teacher", data__name="mnist", data__pad=0)
+    rows = script.table_iii(made.snapshot()).frame.set_index("Network")
+    padded = rows.loc["KD, data.pad = 2"]
+    assert padded["MNIST to USPS: on MNIST"].mean == pytest.approx(70)
+    assert padded["USPS to MNIST: on USPS"] is None
+
+
 def test_table_5_has_every_class(made: Sweeps) -> None:
     for trials in cifar(made, "cifar10").values():
         for number in range(10):
@@ -369,7 +380,7 @@ def test_tables_take_one_evaluation(made: Sweeps, other: dict[str, object]) -> N
     assert isinstance(table, Table)
     assert cells(table, "KD")["cat"].mean == pytest.approx(50)
     assert (
-        "Evaluations clean had 2 settings, this is of the one that most models have"
+        "Evaluations clean of robust-cifar had 2 settings, this is of the one that most models have"
         in table.caption
     )
 

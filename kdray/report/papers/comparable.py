@@ -67,9 +67,10 @@ def of_one_setting(
     if len(found) > 1:
         said = setting_text(settings[order[0]], differing(settings))
         kind = str(chosen["evaluation"].iloc[0])
+        of = f" of {listed(map(str, rows['sweep'].unique()))}" if "sweep" in rows else ""
         warnings.warn(
-            f"Evaluations {kind} had {len(found)} settings, this is of the one that most models "
-            f"have: {said}",
+            f"Evaluations {kind}{of} had {len(found)} settings, this is of the one that most "
+            f"models have: {said}",
             Chosen,
             stacklevel=2,
         )

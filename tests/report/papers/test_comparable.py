@@ -50,7 +50,7 @@ def test_the_setting_that_most_trials_have_is_taken_and_said(folder: Folder) -> 
     measured(folder, trials, "all", 0.5)
     rows = read(folder)
     with pytest.warns(
-        Chosen, match="signal_to_noise had 2 settings, .* that most models have: all images"
+        Chosen, match="signal_to_noise of s had 2 settings, .* that most models have: all images"
     ):
         chosen = of_one_evaluation(rows)
     assert chosen["value"].tolist() == [0.5] * 3
