@@ -306,3 +306,36 @@ def test_learning_curves_of_several_points_are_not_averaged(made: Sweeps) -> Non
     (missing,) = drawn(script.figure_1, made.snapshot())
     assert isinstance(missing, Missing)
     assert "they differ in method.temperature" in missing.reason
+
+
+def test_epochs_of_several_stages_are_no_one_line(made: Sweeps) -> None:
+    for trials in sweep(made, DISTILLATION).values():
+        for epoch in (1, 2, 3):
+            row = {"trial_id": trials[0], "stage": "hint", "epoch": epoch, "val_accuracy": 0.9}
+            made.epochs.append(row)
+    figure = script.figure_1(made.snapshot())
+    line = figure.figure.axes[0].lines[0]
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2], pytest.approx([10, 20]))
+
+
+def test_passes_under_attack_are_said_where_they_are_others(made: Sweeps) -> None:
+    trials = sweep(made, ADVERSARIAL)
+    attack(made, trials["teacher"], 0.5, smoothing("prediction", 8))
+    assert "teacher (512 passes, under attack 8)" in script.table_2(made.snapshot()).caption
+    for student in trials["prediction"]:
+        transferred(made, student, trials["teacher"][0], 0.4)
+        transferred(made, student, trials["teacher"][0], 0.4, parameters=smoothing("prediction", 8))
+    table = script.table_3(made.snapshot())
+    assert "Smoothed CNI is of 512 passes, under attack 8" in table.caption
+
+
+def test_each_strength_says_its_images(made: Sweeps) -> None:
+    (student, *_) = sweep(made, ADVERSARIAL)["prediction"]
+    for epsilon, examples in ((4 / 255, 100), (8 / 255, 1000)):
+        transferred(made, student, student, 0.3, epsilon=epsilon)
+        for row in made.numbers:
+            if row.get("epsilon") == epsilon:
+                row["examples"] = examples
+    figure = next(iter(script.figures_4_to_6(made.snapshot())))
+    assert isinstance(figure, Figure)
+    assert "on 100 (ε 4/255) and 1000 (ε 8/255) test images" in figure.caption

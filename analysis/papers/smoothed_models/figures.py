@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from kdray.core.wording import pixels
+from kdray.core.wording import listed, pixels
 from kdray.report import (
     Drawing,
     Figure,
@@ -50,7 +50,7 @@ def figure_1(snapshot: Snapshot) -> Figure:
     """Figure 1: accuracy of the distilled student by epoch."""
     students = snapshot.students(DISTILLATION)
     _check_points(students)
-    epochs = students.merge(snapshot.epochs, on="trial_id", suffixes=("", OF_EPOCH))
+    epochs = _epochs(snapshot, students)
     figure, axes = panels(2, share_y=True)
     for axis, (aggregate, title) in zip(axes, AGGREGATES.items(), strict=True):
         part = _of_teacher(epochs, aggregate)
@@ -75,7 +75,7 @@ def figures_2_and_3(snapshot: Snapshot) -> Iterator[Drawing]:
     perturbed."""
     students, rows = snapshot.students(ADVERSARIAL), snapshot.robustness
     _check_points(students)
-    clean = students.merge(snapshot.epochs, on="trial_id", suffixes=("", OF_EPOCH))
+    clean = _epochs(snapshot, students)
     monitored = rows[
         rows["evaluation"].eq("pgd") & rows["metric"].eq("accuracy") & rows["epoch"].notna()
     ]
@@ -151,7 +151,7 @@ def figures_4_to_6(snapshot: Snapshot) -> Iterator[Drawing]:
         axes[0].set_ylabel("Test accuracy (%)")
         legend(figure)
         what = (
-            f"Accuracy of the target models (lines) on {part['examples'].max():g} test "
+            f"Accuracy of the target models (lines) on {_by_strength(part, 'examples')} test "
             "images attacked step by step on "
             f"{source} (L∞); the KD students are those that learned from prediction "
             f"smoothing in the sweep {ADVERSARIAL}; "
@@ -161,6 +161,21 @@ def figures_4_to_6(snapshot: Snapshot) -> Iterator[Drawing]:
             what, part, ["target"], source=f"{PAPER}, figure {number}", over=pairs_text(part)
         )
         yield Figure(name, head, captioned, figure)
+
+
+def _epochs(snapshot: Snapshot, students: pd.DataFrame) -> pd.DataFrame:
+    """``students`` with a row for each of their epochs; of a method with several stages, each of
+    which counts its own, those of the main one."""
+    epochs = snapshot.epochs[snapshot.epochs["stage"].eq("main")]
+    return students.merge(epochs, on="trial_id", suffixes=("", OF_EPOCH))
+
+
+def _by_strength(rows: pd.DataFrame, column: str) -> str:
+    """The one value of a column, or the values at each ε: ``100 (ε 4/255) and 1000 (ε 8/255)``."""
+    at = rows[[column, "epsilon"]].drop_duplicates().sort_values("epsilon")
+    if at[column].nunique() == 1:
+        return f"{at[column].iloc[0]:g}"
+    return listed(f"{value:g} (ε {pixels(epsilon)})" for value, epsilon in at.to_numpy())
 
 
 def _check_points(students: pd.DataFrame) -> None:

@@ -69,9 +69,12 @@ def table_3(snapshot: Snapshot) -> Table:
         cells[np.isclose(cells["epsilon"], EPSILON)], f"no attack by step at ε 8/255: {SUITE}"
     )
     cells = cells[cells["steps"].eq(cells["steps"].max())].rename(columns={"value": "PGD-10"})
-    cells["Clean"] = cells["test_accuracy"].where(
-        cells["target"].ne(SMOOTHED),
-        number_of_each(cells, clean_accuracy_of_smoothed(snapshot, cells, "prediction")),
+    clean = clean_accuracy_of_smoothed(snapshot, cells, "prediction")
+    is_smoothed = cells["target"].eq(SMOOTHED)
+    cells["Clean"] = cells["test_accuracy"].where(~is_smoothed, number_of_each(cells, clean))
+    passes = _passes(
+        number_of_each(cells[is_smoothed], clean, "passes"),
+        cells.loc[cells["aggregate"].ne(""), "passes"],
     )
     lines = []
     for source, target in (
@@ -91,6 +94,7 @@ def table_3(snapshot: Snapshot) -> Table:
         "model (ε 8/255, "
         f"{cells['steps'].max():g} steps); KD students are those taught by prediction "
         "smoothing; n counts pairs of models, trials are the target's"
+        + (f"; {SMOOTHED} is of {passes}" if passes else "")
     )
     columns = [Column("Clean", "Clean, %"), Column("PGD-10", "PGD, %")]
     title = "attacks made on one model, tried on another"
@@ -133,8 +137,8 @@ def _lines(snapshot: Snapshot, sweep: str) -> Iterator[Line]:
 def _with_columns_of_tables(
     trials: pd.DataFrame, clean: pd.Series[float], under_pgd: pd.DataFrame
 ) -> pd.DataFrame:
-    """``trials`` with the columns of tables 1 and 2, and of the attack its steps and on how many
-    images it was."""
+    """``trials`` with the columns of tables 1 and 2, and of the attack its steps, on how many
+    images it was, and in how many passes."""
     return trials.assign(
         **{
             "Accuracy": clean,
@@ -142,20 +146,28 @@ def _with_columns_of_tables(
             "PGD-10": number_of_each(trials, under_pgd),
             "attack steps": number_of_each(trials, under_pgd, "steps"),
             "attacked images": number_of_each(trials, under_pgd, "examples"),
+            "attacked passes": number_of_each(trials, under_pgd, "passes"),
         }
     )
 
 
 def _passes_text(lines: Sequence[Line]) -> str:
-    counts = sorted(
-        {
-            int(n)
-            for line in lines
-            if "passes" in line.trials
-            for n in line.trials["passes"].dropna()
-        }
+    smoothed = [line.trials for line in lines if "passes" in line.trials]
+    if not smoothed:
+        return ""
+    together = pd.concat(smoothed)
+    text = _passes(together["passes"], together["attacked passes"])
+    return f" ({text})" if text else ""
+
+
+def _passes(clean: pd.Series[float], attacked: pd.Series[float]) -> str:
+    """``512 passes``, and how many under attack where these are others."""
+    counts, others = (
+        " or ".join(f"{n:g}" for n in sorted(numbers.dropna().unique()))
+        for numbers in (clean, attacked)
     )
-    return f" ({' or '.join(map(str, counts))} passes)" if counts else ""
+    parts = [f"{counts} passes"] * bool(counts)
+    return ", ".join([*parts, f"under attack {others}"] if others not in ("", counts) else parts)
 
 
 def _steps_text(lines: Sequence[Line]) -> str:
