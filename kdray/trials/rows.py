@@ -97,7 +97,7 @@ def write_failure(
     if trained:
         _write_unmeasured(store, task, missing, reason)
     elif has_completed(store, task.experiment.trial_id):
-        again = reason.prefixed("its weights are gone, and it cannot be trained again")
+        again = reason.prefixed("while it was trained again")
         _write_unmeasured(store, task, missing, again)
     else:
         row = {"status": str(outcome), **reason_columns(reason), **(columns or {})}

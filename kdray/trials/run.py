@@ -116,8 +116,8 @@ def task_events(task: Task, context: TrialContext) -> Generator[TrialEvent, None
             done = epochs_of(task.experiment) + 2 + len(measured)
             measured.append(evaluate(evaluation, classifier, task, dataset, context, done=done))
             yield measured[-1]
-        # Not before: a worker that dies while it measures finds the trained state here, and so does
-        # one that measures again with more of a GPU.
+        # Not before: where a worker dies before anybody has heard that the trial is trained, the
+        # next one finds the trained state here.
         if not any(each.reason.is_transient for each in measured if each.reason is not None):
             store.delete(checkpoint_file(trial_id))
     except Exception as error:

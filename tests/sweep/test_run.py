@@ -8,6 +8,7 @@ import gc
 import inspect
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from kdray.machine.gpus import UNSET_BY_RAY, Gpu
 from kdray.machine.hardware import CONTEXT
 from kdray.results import Results, Store, write_rows
 from kdray.results.points.table import points
+from kdray.robustness import label_of
 from kdray.sweep.definition.file import Request
 from kdray.sweep.execution.probe import MeasuredShare
 from kdray.sweep.execution.resources import Node
@@ -706,6 +708,38 @@ def test_a_worker_that_died_while_measuring_leaves_the_trained_trials_row(
     engine.ran.clear()
     assert go(finished, MORE_EVALUATIONS).exit_status == 0
     assert [labels for _, labels in engine.measured] == [["noise"]] * 2
+
+
+def test_what_was_measured_before_a_worker_died_is_neither_measured_again_nor_lost(
+    engine: Engine, finished: Path, tmp_path: Path
+) -> None:
+    other, calls = tmp_path / "other", Counter[str]()
+
+    def in_the_second_evaluation(task: Task) -> bool:
+        """After two epochs, the training's end and the first evaluation; then at once."""
+        trial_id = task.experiment.trial_id
+        calls[trial_id] += 1
+        return task.role == "student" and task.experiment.seed == 0 and calls[trial_id] > 4
+
+    engine.dies = in_the_second_evaluation
+    summary = go(other)
+    assert list(summary.failures.values()) == [DIED] * 2
+    again = [
+        [label_of(one) for one in job.task.evaluations]
+        for job in engine.ran
+        if job.trial_id in summary.failures
+    ]
+    assert again == [["pgd1", "clean"], ["clean"], ["clean"]] * 2
+    rows = Results(other).robustness()
+    assert set(rows.loc[rows["error"].notna(), "label"]) == {"clean"}
+    assert set(rows.loc[rows["error"].notna(), "error"]) == {DIED.text}
+    assert set(trials(other, "student")["status"]) == {"completed"}
+    engine.dies = lambda _: False
+    engine.ran.clear()
+    assert go(other).exit_status == 0
+    assert [labels for _, labels in engine.measured] == [["clean"]] * 2
+    assert engine.trained == []
+    assert_same_bits(tables(finished), tables(other))
 
 
 def test_a_teacher_whose_worker_died_while_measuring_still_teaches(

@@ -1030,7 +1030,7 @@ def test_a_trained_trial_that_fails_when_it_is_trained_again_keeps_its_numbers_a
     failed = after["robustness"]["error"].notna()
     assert (
         after["robustness"].loc[failed, "error"].tolist()
-        == [f"its weights are gone, and it cannot be trained again: {end.reason.text}"] * 2
+        == [f"while it was trained again: {end.reason.text}"] * 2
     )
     assert set(after["robustness"].loc[failed, "reason_kind"]) == {"experiment"}
     measured = after["robustness"][~failed].reset_index(drop=True)

@@ -235,31 +235,27 @@ class TrialIndex:
         self._tried.add(trial_id)
         before = self._records.get(trial_id)
         kept = before if before is not None and before.completed else None
-        alone = {fingerprint(each) for each in task.evaluations if not each.across}
-        if ended.reason is not None:
-            # What is trained stays trained, though its worker died or its weights could not be
-            # read.
-            if task.train or kept is None:
-                nothing = Record(ended.outcome, ended.reason, {}, {}, {}, frozenset())
-                self._records[trial_id] = nothing
-            else:
-                self._records[trial_id] = kept._replace(
-                    failed=kept.failed | dict.fromkeys(alone, ended.reason),
-                    measured=kept.measured | alone,
-                )
+        if ended.reason is not None and ended.trained is None and (task.train or kept is None):
+            nothing = Record(ended.outcome, ended.reason, {}, {}, {}, frozenset())
+            self._records[trial_id] = nothing
             return
+        # What is trained stays trained, though its worker died or its weights could not be read.
         found = kept or Record(Outcome.COMPLETED, None, {}, {}, {}, frozenset())
-        measured = [each for each in ended.measured if each.evaluation_id in alone]
-        failures = {e.evaluation_id: e.reason for e in measured if e.reason is not None}
+        alone = {fingerprint(each) for each in task.evaluations if not each.across}
+        measured = {e.evaluation_id: e for e in ended.measured if e.evaluation_id in alone}
+        failures = {each: e.reason for each, e in measured.items() if e.reason is not None}
+        if ended.reason is not None:
+            failures |= dict.fromkeys(alone - measured.keys(), ended.reason)
+        if ended.reason is None or ended.trained is not None:
+            self._weights.add(weights_file(trial_id))
         earlier = {key: why for key, why in found.failed.items() if key not in alone}
         self._records[trial_id] = found._replace(
             accuracies=found.accuracies | (ended.trained.metrics if ended.trained else {}),
             device=ended.trained.device if ended.trained else found.device,
-            metrics=found.metrics | {e.evaluation_id: e.metrics for e in measured if e.metrics},
+            metrics=found.metrics | {each: e.metrics for each, e in measured.items() if e.metrics},
             failed=earlier | failures,
-            measured=found.measured | {each.evaluation_id for each in measured},
+            measured=found.measured | measured.keys() | failures.keys(),
         )
-        self._weights.add(weights_file(trial_id))
 
     def _tries_again(self, reason: Reason | None) -> bool:
         return self._retry_failed or (reason is not None and reason.is_transient)

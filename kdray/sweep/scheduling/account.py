@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from kdray.core import describe
+from kdray.core import describe, fingerprint
 from kdray.machine.checked_file import Damaged, require_trial, unpack
-from kdray.results import Store, has_completed
+from kdray.results import Store
 from kdray.sweep.definition.file import Budget
 from kdray.sweep.inventory.trials import TrialIndex
 from kdray.sweep.scheduling.jobs import Job
@@ -124,13 +124,12 @@ class Account:
     def _write_for(self, task: Task, member: dict[str, Any] | None, ended: Ended) -> None:
         """Write the rows that a worker could not: never over a trained trial's row, and none of a
         trial stopped early."""
-        trial_id, trained = task.experiment.trial_id, not task.train
-        with self._room_or_not(trial_id):
-            is_kept = task.train and has_completed(self.store, trial_id)
-            if ended.failed and ended.reason is not None and not is_kept:
-                write_failure(
-                    self.store, task, ended.outcome, ended.reason, task.evaluations, trained=trained
-                )
+        measured = {each.evaluation_id for each in ended.measured}
+        missing = [each for each in task.evaluations if fingerprint(each) not in measured]
+        trained = ended.trained is not None or not task.train
+        with self._room_or_not(task.experiment.trial_id):
+            if ended.failed and (why := ended.reason) is not None:
+                write_failure(self.store, task, ended.outcome, why, missing, trained=trained)
             if member is not None:
                 write_member(self.store, member | outcome_columns(ended.outcome, ended.problem))
 

@@ -8,10 +8,21 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Protocol
 
+from kdray.core import fingerprint
 from kdray.sweep.scheduling.jobs import Job, JobBatch, JobSource
 from kdray.sweep.scheduling.progress import Progress
 from kdray.trials.grant import Grant
-from kdray.trials.task import Ended, EpochDone, Measured, Outcome, Reason, ReasonKind, TrialEvent
+from kdray.trials.task import (
+    Ended,
+    EpochDone,
+    Measured,
+    Outcome,
+    Reason,
+    ReasonKind,
+    Task,
+    Trained,
+    TrialEvent,
+)
 
 MAX_DEATHS = 2
 """So many times a trial whose worker died goes on from its checkpoint; then it has failed."""
@@ -36,7 +47,8 @@ class JobQueue:
     """Gives the jobs of a source one by one and hears how each ended.
 
     A trial that several batches ask for runs once. One whose worker died goes on from its
-    checkpoint, and one that ran out of a GPU's memory is run once more with twice the share.
+    checkpoint, and one that ran out of a GPU's memory is run once more with twice the share;
+    neither is measured again where it was measured.
     """
 
     def __init__(
@@ -62,6 +74,9 @@ class JobQueue:
         self._spent: dict[str, float] = {}
         """Seconds of whole GPUs that earlier workers took, each with the share that it had."""
         self._deaths: dict[str, int] = {}
+        self._trained: dict[str, Trained] = {}
+        self._measured: dict[str, dict[str, Measured]] = {}
+        """By trial, and evaluation: what workers have done that no other need do again."""
         self._stopped: dict[str, str] = {}
         if first is not None:
             self._take(first)
@@ -86,8 +101,14 @@ class JobQueue:
         follows."""
         for text in warnings:
             self._progress.warn(text)
-        if isinstance(event, Ended):
-            return False
+        match event:
+            case Ended():
+                return False
+            case Trained():
+                self._trained[job.trial_id] = event
+            case Measured(reason=None):
+                its = self._measured.setdefault(job.trial_id, {})
+                its[event.evaluation_id] = event
         accuracy = None if isinstance(event, Measured) else event.metrics.get("val_accuracy")
         share = event.done / job.task.steps
         self._progress.stepped(job.trial_id, share, event.text, accuracy)
@@ -112,7 +133,9 @@ class JobQueue:
         elif last is None:
             reason = self._cause_of_death(job)
             last = Ended(outcome=Outcome.FAILED, reason=reason, recorded=False)
-        self._account.job_ended(job, last, self._gpu_seconds(job))
+        last, asked = self._of_all_workers(trial_id, last), self._asking[trial_id][0][1]
+        whole = job._replace(task=asked.task)
+        self._account.job_ended(whole, last, self._gpu_seconds(job))
         self._began.pop(trial_id, None)
         self._spent.pop(trial_id, None)
         pruned = last.outcome is Outcome.PRUNED
@@ -139,15 +162,31 @@ class JobQueue:
                 self._source.batch_ended(batch)
 
     def _again(self, job: Job, last: Ended | None) -> Job | None:
-        """How a job is run once more, if it is."""
+        """How what is left of a job is run once more, if it is."""
+        left = job._replace(task=self._left(job.task))
         if last is None:
             self._deaths[job.trial_id] = deaths = self._deaths.get(job.trial_id, 0) + 1
-            return job if deaths <= MAX_DEATHS and not self._overdue(job) else None
+            return left if deaths <= MAX_DEATHS and not self._overdue(job) else None
         more = job.grant.doubled()
         if more is None or not last.out_of_memory:
             return None
         self._progress.warn(f"{job.trial_id}: {more.retried}")
-        return job._replace(grant=more)
+        return left._replace(grant=more)
+
+    def _left(self, task: Task) -> Task:
+        """``task`` without what its workers have done."""
+        trial_id = task.experiment.trial_id
+        measured = self._measured.get(trial_id, {})
+        evaluations = tuple(e for e in task.evaluations if fingerprint(e) not in measured)
+        train = task.train and trial_id not in self._trained
+        return task.model_copy(update={"train": train, "evaluations": evaluations})
+
+    def _of_all_workers(self, trial_id: str, last: Ended) -> Ended:
+        """How a trial ended, with what its earlier workers have done."""
+        trained = self._trained.pop(trial_id, last.trained)
+        measured = self._measured.pop(trial_id, {})
+        measured |= {each.evaluation_id: each for each in last.measured}
+        return last.model_copy(update={"trained": trained, "measured": tuple(measured.values())})
 
     def _gpu_seconds(self, job: Job) -> float:
         """What the workers of a trial have taken of GPUs, the last one with the job's grant."""

@@ -6,12 +6,14 @@ import io
 
 import pytest
 
+from kdray.core import fingerprint
+from kdray.robustness import Clean, GaussianNoise
 from kdray.sweep.definition.file import Request
 from kdray.sweep.scheduling.jobs import Job, JobBatch, Phase
 from kdray.sweep.scheduling.progress import Progress
 from kdray.sweep.scheduling.queue import DIED, MAX_DEATHS, JobQueue
 from kdray.trials.grant import Grant
-from kdray.trials.task import Ended, EpochDone, Measured, Outcome, Reason, ReasonKind, Task
+from kdray.trials.task import Ended, EpochDone, Measured, Outcome, Reason, ReasonKind, Task, Trained
 from tests.sweep.fakes import ALONE, sweep_of
 
 SWEEP = sweep_of(ALONE)
@@ -54,6 +56,8 @@ class Told:
         stops_after: dict[JobBatch, int] | None = None,
     ) -> None:
         self.ended: list[tuple[str, Outcome, Reason | None, bool]] = []
+        self.tasks: list[Task] = []
+        self.lasts: list[Ended] = []
         self.gpu_seconds: list[float] = []
         self.shared: list[str] = []
         self.said = io.StringIO()
@@ -62,6 +66,8 @@ class Told:
 
     def job_ended(self, job: Job, ended: Ended, gpu_seconds: float) -> None:
         self.ended.append((job.trial_id, ended.outcome, ended.reason, ended.recorded))
+        self.tasks.append(job.task)
+        self.lasts.append(ended)
         self.gpu_seconds.append(gpu_seconds)
 
     def shared_job_ended(self, job: Job, ended: Ended) -> None:
@@ -124,6 +130,68 @@ def test_out_of_memory_is_tried_once_more_with_twice_the_share() -> None:
     told.queue.ended(again, end(OOM))
     assert told.ended == [(again.trial_id, "failed", OOM, True)]
     assert told.queue.next_job() is None
+
+
+SUITE = (Clean(), GaussianNoise(sigmas=(0.1,)))
+MEASURED = TASKS[0].model_copy(update={"evaluations": SUITE})
+TRAINED = Trained(done=3, metrics={"val_accuracy": 0.5, "parameters": 7.0}, device="NVIDIA L4")
+
+
+def measured(number: int, reason: Reason | None = None) -> Measured:
+    evaluation = SUITE[number]
+    metrics = {} if reason else {"accuracy": number / 10}
+    return Measured(
+        evaluation_id=fingerprint(evaluation),
+        label=evaluation.name,
+        done=4,
+        metrics=metrics,
+        reason=reason,
+    )
+
+
+def test_what_a_worker_that_died_has_done_is_not_done_again() -> None:
+    told = Told(group(MEASURED))
+    first = told.next()
+    told.queue.reported(first, epoch())
+    told.queue.ended(first, None)
+    second = told.next()
+    assert second.task == MEASURED, "it is not trained yet"
+    for event in (TRAINED, measured(0)):
+        told.queue.reported(second, event)
+    told.queue.ended(second, None)
+    third = told.next()
+    assert third.task == MEASURED.model_copy(update={"train": False, "evaluations": SUITE[1:]})
+    told.queue.reported(third, measured(1))
+    told.queue.ended(third, Ended(outcome=Outcome.COMPLETED, measured=(measured(1),)))
+    assert told.tasks == [MEASURED]
+    (last,) = told.lasts
+    assert (last.trained, last.measured) == (TRAINED, (measured(0), measured(1)))
+
+
+def test_what_was_measured_before_the_memory_ran_out_is_not_measured_again() -> None:
+    told = Told(group(MEASURED), grant=Grant(gpu=0.3))
+    first, failed = told.next(), measured(1, OOM)
+    for event in (TRAINED, measured(0), failed):
+        told.queue.reported(first, event)
+    last = Ended(outcome=Outcome.FAILED, trained=TRAINED, measured=(measured(0), failed))
+    told.queue.ended(first, last)
+    again = told.next()
+    assert again.task == MEASURED.model_copy(update={"train": False, "evaluations": SUITE[1:]})
+    told.queue.reported(again, failed)
+    told.queue.ended(again, Ended(outcome=Outcome.FAILED, measured=(failed,)))
+    assert told.lasts == [last]
+
+
+def test_of_a_worker_that_dies_for_good_it_is_known_what_it_has_done() -> None:
+    told = Told(group(MEASURED))
+    for _ in range(MAX_DEATHS + 1):
+        job = told.next()
+        for event in (TRAINED, measured(0)):
+            told.queue.reported(job, event)
+        told.queue.ended(job, None)
+    (last,) = told.lasts
+    assert (last.reason, last.recorded) == (DIED, False)
+    assert (last.trained, last.measured) == (TRAINED, (measured(0),))
 
 
 def test_each_worker_takes_of_a_gpu_what_it_was_granted(monkeypatch: pytest.MonkeyPatch) -> None:
