@@ -278,13 +278,14 @@ def training_labels(
 
 def keep(state: State, training: Training) -> None:
     """Note the epoch of the main stage just done as the one to keep, if it is."""
-    *earlier, latest = (epoch for epoch in state.history if epoch.stage == "main")
+    latest = state.history[-1]
     if training.keep == "last":
         state.kept_epoch = latest.epoch
         return
-    number = number_to_keep_by(latest, training)
-    before = [number_to_keep_by(epoch, training) for epoch in earlier]
-    if number is not None and all(each is None or number > each for each in before):
+    number, best = number_to_keep_by(latest, training), None
+    if state.kept_epoch:  # the best before: epochs of the main stage are the last of the history
+        best = number_to_keep_by(state.history[state.kept_epoch - latest.epoch - 1], training)
+    if number is not None and (best is None or number > best):
         state.kept_epoch = latest.epoch
         state.best = {name: tensor.clone() for name, tensor in state.measured.state_dict().items()}
 

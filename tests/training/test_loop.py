@@ -26,7 +26,7 @@ from kdray.methods import (
 from kdray.models import Classifier, Outputs
 from kdray.perturbations import Noise
 from kdray.robustness import Subject, measurements, score
-from kdray.training import Diverged, Epoch, State, Training, train
+from kdray.training import Diverged, Epoch, State, Training, loop, train
 from kdray.training.loop import keep, training_labels
 from kdray.trials.experiment import Experiment
 from kdray.trials.task import epochs_of
@@ -773,10 +773,18 @@ def test_the_last_weights_are_kept_or_those_of_the_first_best_epoch(
     assert state.kept()["network.head.bias"].unique().tolist() == [epoch]
 
 
+def test_what_earlier_epochs_are_kept_by_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, real = [], loop.number_to_keep_by
+    monkeypatch.setattr(loop, "number_to_keep_by", lambda *of: read.append(of) or real(*of))
+    training = parse(Training, {"epochs": 40, "keep": "best_validation"})
+    progress(fresh(experiment()), training, [number % 7 / 10 for number in range(40)])
+    assert len(read) <= 2 * 40
+
+
 def test_the_best_epoch_is_one_of_the_main_stage() -> None:
     described = distillation(method=FITNET, training={**STAGED, "keep": "best_validation"})
     state, history, _ = staged(described)
-    state.history = [*state.history[:2]]
+    state.history, state.kept_epoch = [*state.history[:2]], 0
     for entry in state.history:
         object.__setattr__(entry, "val_accuracy", 1.0)
     progress(state, described.training, [0.5, 0.7, 0.7])
