@@ -18,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kdray.core.wording import counted
 from kdray.report import (
     PAGE,
     Draw,
     Figure,
     Snapshot,
     Table,
+    attack_name,
     attack_text,
     caption,
     heat_map,
@@ -180,8 +182,9 @@ def table_5(snapshot: Snapshot) -> Table:
     """Table 5: adversarial training with teacher-free distillation."""
     students = snapshot.students("adversarial-teacher-free")
     measured = of_one_evaluation(snapshot.measured(students, evaluation="autoattack"))
-    attack = "AutoAttack"
-    if measured.empty:
+    if len(measured):
+        attack = attack_name(measured)
+    else:
         measured = under_pgd(snapshot, students)
         attack = "PGD" if measured.empty else attack_text(measured)
         attack += " (in place of AutoAttack)"
@@ -263,6 +266,10 @@ def figure_2(snapshot: Snapshot) -> Figure:
     gradients = only(
         chosen.merge(rows, on="trial_id"), "no gradients: training.gradients in the sweep's file"
     )
+    shared, epochs = _shared_epochs(gradients)
+    gradients = only(
+        gradients[gradients["epoch"].isin(shared)], "no epoch of which all models have gradients"
+    )
     models = {"baseline": "ResNet-18", "tf_kd_reg": f"{REG}\n(T = {best:g})", "tf_kd_self": SELF}
     means = (
         gradients.groupby(["layer", "case"], sort=False)["value"]
@@ -281,7 +288,7 @@ def figure_2(snapshot: Snapshot) -> Figure:
     labelled(left, "", "Layer, from the input on", "Mean |gradient| of the weights (10⁻³)")
     labelled(right, "", "", "As a multiple of the baseline's")
     what = (
-        "Mean magnitude of the gradient of each layer's weights, over all steps, epochs "
+        f"Mean magnitude of the gradient of each layer's weights, over all steps{epochs} "
         "and seeds of the training (left), "
         "and as a multiple of the baseline's (right), for ResNet-18 alone, with a virtual "
         "teacher and taught by its twin "
@@ -289,6 +296,15 @@ def figure_2(snapshot: Snapshot) -> Figure:
     )
     told = caption(what, chosen, ["case"], source=f"{PAPER}, figure 2", band="")
     return Figure("figure_2", "Figure 2: mean gradients of every layer", told, figure)
+
+
+def _shared_epochs(gradients: pd.DataFrame) -> tuple[list[int], str]:
+    """The epochs that all models have, and what a caption says of them."""
+    having = gradients.groupby("epoch")["trial_id"].nunique()
+    shared = list(having.index[having.eq(gradients["trial_id"].nunique())])
+    if len(shared) == len(having):
+        return shared, ", epochs"
+    return shared, f" of the {counted(len(shared), 'epoch')} that all of them have,"
 
 
 def virtual_teacher(

@@ -170,6 +170,18 @@ def test_gradients_are_compared_with_the_baseline(made: Sweeps) -> None:
     assert right.images[0].get_array().tolist()[0] == pytest.approx([3, 4])
 
 
+def test_gradients_are_of_the_epochs_that_all_have(made: Sweeps) -> None:
+    teacher_free(made)
+    for number in [row for row in made.numbers if row["epoch"] == 2]:
+        if "-0-" in number["trial_id"]:  # the baseline trained for longer
+            made.numbers.append({**number, "epoch": 3, "value": 9.0})
+    (figure,) = drawn(script.figure_2, made.snapshot())
+    assert isinstance(figure, Figure)
+    shown = figure.figure.axes[0].images[0].get_array()
+    assert shown[0].tolist() == pytest.approx([3.0, 9.0, 12.0])
+    assert "over all steps of the 2 epochs that all of them have, and seeds" in figure.caption
+
+
 def test_gradients_that_were_not_kept_are_missing(made: Sweeps) -> None:
     made.point("teacher-free", 0, 0.5, case="tf_kd_reg", method__temperature=1.0)
     (missing,) = drawn(script.figure_2, made.snapshot())
