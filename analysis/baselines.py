@@ -89,6 +89,8 @@ class Measured(NamedTuple):
     """With what :func:`cases` is of."""
     attacked: pd.DataFrame
     """Their rows of the PGD that most of them have."""
+    autoattack: str
+    """Which it is, in words."""
     machine: str
     """What a caption says of where the hours were taken."""
 
@@ -108,7 +110,8 @@ def measured(snapshot: Snapshot, sweep: str) -> Measured:
         autoattack=number_of_each(students, strong),
         hours=seconds / HOUR,
     )
-    return Measured(described, found[0], machine)
+    ensemble = "AutoAttack" if strong.empty else attack_name(strong)
+    return Measured(described, found[0], ensemble, machine)
 
 
 def robust_accuracy(snapshot: Snapshot) -> Iterator[Table | Missing]:
@@ -116,7 +119,7 @@ def robust_accuracy(snapshot: Snapshot) -> Iterator[Table | Missing]:
     for sweep, title in ROBUST.items():
         name = sweep.replace("-", "_")
         try:
-            trials, attacked, machine = measured(snapshot, sweep)
+            trials, attacked, ensemble, machine = measured(snapshot, sweep)
         except InputError as error:
             yield Missing(name, title, str(error))
             continue
@@ -133,8 +136,8 @@ def robust_accuracy(snapshot: Snapshot) -> Iterator[Table | Missing]:
             }
         )
         what = (
-            f"Test accuracy on clean images, under {attack_text(attacked)} and under AutoAttack "
-            "(where it was "
+            f"Test accuracy on clean images, under {attack_text(attacked)} and under "
+            f"{ensemble} (where it was "
             "measured; of several such evaluations the one that most students have), and the hours "
             f"of the student's own training{machine}"
         )
@@ -147,7 +150,7 @@ def trade_off(snapshot: Snapshot) -> Iterator[Figure | Missing]:
     for sweep, of in ROBUST.items():
         name, title = f"{sweep.replace('-', '_')}_price", f"{of}: the price"
         try:
-            trials, attacked, machine = measured(snapshot, sweep)
+            trials, attacked, _, machine = measured(snapshot, sweep)
         except InputError as error:
             yield Missing(name, title, str(error))
             continue

@@ -117,16 +117,21 @@ def attack_names(found: Sequence[pd.DataFrame]) -> list[str]:
 
 
 def attack_name(rows: pd.DataFrame) -> str:
-    """The attack, short enough for an axis: "PGD-20, ℓ∞, ε = 8/255, 10000 images"; what is not
-    PGD's default comes with it."""
+    """The attack, short enough for an axis: "PGD-20, ℓ∞, ε = 8/255, 10000 images", or AutoAttack;
+    what is not its default comes with it."""
     first = rows.iloc[0]
-    norm = {"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}.get(first["norm"], str(first["norm"]))
-    parts = [f"PGD-{first['steps']:.0f}", norm, f"ε = {pixels(first['epsilon'])}"]
+    is_pgd = first["evaluation"] == "pgd"
+    parts = [f"PGD-{first['steps']:.0f}" if is_pgd else "AutoAttack"]
+    if pd.notna(first["norm"]):
+        parts.append({"linf": "ℓ∞", "l2": "ℓ2", "l1": "ℓ1"}.get(first["norm"], first["norm"]))
+    if pd.notna(first["epsilon"]):
+        parts.append(f"ε = {pixels(first['epsilon'])}")
     if pd.notna(first["examples"]):
         parts.append(f"{first['examples']:.0f} images")
     if first["samples"] > 1:
         parts.append(f"{first['samples']:.0f} samples of each gradient")
     for name, value in parameters(first["evaluation_parameters"]).items():
-        if name not in IN_COLUMNS and not name.endswith(".version"):
+        in_column = name in IN_COLUMNS and pd.notna(first[name])
+        if not in_column and not name.endswith(".version"):
             parts.append(f"{name} {value}")
     return ", ".join(parts)

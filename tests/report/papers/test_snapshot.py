@@ -236,6 +236,18 @@ def test_the_name_of_an_attack_says_of_how_many_images_and_what_is_unusual(folde
     )
 
 
+def test_autoattack_is_named_by_what_it_was(folder: Folder) -> None:
+    trial = folder.trial("s", 0, 0)
+    how = {"norm": "l2", "epsilon": 0.5, "examples": 200}
+    told = '{"name": "autoattack", "norm": "l2", "epsilon": 0.5, "steps": 50}'
+    folder.number(trial, "aa", "autoattack", 0.2, evaluation_parameters=told, **how)
+    snapshot = Snapshot(folder.written())
+    rows = snapshot.measured(snapshot.students("s"), evaluation="autoattack")
+    assert attack_name(rows) == "AutoAttack, ℓ2, ε = 0.5, 200 images, steps 50"
+    unknown = {"norm": None, "epsilon": None, "examples": None, "evaluation_parameters": "{}"}
+    assert attack_name(rows.assign(**unknown)) == "AutoAttack"
+
+
 def test_a_swept_list_is_its_text_in_every_row(folder: Folder) -> None:
     folder.trial(
         "s",
