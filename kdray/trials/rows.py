@@ -5,13 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 
-from kdray.core import canonical_json, fingerprint
+from kdray.core import canonical_json, fingerprint, seeds
+from kdray.data import Dataset
 from kdray.machine import hardware
+from kdray.models import Classifier, images_per_second, size
 from kdray.results import Row, Store, has_completed, write_rows
-from kdray.robustness import Evaluation, columns_of
+from kdray.results.metrics import ACCURACIES, SIZES
+from kdray.robustness import Evaluation, columns_of, score
 from kdray.teachers import Pretrained
 from kdray.training import State
+from kdray.trials.context import TrialContext
 from kdray.trials.experiment import AnyTrial, configuration, configuration_columns, loss_columns
 from kdray.trials.task import Outcome, Reason, Task, reason_columns
 
@@ -32,6 +37,33 @@ def write_trial_row(store: Store, task: Task, row: Row) -> None:
         **row,
     }
     write_rows(store, "trials", experiment.trial_id, [complete], configuration_columns())
+
+
+def write_trained(
+    task: Task, classifier: Classifier, dataset: Dataset, context: TrialContext, row: Row
+) -> dict[str, float]:
+    """Write the row of a trained network: ``row`` and what is measured of every one. Returned are
+    its accuracies and sizes."""
+    shape = task.experiment.data.shape
+    metrics = {**accuracies_of(classifier, dataset), **size(classifier, shape)._asdict()}
+    complete = {
+        **row,
+        **metrics,
+        "images_per_second": images_per_second(classifier, shape),
+        "finished_at": datetime.now(UTC),
+        **context.columns(),
+    }
+    write_trial_row(context.models.store, task, complete)
+    return {name: float(metrics[name]) for name in (*ACCURACIES, *SIZES)}
+
+
+def accuracies_of(classifier: Classifier, dataset: Dataset) -> dict[str, float]:
+    """By column, of the validation and the test split."""
+    with seeds.ambient(0, "evaluation"):
+        return {
+            f"{name}_accuracy": score(classifier, split)[0] / len(split.labels)
+            for name, split in (("val", dataset.val), ("test", dataset.test))
+        }
 
 
 def write_epochs(store: Store, experiment: AnyTrial, state: State) -> None:

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import torch
 
@@ -22,9 +21,8 @@ from kdray.core import fingerprint
 from kdray.data import Dataset
 from kdray.machine import hardware
 from kdray.machine.checked_file import Damaged, pack
-from kdray.models import Classifier, images_per_second, size
+from kdray.models import Classifier
 from kdray.results import Row, Store, has_completed
-from kdray.results.metrics import SIZES
 from kdray.robustness import Evaluation, Measurement, Subject, label_of, measurements
 from kdray.teachers import frozen
 from kdray.training import Diverged, Epoch, State, train
@@ -32,9 +30,9 @@ from kdray.trials.context import DamagedCheckpoint, TrialContext, begin_or_resum
 from kdray.trials.experiment import Experiment
 from kdray.trials.files import checkpoint_file, weights_file
 from kdray.trials.grant import DEFAULT_GRANT, Grant
-from kdray.trials.imported import accuracies_of, measure_imported
+from kdray.trials.imported import measure_imported
 from kdray.trials.log import Log
-from kdray.trials.rows import write_epochs, write_failure, write_measured, write_trial_row
+from kdray.trials.rows import write_epochs, write_failure, write_measured, write_trained
 from kdray.trials.task import (
     Ended,
     EpochDone,
@@ -125,7 +123,7 @@ def task_events(task: Task, context: TrialContext) -> Generator[TrialEvent, None
         reason = reason_of(error)
         outcome = Outcome.DIVERGED if isinstance(error, Diverged) else Outcome.FAILED
         missing = task.evaluations[len(measured) :]
-        columns = {**_finished(), **context.columns()}
+        columns = {"finished_at": datetime.now(UTC), **context.columns()}
         write_failure(store, task, outcome, reason, missing, trained=not training, columns=columns)
     else:
         failed = any(each.reason is not None for each in measured)
@@ -204,33 +202,19 @@ def _store_trained(
     store, trial_id = context.models.store, experiment.trial_id
     memory = hardware.peak_memory(context.models.device)
     state.classifier.load_state_dict(state.kept())
-    accuracies = accuracies_of(frozen(state.classifier), dataset)
-    sizes = size(state.classifier, experiment.data.shape)._asdict()
     store.write(weights_file(trial_id), pack(state.kept(), {"trial_id": trial_id}))
     write_epochs(store, experiment, state)
-    write_trial_row(
-        store,
-        task,
-        {
-            "status": "completed",
-            **accuracies,
-            "kept_epoch": state.kept_epoch,
-            **sizes,
-            "images_per_second": images_per_second(state.classifier, experiment.data.shape),
-            "train_seconds": state.seconds,
-            "peak_memory": memory,
-            "started_at": datetime.fromisoformat(started_at),
-            "channels_last": context.grant.compute.lays_channels_last(
-                context.models.device, experiment.training.precision
-            ),
-            "compiled": context.grant.compute.compiles(
-                twice=experiment.method.differentiates_twice
-            ),
-            **_finished(),
-            **context.columns(),
-        },
-    )
-    return accuracies | {name: float(sizes[name]) for name in SIZES}
+    compute, training = context.grant.compute, experiment.training
+    row = {
+        "status": "completed",
+        "kept_epoch": state.kept_epoch,
+        "train_seconds": state.seconds,
+        "peak_memory": memory,
+        "started_at": datetime.fromisoformat(started_at),
+        "channels_last": compute.lays_channels_last(context.models.device, training.precision),
+        "compiled": compute.compiles(twice=experiment.method.differentiates_twice),
+    }
+    return write_trained(task, frozen(state.classifier), dataset, context, row)
 
 
 def epoch_metrics(epoch: Epoch) -> dict[str, float]:
@@ -317,7 +301,3 @@ def subject_of(
 def _measurement_row(measurement: Measurement) -> Row:
     row = measurement.row()
     return row if measurement.error is None else row | reason_columns(reason_of(measurement.error))
-
-
-def _finished() -> dict[str, Any]:
-    return {"finished_at": datetime.now(UTC)}

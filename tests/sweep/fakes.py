@@ -203,7 +203,7 @@ def instead_of_ray() -> Iterator[Engine]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "kdray.sweep.execution.tune_searcher", module)
         # A timing, and half of what a trial takes that is as small as these.
-        patch.setattr("kdray.trials.run.images_per_second", lambda *_: 1.0)
+        patch.setattr("kdray.trials.rows.images_per_second", lambda *_: 1.0)
         yield engine
 
 

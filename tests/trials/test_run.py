@@ -86,7 +86,7 @@ def elsewhere(tmp_path: Path) -> Store:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Throughput is measured for a tenth of a second; no test here is about it."""
-    monkeypatch.setattr(trial, "images_per_second", lambda *_: 1.0)
+    monkeypatch.setattr("kdray.trials.rows.images_per_second", lambda *_: 1.0)
 
 
 def row(store: Store, described: Experiment) -> dict[str, Any]:
