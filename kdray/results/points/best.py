@@ -7,7 +7,6 @@ last run with.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from kdray.results.files.warn import SelectedOnTest, warn
 from kdray.results.filters import Where
 from kdray.results.metrics import Mode, default_mode
 from kdray.results.points.data_sets import data_sets
-from kdray.results.points.estimates import Floats, bootstrap_interval, spread, t_interval
+from kdray.results.points.estimates import STATISTICS, statistics
 from kdray.results.points.machines import warn_of_several_machines
 from kdray.results.points.objective import Objectives, metric_of, violation
 from kdray.results.points.pareto import fronts
@@ -34,8 +33,6 @@ from kdray.results.points.replicates import (
 )
 from kdray.results.record import sweep_objectives
 from kdray.results.tables import Tables
-
-STATISTICS = ["n", "mean", "std", "sem", "low", "high", "bootstrap_low", "bootstrap_high"]
 
 
 def points(tables: Tables, metric: str, sweep: str | None, where: Where) -> pd.DataFrame:
@@ -206,15 +203,8 @@ def _keeping_constraints(tables: Tables, sweep: str, objectives: Objectives) -> 
 
 def _statistics_table(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     found = by_point(rows)
-    numbers = [_statistics(seeds[metric].dropna().to_numpy(float)) for _, seeds in found]
+    numbers = [statistics(seeds[metric].dropna().to_numpy(float)) for _, seeds in found]
     return as_table([description for description, _ in found], numbers, STATISTICS)
-
-
-def _statistics(values: Floats) -> dict[str, float]:
-    n, deviation = len(values), spread(values)
-    mean, error = (float(values.mean()), deviation / math.sqrt(n)) if n else (math.nan, math.nan)
-    numbers = [n, mean, deviation, error, *t_interval(values), *bootstrap_interval(values)]
-    return dict(zip(STATISTICS, numbers, strict=True))
 
 
 def _check_modes(modes: Sequence[str]) -> None:

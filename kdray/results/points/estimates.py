@@ -22,6 +22,10 @@ ROUNDING = 1e-12
 """Share of the numbers below which a spread is not theirs but that of floating point."""
 
 
+STATISTICS = ["n", "mean", "std", "sem", "low", "high", "bootstrap_low", "bootstrap_high"]
+"""Columns of :func:`statistics`."""
+
+
 class Interval(NamedTuple):
     low: float
     high: float
@@ -76,6 +80,15 @@ def bootstrap_interval(values: Floats) -> Interval:
         random_state=np.random.default_rng(0),
     )
     return Interval(float(found.confidence_interval.low), float(found.confidence_interval.high))
+
+
+def statistics(values: Floats) -> dict[str, float]:
+    """What is said of a point's seeds: their number, mean, standard deviation and error, the t
+    interval of the mean (``low``, ``high``) and the bootstrapped one."""
+    n, deviation = len(values), spread(values)
+    mean, error = (float(values.mean()), deviation / math.sqrt(n)) if n else (math.nan, math.nan)
+    numbers = [n, mean, deviation, error, *t_interval(values), *bootstrap_interval(values)]
+    return dict(zip(STATISTICS, numbers, strict=True))
 
 
 def hedges(difference: float, deviation: float, freedom: int) -> float:
