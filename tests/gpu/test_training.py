@@ -9,6 +9,7 @@ import pytest
 
 from kdray.core import InputError, Value, canonical, tag_of
 from kdray.core.unions import joined
+from kdray.machine import hardware
 from kdray.methods import KD, AnyMethod, CrossEntropy, Method
 from kdray.methods.attacked import AttackedMethod
 from kdray.methods.weight_perturbation import WeightPerturbation
@@ -17,6 +18,7 @@ from kdray.models.smoothing import Aggregate
 from kdray.perturbations import AnyInputNoise, AnyLabelNoise, AnyLogitNoise, AnyWeightNoise
 from kdray.teachers.supervision import Virtual
 from kdray.training.averaging import AnyAverage
+from kdray.training.compute import Precision
 from kdray.training.optimizers import AnyOptimizer
 from kdray.training.transforms import AnyTransform
 from tests.contracts.members import every, instance, members
@@ -140,3 +142,23 @@ def test_weights_are_averaged(value: Value) -> None:
 def test_an_optimiser_steps(value: Value) -> None:
     training = {"optimizer": canonical(value), "clip_grad_norm": 1.0, "gradients": True}
     assert_runs_ahead(trained(described(CNN, CrossEntropy(), training=training)))
+
+
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_a_precision_trains(precision: str) -> None:
+    assert_runs_ahead(trained(described(CNN, KD(), training={"precision": precision})))
+
+
+def test_a_step_with_images_from_main_memory_waits_for_none_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hardware, "room", lambda *_: 1)
+    assert_runs_ahead(trained(described(CNN, KD())))
+
+
+def test_what_is_monitored_between_epochs_is_measured_on_the_gpu() -> None:
+    monitor = {"every": 1, "suite": [{"name": "pgd", "split": "val", "steps": 2}]}
+    training = {"monitor": monitor, "keep": {"best": "pgd.accuracy"}}
+    record = trained(described(CNN, KD(), training=training))
+    assert_runs_ahead(record)
+    assert any("robustness/pgd" in event.caller for event in record.events)
