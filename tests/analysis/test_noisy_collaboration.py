@@ -190,6 +190,31 @@ def test_step_sizes_of_some_models_only_are_left_out_and_named(tmp_path: Path) -
         assert "left out: step size 1/255, of some models only" in made.caption
 
 
+@pytest.mark.parametrize(
+    ("measured", "label"),
+    [
+        (["cinic10", "svhn"], "Accuracy on CINIC-10's\nImageNet images (%)"),
+        (["svhn"], "Accuracy on svhn (%)"),
+    ],
+)
+def test_the_other_images_are_called_what_they_are(
+    tmp_path: Path, measured: list[str], label: str
+) -> None:
+    folder = Folder(tmp_path / "results")
+    fill(folder, measured=False)
+    for name in measured:
+        data = {"name": name} | ({"source": "imagenet"} if name == "cinic10" else {})
+        told = json.dumps({"name": "out_of_distribution", "data": data})
+        for trial in folder.trials:
+            how = {"dataset": name, "evaluation_parameters": told}
+            folder.number(trial["trial_id"], name, "out_of_distribution", len(name) / 10, **how)
+    (figure,) = drawn(script.figure_3, Snapshot(folder.written()))
+    assert isinstance(figure, Figure)
+    other = figure.figure.axes[1]
+    assert other.get_ylabel() == label
+    assert other.lines[0].get_ydata()[0] == pytest.approx(10 * len(measured[0]))
+
+
 def test_the_printed_heat_map_is_whole_and_in_its_order() -> None:
     printed = printed_heat_map()
     assert printed is not None

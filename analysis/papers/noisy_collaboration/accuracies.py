@@ -13,6 +13,7 @@ from kdray.report import (
     absent,
     attack_text,
     caption,
+    data_name,
     from_zero,
     labelled,
     legend,
@@ -24,6 +25,7 @@ from kdray.report import (
     reference,
     under_pgd,
 )
+from kdray.report.settings import parameters
 from papers.noisy_collaboration.printed import EVALUATE, TITLE, printed_number
 from papers.noisy_collaboration.studies import (
     CORRUPTED,
@@ -36,11 +38,9 @@ from papers.noisy_collaboration.studies import (
     soft_randomization,
 )
 
-TEST, OOD, PGD = (
-    "Test accuracy (%)",
-    "Accuracy on CINIC-10's\nImageNet images (%)",
-    "Accuracy under PGD (%)",
-)
+TEST, PGD = "Test accuracy (%)", "Accuracy under PGD (%)"
+OTHER_IMAGES = "cinic10"
+"""The data set whose images are the paper's of another distribution."""
 LEGEND_T = (
     "wrong labels for the student (Corrupted-S), the teacher (T) or both (TS), drawn anew in "
     "every epoch"
@@ -58,7 +58,9 @@ def accuracies(snapshot: Snapshot, study: Study, which: str) -> pd.DataFrame:
         case "test":
             return trials.assign(value=trials["test_accuracy"]).dropna(subset="value")
         case "ood":
-            return of_one_evaluation(snapshot.measured(trials, evaluation="out_of_distribution"))
+            rows = snapshot.measured(trials, evaluation="out_of_distribution")
+            as_in_paper = rows["dataset"].eq(OTHER_IMAGES)
+            return of_one_evaluation(rows[as_in_paper] if as_in_paper.any() else rows)
     return under_pgd(snapshot, trials)
 
 
@@ -82,7 +84,7 @@ def against(
     measured = {kind: rows[~rows["is_reference"]] for kind, rows in both.items()}
     shown, lacking = [], []
     for letter, (kind, rows), axes in zip("abc", measured.items(), all_axes, strict=False):
-        label = {"test": TEST, "ood": OOD, "pgd": PGD}[kind]
+        label = {"test": TEST, "pgd": PGD}.get(kind) or _label_of_other_images(rows)
         labelled(axes, study.xlabel, label, f"({letter})" if len(which) > 1 else "")
         if rows.empty:
             lacking.append(kind)
@@ -116,6 +118,15 @@ def against(
         band="Error bars" if shown else "",
     )
     return Figure(name, title, captioned, figure)
+
+
+def _label_of_other_images(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return "Accuracy on other images (%)"
+    first = rows.iloc[0]
+    stated = parameters(first["evaluation_parameters"]).get("data") or {}
+    of_imagenet = "'s\nImageNet images" if stated.get("source") == "imagenet" else ""
+    return f"Accuracy on {data_name(first['dataset'])}{of_imagenet} (%)"
 
 
 def figure_1(snapshot: Snapshot) -> Figure:
