@@ -111,7 +111,11 @@ def file_name(data: Mapping[str, Any]) -> str:
         and all(PLAIN_VALUE.fullmatch(value) for value in stated.values())
     ):
         return whole
-    readable = re.sub(r"[^a-z0-9-]+", "_", whole.lower())[:MAX_NAME].strip("_")
+    # A text (a path) says most; a list or a mapping cannot be read in a name.
+    texts = [path for path in stated if isinstance(data[path], str)]
+    numbers = [path for path in stated if isinstance(data[path], int | float)]
+    readable = " ".join([name, *(f"{path} {stated[path]}" for path in [*texts, *numbers])])
+    readable = re.sub(r"[^a-z0-9-]+", "_", readable.lower())[:MAX_NAME].strip("_")
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:DIGEST]
     return f"{readable}_{digest}"
 

@@ -154,6 +154,9 @@ def test_what_a_name_of_a_file_cannot_say_is_told_apart_by_a_digest() -> None:
     assert len({name.lower() for name in found}) == len(found)
     assert all(re.fullmatch(r"arrays_[a-z0-9_]{1,80}", name) for name in found)
     assert found == [files(each)[0] for each in (*described, *keys, *long)]
+    # what is a text says most, and a list or mapping nothing that can be read
+    many = {"name": "arrays", "classes": 10, "image_shape": [3, 32, 32], "path": "a.npz"}
+    assert re.fullmatch(r"arrays_path_a_npz_classes_10_[0-9a-f]{8}", *files(many))
     # one whose name is what another is
     twins = files({"name": "mnist", "pad": 1}, {"name": "mnist_pad_1"})
     assert len(set(twins)) == 2
