@@ -5,24 +5,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from time import monotonic
 from typing import Protocol
 
-from kdray.core import fingerprint
+from kdray.sweep.scheduling.attempts import Attempts
 from kdray.sweep.scheduling.jobs import Job, JobBatch, JobSource
-from kdray.sweep.scheduling.progress import Progress
+from kdray.sweep.scheduling.progress import Ending, Progress
 from kdray.trials.grant import Grant
-from kdray.trials.task import (
-    Ended,
-    EpochDone,
-    Measured,
-    Outcome,
-    Reason,
-    ReasonKind,
-    Task,
-    Trained,
-    TrialEvent,
-)
+from kdray.trials.task import Ended, EpochDone, Measured, Outcome, Reason, ReasonKind, TrialEvent
 
 MAX_DEATHS = 2
 """So many times a trial whose worker died goes on from its checkpoint; then it has failed."""
@@ -69,15 +58,10 @@ class JobQueue:
         self._waiting: deque[Job] = deque()
         self._asking: dict[str, list[tuple[JobBatch, Job]]] = {}
         """By trial that waits or runs: who asked for it, the first to do so first."""
-        self._began: dict[str, float] = {}
-        """When the workers of trials began them."""
-        self._spent: dict[str, float] = {}
-        """Seconds of whole GPUs that earlier workers took, each with the share that it had."""
+        self._attempts: dict[str, Attempts] = {}
+        """At each trial that waits or runs."""
         self._deaths: dict[str, int] = {}
-        self._trained: dict[str, Trained] = {}
-        self._measured: dict[str, dict[str, Measured]] = {}
-        """By trial, and evaluation: what workers have done that no other need do again."""
-        self._stopped: dict[str, str] = {}
+        """Of workers, by trial."""
         if first is not None:
             self._take(first)
 
@@ -94,53 +78,47 @@ class JobQueue:
 
     def begun(self, job: Job) -> None:
         """A job that was given has its worker: it may have waited for room."""
-        self._began[job.trial_id] = monotonic()
+        self._attempts[job.trial_id].begun()
 
     def reported(self, job: Job, event: TrialEvent, warnings: Sequence[str] = ()) -> bool:
         """A running job reported an event. Whether it is to stop here: then :meth:`ended`
         follows."""
         for text in warnings:
             self._progress.warn(text)
-        match event:
-            case Ended():
-                return False
-            case Trained():
-                self._trained[job.trial_id] = event
-            case Measured(reason=None):
-                its = self._measured.setdefault(job.trial_id, {})
-                its[event.evaluation_id] = event
+        if isinstance(event, Ended):
+            return False
+        attempts = self._attempts[job.trial_id]
+        attempts.reported(event)
         accuracy = None if isinstance(event, Measured) else event.metrics.get("val_accuracy")
         share = event.done / job.task.steps
         self._progress.stepped(job.trial_id, share, event.text, accuracy)
-        if isinstance(event, EpochDone) and job.trial_id not in self._stopped:
+        if isinstance(event, EpochDone) and attempts.stop_reason is None:
             asking = self._asking[job.trial_id]
             reasons = [self._source.stop_reason(batch, other, event) for batch, other in asking]
             if all(reasons):
-                self._stopped[job.trial_id] = str(reasons[0])
-        return job.trial_id in self._stopped
+                attempts.stop_reason = reasons[0]
+        return attempts.stop_reason is not None
 
     def ended(self, job: Job, last: Ended | None) -> None:
         """A running job reported its end, was stopped, or (none) its worker died."""
-        trial_id = job.trial_id
-        if trial_id in self._stopped:
-            reason = Reason(kind=ReasonKind.EXPERIMENT, text=self._stopped.pop(trial_id))
+        attempts = self._attempts[job.trial_id]
+        if attempts.stop_reason is not None:
+            reason = Reason(kind=ReasonKind.EXPERIMENT, text=attempts.stop_reason)
             last = Ended(outcome=Outcome.PRUNED, reason=reason, recorded=False)
         elif (again := self._again(job, last)) is not None:
-            self._spent[trial_id] = self._gpu_seconds(job)
-            self._began.pop(trial_id, None)
+            attempts.ended(job.grant)
             self._waiting.appendleft(again)
             return
         elif last is None:
             reason = self._cause_of_death(job)
             last = Ended(outcome=Outcome.FAILED, reason=reason, recorded=False)
-        last, asked = self._of_all_workers(trial_id, last), self._asking[trial_id][0][1]
+        last, (_, asked) = attempts.joined(last), self._asking[job.trial_id][0]
         whole = job._replace(task=asked.task)
-        self._account.job_ended(whole, last, self._gpu_seconds(job))
-        self._began.pop(trial_id, None)
-        self._spent.pop(trial_id, None)
+        self._account.job_ended(whole, last, attempts.gpu_seconds(job.grant))
         pruned = last.outcome is Outcome.PRUNED
-        self._progress.ended(trial_id, "pruned" if pruned else "failed" if last.failed else "done")
-        self._tell_who_asked(trial_id, last)
+        ending: Ending = "pruned" if pruned else "failed" if last.failed else "done"
+        self._progress.ended(job.trial_id, ending)
+        self._tell_who_asked(job.trial_id, last)
 
     def _take(self, batch: JobBatch) -> None:
         """Let the jobs of a batch wait, those but once that others have asked for."""
@@ -150,10 +128,12 @@ class JobQueue:
             asking = self._asking.setdefault(job.trial_id, [])
             asking.append((batch, job))
             if len(asking) == 1:
+                self._attempts[job.trial_id] = Attempts()
                 self._waiting.append(job._replace(grant=self._grant))
 
     def _tell_who_asked(self, trial_id: str, last: Ended) -> None:
         asking = self._asking.pop(trial_id)
+        del self._attempts[trial_id]
         for _, other in asking[1:]:
             self._account.shared_job_ended(other, last)
         for batch, _ in asking:
@@ -163,7 +143,7 @@ class JobQueue:
 
     def _again(self, job: Job, last: Ended | None) -> Job | None:
         """How what is left of a job is run once more, if it is."""
-        left = job._replace(task=self._left(job.task))
+        left = job._replace(task=self._attempts[job.trial_id].left(job.task))
         if last is None:
             self._deaths[job.trial_id] = deaths = self._deaths.get(job.trial_id, 0) + 1
             return left if deaths <= MAX_DEATHS and not self._overdue(job) else None
@@ -173,32 +153,9 @@ class JobQueue:
         self._progress.warn(f"{job.trial_id}: {more.retried}")
         return left._replace(grant=more)
 
-    def _left(self, task: Task) -> Task:
-        """``task`` without what its workers have done."""
-        trial_id = task.experiment.trial_id
-        measured = self._measured.get(trial_id, {})
-        evaluations = tuple(e for e in task.evaluations if fingerprint(e) not in measured)
-        train = task.train and trial_id not in self._trained
-        return task.model_copy(update={"train": train, "evaluations": evaluations})
-
-    def _of_all_workers(self, trial_id: str, last: Ended) -> Ended:
-        """How a trial ended, with what its earlier workers have done."""
-        trained = self._trained.pop(trial_id, last.trained)
-        measured = self._measured.pop(trial_id, {})
-        measured |= {each.evaluation_id: each for each in last.measured}
-        return last.model_copy(update={"trained": trained, "measured": tuple(measured.values())})
-
-    def _gpu_seconds(self, job: Job) -> float:
-        """What the workers of a trial have taken of GPUs, the last one with the job's grant."""
-        return self._spent.get(job.trial_id, 0.0) + self._lasted(job.trial_id) * job.grant.gpu
-
-    def _lasted(self, trial_id: str) -> float:
-        """How long its last worker has run."""
-        return monotonic() - self._began[trial_id] if trial_id in self._began else 0.0
-
     def _overdue(self, job: Job) -> bool:
         limit = job.grant.seconds
-        return limit is not None and self._lasted(job.trial_id) >= limit
+        return limit is not None and self._attempts[job.trial_id].lasted() >= limit
 
     def _cause_of_death(self, job: Job) -> Reason:
         if not self._overdue(job):

@@ -33,7 +33,7 @@ class Clock:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(0.1)
-    for module in ("queue", "account"):
+    for module in ("attempts", "account"):
         monkeypatch.setattr(f"kdray.sweep.scheduling.{module}.monotonic", clock)
 
 

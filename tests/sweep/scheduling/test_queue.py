@@ -196,7 +196,7 @@ def test_of_a_worker_that_dies_for_good_it_is_known_what_it_has_done() -> None:
 
 def test_each_worker_takes_of_a_gpu_what_it_was_granted(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr("kdray.sweep.scheduling.queue.monotonic", lambda: now)
+    monkeypatch.setattr("kdray.sweep.scheduling.attempts.monotonic", lambda: now)
     told = Told(group(TASKS[0]), grant=Grant(gpu=0.25))
     for seconds, last in ((100, None), (40, end(OOM)), (10, end())):
         job = told.next()
@@ -230,7 +230,7 @@ def test_a_trial_that_dies_beyond_its_time_has_failed_by_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("kdray.sweep.scheduling.queue.monotonic", lambda: now)
+    monkeypatch.setattr("kdray.sweep.scheduling.attempts.monotonic", lambda: now)
     told = Told(group(TASKS[0]), grant=Grant(hours=0.5))
     first = told.next()
     now = 500
@@ -253,7 +253,7 @@ def test_the_time_limit_is_that_of_the_resources_that_were_asked_for(
 ) -> None:
     """A teacher that is measured among the best points has a student's."""
     now = 0.0
-    monkeypatch.setattr("kdray.sweep.scheduling.queue.monotonic", lambda: now)
+    monkeypatch.setattr("kdray.sweep.scheduling.attempts.monotonic", lambda: now)
     told = Told(group(TASKS[0].model_copy(update={"role": "teacher"})), grant=Grant(hours=0.5))
     job = told.next()
     told.queue.begun(job)

@@ -123,7 +123,7 @@ def test_a_trial_that_is_asked_for_again_later_begins_its_time_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("kdray.sweep.scheduling.queue.monotonic", lambda: now)
+    monkeypatch.setattr("kdray.sweep.scheduling.attempts.monotonic", lambda: now)
     told = Told(group(TASKS[0]), group(TASKS[0]), grant=Grant(gpu=1))
     first = told.next()
     told.queue.begun(first)
