@@ -19,7 +19,7 @@ def fronts(values: npt.ArrayLike, modes: Sequence[Mode]) -> npt.NDArray[np.int64
     The points of front 0 are those than which no other is better in one objective and at least as
     good in all; those of front 1 are the same among the rest, and so on (non-dominated sorting, Deb
     et al. 2002). Numbers that differ by rounding only are equal (:func:`to_compare`). A row with a
-    number that is not finite comes after all.
+    number that is not finite comes after all, and is never in front 0.
     """
     exact = np.asarray(values, dtype=float).reshape(-1, len(modes))
     rows = np.array([to_compare(value) for value in exact.flat]).reshape(exact.shape)
@@ -28,7 +28,7 @@ def fronts(values: npt.ArrayLike, modes: Sequence[Mode]) -> npt.NDArray[np.int64
     left = np.flatnonzero(np.isfinite(losses).all(axis=1))
     if len(modes) == 1:  # equal ones share a front
         levels, number[left] = np.unique(losses[left, 0], return_inverse=True)
-        number[number < 0] = len(levels)
+        number[number < 0] = max(1, len(levels))
         return number
     front = 0
     while len(left):
@@ -36,7 +36,7 @@ def fronts(values: npt.ArrayLike, modes: Sequence[Mode]) -> npt.NDArray[np.int64
         number[inside] = front
         left = np.setdiff1d(left, inside, assume_unique=True)
         front += 1
-    number[number < 0] = front
+    number[number < 0] = max(1, front)
     return number
 
 

@@ -47,6 +47,12 @@ def test_what_is_not_known_or_not_finite_comes_last(value: float, mode: str) -> 
     assert fronts([[value], [1]], [mode]).tolist() == [1, 0]  # type: ignore[list-item]
 
 
+@pytest.mark.parametrize("modes", [["max"], ["max", "min"]])
+def test_where_nothing_is_known_nothing_is_on_the_front(modes: list[str]) -> None:
+    rows = [[math.nan] * len(modes)] * 2
+    assert fronts(rows, modes).tolist() == [1, 1]  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("mode", ["max", "min"])
 def test_what_differs_by_rounding_only_is_equal(mode: str) -> None:
     rows = [[0.3, 1.0], [0.1 + 0.2, 1.0]]
