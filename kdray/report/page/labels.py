@@ -30,7 +30,8 @@ class DrawnPoints(NamedTuple):
 
 
 def drawn_points(group: Group, most: int) -> DrawnPoints:
-    """Return at most so many points: the best, the worst and some between by the objective."""
+    """Return at most so many points: those with the highest and the lowest mean of the objective,
+    and some between."""
     objective = group.objective
     ranked = group.points
     if objective.metric in ranked:
@@ -41,7 +42,7 @@ def drawn_points(group: Group, most: int) -> DrawnPoints:
     spaced = [points[round(step * (len(points) - 1) / (most - 1))] for step in range(most)]
     return DrawnPoints(
         spaced,
-        f" Of {len(points)} points {most} are shown: the best and the worst by "
+        f" Of {len(points)} points {most} are shown: those with the highest and the lowest mean "
         f"{objective.metric}, and some between.",
     )
 

@@ -38,7 +38,7 @@ def test_of_many_points_the_best_the_worst_and_some_between(tmp_path: Path) -> N
     points, remark = drawn_points(ten(tmp_path).group(), 4)
     assert points == [7, 4, 1, 9]
     assert remark == (
-        " Of 10 points 4 are shown: the best and the worst by val_accuracy, and some between."
+        " Of 10 points 4 are shown: those with the highest and the lowest mean val_accuracy, and some between."
     )
 
 
