@@ -6,7 +6,7 @@ import pandas as pd
 
 from kdray.report import Snapshot, Table, of_one_evaluation, of_one_point, only
 from kdray.report.papers.published_table import Column, Line, number_of_each, published_table
-from kdray.results.points.machines import MACHINE, machine_names
+from kdray.results.points.machines import machine_names
 from papers.robust_student.networks import (
     BOTH,
     CASES,
@@ -302,11 +302,9 @@ def table_vii(snapshot: Snapshot) -> Table:
 
 
 def _sizes(trials: pd.DataFrame, teachers: pd.DataFrame) -> pd.DataFrame:
-    of_teachers = teachers.groupby(MACHINE, dropna=False)["images_per_second"].mean()
-    speed = (
-        trials["images_per_second"]
-        / of_teachers.reindex(pd.MultiIndex.from_frame(trials[MACHINE])).to_numpy()
-    )
+    machine, of_teachers = (machine_names(rows).fillna("") for rows in (trials, teachers))
+    speeds = teachers.groupby(of_teachers)["images_per_second"].mean()
+    speed = trials["images_per_second"] / machine.map(speeds)
     smaller = teachers["weights"].iloc[0] / trials["weights"]
     # Of one way of teaching: the other's students are the same networks.
     speed, smaller = (ratio.where(~trials["case"].eq("fitnet")) for ratio in (speed, smaller))
