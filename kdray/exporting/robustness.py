@@ -10,6 +10,7 @@ import pandas as pd
 from kdray.core.wording import pixels
 from kdray.exporting.markdown import code, table
 from kdray.results.metrics import metric_named
+from kdray.results.points.wilson import CONFIDENCE_TEXT
 from kdray.results.schema import KEYS, NUMBER_AXES, PARTS
 
 IN_COLUMNS_OF_THEIR_OWN = {"split", "dataset", "examples", "corruption", "severity"}
@@ -39,7 +40,7 @@ def sections(rows: pd.DataFrame) -> list[str]:
         parts = [_numbers(whole[~corrupted]), *_corruptions(whole[corrupted])]
         if whole["correct"].notna().any():
             parts.append(
-                "Accuracies are fractions. Low and high are the 95 % Wilson score "
+                f"Accuracies are fractions. Low and high are the {CONFIDENCE_TEXT} Wilson score "
                 "interval, which takes the images for a "
                 "sample and says nothing of other training seeds; where one image counts "
                 "at several severities it is too "

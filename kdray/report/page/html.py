@@ -35,6 +35,7 @@ from kdray.report.page.statistics import Baseline, Comparison, comparisons
 from kdray.report.page.summary import summary
 from kdray.report.page.trials import details
 from kdray.results import ConflictingRows, DamagedFile, Results
+from kdray.results.points.wilson import CONFIDENCE_TEXT
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -237,5 +238,6 @@ def _environment() -> Environment:
         "counted": counted,
         "breakable": _breakable,
     }
+    environment.globals["confidence"] = CONFIDENCE_TEXT
     environment.tests["missing"] = is_missing
     return environment

@@ -14,6 +14,7 @@ from kdray.report.page.failures import Doubt, Failure
 from kdray.report.page.group import Group, records
 from kdray.report.page.headline_metrics import clean, is_share, robust
 from kdray.report.page.statistics import Comparison
+from kdray.results.points.wilson import CONFIDENCE_TEXT
 from kdray.results.schema import TRAINED_STATUS
 
 MAX_POINTS = 8
@@ -142,7 +143,7 @@ def _interval(group: Group, point: int) -> str:
         return f" ({seeds} seeds gave the same, so there is no interval)"
     if is_share(metric):
         low, high = max(low, 0.0), min(high, 1.0)
-    return f" (95 % interval of the mean {low:.3f} to {high:.3f})"
+    return f" ({CONFIDENCE_TEXT} interval of the mean {low:.3f} to {high:.3f})"
 
 
 def _problems(group: Group, failed: Sequence[Failure], doubted: Sequence[Doubt]) -> str:

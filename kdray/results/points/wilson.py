@@ -15,6 +15,8 @@ from statistics import NormalDist
 import pandas as pd
 
 CONFIDENCE = 0.95
+"""Of every interval that is computed here, over images and over seeds alike."""
+CONFIDENCE_TEXT = f"{100 * CONFIDENCE:g} %"
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
