@@ -11,6 +11,7 @@ import pandas as pd
 from kdray.core.wording import NONE, counted, duration, listed, value_text
 from kdray.report.page.evaluation_facts import evaluations
 from kdray.report.page.group import Group
+from kdray.results.points.machines import machine_names, several_machines
 
 MAX_LISTED = 6
 """Values of one kind that are written out; of more the first."""
@@ -127,11 +128,27 @@ def _times(trials: pd.DataFrame) -> Iterator[tuple[str, str]]:
             "included)",
         )
     if trials["train_seconds"].notna().any():
-        total, one = trials["train_seconds"].sum(), trials["train_seconds"].median()
-        yield (
-            "Training time",
-            f"{duration(total)} in all trials together; a trial takes {duration(one)} (median)",
-        )
+        total = duration(trials["train_seconds"].sum())
+        yield "Training time", f"{total} in all trials together; a trial takes {_medians(trials)}"
+
+
+def _medians(trials: pd.DataFrame) -> str:
+    """Write the median training time, of each machine where there are several."""
+    timed = trials.dropna(subset=["train_seconds"])
+    if not several_machines(timed, "train_seconds"):
+        return f"{duration(timed['train_seconds'].median())} (median)"
+    machines = machine_names(timed)
+    names = sorted(machines.dropna().unique(), key=lambda name: -machines.eq(name).sum())
+    shown = [
+        (f"on {name}", timed.loc[machines.eq(name), "train_seconds"]) for name in names[:MAX_LISTED]
+    ]
+    others = timed.loc[~machines.isin(names[:MAX_LISTED]), "train_seconds"]
+    shown += [("elsewhere", others)] if len(others) else []
+    texts = [
+        f"{duration(seconds.median())} {where} ({counted(len(seconds), 'trial')})"
+        for where, seconds in shown
+    ]
+    return f"(median) {'; '.join(texts)}"
 
 
 def _networks(trials: pd.DataFrame) -> str:

@@ -101,6 +101,28 @@ def test_times_are_from_the_first_start_to_the_last_end(tmp_path: Path) -> None:
     )
 
 
+def test_each_machine_has_a_training_time_of_its_own(tmp_path: Path) -> None:
+    made = Small(tmp_path)
+    slow = {"device": "cpu", "cpu": "Atom", "threads": 1}
+    fast = {"device": "NVIDIA H200", "cpu": "Xeon", "threads": 8}
+    for seed, (seconds, machine) in enumerate([(90.0, slow), (10.0, fast), (20.0, fast)]):
+        made.trial(0, seed, 0.9, train_seconds=seconds, **machine)
+    assert dict(facts(made.group()))["Training time"] == (
+        "2 min 00 s in all trials together; a trial takes (median) 15 s on NVIDIA H200, Xeon, "
+        "8 threads (2 trials); 1 min 30 s on Atom, 1 thread (1 trial)"
+    )
+    made.trial(0, 3, 0.9, train_seconds=60.0)
+    made.path = tmp_path / "more"
+    assert dict(facts(made.group()))["Training time"].endswith("; 1 min 00 s elsewhere (1 trial)")
+
+
+def test_times_of_machines_that_nobody_stored_are_as_of_one(tmp_path: Path) -> None:
+    made = Small(tmp_path)
+    made.trial(0, 0, 0.9, train_seconds=10.0, device="cpu", cpu="Atom", threads=1)
+    made.trial(0, 1, 0.9, train_seconds=20.0)
+    assert dict(facts(made.group()))["Training time"].endswith("a trial takes 15 s (median)")
+
+
 def test_more_values_than_six_are_cut(tmp_path: Path) -> None:
     made = Small(tmp_path)
     for point in range(8):
