@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kdray.report.page.group import Group
 from kdray.results.metrics import ACCURACIES as TRAINED
 from kdray.results.metrics import WHITE_BOX, metric_named
+from kdray.results.points.machines import several_machines
 
 ATTACKS = (*WHITE_BOX, "transfer")
 """Kinds of evaluation, the strongest first."""
 ACCURACIES = ("accuracy", "mean_accuracy")
+MAX_MACHINES = 4
+"""How many of the machines that a time is of a caption names."""
 
 
 def is_share(metric: str) -> bool:
     """Tell whether a metric is a fraction of 1."""
     return metric_named(metric).unit == "fraction"
+
+
+def machines_text(group: Group, metrics: Iterable[str]) -> str:
+    """Write the sentences, which follow another, of a caption on those of ``metrics`` that are a
+    time, a speed or memory of several machines; nothing where none is."""
+    sentences = []
+    for metric in metrics:
+        names = several_machines(group.completed, metric)
+        if names:
+            more = len(names) - MAX_MACHINES
+            shown = [*names[:MAX_MACHINES], *([f"{more} more"] if more > 0 else [])]
+            sentences.append(
+                f". {metric} is of several machines ({'; '.join(shown)}), of which it says as much "
+                "as of the points"
+            )
+    return "".join(sentences)
 
 
 def clean(group: Group) -> str | None:

@@ -11,7 +11,7 @@ from kdray.report.figures.charts import bars, cells, heat_map, scatter
 from kdray.report.figures.drawing import labelled, legend, lines, panels
 from kdray.report.figures.figure import Figure
 from kdray.report.page.group import Group
-from kdray.report.page.headline_metrics import is_share, robust, trade_off
+from kdray.report.page.headline_metrics import is_share, machines_text, robust, trade_off
 from kdray.report.page.labels import (
     is_numeric,
     last_part,
@@ -61,11 +61,12 @@ def _effect_figure(
     shape = "A line that rises to the right" if numeric else "A higher bar"
     what = (
         f"How {' and '.join(metrics)} change with {path}. {shape} means more of what the "
-        "upright axis counts."
+        "upright axis counts"
     )
+    what += machines_text(group, metrics)
     if apart and by is None:
         what += (
-            f" Each mark is an average over {', '.join(apart)} too, its bar ± one standard "
+            f". Each mark is an average over {', '.join(apart)} too, its bar ± one standard "
             "deviation"
         )
         text = caption(what, frame, [path], band="")
@@ -109,6 +110,7 @@ def pair_figure(group: Group, prefix: str) -> Iterator[Figure]:
         f"{' and '.join(metrics)} at every pair of {down} and {across}, mean over the seeds: "
         "the lighter a cell, the higher"
     )
+    what += machines_text(group, metrics)
     text = caption(what, frame, paths, band="")
     yield Figure(f"{prefix}-pairs", f"{down} and {across} together", text, figure)
 

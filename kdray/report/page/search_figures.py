@@ -16,8 +16,9 @@ from kdray.report.figures.figure import Figure
 from kdray.report.figures.parallel_coordinates import parallel_coordinates
 from kdray.report.figures.style import context, look
 from kdray.report.page.group import Group
-from kdray.report.page.headline_metrics import is_share, robust
+from kdray.report.page.headline_metrics import is_share, machines_text, robust
 from kdray.report.page.labels import metric_label, plain
+from kdray.results import SeveralMachines, SeveralTeachers
 
 MIN_POINTS = 4
 """Points below which an importance says nothing."""
@@ -49,6 +50,7 @@ def _parallel(group: Group, name: str, metric: str, columns: list[str]) -> Figur
         "colour run together through an axis, that value goes with that result; where they "
         "cross at will, it does not matter"
     )
+    what += machines_text(group, [column for column in columns if column in group.metrics])
     return Figure(
         name,
         "All points side by side",
@@ -73,7 +75,8 @@ def _importance(group: Group, prefix: str, metric: str) -> Iterator[Figure]:
     """Yield the importance of the swept values, if there are points enough to say."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore", SeveralMachines)  # the caption says so
+            warnings.simplefilter("ignore", SeveralTeachers)  # said when the rows were read
             shares = group.results.importance(metric, sweep=group.sweep)
     except InputError:  # too few points, or all alike
         return
@@ -93,6 +96,7 @@ def _importance(group: Group, prefix: str, metric: str) -> Iterator[Figure]:
         "(PED-ANOVA, Watanabe et al. 2023): the longer the bar, the more it matters, within the "
         "values that were tried"
     )
+    what += machines_text(group, [metric])
     yield Figure(
         f"{prefix}-importance",
         "Importance of the swept values",

@@ -55,6 +55,21 @@ def test_with_too_many_others_one_line_is_the_average_and_the_caption_says_so(
     assert f"average over {ALPHA} too" in figure.caption
 
 
+def test_times_of_several_machines_are_called_that(tmp_path: Path) -> None:
+    made = Small(tmp_path)
+    made.aim(Objective(metric="train_seconds", mode="min"))
+    for point in range(4):
+        swept = {SIGMA: point % 2 / 10, ALPHA: point // 2 / 10}
+        how = {"device": "cpu", "cpu": "Atom", "threads": 1 + point % 2}
+        made.point(point, [0.9, 0.9], swept, train_seconds=10.0 + point, **how)
+    group = made.group()
+    for figure in (*effect_figures(group, "s0"), *pair_figure(group, "s0")):
+        assert (
+            ". train_seconds is of several machines (Atom, 1 thread; Atom, 2 threads), of which it "
+            "says as much as of the points. "
+        ) in figure.caption
+
+
 def test_texts_are_bars(tmp_path: Path) -> None:
     made = Small(tmp_path)
     made.point(0, [0.5, 0.7], {"model.name": "mlp"})

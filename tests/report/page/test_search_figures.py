@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kdray.report.page.search_figures import search_figures
+from kdray.results.points.objective import Objective
 from tests.report.page.drawn import panels_of
 from tests.report.page.small import ALPHA, SIGMA, Small, two_by_two
 
@@ -29,6 +30,34 @@ def test_what_mattered_comes_first_and_the_shares_are_of_a_hundred(tmp_path: Pat
     assert widths[-1] > 90
     assert np.isclose(sum(widths), 100)
     assert axes.get_xlabel() == "Importance for val_accuracy (%)"
+
+
+def timed(path: Path, *threads: int) -> Small:
+    """Twelve points by training time, which were trained with each of these numbers of threads."""
+    made = Small(path)
+    made.aim(Objective(metric="train_seconds", mode="min"))
+    for point in range(12):
+        sigma, alpha = point // 3 / 10, point % 3 / 2
+        machine = {"device": "cpu", "cpu": "Atom", "threads": threads[point % len(threads)]}
+        swept = {SIGMA: sigma, ALPHA: alpha}
+        made.point(point, [0.9], swept, train_seconds=10 + sigma, **machine)
+    return made
+
+
+def test_times_of_several_machines_are_called_that(tmp_path: Path) -> None:
+    importance, parallel = search_figures(timed(tmp_path, 1, 2).group(), "s0")
+    remark = (
+        "train_seconds is of several machines (Atom, 1 thread; Atom, 2 threads), of which it says "
+        "as much as of the points. "
+    )
+    assert importance.name == "s0-importance"
+    assert remark in importance.caption
+    assert remark in parallel.caption
+
+
+def test_of_one_machine_no_word_is_lost(tmp_path: Path) -> None:
+    for figure in search_figures(timed(tmp_path, 1).group(), "s0"):
+        assert "machines" not in figure.caption
 
 
 def test_every_point_is_a_line_through_its_values(tmp_path: Path) -> None:
