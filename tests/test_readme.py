@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import matplotlib as mpl
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -145,6 +147,23 @@ def test_the_sql_that_is_shown_runs(
 ) -> None:
     monkeypatch.chdir(folder)
     assert duckdb.sql(block).fetchall()
+
+
+def test_the_sql_leaves_out_what_the_file_no_longer_asks_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = shutil.copytree(folder / "results", tmp_path / "results")
+    members = pd.read_parquet(results / "members")
+    dropped = members[members["role"] == "student"].tail(1)
+    later = dropped["written_at"] + pd.Timedelta(days=1)
+    rows = dropped.assign(outcome="not needed", written_at=later)
+    rows.to_parquet(results / "members" / "later.parquet")
+    frame = kdray.open_results(folder / "results").frame("quickstart")
+    kept = frame[(frame["role"] == "student") & ~frame["trial_id"].isin(dropped["trial_id"])]
+    means = kept.groupby("noise.input.sigma", dropna=False)["pgd20.accuracy"].mean()
+    monkeypatch.chdir(tmp_path)
+    ((_, block),) = blocks("sql")
+    assert dict(duckdb.sql(block).fetchall()) == pytest.approx(means.to_dict())
 
 
 @pytest.mark.parametrize("name", TEXTS)

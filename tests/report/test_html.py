@@ -121,7 +121,7 @@ def test_what_was_run_and_on_what(page: Element) -> None:
         each.all("dt")[0].text: each.all("dd")[0].text
         for each in page.all("dl", class_="facts")[0].all("div")
     }
-    assert "300 training examples" in facts["Data"]
+    assert "300 images of all splits" in facts["Data"]
     assert facts["Versions"] == "kdray 0.1.0, Python 3.11.7, PyTorch 2.9.0, Ray 2.58.0"
     assert facts["Source (git commit)"] == "0123456789ab"
     assert facts["Hardware"] == "A processor (CPU)"

@@ -39,7 +39,11 @@ def facts(group: Group) -> list[tuple[str, str]]:
 
 def _described(group: Group) -> Iterator[tuple[str, str]]:
     students = group.students
-    yield ("Data", group.data_title + _of(students, "data.examples", ", {} training examples"))
+    images = _of(students, "data.examples", ", {} images of all splits")
+    yield (
+        "Data",
+        group.data_title + images + _of(students, "data.train_examples", ", {} training images"),
+    )
     yield (
         "Trials",
         f"{counted(len(students), 'student')}, {counted(len(group.teachers), 'teacher')}",

@@ -20,8 +20,8 @@ def learning_figure(group: Group, prefix: str) -> Iterator[Figure]:
     points, remark = drawn_points(group, MAX_LINES)
     trials = group.completed[["trial_id", "point", "seed", "data.name"]]
     epochs = group.results.epochs().merge(trials[trials["point"].isin(points)], on="trial_id")
-    # Of a method with several stages the epochs are counted through.
-    epochs["epoch"] = epochs.groupby("trial_id").cumcount() + 1
+    # Of a method with several stages the epochs are counted through, at each point of a trial.
+    epochs["epoch"] = epochs.groupby(["trial_id", "point"]).cumcount() + 1
     curves = [name for name in CURVES if epochs[name].notna().any()]
     if not curves or epochs["epoch"].max() < 2:
         return

@@ -21,7 +21,7 @@ def test_data_trials_models_methods_and_epochs(tmp_path: Path) -> None:
     made.trial(None, 0, 0.9, model__width=10, parameters=99_000)
     found = dict(facts(made.group()))
     assert found["Sweep"] == "s"
-    assert found["Data"] == "digits (8 × 8, scikit-learn), 300 training examples"
+    assert found["Data"] == "digits (8 × 8, scikit-learn), 300 images of all splits"
     assert found["Trials"] == "4 students, 1 teacher"
     assert found["Student model"] == "mlp (width 2; 1,210 parameters)"
     assert found["Teacher model"] == "mlp (width 10; 99,000 parameters)"

@@ -38,6 +38,18 @@ def test_stages_are_counted_through(tmp_path: Path) -> None:
     assert line.get_ydata() == pytest.approx([10, 20, 30, 40])
 
 
+def test_a_trial_of_two_points_has_the_same_curve_at_both(tmp_path: Path) -> None:
+    made = Small(tmp_path)
+    (trial,) = made.point(0, [0.9], case="one")
+    made.again(trial, 1, case="other")
+    made.learning(trial, 0.1, 0.2, 0.3)
+    (figure,) = learning_figure(made.group(), "s0")
+    one, other = panels_of(figure)[0].lines
+    for line in (one, other):
+        assert line.get_xdata() == pytest.approx([1, 2, 3])
+        assert line.get_ydata() == pytest.approx([10, 20, 30])
+
+
 def test_one_epoch_is_no_curve(tmp_path: Path) -> None:
     made = Small(tmp_path)
     made.learning(made.trial(0, 0, 0.9), 0.9)
