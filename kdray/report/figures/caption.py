@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from kdray.core.wording import count_range
+from kdray.results.points.data_sets import test_set_names
 
 DATA = {
     "cifar10": "CIFAR-10",
@@ -66,6 +67,15 @@ def beyond_seeds(frame: pd.DataFrame, points: Sequence[str]) -> list[str]:
     )
 
 
+def _data_sets(frame: pd.DataFrame) -> list[str]:
+    """Return the name of each row's data set with what tells it from others of that name, here or
+    where it was told apart among more (``data set``)."""
+    names = list(test_set_names(frame) if "experiment" in frame else frame["data.name"])
+    if "data set" not in frame:
+        return names
+    return [max(pair, key=len) for pair in zip(names, frame["data set"], strict=True)]
+
+
 def caption(
     what: str,
     frame: pd.DataFrame,
@@ -76,14 +86,15 @@ def caption(
     over: str = "",
 ) -> str:
     """The caption: ``what`` is shown, then data set and number of seeds from ``frame`` (a row per
-    trial; ``data.name``, ``seed``), what ``band`` (error bars, bands, "±") means, and ``source``:
-    "Noisy Collaboration, figure 3".
+    trial; ``data.name``, ``seed``; ``experiment`` or ``data set`` tell data sets of one name
+    apart), what ``band`` (error bars, bands, "±") means, and ``source``: "Noisy Collaboration,
+    figure 3".
 
     ``points`` are the columns whose values a point drawn has in common. No ``band``, no word about
     it. The deviation is over the seeds and over what else models of one point differ in
     (:func:`beyond_seeds`), or ``over`` what is given.
     """
-    names = ", ".join(data_name(name) for name in sorted(frame["data.name"].unique()))
+    names = ", ".join(data_name(name) for name in sorted(set(_data_sets(frame))))
     counted = seeds(frame, points)
     others = [] if over or not band else beyond_seeds(frame, points)
     kinds = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -102,6 +103,21 @@ def test_a_caption_names_data_seeds_bars_and_source() -> None:
     assert "CIFAR-10, MNIST" in caption(
         "Shown", pd.concat([few, few.assign(**{"data.name": "mnist"})]), []
     )
+
+
+def test_a_caption_tells_data_sets_of_one_name_apart() -> None:
+    described = [
+        json.dumps({"data": {"name": "mnist", **fields}, "seed": 0})
+        for fields in ({}, {"pad": 1}, {"validation": 10})
+    ]
+    rows = pd.DataFrame({"seed": 0, "data.name": "mnist", "experiment": described})
+    both = "Shown. MNIST (pad 1), MNIST (pad by default), 1 seed."
+    assert caption("Shown", rows, [], band="") == both
+    assert caption("Shown", rows.iloc[1:2], [], band="") == "Shown. MNIST, 1 seed."
+    # A figure for each data set, which by_data_set told apart.
+    apart = rows.assign(**{"data set": ["mnist (pad by default)", "mnist (pad 1)", "mnist"]})
+    assert caption("Shown", apart.iloc[1:2], [], band="") == "Shown. MNIST (pad 1), 1 seed."
+    assert caption("Shown", apart, [], band="") == both
 
 
 def test_groups_keep_their_looks_in_the_given_order_and_from_the_given_number() -> None:
