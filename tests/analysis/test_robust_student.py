@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -355,6 +356,64 @@ def test_a_clean_image_has_nothing_done_to_it(made: Sweeps) -> None:
     assert isinstance(figure, Figure)
     heights = {bar.get_height() for bar in figure.figure.axes[0].patches}
     assert max(heights) == pytest.approx(10)
+
+
+def scored(made: Sweeps, trials: list[str], value: float, snr: float | None, **stated: Any) -> None:
+    """Scores of image 0, on clean images or at this ratio, of an evaluation that says this."""
+    under = {"name": "signal_to_noise", "ratios": [snr], **stated.pop("under", {})}
+    text = told(**{"images": [0], **stated}, **({} if snr is None else {"under": under}))
+    how: dict[str, Any] = {"metric": "score", "image": 0, "class": 3, "snr": snr}
+    label = f"scores {text}"
+    made.numbers_of(trials, label, "prediction_scores", value, evaluation_parameters=text, **how)
+
+
+def heights(figure: Figure) -> list[list[float]]:
+    """The heights of the bars that are none of zero, panel by panel."""
+    return [
+        sorted({round(bar.get_height()) for bar in axes.patches if bar.get_height() > 0})
+        for axes in figure.figure.axes
+    ]
+
+
+def test_all_panels_of_scores_are_of_one_evaluation_and_the_caption_says_which(
+    made: Sweeps,
+) -> None:
+    smoothing = {"samples": 8, "sigma": 0.25}
+    for trials in cifar(made, "cifar10").values():
+        scored(made, trials, 0.5, None)
+        scored(made, trials, 0.4, 10.0)
+        scored(made, trials, 0.3, 5.0, smoothing=smoothing)
+    (figure,) = drawn(script.figure_3, made.snapshot())
+    assert isinstance(figure, Figure)
+    assert heights(figure) == [[50], [40]]
+    assert (
+        "Evaluations prediction_scores of robust-cifar had 2 settings, this is of the one that "
+        "most models have: not smoothed."
+    ) in figure.caption
+
+
+def test_noise_of_all_panels_is_of_one_kind_and_the_caption_says_which(made: Sweeps) -> None:
+    for trials in cifar(made, "cifar10").values():
+        scored(made, trials, 0.5, None)
+        scored(made, trials, 0.4, 10.0)
+        scored(made, trials, 0.3, 5.0, under={"clip": False})
+    (figure,) = drawn(script.figure_3, made.snapshot())
+    assert isinstance(figure, Figure)
+    assert heights(figure) == [[50], [40]]
+    assert (
+        "had 2 settings, this is of the one that most models have: clip by default."
+        in figure.caption
+    )
+
+
+def test_which_images_were_asked_for_together_is_no_setting(made: Sweeps) -> None:
+    for trials in cifar(made, "cifar10").values():
+        scored(made, trials, 0.5, None, images=[0, 1])
+        scored(made, trials, 0.4, 10.0)
+    (figure,) = drawn(script.figure_3, made.snapshot())
+    assert isinstance(figure, Figure)
+    assert heights(figure) == [[50], [40]]
+    assert "settings" not in figure.caption
 
 
 @pytest.mark.parametrize("other", [{"examples": 100}, {"smoothing": {"samples": 8}}])

@@ -11,8 +11,9 @@ column of that name holds; first: mkdir RESULTS/images):
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.figure
 import numpy as np
@@ -39,6 +40,7 @@ from kdray.report import (
     marks,
     of_one_evaluation,
     of_one_point,
+    of_one_setting,
     only,
     panels,
 )
@@ -171,18 +173,31 @@ def _with_panels(
 
 
 def _scores_of(snapshot: Snapshot, trials: pd.DataFrame) -> pd.DataFrame:
-    """Prediction scores on clean images and under Gaussian noise in decibels, at each ratio those
-    of one evaluation; ``true_class`` is that of the image, where it was stored."""
+    """Prediction scores on clean images and under Gaussian noise in decibels, all in one setting;
+    ``true_class`` is that of the image, where it was stored."""
     rows = snapshot.measured(trials, evaluation="prediction_scores", metric="score")
-    under = rows["evaluation_parameters"].map(lambda text: parameters(text).get("under") or {})
-    noisy = under.map(lambda each: each.get("name", GAUSSIAN) == GAUSSIAN and "unit" not in each)
-    shown = rows[noisy.astype(bool) & (rows["snr"].notna() | under.map(len).eq(0))]
-    parts = shown.groupby("snr", dropna=False, sort=False)
-    chosen = pd.concat([shown.head(0), *(of_one_evaluation(part) for _, part in parts)])
+    given = rows["evaluation_parameters"].map(parameters)
+    under = given.map(lambda each: {"name": GAUSSIAN, **each["under"]} if each.get("under") else {})
+    in_decibels = under.map(lambda each: each.get("name") == GAUSSIAN and "unit" not in each)
+    is_shown = in_decibels.astype(bool) & rows["snr"].notna() | under.map(len).eq(0)
+    rows = rows.assign(under=_without(under, "ratios"))
+    # What is drawn along, images and noise, is no setting of what the panels share.
+    shared = rows.assign(evaluation_parameters=_without(given, "images", "under"))[is_shown]
+    chosen = of_one_setting(shared, ["snr"])
+    noisy = chosen["snr"].notna()
+    noises = chosen.assign(evaluation_parameters=chosen["under"])[noisy]
+    parts = [of_one_evaluation(part, ["snr"]) for part in (chosen[~noisy], noises)]
     # An image is of one class, whatever the evaluation.
     true = snapshot.measured(trials, evaluation="prediction_scores", metric="true_class")
     classes = true.groupby("image")["value"].first()
-    return chosen.assign(true_class=chosen["image"].map(classes))
+    scores = pd.concat(parts, ignore_index=True)
+    return scores.assign(true_class=scores["image"].map(classes))
+
+
+def _without(given: pd.Series[Any], *names: str) -> pd.Series[Any]:
+    """Parameters of evaluations without those called ``names``, as JSON."""
+    kept = given.map(lambda each: {name: each[name] for name in each if name not in names})
+    return kept.map(lambda each: json.dumps(each, sort_keys=True)).astype(object)
 
 
 def _scores(rows: pd.DataFrame, titles: Sequence[str]) -> matplotlib.figure.Figure:
