@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,27 @@ def test_losses_stand_beside_the_published_table(made: Sweeps) -> None:
     assert spread.std == pytest.approx(100 * APART / 2**0.5)
     assert dkd["Test accuracy, % (published)"] == 76.32
     assert "Zhao et al. 2022" in table.caption
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [{"weights": "sha256:1"}, {"weights": "sha256:2"}],
+        [{"model": {"name": "mlp"}}, {"model": {"name": "mlp", "version": 7}}],
+    ],
+)
+def test_teachers_of_several_experiments_are_no_seeds_of_one(
+    others: list[dict[str, object]], made: Sweeps
+) -> None:
+    """Their configuration may be the same: what differs has no column."""
+    for number, (accuracy, experiment) in enumerate(zip((0.7, 0.9), others, strict=True)):
+        told = json.dumps(experiment)
+        made.point(script.LOSSES, number, accuracy, role="teacher", seeds=[number], experiment=told)
+    made.point(script.LOSSES, 0, 0.74, case="dkd")
+    frame = script.losses(made.snapshot()).frame.set_index("Method")
+    assert list(frame.index) == ["teacher, point 0", "teacher, point 1", "dkd"]
+    assert [cell.mean for cell in frame["Test accuracy, %"]] == pytest.approx([70, 90, 74])
+    assert frame["n"].tolist() == [1, 1, 2]
 
 
 def test_each_method_has_its_robust_accuracy_and_its_hours(made: Sweeps) -> None:

@@ -127,11 +127,38 @@ def paths_apart(rows: pd.DataFrame, points: Sequence[str] = ()) -> list[str]:
         return []
     if paths := beyond_seeds(rows, points):
         return paths
+    return ["point"] if _are_of_several(rows, points).any() else []
+
+
+def told_apart(
+    rows: pd.DataFrame, shared: Sequence[str], along: Sequence[str], measured: pd.DataFrame
+) -> pd.Series[str]:
+    """What tells the points of ``rows`` that share columns apart: the configuration in which they
+    differ, and the point's number where that does not tell.
+
+    It is empty if no mean over those of the rows ``measured`` that share ``along`` too is over
+    several points.
+    """
+    paths = beyond_seeds(measured, [*shared, *along]) if len(measured) else []
+    values = (dict(zip(paths, row, strict=True)) for row in rows[paths].to_numpy(object))
+    texts = pd.Series([point_text(each) if each else "" for each in values], rows.index, "str")
+    # Texts rather than values, which may differ and be written alike.
+    keys = [*(rows[name] for name in shared), texts]
+    together = rows.groupby(keys, dropna=False, observed=True).ngroup()
+    several = _are_of_several(measured, [*along, together.reindex(measured.index)])
+    mixed = together.isin(together.loc[several.index[several]])
+    if not mixed.any():
+        return texts
+    numbered = texts + ", " + rows["point"].map("point {:.0f}".format)
+    return texts.where(~mixed, numbered.str.removeprefix(", "))
+
+
+def _are_of_several(rows: pd.DataFrame, shared: Sequence[str | pd.Series[Any]]) -> pd.Series[bool]:
+    """Whether the rows with which each shares these columns are of several points of its sweep."""
     if "point" not in rows:
-        return []
-    students = rows.dropna(subset=["point"]).assign(all=0)
-    counts = students.groupby(["all", "sweep", *points], dropna=False, observed=True)["point"]
-    return ["point"] if (counts.nunique() > 1).any() else []
+        return pd.Series(False, index=rows.index)
+    points = rows.groupby(["sweep", *shared], dropna=False, observed=True)["point"]
+    return points.transform("nunique") > 1
 
 
 def a_line_for_each_point(
@@ -139,13 +166,9 @@ def a_line_for_each_point(
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """``rows`` with a value of ``by`` for each line to draw, and what each is called: those of
     ``names``, or where rows that share ``along`` are of several points one for each of these."""
-    paths = paths_apart(rows, [by, *along])
-    if not paths:
-        return rows, dict(names)
-    told = [
-        f", {point_text(dict(zip(paths, values, strict=True)))}"
-        for values in rows[paths].itertuples(index=False, name=None)
-    ]
+    rows = rows.reset_index(drop=True)
+    told = told_apart(rows, [by], along, rows)
+    told = told.where(told.eq(""), ", " + told)
     pairs = dict.fromkeys(zip(rows[by], told, strict=True))
     apart = {
         f"{key}{text}": f"{name}{text}"

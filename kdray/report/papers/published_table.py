@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
 from kdray.core import InputError
-from kdray.core.wording import NONE, point_text
+from kdray.core.wording import NONE, is_missing
 from kdray.report.figures.caption import caption
 from kdray.report.figures.tables import Spread, Table
-from kdray.report.papers.comparable import paths_apart
+from kdray.report.papers.comparable import told_apart
 
 Row = dict[str, object]
 """Column to cell."""
@@ -148,23 +148,26 @@ def remarks(published: pd.DataFrame, item: str) -> list[str]:
 
 def _point_by_point(columns: Sequence[Column], line: Line) -> list[Line]:
     """``line``, or a line for each point if one of its means would be over several."""
-    cells = [_measured(column, line) for column in columns if column.scale is not None]
-    several = any(cell["case"].nunique(dropna=False) > 1 for cell in cells)
-    cases = ["case"] if several else []
-    paths = [*cases, *sorted({path for cell in cells for path in paths_apart(cell, cases)})]
-    if not paths:
-        return [line]
-    found = [
-        line._replace(trials=part, point=_point_text(paths, values), is_last=False)
-        for values, part in line.trials.groupby(paths, dropna=False, sort=False)
+    line = line._replace(trials=line.trials.reset_index(drop=True))
+    # Copied, because pandas warns where a column is added to a table in pieces.
+    cells = [
+        _measured(column, line).copy().assign(column=column.title)
+        for column in columns
+        if column.scale is not None
     ]
-    return [*found[:-1], found[-1]._replace(is_last=True)]
-
-
-def _point_text(paths: Sequence[str], given: Iterable[Any]) -> str:
-    values = dict(zip(paths, given, strict=True))
-    case = values.pop("case", None)
-    return point_text(values, case)
+    several = any(cell["case"].nunique(dropna=False) > 1 for cell in cells)
+    shared = ["case"] if several else []
+    told = told_apart(line.trials, shared, ["column"], pd.concat(cells))
+    keys = [*(line.trials[name] for name in shared), told]
+    found = [
+        line._replace(
+            trials=part,
+            point=", ".join(str(text) for text in texts if not is_missing(text) and text),
+            is_last=False,
+        )
+        for texts, part in line.trials.groupby(keys, dropna=False, sort=False)
+    ]
+    return [*found[:-1], found[-1]._replace(is_last=True)] if found else [line]
 
 
 def _measured(column: Column, line: Line) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 from kdray.core import InputError
 from kdray.results import TABLES, Results
 from kdray.results.points.data_sets import test_set_names
+from kdray.results.points.identity import point_id_of
 from kdray.results.points.replicates import replicates
 from kdray.results.schema import NOT_NEEDED, PRUNED, TRAINED_STATUS
 
@@ -84,7 +85,11 @@ class Snapshot:
         return pd.concat(found, ignore_index=True) if found else self.trained("", "student")
 
     def teachers(self, sweep: str) -> pd.DataFrame:
-        """The completed teachers of ``sweep``, with the same columns; empty if there are none."""
+        """The completed teachers of ``sweep``, with the same columns; empty if there are none.
+
+        Their ``point`` counts the experiments, seeds apart, that teachers of the sweep were trained
+        in: theirs are no points of the sweep.
+        """
         return self.trained(sweep, "teacher")
 
     def measured(
@@ -138,6 +143,8 @@ class Snapshot:
         found = described.merge(
             self.trials[self.trials["status"].isin(TRAINED_STATUS)], on="trial_id"
         )
+        if role == "teacher":
+            found["point"] = _experiments_without_seeds(found)
         swept.insert(0, "trial_id", members["trial_id"])
         swept = swept[swept["trial_id"].isin(found["trial_id"])].reset_index(drop=True)
         for path in swept.columns.drop("trial_id"):
@@ -148,6 +155,14 @@ class Snapshot:
                 else swept[path]
             )
         return found
+
+
+def _experiments_without_seeds(trials: pd.DataFrame) -> pd.Series[float]:
+    """The number of the experiment of each trial, from 0 in their order; the same for those that
+    differ in seeds only, and missing where the experiment is."""
+    identities = trials["experiment"].map(point_id_of, na_action="ignore")
+    numbers = pd.Series(pd.factorize(identities)[0], trials.index, float)
+    return numbers.where(identities.notna())
 
 
 def _cells(text: str) -> dict[str, object]:

@@ -16,6 +16,7 @@ from kdray.report import (
     Missing,
     Snapshot,
     Table,
+    a_line_for_each_point,
     by_data_set,
     of_one_evaluation,
     of_one_point,
@@ -105,6 +106,39 @@ def test_points_are_not_averaged_as_seeds(folder: Folder) -> None:
         of_one_point(students, [], "Figure 1")
     with pytest.raises(InputError, match="why"):
         only(students.head(0), "why")
+
+
+def test_teachers_of_several_experiments_are_not_averaged_as_seeds(folder: Folder) -> None:
+    for number, digest in enumerate("12"):
+        told = json.dumps({"weights": f"sha256:{64 * digest}"})
+        folder.trial("s", number, 0, role="teacher", experiment=told)
+    teachers = Snapshot(folder.written()).teachers("s")
+    with pytest.raises(InputError, match="Table 1 would average several points"):
+        of_one_point(teachers, [], "Table 1")
+
+
+def test_each_point_of_a_line_is_a_line(folder: Folder) -> None:
+    """Two folders of one sweep were merged, each with a teacher of its own."""
+    for temperature, points in ((2.0, (0, 2)), (4.0, (1, 3)), (8.0, (4,))):
+        for point in points:
+            for seed in range(2):
+                folder.trial("s", point, seed, method__temperature=temperature)
+    students = Snapshot(folder.written()).students("s").assign(group="kd")
+    rows, names = a_line_for_each_point(students, "group", {"kd": "KD"}, [])
+    assert sorted(names.values()) == [
+        "KD, method.temperature = 2, point 0",
+        "KD, method.temperature = 2, point 2",
+        "KD, method.temperature = 4, point 1",
+        "KD, method.temperature = 4, point 3",
+        "KD, method.temperature = 8",
+    ]
+    assert rows.groupby("group")["point"].nunique().tolist() == 5 * [1]
+    # along what tells them apart, only where two share it
+    rows, names = a_line_for_each_point(students, "group", {"kd": "KD"}, ["method.temperature"])
+    assert len(names) == 5
+    few = students[students["point"].isin([0, 1, 4])]
+    rows, names = a_line_for_each_point(few, "group", {"kd": "KD"}, ["method.temperature"])
+    assert (names, list(rows["group"].unique())) == ({"kd": "KD"}, ["kd"])
 
 
 def test_data_sets_of_one_name_are_told_apart(folder: Folder) -> None:

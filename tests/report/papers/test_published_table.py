@@ -143,7 +143,32 @@ def test_each_case_of_a_line_has_a_row() -> None:
 
 def test_points_that_only_teachers_tell_apart_have_rows() -> None:
     both = trials(0.8, 0.9).assign(point=[0, 1])
-    assert list(table(Line("KD", both)).index) == ["KD, point = 0", "KD, point = 1"]
+    assert list(table(Line("KD", both)).index) == ["KD, point 0", "KD, point 1"]
+
+
+def test_points_that_a_path_does_not_tell_apart_have_rows_of_their_own() -> None:
+    temperatures = {"method.temperature": [2.0, 2.0, 2.0, 2.0, 4.0, 4.0]}
+    merged = trials(0.5, 0.52, 0.8, 0.82, 0.9, 0.92).assign(
+        point=[0, 0, 2, 2, 1, 1], seed=3 * [0, 1], **temperatures
+    )
+    frame = table(Line("KD", merged))
+    assert list(frame.index) == [
+        "KD, method.temperature = 2, point 0",
+        "KD, method.temperature = 2, point 2",
+        "KD, method.temperature = 4",
+    ]
+    assert [cell.mean for cell in frame["Clean, %"]] == pytest.approx([51, 81, 91])
+    assert frame["n"].tolist() == [2, 2, 2]
+
+
+def test_points_whose_values_are_written_alike_have_rows_of_their_own() -> None:
+    sigmas = {"noise.input.sigma": [0.1, 0.1 + 1e-12]}
+    assert len(table(Line("KD", trials(0.8, 0.9).assign(point=[0, 1], **sigmas)))) == 2
+
+
+def test_points_of_several_cases_in_one_cell_are_told_apart_within_their_case() -> None:
+    both = trials(0.7, 0.8, 0.9).assign(case=["kd", "kd", "hot"], point=[0, 1, 2])
+    assert list(table(Line("KD", both)).index) == ["KD, kd, point 0", "KD, kd, point 1", "KD, hot"]
 
 
 def test_seeds_of_teachers_are_replicates_and_a_column_may_have_a_point_of_its_own() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -62,6 +63,22 @@ def test_whoever_is_trained_counts_also_where_an_evaluation_failed_or_elsewhere(
     folder.trial("s", 4, 0, role=role, outcome="not needed")
     found = Snapshot(folder.written()).trained("s", role)
     assert found["trial_id"].tolist() == [f"s-{role}-{point}-0" for point in range(3)]
+
+
+def test_teachers_of_one_experiment_are_of_one_point(folder: Folder) -> None:
+    made = [
+        {"model": {"name": "mlp"}},
+        {"model": {"name": "mlp"}, "seed": 1},
+        {"model": {"name": "mlp", "version": 2}},
+        {"model": {"name": "mlp"}, "teacher": {"seed": 0}},
+        {"model": {"name": "mlp"}, "teacher": {"seed": 1}, "seed": 1},
+        {"weights": "sha256:1"},
+        {"weights": "sha256:2"},
+    ]
+    for number, experiment in enumerate(made):
+        folder.trial("s", number, 0, role="teacher", experiment=json.dumps(experiment))
+    teachers = Snapshot(folder.written()).teachers("s")
+    assert teachers["point"].tolist() == [0, 0, 1, 2, 2, 3, 4]
 
 
 def test_no_students_and_several_data_sets_are_refused_by_name(folder: Folder) -> None:
