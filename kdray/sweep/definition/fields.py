@@ -35,7 +35,7 @@ def _visit(kind: Any, node: Any, path: str, space: Space) -> None:
     """Check ``node``, which is a value of a field of type ``kind``, and what is below it."""
     options = list(_options(kind))
     if isinstance(node, Distribution | Same):
-        if all(_is_whole(option) for option in options):
+        if any(map(_is_whole, options)) and not any(map(_may_be_fraction, options)):
             _check_whole(node, path, space)
     elif isinstance(node, list):
         items = [option for option in options if get_origin(option) in (tuple, list)]
@@ -107,7 +107,15 @@ def _is_known(option: Any) -> bool:
 
 def _is_whole(option: Any) -> bool:
     literal = get_origin(option) is Literal
-    return option is int or (literal and all(type(value) is int for value in get_args(option)))
+    return option is int or (literal and any(type(value) is int for value in get_args(option)))
+
+
+def _may_be_fraction(option: Any) -> bool:
+    """Tell whether the type may hold a number that is not whole."""
+    if get_origin(option) is Literal:
+        return any(type(value) is float for value in get_args(option))
+    listed = get_origin(option) in (tuple, list)
+    return option is float or not (listed or _is_known(option))
 
 
 def _named(members: list[Any], node: dict[str, Any]) -> list[Any]:

@@ -12,6 +12,7 @@ from tests.sweep.fakes import ALONE, sweep_of
 
 SEARCH = {"search": {"sampler": "random", "points": 2}}
 EPOCHS = "experiment.training.epochs"
+PGD = {"name": "pgd", "split": "val", "epsilon": 0.1, "steps": 2}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,19 @@ EPOCHS = "experiment.training.epochs"
                 }
             },
             "experiment.method.hint_epochs.uniform: uniform gives fractions",
+        ),
+        (
+            {
+                "experiment.data": {"name": "cifar10", "validation": {"uniform": [1000, 5000]}},
+                **ALONE,
+            },
+            "experiment.data.validation.uniform: uniform gives fractions, and a whole number is "
+            "needed; use randint: [1000, 5001]",
+        ),
+        (
+            {"experiment.training.monitor.suite": [{**PGD, "steps": {"uniform": [2, 6]}}]},
+            "experiment.training.monitor.suite.0.steps.uniform: uniform gives fractions, and a "
+            "whole number is needed; use randint: [2, 7]",
         ),
     ],
 )
