@@ -141,6 +141,17 @@ def test_each_point_of_a_line_is_a_line(folder: Folder) -> None:
     assert (names, list(rows["group"].unique())) == ({"kd": "KD"}, ["kd"])
 
 
+def test_points_whose_values_are_written_alike_are_lines_of_their_own(folder: Folder) -> None:
+    for point, sigma in enumerate((0.1, 0.1 + 1e-12)):
+        folder.trial("s", point, 0, noise__input__sigma=sigma)
+    students = Snapshot(folder.written()).students("s").assign(group="kd")
+    _, names = a_line_for_each_point(students, "group", {"kd": "KD"}, [])
+    assert list(names.values()) == [
+        "KD, noise.input.sigma = 0.1, point 0",
+        "KD, noise.input.sigma = 0.1, point 1",
+    ]
+
+
 def test_data_sets_of_one_name_are_told_apart(folder: Folder) -> None:
     for point, file in enumerate(("a.npz", "b.npz")):
         told = json.dumps({"data": {"name": "arrays", "file": file}})

@@ -163,7 +163,8 @@ def test_points_that_a_path_does_not_tell_apart_have_rows_of_their_own() -> None
 
 def test_points_whose_values_are_written_alike_have_rows_of_their_own() -> None:
     sigmas = {"noise.input.sigma": [0.1, 0.1 + 1e-12]}
-    assert len(table(Line("KD", trials(0.8, 0.9).assign(point=[0, 1], **sigmas)))) == 2
+    frame = table(Line("KD", trials(0.8, 0.9).assign(point=[0, 1], **sigmas)))
+    assert list(frame.index) == [f"KD, noise.input.sigma = 0.1, point {point}" for point in (0, 1)]
 
 
 def test_points_of_several_cases_in_one_cell_are_told_apart_within_their_case() -> None:
