@@ -7,6 +7,7 @@ import json
 import math
 import random
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kdray.core import InputError
@@ -23,8 +24,8 @@ from kdray.trials.task import measurable
 
 MAX_COMBINATIONS = 1_000_000
 """Points, teachers or searches of one sweep."""
-MAX_CHECKED = 2_000
-"""Combinations of values that are read before anything starts."""
+MAX_CHECKED = 20_000
+"""Combinations of values that are read before anything starts, of all spaces together."""
 MAX_ENUMERATED = 100_000
 """Values of one leaf that are enumerated."""
 
@@ -34,14 +35,21 @@ def check(sweep: Sweep) -> None:
     _check_size(sweep)
     _check_search(sweep)
     _check_objectives(sweep.file)
-    cases = list(sweep.choices)
     for space in sweep.spaces:
-        try:
+        with _naming_case(sweep, space):
             _check_edges(sweep, space)
-            _check_combinations(sweep, space)
-        except InputError as error:
-            where = f"cases[{cases.index(space.case)}] ({space.case}): " if space.case else ""
-            raise InputError(f"{where}{error}") from None
+    _check_combinations(sweep)
+
+
+@contextmanager
+def _naming_case(sweep: Sweep, space: Space) -> Iterator[None]:
+    """Put the case of ``space`` before the message of an :class:`InputError`."""
+    try:
+        yield
+    except InputError as error:
+        number = list(sweep.choices).index(space.case)
+        where = f"cases[{number}] ({space.case}): " if space.case else ""
+        raise InputError(f"{where}{error}") from None
 
 
 def check_teachers_are_finite(space: Space) -> None:
@@ -270,37 +278,55 @@ def _check_point(sweep: Sweep, point: Point) -> None:
         check_applies(sweep.suite("teacher"), teacher, "evaluate.suite: of a teacher")
 
 
-def _check_combinations(sweep: Sweep, space: Space) -> None:
-    """Read the experiment at every combination of the leaves that are gone through one by one (all
-    of a grid; of a search those that are a grid, and the teachers'), or at a sample of many."""
-    leaves = space.distributions
-    gone_through = list(leaves)
-    if not sweep.file.search.enumerates:
-        gone_through = [
-            path for path in leaves if leaves[path].kind == "grid" or path in space.teacher_paths
-        ]
-    if not gone_through:
-        return
-    count = math.prod(leaves[path].count or 1 for path in gone_through)
-    most = max(1, MAX_CHECKED // len(sweep.spaces))
-    many = count > most
-    for values in _sample(space, gone_through, most) if many else space.grid(gone_through):
+def _check_combinations(sweep: Sweep) -> None:
+    """Read the experiment at every combination of the leaves that are gone through one by one; of
+    very many in all, at those of the spaces that have few, and at a sample of each other space."""
+    gone_through = {
+        number: _gone_through(sweep, space) for number, space in enumerate(sweep.spaces)
+    }
+    counts = {
+        number: math.prod(sweep.spaces[number].distributions[path].count or 1 for path in paths)
+        for number, paths in gone_through.items()
+        if paths
+    }
+    remaining = MAX_CHECKED
+    shares: dict[int, int] = {}
+    for done, number in enumerate(sorted(counts, key=lambda each: counts[each])):
+        shares[number] = min(counts[number], max(1, remaining // (len(counts) - done)))
+        remaining -= shares[number]
+    for number, share in sorted(shares.items()):
+        with _naming_case(sweep, sweep.spaces[number]):
+            _check_share(sweep, sweep.spaces[number], gone_through[number], counts[number], share)
+
+
+def _gone_through(sweep: Sweep, space: Space) -> list[str]:
+    """Return the paths of the leaves that are gone through one by one: all of a grid; of a search
+    those that are a grid, and the teachers'."""
+    return [
+        path
+        for path, leaf in space.distributions.items()
+        if sweep.file.search.enumerates or leaf.kind == "grid" or path in space.teacher_paths
+    ]
+
+
+def _check_share(sweep: Sweep, space: Space, paths: list[str], count: int, share: int) -> None:
+    """Read ``share`` of the ``count`` combinations of the leaves at ``paths``."""
+    for values in space.grid(paths) if share == count else _sample(space, paths, count, share):
         try:
             _check_point(sweep, Point(-1, space, values))
         except InputError as error:
-            stated = ", ".join(f"{path} = {json.dumps(values[path])}" for path in gone_through)
+            stated = ", ".join(f"{path} = {json.dumps(values[path])}" for path in paths)
             raise InputError(f"{error} (at {stated})") from None
 
 
-def _sample(space: Space, paths: list[str], count: int) -> Iterator[dict[str, Any]]:
-    """Yield ``count`` combinations of the leaves at ``paths``, the same ones every time; the others
-    are at their first edge."""
-    generator = random.Random(0)
+def _sample(space: Space, paths: list[str], count: int, share: int) -> Iterator[dict[str, Any]]:
+    """Yield ``share`` of the ``count`` combinations of the leaves at ``paths``, each once, the same
+    ones every time; the others are at their first edge."""
     first = next(space.corners())[1]
-    for _ in range(count):
-        drawn = {
-            path: leaf.value(generator.randrange(leaf.count or 1))
-            for path, leaf in space.distributions.items()
-            if path in paths
-        }
+    for index in random.Random(0).sample(range(count), share):
+        drawn = {}
+        for path in reversed(paths):
+            leaf = space.distributions[path]
+            index, at_leaf = divmod(index, leaf.count or 1)
+            drawn[path] = leaf.value(at_leaf)
         yield first | drawn

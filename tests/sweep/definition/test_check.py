@@ -54,6 +54,41 @@ def test_of_very_many_a_sample_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read == first, "the same sample every time"
 
 
+def test_a_sample_has_no_combination_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With replacement, 18 of 20 would."""
+    monkeypatch.setattr(check, "MAX_CHECKED", 18)
+    read: list[str] = []
+    monkeypatch.setattr(check, "_check_edges", lambda sweep, space: None)
+    monkeypatch.setattr(check, "_check_point", lambda sweep, point: read.append(point.text))
+    sweep_of({"experiment.method.temperature": {"randint": [1, 11]}})
+    assert len(read) == len(set(read)) == 18
+
+
+def test_what_a_space_with_few_combinations_leaves_is_read_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(check, "MAX_CHECKED", 10)
+    read: list[str | None] = []
+    monkeypatch.setattr(check, "_check_edges", lambda sweep, space: None)
+    monkeypatch.setattr(check, "_check_point", lambda sweep, point: read.append(point.space.case))
+    temperatures = {"method.temperature": {"randint": [1, 5]}}
+    sweep_of({"cases": [{"name": "many", "set": temperatures}, {"name": "few"}]})
+    assert read == ["many"] * 8 + ["few"] * 2
+
+
+def test_every_combination_of_a_grid_of_thousands_is_read() -> None:
+    suite = [{"name": "clean", "split": "val"}]
+    changes = {
+        "experiment.noise": {},
+        "experiment.training.epochs": {
+            "grid": [60, *range(54, 60), *range(61, 99), *range(49, 54)]
+        },
+        "experiment.training.monitor": {"suite": suite, "every": {"grid": list(range(1, 51))}},
+    }
+    with pytest.raises(InputError, match=r"training\.epochs = 49, training\.monitor\.every = 50"):
+        sweep_of(changes, ALONE)
+
+
 def test_what_lies_between_the_edges_of_a_search_is_a_problem_of_its_point() -> None:
     sweep = sweep_of({"search": {"sampler": "random", "points": 4}}, DEPTH)
     (space,) = sweep.spaces
