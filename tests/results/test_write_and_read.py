@@ -130,14 +130,14 @@ def test_a_column_that_the_schema_lacks_is_refused_and_nothing_is_written(result
 
 
 @pytest.mark.parametrize("table", list(TABLES))
-def test_every_file_has_the_full_schema_with_unit_meaning_and_version(
+def test_every_file_has_the_full_schema_with_unit_meaning_version_and_its_name(
     results: Results, folder: Path, table: Any
 ) -> None:
     extra = CONFIGURATION if table == "trials" else {}
     write(results, table, {"trial_id": "t"}, file="t", extra=extra)
-    assert pq.read_schema(folder / table / "t.parquet").equals(
-        arrow_schema(table, extra), check_metadata=True
-    )
+    schema = arrow_schema(table, extra)
+    schema = schema.with_metadata({**schema.metadata, b"kdray_file": f"{table}/t.parquet"})
+    assert pq.read_schema(folder / table / "t.parquet").equals(schema, check_metadata=True)
 
 
 def test_pandas_reads_the_folder_though_the_first_file_has_columns_without_a_value(

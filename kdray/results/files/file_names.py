@@ -1,7 +1,8 @@
 """What the name of a results file says about its rows, and whether they agree.
 
-A file that one act wrote is named by ids. One that holds another trial's rows under such a name,
-after a copy that went wrong, is as good as damaged: the rows that its name says are missing.
+A file that one act wrote is named by ids. One that holds another act's rows under such a name,
+after a copy that went wrong, is as good as damaged: the rows that its name says are missing. Files
+say themselves under which name they were written; of earlier ones the columns tell it in part.
 """
 
 from __future__ import annotations
@@ -33,11 +34,23 @@ _NAMES: Mapping[str, tuple[re.Pattern[str], ...]] = {
                 f"(?P<source_trial_id>{_ID})-(?P<evaluation_id>{_ID})-{_ID}",
             ],
         ),
-        ("members", [rf"{_SWEEP}-(?:teacher|\d+)-(?P<trial_id>{_ID})", f"{_SWEEP}-driver-{_ID}"]),
+        (
+            "members",
+            [
+                f"{_SWEEP}-(?P<role>teacher)-(?P<trial_id>{_ID})",
+                rf"{_SWEEP}-(?P<point>\d+)-(?P<trial_id>{_ID})",
+                f"{_SWEEP}-driver-{_ID}(?:{_ID})?",
+            ],
+        ),
     )
 }
 """By table: the names of the files that hold the rows of one act, by column. Merged files, and
 those that people named, may hold the rows of many."""
+WRITTEN_AS = b"kdray_file"
+"""Key of a file's metadata with the name that it was written under; files of before lack it."""
+_NAMES_THAT_ARE_SAID = re.compile(rf"members/{_SWEEP}-driver-{_ID}{_ID}\.parquet")
+"""The driver's files have names of this form since files say theirs: no column tells which of the
+driver's acts wrote a row."""
 _COLUMNS_OF_EVERY_FILE: Mapping[str, tuple[str, ...]] = {
     "trials": ("trial_id", "status"),
     "epochs": ("trial_id", "stage", "epoch"),
@@ -63,6 +76,16 @@ def check_columns_of_table(name: str, columns: Collection[str]) -> None:
     lacking = [each for each in _COLUMNS_OF_EVERY_FILE.get(table, ()) if each not in columns]
     if lacking:
         raise ValueError(f"it is no part of {table}, which have {', '.join(lacking)}")
+
+
+def check_written_name(name: str, metadata: Mapping[bytes, bytes]) -> None:
+    """Raise ValueError if a file that one act wrote says that it was written under another name
+    than ``name``, or says none where it must."""
+    written = metadata.get(WRITTEN_AS)
+    if written is None and _NAMES_THAT_ARE_SAID.fullmatch(name):
+        raise ValueError("it does not say the name that it was written under")
+    if written not in (None, name.encode()) and columns_in_name(name):
+        raise ValueError(f"it was written as {written.decode()}")
 
 
 def check_rows(name: str, rows: pa.Table) -> None:
@@ -101,7 +124,7 @@ def check_statistics(name: str, file: pq.FileMetaData, schema: pa.Schema) -> Non
 
 def _check(column: str, value: str, held: object) -> None:
     """Raise ValueError unless ``held`` is the ``value`` that the name says."""
-    if held != value:
+    if str(held) != value:
         raise ValueError(f"its rows are of {column} {held}, its name says otherwise")
 
 

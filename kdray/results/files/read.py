@@ -14,7 +14,13 @@ import pyarrow.parquet as pq
 from kdray.core import InputError
 from kdray.results.files.arrow_schema import arrow_schema, columns_digest
 from kdray.results.files.dictionary_encoding import encoded, is_encoded, text_columns
-from kdray.results.files.file_names import check_columns_of_table, check_rows, check_statistics
+from kdray.results.files.file_names import (
+    check_columns_of_table,
+    check_rows,
+    check_statistics,
+    check_written_name,
+    columns_in_name,
+)
 from kdray.results.files.store import Store
 from kdray.results.files.warn import DamagedFile, warn
 from kdray.results.filters import Where, expression
@@ -150,6 +156,7 @@ def parsed(
         stored = schema.names
         names = _names_in_file(name, version, stored)
         check_columns_of_table(name, stored)
+        check_written_name(name, schema.metadata or {})
         wanted = None if columns is None else _translated(columns, names, stored)
         stated = [(names.get(c, c), op, value) for c, op, value in where]
         stated = [condition for condition in stated if condition[0] in stored]
@@ -165,8 +172,7 @@ def parsed(
                 page_checksum_verification=True,
             )
         else:  # of small files faster
-            part = file.read(columns=wanted, use_threads=False)
-            check_rows(name, part)
+            part = _checked_rows(name, file, stored, wanted)
             part = part if filters is None else part.filter(filters)
         part.validate(full=True)
     except InputError:
@@ -174,6 +180,21 @@ def parsed(
     except (pa.ArrowException, OSError, ValueError) as error:
         return _damage_text(store, name, error)
     return Part(*_with_names_of_today(part, schema, names))
+
+
+def _checked_rows(
+    name: str, file: pq.ParquetFile, stored: Collection[str], wanted: list[str] | None
+) -> pa.Table:
+    """All rows of a file, in the columns ``wanted``; ValueError if they are not those that its name
+    says, by whatever column."""
+    if wanted is None:
+        rows = file.read(use_threads=False)
+        check_rows(name, rows)
+        return rows
+    also = [each for each in columns_in_name(name) if each in stored and each not in wanted]
+    rows = file.read(columns=[*wanted, *also], use_threads=False)
+    check_rows(name, rows)
+    return rows.select(wanted) if also else rows
 
 
 def _version(schema: pa.Schema) -> int:

@@ -147,7 +147,7 @@ class SweepMembers:
         if rows := [row for place, row in self._unwritten.items() if place not in lost]:
             # All that the rows say: a file of the same name would take the place of this one.
             text = json.dumps(rows, sort_keys=True, default=str)
-            name = hashlib.sha256(text.encode()).hexdigest()[:16]
+            name = hashlib.sha256(text.encode()).hexdigest()[:32]
             write_rows(self._store, "members", f"{self._sweep.name}-driver-{name}", rows, {})
         self._known |= self._unwritten
         self._unwritten = {}
