@@ -10,9 +10,10 @@ id follows it: ``pgd[3301d69b]``.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
@@ -23,9 +24,14 @@ from kdray.results.points.objective import Objective, Objectives
 
 Labels = Mapping[str, str]
 """Evaluation id to label."""
-LABELS, MONITORED_LABELS = ".labels.json", ".monitored.json"
-OWNER = "sweep"
-"""Key of the name of the sweep whose record a file is; no evaluation's id."""
+Kind = Literal["objectives", "labels", "monitored"]
+"""What a file of a sweep's record holds: its objectives, its labels of what is measured of trained
+networks, or those of what is measured while a network trains. Ends the file's name."""
+OWNER, KIND = "sweep", "record"
+"""Keys of the name of the sweep whose record a file is, and of its :data:`Kind`; no ids of
+evaluations."""
+_ID = re.compile("[0-9a-f]{16}")
+"""Of an evaluation."""
 ID_LETTERS = 8
 """Of an evaluation's id, where they tell it from another of its label."""
 
@@ -40,17 +46,21 @@ class SweepLabels(NamedTuple):
 
 def objectives_file(sweep: str) -> str:
     """The name within the results of the file with a sweep's objectives."""
-    return f"sweeps/{sweep}.objectives.json"
+    return _file("objectives", sweep)
 
 
 def labels_file(sweep: str) -> str:
     """The name within the results of the file with a sweep's labels."""
-    return f"sweeps/{sweep}{LABELS}"
+    return _file("labels", sweep)
 
 
 def monitored_labels_file(sweep: str) -> str:
     """The same of what is measured while a network trains."""
-    return f"sweeps/{sweep}{MONITORED_LABELS}"
+    return _file("monitored", sweep)
+
+
+def _file(kind: Kind, sweep: str) -> str:
+    return f"sweeps/{sweep}.{kind}.json"
 
 
 NO_LABELS = SweepLabels({}, {})
@@ -59,37 +69,36 @@ NO_LABELS = SweepLabels({}, {})
 
 def write_objectives(store: Store, sweep: str, objectives: Objectives) -> None:
     """Write the objectives with which ``sweep`` is run now."""
-    _write_record(store, objectives_file(sweep), sweep, objectives.model_dump(mode="json"))
+    _write_record(store, "objectives", sweep, objectives.model_dump(mode="json"))
 
 
 def sweep_objectives(store: Store, sweep: str) -> Objectives:
     """The objectives and constraints that ``sweep`` was last run with; those of a sweep file that
     says none where the file is damaged, which is said, or of before there were any: the next run
     writes it anew."""
-    name = objectives_file(sweep)
-    record = _read_record(store, name, sweep)
+    record = _read_record(store, "objectives", sweep)
     if record is not None:
         try:
             return parse(Objectives, record)
         except InputError as error:
-            _warn_of_damage(store, name, str(error))
+            _warn_of_damage(store, objectives_file(sweep), str(error))
     return Objectives(objectives=(Objective(),))
 
 
 def write_labels(store: Store, sweep: str, labels: Labels, monitored: Labels | None = None) -> None:
     """Add labels to the record of ``sweep``; they replace what it called the same evaluations, or
     what it meant by the same labels."""
-    _write_labels(store, labels_file(sweep), sweep, labels)
+    _write_labels(store, "labels", sweep, labels)
     if monitored:
-        _write_labels(store, monitored_labels_file(sweep), sweep, monitored)
+        _write_labels(store, "monitored", sweep, monitored)
 
 
-def _write_labels(store: Store, name: str, sweep: str, labels: Labels) -> None:
-    before = _read_labels(store, name, sweep)
+def _write_labels(store: Store, kind: Kind, sweep: str, labels: Labels) -> None:
+    before = _read_labels(store, kind, sweep)
     new = set(labels.values())
     kept = {each: label for each, label in before.items() if label not in new}
     if (now := {**kept, **labels}) != before:
-        _write_record(store, name, sweep, now)
+        _write_record(store, kind, sweep, now)
 
 
 def add_labels(store: Store, labels: Labels, measured: Mapping[str, pd.DataFrame]) -> None:
@@ -123,49 +132,63 @@ def add_labels(store: Store, labels: Labels, measured: Mapping[str, pd.DataFrame
 
 def sweep_labels(store: Store) -> dict[str, SweepLabels]:
     """What each sweep calls its evaluations."""
-    trained, monitored = (
-        {PurePath(name).name.removesuffix(ending): name for name in store.names("sweeps", ending)}
-        for ending in (LABELS, MONITORED_LABELS)
+    kinds: tuple[Kind, ...] = ("labels", "monitored")
+    sweeps = dict.fromkeys(
+        PurePath(name).name.removesuffix(ending)
+        for ending in (_file(kind, "").removeprefix("sweeps/") for kind in kinds)
+        for name in store.names("sweeps", ending)
     )
     return {
-        sweep: SweepLabels(
-            *(
-                _read_labels(store, files[sweep], sweep) if sweep in files else {}
-                for files in (trained, monitored)
-            )
-        )
-        for sweep in {**trained, **monitored}
+        sweep: SweepLabels(*(_read_labels(store, kind, sweep) for kind in kinds))
+        for sweep in sweeps
     }
 
 
-def _read_labels(store: Store, name: str, sweep: str) -> dict[str, str]:
-    found = _read_record(store, name, sweep) or {}
-    return {str(each): str(label) for each, label in found.items()}
+def _read_labels(store: Store, kind: Kind, sweep: str) -> dict[str, str]:
+    """The labels in a file of the record of ``sweep``; none where it is missing or damaged."""
+    found = _read_record(store, kind, sweep) or {}
+    if all(isinstance(label, str) for label in found.values()):
+        return found
+    _warn_of_damage(store, _file(kind, sweep), "a label in it is no text")
+    return {}
 
 
-def _write_record(store: Store, name: str, sweep: str, record: Mapping[str, Any]) -> None:
-    """Write a part of the record of ``sweep``, which says whose it is."""
-    text = json.dumps({**record, OWNER: sweep}, indent=1, sort_keys=True)
-    store.write(name, text.encode())
+def _write_record(store: Store, kind: Kind, sweep: str, record: Mapping[str, Any]) -> None:
+    """Write a part of the record of ``sweep``, which says whose it is and of which kind."""
+    text = json.dumps({**record, OWNER: sweep, KIND: kind}, indent=1, sort_keys=True)
+    store.write(_file(kind, sweep), text.encode())
 
 
-def _read_record(store: Store, name: str, sweep: str) -> dict[str, Any] | None:
-    """What a file holds of the record of ``sweep``; none where it is missing, or damaged or of
-    another sweep, as it says itself, which a :class:`DamagedFile` names. Files of before they said
-    whose they are count as the sweep's whose name they have."""
+def _read_record(store: Store, kind: Kind, sweep: str) -> dict[str, Any] | None:
+    """What a file holds of the record of ``sweep``; none where it is missing, or damaged, of
+    another sweep or of another kind, which a :class:`DamagedFile` names. Files of before they said
+    whose they are count as the sweep's whose name they have, and those of before they said their
+    kind as of the kind in their name, if all keys of labels are ids."""
     try:
-        found = json.loads(store.read(name))
+        found = json.loads(store.read(_file(kind, sweep)))
     except FileNotFoundError:
         return None
     except ValueError:
         found = None
+    problem = _problem(found, kind, sweep)
+    if problem is not None:
+        _warn_of_damage(store, _file(kind, sweep), problem)
+        return None
+    return {key: value for key, value in found.items() if key not in (OWNER, KIND)}
+
+
+def _problem(found: Any, kind: Kind, sweep: str) -> str | None:
+    """Why what a file holds is no record of this kind and ``sweep``."""
     if not isinstance(found, dict):
-        _warn_of_damage(store, name, "it is no JSON mapping")
-        return None
-    if (owner := found.pop(OWNER, sweep)) != sweep:
-        _warn_of_damage(store, name, f"it is of the sweep {owner!r}, its name says otherwise")
-        return None
-    return found
+        return "it is no JSON mapping"
+    if (owner := found.get(OWNER, sweep)) != sweep:
+        return f"it is of the sweep {owner!r}, its name says otherwise"
+    if (said := found.get(KIND, kind)) != kind:
+        return f"it holds the sweep's {said}, its name says otherwise"
+    is_said = KIND in found or kind == "objectives"  # whose keys are checked where they are parsed
+    if not is_said and not all(_ID.fullmatch(key) for key in found if key != OWNER):
+        return "it holds no labels of evaluations"
+    return None
 
 
 def _warn_of_damage(store: Store, name: str, problem: str) -> None:
