@@ -16,7 +16,12 @@ from types import FrameType
 from typing import NoReturn
 
 from kdray.cli.exit_codes import FAILED, INTERRUPTED, OK, WRONG_INPUT
-from kdray.cli.output import escape_unknown_characters, reader_may_leave, replace_closed_outputs
+from kdray.cli.output import (
+    complain,
+    escape_unknown_characters,
+    reader_may_leave,
+    replace_closed_outputs,
+)
 from kdray.cli.parser import build_parser
 from kdray.core import InputError
 from kdray.core.garbage import gc_threshold
@@ -49,11 +54,11 @@ def _run(arguments: Sequence[str] | None) -> int:
             command = import_module(f"kdray.cli.commands.{chosen.command}")
             return int(command.execute(chosen))
     except InputError as error:
-        _complain(f"kdray: {' '.join(str(error).split())}")
+        complain(f"kdray: {' '.join(str(error).split())}")
         return WRONG_INPUT
     except UnicodeEncodeError as error:
         problem = f"{error.object!r} cannot be encoded"
-        _complain(f"kdray: {problem}; a locale with UTF-8, or PYTHONUTF8=1, helps")
+        complain(f"kdray: {problem}; a locale with UTF-8, or PYTHONUTF8=1, helps")
         return WRONG_INPUT
     except KeyboardInterrupt:
         if arguments is None:
@@ -61,12 +66,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         again = shlex.join(
             ["kdray", *map(printable, sys.argv[1:] if arguments is None else arguments)]
         )
-        _complain(f"\nkdray: interrupted; what is finished is kept. To go on:  {again}")
+        complain(f"\nkdray: interrupted; what is finished is kept. To go on:  {again}")
         return INTERRUPTED
     except BrokenPipeError:
         raise
     except OSError as error:  # a full disk, an object store that stays away
-        _complain(f"kdray: {' '.join(str(error).split())}{goes_on}")
+        complain(f"kdray: {' '.join(str(error).split())}{goes_on}")
         return FAILED
 
 
@@ -90,12 +95,7 @@ def load_plugins(chosen: argparse.Namespace) -> None:
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning in one line; where in the code it was raised does not help a user."""
-    _complain(f"kdray: warning: {message}")
-
-
-def _complain(text: str) -> None:
-    with reader_may_leave():
-        print(text, file=sys.stderr)
+    complain(f"kdray: warning: {message}")
 
 
 @contextmanager

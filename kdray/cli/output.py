@@ -32,6 +32,13 @@ def write_text(text: str, file: str | None) -> None:
         Path(file).expanduser().write_text(f"{text}\n", encoding="utf-8")
 
 
+def complain(text: str) -> None:
+    """Print on stderr what a user should know on the way; though nobody reads it, a command goes on
+    with its work and keeps its exit status."""
+    with reader_may_leave():
+        print(text, file=sys.stderr)
+
+
 @contextmanager
 def reader_may_leave() -> Iterator[None]:
     """Leave the block, and be silent from then on, once nobody reads the output any more: ``kdray

@@ -12,6 +12,7 @@ import pytest
 import kdray
 from kdray.cli.output import reader_may_leave
 from kdray.results import Store
+from tests.report.page.small import Small
 
 ROOT = Path(kdray.__file__).parent.parent
 
@@ -37,6 +38,40 @@ def test_the_exit_status_stays_though_nobody_reads_why() -> None:
     process = kdray_process("run", "nowhere.yaml", stdout=write, stderr=write)
     os.close(write)
     assert process.wait() == 2
+
+
+@pytest.mark.parametrize("one_pipe", [True, False])
+def test_a_page_is_written_though_nobody_reads_how_far_it_is(
+    one_pipe: bool, tmp_path: Path
+) -> None:
+    made = Small(tmp_path / "results")
+    made.point(0, [0.7, 0.8])
+    made.written()
+    read, write = os.pipe()
+    os.close(read)
+    page = tmp_path / "page.html"
+    process = kdray_process(
+        *("report", str(tmp_path / "results"), "--out", str(page)),
+        stdout=write if one_pipe else subprocess.DEVNULL,
+        stderr=write,
+    )
+    os.close(write)
+    assert process.wait() == 0
+    assert page.exists()
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_check_that_fails_says_so_though_nobody_reads_why(buffered: str, tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = kdray_process(
+        *("data", "mnist", "--check", "--data", str(tmp_path)),
+        stdout=write,
+        stderr=write,
+        env={"PYTHONUNBUFFERED": buffered},
+    )
+    os.close(write)
+    assert process.wait() == 1
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from kdray.cli.exit_codes import FAILED, OK
+from kdray.cli.output import complain, reader_may_leave
 from kdray.core import parse, tag_of, value_types
 from kdray.data import AnyData, ImageData, data_root
 from kdray.sweep.definition.plugins import load_installed_plugins
@@ -17,8 +17,9 @@ def execute(chosen: argparse.Namespace) -> int:
     if chosen.name not in kinds:
         parse(AnyData, {"name": chosen.name}, "NAME")  # type: ignore[arg-type]  # says what is allowed
     obtained = kinds[chosen.name].obtain(data_root(chosen.data), fetch=not chosen.check)
-    for line in obtained.found:
-        print(line)
+    with reader_may_leave():
+        for line in obtained.found:
+            print(line)
     for problem in obtained.problems:
-        print(f"kdray: {problem}", file=sys.stderr)
+        complain(f"kdray: {problem}")
     return OK if obtained.complete else FAILED

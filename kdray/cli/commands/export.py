@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from kdray.cli.exit_codes import FAILED, OK
+from kdray.cli.output import complain
 from kdray.exporting import TOLERANCE, Disagreement, export
 from kdray.sweep.definition.plugins import load_installed_plugins
 
@@ -23,7 +23,7 @@ def execute(chosen: argparse.Namespace) -> int:
             force=chosen.force,
         )
     except Disagreement as error:
-        print(f"kdray: trial {chosen.trial_id}: {error}; nothing was written", file=sys.stderr)
+        complain(f"kdray: trial {chosen.trial_id}: {error}; nothing was written")
         return FAILED
     found = ", ".join(
         f"{difference:.2g} on {images}" for images, difference in written.differences.items()

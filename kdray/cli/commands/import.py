@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from kdray.cli.exit_codes import OK
+from kdray.cli.output import complain
 from kdray.core import InputError
 from kdray.core.yaml import parse_text
 from kdray.sweep.definition.plugins import load_installed_plugins
@@ -32,7 +32,7 @@ def execute(chosen: argparse.Namespace) -> int:
         f"{imported.accuracies['val']:.4f} (val)"
     )
     if (doubt := imported.doubt(chosen.expect_accuracy)) is not None:
-        print(f"kdray: warning: {doubt}", file=sys.stderr)
+        complain(f"kdray: warning: {doubt}")
     print(f"next: kdray evaluate {chosen.results} --suite SUITE.yaml --trial {imported.trial_id}")
     return OK
 

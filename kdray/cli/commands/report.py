@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from kdray.cli.exit_codes import OK
+from kdray.cli.output import complain
 from kdray.core import InputError
 from kdray.core.wording import file_size
 from kdray.core.yaml import plain_scalar
@@ -32,12 +32,7 @@ def execute(chosen: argparse.Namespace) -> int:
     results = open_results(chosen.results)
     if out.suffix.lower() == ".html":
         against = baseline(chosen.baseline)
-        text = render(
-            results,
-            sweep=chosen.sweep,
-            baseline=against,
-            progress=lambda what: print(what, file=sys.stderr),
-        )
+        text = render(results, sweep=chosen.sweep, baseline=against, progress=complain)
     else:
         text = _table(results, chosen.sweep, out.suffix.lower())
     out.write_text(text, encoding="utf-8")
@@ -49,7 +44,7 @@ def _table(results: Results, sweep: str | None, suffix: str) -> str:
     """The table of points of one sweep as CSV or LaTeX."""
     held, problems = opened(results)
     for problem in problems:
-        print(f"kdray: warning: {problem}", file=sys.stderr)
+        complain(f"kdray: warning: {problem}")
     groups = [group for group in chosen_groups(held, sweep) if not group.points.empty]
     if len(groups) != 1:
         names = ", ".join(group.title for group in groups)
