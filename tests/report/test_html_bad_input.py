@@ -15,6 +15,7 @@ from kdray.results import Results, Store, open_results, write_rows
 from kdray.results.points.objective import Objective, Objectives
 from kdray.results.record import objectives_file
 from tests.report.outline import outline
+from tests.report.page.small import SIGMA, Small
 from tests.report.synthetic import Made, write_made
 
 FEW = {"points": 2, "seeds": 2, "epochs": 2, "robustness": False, "teacher": False}
@@ -58,6 +59,21 @@ def test_only_failed_trials(tmp_path: Path) -> None:
     assert "No student has completed" in page.text
     assert "CUDA out of memory" in page.text
     assert not page.all("figure")
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_point_that_cannot_be_built_is_listed_with_its_reason(
+    trained: bool, tmp_path: Path
+) -> None:
+    made = Small(tmp_path)
+    if trained:
+        made.point(0, [0.9, 0.8], {SIGMA: 0.1})
+    made.unbuilt(1, "depth 16 is not 6·n + 2", {SIGMA: 0.2})
+    made.unbuilt(2, "depth 17 is not 6·n + 2", {SIGMA: 0.3})
+    page = outline(render(made.written()))
+    assert "depth 16 is not 6·n + 2" in page.text
+    assert "depth 17 is not 6·n + 2" in page.text
+    assert ("No student has completed" in page.text) is not trained
 
 
 def test_a_student_whose_teacher_failed_has_no_trial_but_a_reason(tmp_path: Path) -> None:

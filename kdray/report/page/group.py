@@ -225,7 +225,7 @@ def _of_sweep(
     for kind, apart in zip(kinds, told_apart([json.loads(text) for text in kinds]), strict=True):
         name = str(json.loads(kind).get("name", ""))
         part = students[of_students.eq(kind)]
-        part = part.assign(**{DATA: part[DATA].fillna(name)})
+        part = part.assign(**{DATA: part[DATA].fillna(name) if DATA in part else name})
         is_asked = teachers["trial_id"].isin(part["teacher_id"]) | (len(kinds) == 1)
         asked, paths = teachers[is_asked], _varying(part, swept)
         found.append(Group(results, sweep, name, apart, len(kinds) == 1, part, asked, paths))

@@ -63,6 +63,11 @@ def _swept(group: Group) -> str:
     varied += [_path(students[path].dropna(), path) for path in group.swept]
     taught = f", taught by {counted(teachers, 'trained teacher')}" if teachers else ""
     what = f" ({listed(varied, MAX_PATHS)})" if varied else ""
+    if not seeds:
+        return (
+            f"The sweep “{group.sweep}” has {counted(points, 'point')} so far{what}, of which none "
+            "could be trained."
+        )
     return (
         f"The sweep “{group.sweep}” trained students on {group.data_title} at "
         f"{counted(points, 'point')}{what}, with {counted(seeds, 'seed')} each: "

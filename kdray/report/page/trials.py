@@ -47,7 +47,9 @@ def details(groups: list[Group]) -> dict[str, Any]:
             if not is_missing(row["point"]):
                 point = int(row["point"])
                 new = {"about": group.about(point), "sweep": group.title, "trials": []}
-                points.setdefault(f"{index}-{point}", new)["trials"].append(trial_id)
+                trials = points.setdefault(f"{index}-{point}", new)["trials"]
+                if not is_missing(trial_id):  # of a point that could not be trained there is none
+                    trials.append(trial_id)
             if trial_id in out or is_missing(row["status"]):
                 continue
             out[trial_id] = _trial(

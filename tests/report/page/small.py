@@ -90,6 +90,11 @@ class Small:
         )
         return trial_id
 
+    def unbuilt(self, point: int, error: str, swept: Mapping[str, Any] | None = None) -> None:
+        """Add a point that cannot be built, so that it has no trial."""
+        self.trial(point, 0, None, swept, status=None, outcome="failed", member_error=error)
+        self.members[-1]["trial_id"] = None
+
     def again(self, trial_id: str, point: int, case: str | None = None) -> None:
         """Add a trial as one of another point too, as where two cases have equal experiments."""
         row = next(each for each in self.members if each["trial_id"] == trial_id)

@@ -30,6 +30,16 @@ def test_what_was_swept_over_how_many_points_and_seeds(tmp_path: Path) -> None:
     )
 
 
+def test_a_sweep_of_which_no_point_can_be_built(tmp_path: Path) -> None:
+    made = Small(tmp_path)
+    made.unbuilt(0, "too deep", {SIGMA: 0.2})
+    assert sentences(made) == [
+        f"The sweep “s” has 1 point so far ({SIGMA}: 0.2), of which none could be trained.",
+        "1 of 1 student is missing (not trained yet, given up, or failed): 1 failed (see "
+        "Failures); no check casts doubt on a number.",
+    ]
+
+
 def test_many_numbers_are_a_range_and_cases_are_counted(tmp_path: Path) -> None:
     made = Small(tmp_path)
     for point in range(5):

@@ -29,6 +29,14 @@ def test_no_groups_no_details() -> None:
     assert details([]) == {"texts": [], "trials": {}, "points": {}}
 
 
+def test_a_point_that_cannot_be_built_has_no_trials(tmp_path: Path) -> None:
+    made = Small(tmp_path)
+    made.trial(0, 0, 0.9, {SIGMA: 0.1})
+    made.unbuilt(1, "too deep", {SIGMA: 0.2})
+    points = of(made)["points"]
+    assert [len(point["trials"]) for point in points.values()] == [1, 0]
+
+
 def test_accuracies_stand_under_their_own_names(tmp_path: Path) -> None:
     made = Small(tmp_path)
     made.trial(0, 3, 0.87654321, parameters=1210, train_seconds=4.5, device="cpu", host="here")
