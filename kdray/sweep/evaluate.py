@@ -18,7 +18,7 @@ from kdray.results import Results, open_results
 from kdray.results.record import add_labels
 from kdray.results.schema import NOT_NEEDED, TRAINED_STATUS
 from kdray.robustness import AnyEvaluation, label_of
-from kdray.sweep.definition.file import Request, Role, Suite
+from kdray.sweep.definition.file import Request, Role, Suite, without_rounding
 from kdray.sweep.definition.teacher_variants import Variant, in_variants, variants_of_students
 from kdray.sweep.execution.resources import check, this_machine
 from kdray.sweep.execution.runner import RayRunner
@@ -42,7 +42,7 @@ def load_suite(path: str | os.PathLike[str]) -> Suite:
     """The evaluations in a file: a list of them, a mapping with ``suite`` (and ``roles``), or a
     sweep's ``evaluate``."""
     path = Path(path)
-    tree = read_yaml(path)
+    tree = without_rounding(read_yaml(path))
     if isinstance(tree, list):
         tree = {"suite": tree}
     where = ""

@@ -132,8 +132,6 @@ class Branch(NamedTuple):
 
 def read_leaves(node: Any, path: str = "experiment") -> Any:
     """Return a tree as read from YAML with its one-key mappings turned into distributions."""
-    if isinstance(node, float):
-        return without_rounding(node)
     if not isinstance(node, dict):
         return inside(node, path, read_leaves)
     for key in node:
@@ -150,19 +148,6 @@ def read_leaves(node: Any, path: str = "experiment") -> Any:
                 )
             return Same(arguments.removeprefix("experiment."))
     return inside(node, path, read_leaves)
-
-
-def without_rounding(value: float) -> float:
-    """Return the decimal of at most 12 digits that ``value`` (0.1 + 0.2, say) misses by rounding
-    only, else ``value``."""
-    short = float(f"{value:.12g}")
-    return short if abs(short - value) <= 4 * math.ulp(value) else value
-
-
-def _without_rounding(node: Any) -> Any:
-    if isinstance(node, float):
-        return without_rounding(node)
-    return inside(node, "", lambda part, _: _without_rounding(part))
 
 
 def is_swept(node: Any) -> bool:
@@ -205,7 +190,6 @@ def _distribution(kind: str, arguments: Any, where: str) -> Distribution | Branc
     if kind in ("grid", "choice"):
         if not arguments:
             raise InputError(f"{where}: is empty; a search space needs at least one value")
-        arguments = _without_rounding(arguments)
         for index, value in enumerate(arguments):
             if any(
                 value == other and isinstance(value, bool) == isinstance(other, bool)

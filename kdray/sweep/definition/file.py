@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from kdray.results.points.objective import Constraint, Objective, Objectives
 from kdray.robustness import AnyEvaluation, label_of
 from kdray.sweep.definition.callbacks import Callbacks
 from kdray.sweep.definition.samplers import AnySampler, Grid, members_of_search, names_of
+from kdray.sweep.definition.tree import inside
 from kdray.training.compute import ComputeOptions
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,99}$"
@@ -193,6 +195,15 @@ def _in_words(name: str) -> str:
             "begin with a letter or digit"
         )
     return name
+
+
+def without_rounding(node: Any) -> Any:
+    """Return what is written in a file with every number that misses a decimal of at most 12 digits
+    by rounding only (0.1 + 0.2, say) put in as that decimal."""
+    if isinstance(node, float):
+        short = float(f"{node:.12g}")
+        return short if abs(short - node) <= 4 * math.ulp(node) else node
+    return inside(node, "", lambda part, _: without_rounding(part))
 
 
 def _listed(given: Any) -> Any:

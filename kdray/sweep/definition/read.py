@@ -25,7 +25,13 @@ from kdray.sweep.definition.distributions import (
     read_leaves,
 )
 from kdray.sweep.definition.fields import check_fields
-from kdray.sweep.definition.file import Case, SweepFile, TeacherChoice, seed_numbers
+from kdray.sweep.definition.file import (
+    Case,
+    SweepFile,
+    TeacherChoice,
+    seed_numbers,
+    without_rounding,
+)
 from kdray.sweep.definition.plugins import load_installed_plugins
 from kdray.sweep.definition.smoke import shrink
 from kdray.sweep.definition.space import Space, check_sames
@@ -75,6 +81,7 @@ def _sweep_from(tree: Any, set: Sequence[str], smoke: bool, folder: Path) -> Swe
         raise InputError("is not a sweep: a mapping with name and experiment is needed")
     for override in set:
         tree = _override(tree, override)
+    tree = without_rounding(tree)
     if smoke:
         tree = shrink(tree)
     try:
