@@ -13,3 +13,8 @@ import unicodedata
 def composed(name: str) -> str:
     """Return the form of ``name`` in which names are compared, sorted and kept (Unicode's NFC)."""
     return unicodedata.normalize("NFC", name)
+
+
+def is_name(value: object, name: str) -> bool:
+    """Tell whether ``value`` is ``name``, whichever way its accents are written."""
+    return isinstance(value, str) and composed(value) == composed(name)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kdray.core import InputError
+from kdray.core.names import is_name
 from kdray.results.metrics import SIZES
 from kdray.results.points.objective import metric_of
 from kdray.robustness import AnyEvaluation, label_of
@@ -112,13 +113,14 @@ def _check_ranges(sweep: Sweep, search: Proposer) -> None:
 def _check_first(sweep: Sweep, values: dict[str, Any], where: str) -> None:
     """Check that a point to begin with is one of the space."""
     cases = [str(case) for case in sweep.choices]
-    if (len(cases) > 1 or CASE in values) and values.get(CASE) not in cases:
+    is_case = any(is_name(values.get(CASE), case) for case in cases)
+    if (len(cases) > 1 or CASE in values) and not is_case:
         raise InputError(
             f"{where}.case: {json.dumps(values.get(CASE))} is no case (allowed: {', '.join(cases)})"
         )
     stated = {path.removeprefix("experiment."): value for path, value in values.items()}
     case = stated.pop(CASE, None)
-    spaces = [space for space in sweep.spaces if len(cases) == 1 or str(space.case) == case]
+    spaces = [space for space in sweep.spaces if len(cases) == 1 or is_name(case, str(space.case))]
     for path, value in stated.items():
         leaves = [space.distributions[path] for space in spaces if path in space.distributions]
         labels = list(dict.fromkeys(space.chosen[path] for space in spaces if path in space.chosen))
@@ -127,7 +129,8 @@ def _check_first(sweep: Sweep, values: dict[str, Any], where: str) -> None:
                 path for space in spaces for path in (*space.chosen, *space.distributions)
             )
             raise InputError(f"{where}.{path}: is not searched (allowed: {', '.join(known)})")
-        if value not in labels and not any(leaf.holds(value) for leaf in leaves):
+        is_label = any(is_name(value, label) for label in labels)
+        if not is_label and not any(leaf.holds(value) for leaf in leaves):
             searched = ", ".join(labels) or str(leaves[0])
             raise InputError(
                 f"{where}.{path}: {json.dumps(value)} is not in the range searched ({searched})"

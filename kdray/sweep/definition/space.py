@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from kdray.core import InputError
+from kdray.core.names import is_name
 from kdray.sweep.definition.distributions import Branch, Distribution, Same
 from kdray.sweep.definition.tree import Tree, at, below, children, inside, put, walk
 
@@ -132,7 +133,7 @@ def matches(space: Space, values: Mapping[str, Any]) -> bool:
     chosen = space.chosen | {CASE: str(space.case)}
     leaves = space.distributions
     return all(
-        values[path] == chosen[path]
+        is_name(values[path], chosen[path])
         if path in chosen
         else path in leaves and leaves[path].holds(values[path])
         for path in values

@@ -8,7 +8,7 @@ import pytest
 
 from kdray.core import InputError
 from kdray.sweep.definition import check
-from kdray.sweep.definition.space import Point
+from kdray.sweep.definition.space import Point, matches
 from tests.sweep.fakes import ALONE, sweep_of
 
 DEPTH = {
@@ -19,6 +19,7 @@ DEPTH = {
 }
 """9 to 13 are none."""
 TEMPERATURE = {"experiment.method.temperature": {"uniform": [1, 4]}}
+TEMPERATURE_BELOW = {"method.temperature": {"uniform": [1, 4]}}
 
 
 def test_values_of_a_grid_between_its_edges_are_read() -> None:
@@ -52,6 +53,18 @@ def test_of_very_many_a_sample_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(sweep.grid())) == 1998
     sweep_of({"experiment.method.temperature": {"randint": [1, 1000]}})
     assert read == first, "the same sample every time"
+
+
+def test_names_in_a_first_point_are_the_same_composed_and_decomposed() -> None:
+    """As macOS writes names of files."""
+    cafe, decomposed = "caf\u00e9", "cafe\u0301"
+    search = {"sampler": "random", "points": 2, "first": [{"case": decomposed}]}
+    cases = [{"name": name, "set": TEMPERATURE_BELOW} for name in (cafe, "other")]
+    sweep = sweep_of({"search": search, "cases": cases})
+    assert next(iter(sweep.choices)) == cafe
+    assert [matches(space, {"case": decomposed}) for space in sweep.spaces] == [True, False]
+    with pytest.raises(InputError, match=r"first\[0\].case: .* is no case"):
+        sweep_of({"search": {**search, "first": [{"case": "cafe"}]}, "cases": cases})
 
 
 def test_a_sample_has_no_combination_twice(monkeypatch: pytest.MonkeyPatch) -> None:
