@@ -23,26 +23,39 @@ PLAIN = (bool, int, float, str)
 FOREIGN = frozenset({"values", "value", "min", "max", "low", "high", "distribution", "q", "step"})
 """What other tools write of a leaf that is searched."""
 LISTS = "{grid: […]} or {choice: […]}"
+NO_LIST = f"not a list; to try several write {LISTS}"
 RANGES = "{uniform: [low, high]}, {loguniform: [low, high]} or {randint: [low, high]}"
 
 
 def check_fields(space: Space) -> None:
     """Raise :class:`InputError` where a leaf or a mapping cannot be what its field holds."""
-    _visit(Experiment, space.tree, "", space)
+    _visit([Experiment], space.tree, "", space)
 
 
-def _visit(kind: Any, node: Any, path: str, space: Space) -> None:
-    """Check ``node``, which is a value of a field of type ``kind``, and what is below it."""
-    options = list(_options(kind))
+def check_teachers(student: dict[str, Any]) -> None:
+    """Raise :class:`InputError` where a teacher, or one of a teacher's own, is what other tools
+    write of several; before it has inherited anything."""
+    node, path = student.get("teacher"), "teacher"
+    while isinstance(node, dict):
+        _refuse_foreign(node, path)
+        node, path = node.get("teacher"), f"{path}.teacher"
+    if isinstance(node, list):
+        _refuse(path, node, f"input should be an experiment or null, {NO_LIST}")
+
+
+def _visit(kinds: list[Any], node: Any, path: str, space: Space) -> None:
+    """Check ``node``, which is a value of a field of one of the types ``kinds``, and what is below
+    it."""
+    options = [option for kind in kinds for option in _options(kind)]
     if isinstance(node, Distribution | Same):
         if any(map(_is_whole, options)) and not any(map(_may_be_fraction, options)):
             _check_whole(node, path, space)
     elif isinstance(node, list):
-        items = [option for option in options if get_origin(option) in (tuple, list)]
+        items = [option for option in options if _is_listed(option)]
         if not items and all(map(_is_known, options)):
-            _refuse(path, node, f"needs one value, not a list; to try several write {LISTS}")
+            _refuse(path, node, f"needs one value, {NO_LIST}")
         for below_it, part in children(node, path) if len(items) == 1 else ():
-            _visit(get_args(items[0])[0], part, below_it, space)
+            _visit([get_args(items[0])[0]], part, below_it, space)
     elif isinstance(node, dict):
         _visit_mapping(options, node, path, space)
 
@@ -51,22 +64,27 @@ def _visit_mapping(options: list[Any], node: dict[str, Any], path: str, space: S
     members = [option for option in options if _is_value(option)]
     if not members and all(map(_is_known, options)):
         _refuse(path, node, _searched(node) or f"needs one value, or {LISTS}, or {RANGES}")
-    if members and node and FOREIGN.issuperset(node) and not _fields_of(members, node):
-        _refuse(path, node, _searched(node) or f"needs {LISTS} or {RANGES}")
+    if not any(map(_may_be_mapping, options)) or (members and not _fields_of(members, node)):
+        _refuse_foreign(node, path)
     parts = zip(node, children(node, path), strict=True)
     # The teacher last: of what it inherits the student's field is named.
     for key, (below_it, part) in sorted(parts, key=lambda each: each[0] == "teacher"):
         kinds = _fields_of(_named(members, node), [key])
-        if len(kinds) == 1:
-            _visit(kinds[0], part, below_it, space)
-        elif not kinds and Pretrained in members and KEY in node:
+        if kinds:
+            _visit(kinds, part, below_it, space)
+        elif Pretrained in members and KEY in node:
             known = sorted(Pretrained.model_fields)
             raise InputError(f"experiment.{below_it}: {unknown_key(key, known)}")
-        elif not kinds and Experiment in members:
+        elif Experiment in members:
             valid = [name for name in Experiment.model_fields if name != "seed" or path]
             if path == "teacher":
                 valid = [*(name for name in valid if name != "seed"), *TeacherChoice.model_fields]
             raise InputError(f"experiment.{below_it}: {unknown_key(key, sorted(valid))}")
+
+
+def _refuse_foreign(node: dict[str, Any], path: str) -> None:
+    if node and FOREIGN.issuperset(node):
+        _refuse(path, node, _searched(node) or f"needs {LISTS} or {RANGES}")
 
 
 def _refuse(path: str, node: Any, problem: str) -> NoReturn:
@@ -114,8 +132,15 @@ def _may_be_fraction(option: Any) -> bool:
     """Tell whether the type may hold a number that is not whole."""
     if get_origin(option) is Literal:
         return any(type(value) is float for value in get_args(option))
-    listed = get_origin(option) in (tuple, list)
-    return option is float or not (listed or _is_known(option))
+    return option is float or not (_is_listed(option) or _is_known(option))
+
+
+def _may_be_mapping(option: Any) -> bool:
+    return _is_value(option) or not (_is_listed(option) or _is_known(option))
+
+
+def _is_listed(option: Any) -> bool:
+    return get_origin(option) in (tuple, list)
 
 
 def _named(members: list[Any], node: dict[str, Any]) -> list[Any]:

@@ -24,7 +24,7 @@ from kdray.sweep.definition.distributions import (
     is_swept,
     read_leaves,
 )
-from kdray.sweep.definition.fields import check_fields
+from kdray.sweep.definition.fields import check_fields, check_teachers
 from kdray.sweep.definition.file import (
     Case,
     SweepFile,
@@ -212,6 +212,7 @@ def _with_teacher(read: Tree, tree: Tree, file: SweepFile) -> tuple[Tree, Teache
         raise InputError("experiment.teacher: needs a teacher, or {grid: [teacher, …]}")
     if teacher is None:
         return read, TeacherChoice()
+    check_teachers(read)
     if not isinstance(teacher, dict):
         raise InputError(
             "experiment.teacher: input should be an experiment or null, not "

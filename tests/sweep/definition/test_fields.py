@@ -12,6 +12,12 @@ from tests.sweep.fakes import ALONE, sweep_of
 
 SEARCH = {"search": {"sampler": "random", "points": 2}}
 EPOCHS = "experiment.training.epochs"
+NO_LIST = "needs one value, not a list; to try several write {grid: […]} or {choice: […]}"
+NO_TEACHER = NO_LIST.replace("needs one value", "input should be an experiment or null")
+SEVERAL = "several values to try are written {grid: […]} or {choice: […]}"
+RANGE = "a range to search is written {uniform: [low, high]}"
+TEACHER = {"model": {"name": "mlp", "hidden": [16]}}
+HIDDEN = {"experiment.model.hidden": [{"values": [8, 16]}]}
 PGD = {"name": "pgd", "split": "val", "epsilon": 0.1, "steps": 2}
 
 
@@ -99,6 +105,38 @@ def test_what_other_tools_write_is_told_how_it_is_written_here(
     with pytest.raises(InputError) as raised:
         sweep_of({path: written})
     assert f"{path}: {message}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "written", "line"),
+    [
+        ("model.hidden", {"values": [[8], [16]]}, SEVERAL),
+        ("model.hidden", {"min": 8, "max": 16}, RANGE),
+        ("model.hidden", {"value": 8}, "needs {grid: […]}"),
+        ("model.hidden.0", {"values": [8, 16]}, SEVERAL),
+        ("training.transforms", {"values": [[], []]}, SEVERAL),
+        ("data.omit_classes", {"values": [[1], [2]]}, SEVERAL),
+        ("supervision.noise", {"values": [[], []]}, SEVERAL),
+        ("training.monitor", {"suite": [{**PGD, "epsilon": {"values": [1, 2]}}]}, SEVERAL),
+        ("teacher", [TEACHER], NO_TEACHER),
+        ("teacher", {"values": [TEACHER]}, SEVERAL),
+        ("teacher", {"value": TEACHER}, "needs {grid: […]}"),
+        ("teacher.teacher", [TEACHER], NO_TEACHER),
+        ("teacher.teacher", {"values": [TEACHER]}, SEVERAL),
+        ("teacher.model.hidden", {"values": [[8], [16]]}, SEVERAL),
+        ("model", {"name": ["mlp", "cnn"]}, NO_LIST),
+        ("model", {"name": {"values": ["mlp", "cnn"]}}, SEVERAL),
+        ("method", {"name": {"values": ["kd", "margin"]}}, SEVERAL),
+    ],
+)
+def test_so_it_is_where_the_field_is_a_list_a_teacher_or_a_name(
+    path: str, written: Any, line: str
+) -> None:
+    with pytest.raises(InputError) as raised:
+        sweep_of({f"experiment.{path}": written} if path != "model.hidden.0" else HIDDEN)
+    below_it = {"training.monitor": ".suite.0.epsilon"}.get(path, "")
+    below_it = ".name" if isinstance(written, dict) and "name" in written else below_it
+    assert str(raised.value).startswith(f"experiment.{path}{below_it}: {line}")
 
 
 def test_lists_and_mappings_that_a_field_holds_stay() -> None:
