@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
+from collections.abc import Collection
+from itertools import accumulate
+from typing import NamedTuple
 
 import pandas as pd
 from rich.console import Console
@@ -22,8 +25,27 @@ from kdray.results.schema import NOT_NEEDED
 
 BEST = "best"
 """Of the column that marks the best point, or those of the Pareto front."""
+NOT_SWEPT = ("point", "case", "n")
+"""Of the columns without a metric."""
+SWEPT = "swept"
+"""Of the column of all swept values, on a narrow terminal."""
+FOLDED = ("case", SWEPT)
+"""Columns of text, which may take several lines."""
 MOST = 200
 """Points that are printed: the best and the first."""
+
+
+class Column(NamedTuple):
+    """A column of the table as it is printed."""
+
+    heading: str
+    cells: list[str]
+    is_swept: bool = False
+
+    @property
+    def width(self) -> int:
+        """Characters, with those that part it from the next."""
+        return max(map(len, [self.heading, *self.cells])) + 3
 
 
 def print_points(results: str, sweep: str) -> None:
@@ -37,26 +59,21 @@ def print_points(results: str, sweep: str) -> None:
     frame = frame[is_best | ((~is_best).cumsum() <= MOST - is_best.sum())]
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     print(f"{sweep}: mean ± standard deviation over seeds")
-    table = Table()
-    names = [column[0] for column in frame.columns if column[1] == ""]
-    metrics = [column[0] for column in frame.columns if column[1] == "mean"]
-    asked = sweep_objectives(opened.store, sweep).metrics
-    # What the star is about first, curves last.
-    metrics.sort(key=lambda metric: (metric not in asked, metric.endswith("]")))
-    short = short_paths(names)
-    columns = {short[name]: list(map(value_text, frame[name, ""])) for name in names}
-    columns[BEST] = ["*" if point in best else "" for point in frame["point", ""]]
-    titles = _titles(metrics)
-    columns |= {titles[metric]: _numbers(frame, metric) for metric in metrics}
-    room = console.width - 1
-    shown: list[str] = []
-    least = len(names) + 1 + max(1, sum(metric in asked for metric in metrics))
-    for name, cells in columns.items():
-        room -= max(map(len, [name, *cells])) + 3
-        if room >= 0 or len(shown) < least:
-            shown.append(name)
-            table.add_column(escape(name), justify="right")
-    for row in zip(*(columns[name] for name in shown), strict=True):
+    least, others = _columns(frame, best, sweep_objectives(opened.store, sweep).metrics)
+    room = console.width - 1 - sum(column.width for column in least)
+    ends = accumulate(column.width for column in others)
+    fitting = [column for column, end in zip(others, ends, strict=True) if end <= room]
+    shown = [*(least if room >= 0 else _swept_in_one(least)), *fitting]
+    table = Table(show_lines=room < 0)
+    for column in shown:
+        folds = column.heading in FOLDED
+        table.add_column(
+            escape(column.heading),
+            justify="left" if folds else "right",
+            no_wrap=not folds,
+            overflow="fold",
+        )
+    for row in zip(*(column.cells for column in shown), strict=True):
         table.add_row(*map(escape, row))
     console.print(table)
     if len(frame) < total:
@@ -64,11 +81,42 @@ def print_points(results: str, sweep: str) -> None:
             f"and {total - len(frame)} more points: kdray report {printable(results)} --out "
             "points.csv has all"
         )
-    if len(shown) < len(columns):
+    if len(fitting) < len(others):
         print(
-            f"and {len(columns) - len(shown)} more numbers: "
+            f"and {len(others) - len(fitting)} more numbers: "
             f"kdray.open_results({printable(results)!r}).frame() has all"
         )
+
+
+def _columns(
+    frame: pd.DataFrame, best: Collection[int], asked: Collection[str]
+) -> tuple[list[Column], list[Column]]:
+    """Return the columns that are shown on the narrowest terminal, which end with the star and what
+    it is about, and the other numbers, curves last."""
+    names = [column[0] for column in frame.columns if column[1] == ""]
+    metrics = [column[0] for column in frame.columns if column[1] == "mean"]
+    metrics.sort(key=lambda metric: (metric not in asked, metric.endswith("]")))
+    short = short_paths([*names, BEST])
+    titles = _titles(metrics, short.values())
+    described = [
+        Column(short[name], list(map(value_text, frame[name, ""])), name not in NOT_SWEPT)
+        for name in names
+    ]
+    star = Column(BEST, ["*" if point in best else "" for point in frame["point", ""]])
+    numbers = [Column(titles[metric], _numbers(frame, metric)) for metric in metrics]
+    objectives = max(1, sum(metric in asked for metric in metrics))
+    return [*described, star, *numbers[:objectives]], numbers[objectives:]
+
+
+def _swept_in_one(columns: list[Column]) -> list[Column]:
+    """Return columns with the swept values of a point in one cell, which folds, where each in its
+    own would leave no room to read them."""
+    swept = [column for column in columns if column.is_swept]
+    named = [[f"{each.heading}={cell}" if cell else "" for cell in each.cells] for each in swept]
+    together = Column(SWEPT, [", ".join(filter(None, row)) for row in zip(*named, strict=True)])
+    kept = [column for column in columns if not column.is_swept]
+    last = next(place for place, column in enumerate(kept) if column.heading == "n")
+    return [*kept[:last], together, *kept[last:]] if swept else kept
 
 
 def _numbers(frame: pd.DataFrame, metric: str) -> list[str]:
@@ -81,10 +129,11 @@ def _numbers(frame: pd.DataFrame, metric: str) -> list[str]:
     ]
 
 
-def _titles(metrics: list[str]) -> dict[str, str]:
-    """Return the heading of each metric: short, where no other has the same."""
+def _titles(metrics: list[str], taken: Collection[str]) -> dict[str, str]:
+    """Return the heading of each metric: short, where neither another metric has the same nor a
+    column that is ``taken``."""
     short = {metric: metric.replace(".accuracy", "").replace("_accuracy", "") for metric in metrics}
-    counts = Counter(short.values())
+    counts = Counter([*short.values(), *taken])
     return {metric: title if counts[title] == 1 else metric for metric, title in short.items()}
 
 
