@@ -53,6 +53,6 @@ def print_summary(summary: Summary, results: str, verb: str = "run") -> None:
         for text, names in alike.items():
             for name in names if len(names) <= FEW else [f"{len(names)} trials"]:
                 print(f"  {name}: {text}", file=sys.stderr)
-        if not all(reason.is_transient for reason in summary.failures.values()):
+        if summary.retry_may_help:
             print("the same command with --retry-failed tries them again", file=sys.stderr)
     print(f"next: kdray report {shlex.quote(printable(results))}")

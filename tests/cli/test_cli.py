@@ -325,6 +325,23 @@ def test_a_fault_of_the_machine_needs_no_retry_failed(
     assert "--retry-failed" not in error
 
 
+def test_a_point_that_cannot_be_built_is_not_to_be_retried(
+    engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = {
+        "data": {"name": "digits", "examples": 100},
+        "model": {"name": "cifar_resnet", "depth": {"randint": [8, 21]}},
+        "method": {"name": "cross_entropy"},
+        "training": {"epochs": 1, "batch_size": 50},
+    }
+    search = {"sampler": "random", "points": 2, "seed": 1}
+    file = tmp_path / "depth.yaml"
+    file.write_text(yaml.safe_dump({"name": "d", "search": search, "experiment": experiment}))
+    _, error = said(capsys, "run", str(file), "--results", str(tmp_path / "results"), status=1)
+    assert "failed:" in error
+    assert "--retry-failed" not in error
+
+
 # Interruption.
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from kdray.cli.summary import print_summary
 from kdray.sweep.scheduling.account import Summary
+from kdray.trials.task import Reason, ReasonKind
 
 
 def first_lines(capsys: pytest.CaptureFixture[str], summary: Summary) -> list[str]:
@@ -28,3 +29,14 @@ def test_remarks_have_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     lines = first_lines(capsys, Summary(ran={"a"}, remarks=["no point keeps to x >= 2"]))
     assert lines[0] == "1 trial run, 0 there already"
     assert lines[1:] == ["no point keeps to x >= 2", "next: kdray report r"]
+
+
+def test_a_retry_is_offered_only_where_it_may_help(capsys: pytest.CaptureFixture[str]) -> None:
+    unfit = Reason(kind=ReasonKind.EXPERIMENT, text="depth: 9 is not 6n + 2")
+    diverged = Reason(kind=ReasonKind.EXPERIMENT, text="Diverged")
+    summary = Summary(failures={"point 0": unfit}, unfit={"point 0"})
+    print_summary(summary, "r")
+    assert "--retry-failed" not in capsys.readouterr().err
+    summary.failures["a"] = diverged
+    print_summary(summary, "r")
+    assert "--retry-failed" in capsys.readouterr().err

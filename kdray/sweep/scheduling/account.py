@@ -31,6 +31,8 @@ class Summary:
     """Trials that were there already; one that was trained before and measured now is in both."""
     failures: dict[str, Reason] = field(default_factory=dict)
     """Trial (or point without a teacher) to reason, of everything that was asked for."""
+    unfit: set[str] = field(default_factory=set)
+    """Of the failures, points that cannot be built: no retry mends them."""
     given_up: dict[str, str] = field(default_factory=dict)
     """Trials that were stopped early or not begun, because their point does badly, to reason."""
     saved: float = 0.0
@@ -43,6 +45,14 @@ class Summary:
     @property
     def exit_status(self) -> int:
         return 1 if self.failures else 0
+
+    @property
+    def retry_may_help(self) -> bool:
+        """Whether something failed that is tried again only where the user asks."""
+        return any(
+            not reason.is_transient and name not in self.unfit
+            for name, reason in self.failures.items()
+        )
 
 
 class Account:

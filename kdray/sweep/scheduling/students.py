@@ -175,6 +175,7 @@ class Students:
             problem = problem or reason.text
             called = f"point {point.number}" if unfit else self._without_teacher(point, seed)
             self._account.summary.failures[called] = reason
+            self._account.summary.unfit |= {called} if unfit else set()
             self._members.point_failed(point, reason)
         taught = [student for _, student in found if student is not None]
         stratum = (
